@@ -1,0 +1,2 @@
+"""Gantry: a VM-cluster manager."""
+
