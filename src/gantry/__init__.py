@@ -1,2 +1,1 @@
 """Gantry: a VM-cluster manager."""
-

@@ -1,0 +1,1 @@
+"""The gnt-* commands, one file each. Nothing heavy is imported before it is needed."""

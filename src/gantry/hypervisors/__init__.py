@@ -1,0 +1,1 @@
+"""Drivers that run guests: one module or folder a driver. They do not know each other."""

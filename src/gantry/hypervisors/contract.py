@@ -1,0 +1,79 @@
+"""What every hypervisor driver does; the agent knows drivers only by this Protocol.
+
+All methods are idempotent: starting what runs and stopping what does not are successes.
+Errors: OperationFailed (it was tried; the message has the hypervisor's own words),
+Rejected (the specification cannot be run here).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from gantry.model.live import GuestLive, HypervisorFacts
+from gantry.model.names import Uuid
+from gantry.model.orders import ConsoleAddress, GuestSpec
+
+
+class Console(Protocol):
+    """One attached reader and writer of a guest's serial console."""
+
+    def output(self) -> AsyncIterator[bytes]:
+        """What the guest writes from now on, after a short tail of what it wrote before."""
+
+    async def write(self, data: bytes) -> None:
+        """Type into the console."""
+
+    async def close(self) -> None:
+        """Detach; the console goes on being drained and logged."""
+
+
+class Hypervisor(Protocol):
+    """One driver on one node. ``root`` and directories are given when it is built."""
+
+    @property
+    def name(self) -> str:
+        """``kvm``, ``fake``."""
+
+    async def facts(self) -> HypervisorFacts:
+        """What it offers here; cheap after the first call."""
+
+    async def open(self, changed: Callable[[GuestLive], None]) -> None:
+        """Adopt the guests that an earlier agent left running, and tell every later change.
+
+        ``changed`` is called in the event loop: a guest started, died, shut itself down.
+        """
+
+    async def start(self, spec: GuestSpec, *, paused: bool = False) -> GuestLive:
+        """Start the guest, or say how it is if it is up already."""
+
+    async def stop(
+        self,
+        uuid: Uuid,
+        *,
+        timeout: float,
+        force: bool = False,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        """Ask the guest to shut down, wait, then power it off. Cancelled: the guest stays."""
+
+    async def reset(self, uuid: Uuid) -> None:
+        """Reset the running guest."""
+
+    async def forget(self, uuid: Uuid) -> None:
+        """Drop what is kept of a guest that is not up."""
+
+    def guests(self) -> tuple[GuestLive, ...]:
+        """Every guest known, from memory."""
+
+    async def read_guests(self) -> tuple[GuestLive, ...]:
+        """Every guest, asked now."""
+
+    async def console(self, uuid: Uuid) -> Console:
+        """Attach to a running guest's serial console."""
+
+    async def console_address(self, uuid: Uuid) -> ConsoleAddress:
+        """Where the console is."""
+
+    async def close(self) -> None:
+        """Let go of everything; the guests go on running."""

@@ -1,0 +1,1 @@
+"""Queue, scheduler, locks, runner, journal."""

@@ -1,0 +1,1 @@
+"""The only place that builds concrete objects and starts processes."""

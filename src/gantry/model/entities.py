@@ -1,0 +1,203 @@
+"""What the store keeps: cluster, groups, nodes, instances.
+
+Values only. A change makes a new value with ``msgspec.structs.replace``. Sizes are MiB,
+times are seconds since 1970. ``serial_no`` counts the changes of an object.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from gantry.model.names import Uuid
+
+ParameterValue: TypeAlias = str | int | float | bool | None
+Parameters: TypeAlias = dict[str, ParameterValue]
+
+
+class DiskTemplate(enum.StrEnum):
+    """How an instance's disks are kept."""
+
+    DISKLESS = "diskless"
+    FILE = "file"
+    SHAREDFILE = "sharedfile"
+
+
+class DiskFormat(enum.StrEnum):
+    """The format of a disk's file."""
+
+    RAW = "raw"
+    QCOW2 = "qcow2"
+
+
+class DiskMode(enum.StrEnum):
+    """Whether the guest may write to a disk."""
+
+    READ_WRITE = "rw"
+    READ_ONLY = "ro"
+
+
+class AdminState(enum.StrEnum):
+    """What the operator wants an instance to be."""
+
+    UP = "up"
+    DOWN = "down"
+    OFFLINE = "offline"
+
+
+class NicMode(enum.StrEnum):
+    """How a NIC is connected. ``user`` is QEMU's own, and needs no rights on the host."""
+
+    BRIDGED = "bridged"
+    ROUTED = "routed"
+    OPENVSWITCH = "openvswitch"
+    USER = "user"
+
+
+class HypervisorName(enum.StrEnum):
+    """The hypervisors that this version drives."""
+
+    KVM = "kvm"
+    FAKE = "fake"
+
+
+class AllocPolicy(enum.StrEnum):
+    """Whether new instances may be placed on a group's nodes."""
+
+    PREFERRED = "preferred"
+    LAST_RESORT = "last_resort"
+    UNALLOCABLE = "unallocable"
+
+
+class Entity(msgspec.Struct, frozen=True, kw_only=True):
+    """What all objects have."""
+
+    uuid: Uuid
+    name: str
+    ctime: float = 0.0
+    mtime: float = 0.0
+    serial_no: int = 1
+    tags: tuple[str, ...] = ()
+
+
+class Cluster(Entity, frozen=True, kw_only=True):
+    """The cluster itself; one a store."""
+
+    master_node: Uuid
+    hooks_version: int = 1
+    mac_prefix: str = "aa:00:00"
+    enabled_hypervisors: tuple[HypervisorName, ...] = (HypervisorName.KVM,)
+    enabled_disk_templates: tuple[DiskTemplate, ...] = (
+        DiskTemplate.FILE,
+        DiskTemplate.SHAREDFILE,
+        DiskTemplate.DISKLESS,
+    )
+    hvparams: dict[str, Parameters] = {}
+    beparams: Parameters = {}
+    nicparams: Parameters = {}
+    ndparams: Parameters = {}
+    os_hvp: dict[str, dict[str, Parameters]] = {}
+    osparams: dict[str, dict[str, str]] = {}
+    osparams_private: dict[str, dict[str, str]] = {}
+    hidden_os: tuple[str, ...] = ()
+    blacklisted_os: tuple[str, ...] = ()
+    candidate_pool_size: int = 10
+    max_running_jobs: int = 20
+    file_storage_dir: str = "/srv/ganeti/file-storage"
+    shared_file_storage_dir: str = "/srv/ganeti/shared-file-storage"
+    name_check: bool = True
+    ip_check: bool = True
+    maintain: bool = True
+    """Whether guests that should be up and are down are started again."""
+
+
+class Group(Entity, frozen=True, kw_only=True):
+    """A group of nodes."""
+
+    alloc_policy: AllocPolicy = AllocPolicy.PREFERRED
+    ndparams: Parameters = {}
+
+
+class Node(Entity, frozen=True, kw_only=True):
+    """A machine of the cluster. ``port`` is its agent's, on ``primary_ip``."""
+
+    primary_ip: str
+    secondary_ip: str
+    group: Uuid
+    port: int = 1811
+    master_candidate: bool = True
+    offline: bool = False
+    drained: bool = False
+    master_capable: bool = True
+    vm_capable: bool = True
+    ndparams: Parameters = {}
+
+
+class Disk(msgspec.Struct, frozen=True, kw_only=True):
+    """A disk of an instance; ``path`` is on the node (below the node's root)."""
+
+    uuid: Uuid
+    size: int
+    template: DiskTemplate
+    path: str
+    name: str | None = None
+    mode: DiskMode = DiskMode.READ_WRITE
+    format: DiskFormat = DiskFormat.RAW
+    driver: str = "loop"
+
+
+class Nic(msgspec.Struct, frozen=True, kw_only=True):
+    """A network card of an instance. ``link`` is the bridge in mode bridged."""
+
+    uuid: Uuid
+    mac: str
+    mode: NicMode
+    link: str = ""
+    vlan: str = ""
+    ip: str | None = None
+    name: str | None = None
+
+
+class Instance(Entity, frozen=True, kw_only=True):
+    """A virtual machine.
+
+    ``hvparams``, ``beparams`` and ``osparams`` are only what was set on the instance itself;
+    ``gantry.model.parameters`` fills in the levels below. ``machine`` and ``cpu_model`` are
+    pinned when the instance is made, so that a newer QEMU shows the guest the same hardware.
+    """
+
+    primary_node: Uuid
+    secondary_nodes: tuple[Uuid, ...] = ()
+    os: str = ""
+    hypervisor: HypervisorName = HypervisorName.KVM
+    hvparams: Parameters = {}
+    beparams: Parameters = {}
+    osparams: dict[str, str] = {}
+    osparams_private: dict[str, str] = {}
+    admin_state: AdminState = AdminState.DOWN
+    admin_state_source: str = "admin"
+    disk_template: DiskTemplate = DiskTemplate.DISKLESS
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    network_port: int | None = None
+    machine: str = ""
+    cpu_model: str = ""
+
+
+AnyEntity: TypeAlias = Cluster | Group | Node | Instance
+
+CLUSTER_KEY: Final = "cluster"
+PREFIXES: Final[dict[type[Any], str]] = {
+    Group: "groups/",
+    Node: "nodes/",
+    Instance: "instances/",
+}
+
+
+def key(entity: AnyEntity) -> str:
+    """The store's key of ``entity``: ``cluster``, ``nodes/<uuid>``, …"""
+    if isinstance(entity, Cluster):
+        return CLUSTER_KEY
+    return PREFIXES[type(entity)] + entity.uuid

@@ -1,0 +1,131 @@
+"""The one tree of errors, named after what the caller does next.
+
+    GantryError
+    ├── Rejected          nothing was changed: mend the request (or the state) and ask again
+    │   └── HooksDenied   a site's pre script said no
+    ├── OperationFailed   it was tried and undone: read why
+    │   └── Cancelled     somebody asked for the end
+    └── Unavailable       nothing is wrong with the request: try again later
+
+Any other exception is a bug of ours. Translation to HTTP and to exit statuses happens
+once each, in ``api`` and in ``cli``.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class Reason(enum.StrEnum):
+    """Why, in the words that clients of Ganeti know (its error codes)."""
+
+    RESOLVER = "resolver_error"
+    NO_RESOURCES = "insufficient_resources"
+    TEMPORARILY_NO_RESOURCES = "temp_insufficient_resources"
+    INPUT = "wrong_input"
+    STATE = "wrong_state"
+    UNKNOWN = "unknown_entity"
+    EXISTS = "already_exists"
+    NOT_UNIQUE = "resource_not_unique"
+    INTERNAL = "internal_error"
+    ENVIRONMENT = "environment_error"
+
+
+class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An error as data: in a job's record, on the wire and in ``--json``."""
+
+    code: str
+    message: str
+    reason: Reason = Reason.INTERNAL
+    hint: str = ""
+    node: str = ""
+    object: str = ""
+
+
+class GantryError(Exception):
+    """Base of all errors that a user may see; ``str()`` is the message alone."""
+
+    code = "error"
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        reason: Reason = Reason.INTERNAL,
+        node: str = "",
+        object_name: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.reason = reason
+        self.node = node
+        self.object_name = object_name
+
+    def info(self) -> ErrorInfo:
+        """The same as data."""
+        return ErrorInfo(
+            code=self.code,
+            message=self.message,
+            reason=self.reason,
+            hint=self.hint,
+            node=self.node,
+            object=self.object_name,
+        )
+
+
+class Rejected(GantryError):
+    """Nothing was changed: the request does not fit the rules or the state."""
+
+    code = "rejected"
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        reason: Reason = Reason.INPUT,
+        node: str = "",
+        object_name: str = "",
+    ) -> None:
+        super().__init__(message, hint, reason=reason, node=node, object_name=object_name)
+
+
+class HooksDenied(Rejected):
+    """A pre script of the site said no; the message names every denying script."""
+
+    code = "hooks-denied"
+
+
+class OperationFailed(GantryError):
+    """It was tried, and what had been done was undone."""
+
+    code = "failed"
+
+
+class Cancelled(OperationFailed):
+    """The job was cancelled, and what had been done was undone."""
+
+    code = "cancelled"
+
+
+class Unavailable(GantryError):
+    """The request may be right; a part that it needs does not answer now."""
+
+    code = "unavailable"
+
+
+_BY_CODE: dict[str, type[GantryError]] = {
+    kind.code: kind
+    for kind in (GantryError, Rejected, HooksDenied, OperationFailed, Cancelled, Unavailable)
+}
+
+
+def from_info(info: ErrorInfo) -> GantryError:
+    """The error again, from its data; an unknown code becomes the base class."""
+    return _BY_CODE.get(info.code, GantryError)(
+        info.message, info.hint, reason=info.reason, node=info.node, object_name=info.object
+    )

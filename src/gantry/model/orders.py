@@ -1,0 +1,392 @@
+"""What a master asks of an agent: the wire types of orders (effects) and questions (reads).
+
+An order is *make-it-so*: issued again under the same key it gives the same answer and does
+nothing twice. Each order type names the type of its answer. Undo is another order, as data.
+Paths are the node's own, without its root (``/srv/ganeti/…``); the agent puts its root
+before them. Sizes are MiB, times seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+
+import msgspec
+
+from gantry.model.entities import DiskFormat, DiskMode, DiskTemplate, NicMode, ParameterValue
+from gantry.model.live import GuestLive, NodeFacts, OsFacts
+from gantry.model.names import Uuid
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """The answer of an order that has nothing to say."""
+
+
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+class Order(msgspec.Struct, Generic[A], frozen=True, kw_only=True, tag_field="order"):
+    """Base of all orders; ``answer`` is the type of what comes back."""
+
+    answer: ClassVar[type[msgspec.Struct]] = Nothing
+
+
+class Question(msgspec.Struct, Generic[A], frozen=True, kw_only=True, tag_field="question"):
+    """Base of all questions: they change nothing and are not remembered."""
+
+    answer: ClassVar[type[msgspec.Struct]] = Nothing
+
+
+# Disks
+
+
+class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A disk as the node needs to know it."""
+
+    uuid: Uuid
+    index: int
+    size: int
+    path: str
+    template: DiskTemplate
+    format: DiskFormat = DiskFormat.RAW
+    mode: DiskMode = DiskMode.READ_WRITE
+    driver: str = "loop"
+    name: str | None = None
+
+
+class DiskCreate(Order[Nothing], frozen=True, kw_only=True, tag="disk-create"):
+    """Make an empty disk. Fails with the node's free space where it does not fit."""
+
+    disk: DiskSpec
+
+
+class DiskRemove(Order[Nothing], frozen=True, kw_only=True, tag="disk-remove"):
+    """Remove a disk; one that is not there is removed already."""
+
+    disk: DiskSpec
+
+
+# Guests
+
+
+class NicSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A NIC as the hypervisor and the OS scripts need to know it."""
+
+    uuid: Uuid
+    index: int
+    mac: str
+    mode: NicMode
+    link: str = ""
+    vlan: str = ""
+    ip: str | None = None
+    name: str | None = None
+
+
+class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is needed to run a guest. ``hvparams`` are filled from all levels."""
+
+    uuid: Uuid
+    name: str
+    hypervisor: str
+    memory: int
+    vcpus: int
+    disks: tuple[DiskSpec, ...] = ()
+    nics: tuple[NicSpec, ...] = ()
+    hvparams: dict[str, ParameterValue] = {}
+    machine: str = ""
+    cpu_model: str = ""
+    network_port: int | None = None
+
+
+class GuestStart(Order[GuestLive], frozen=True, kw_only=True, tag="guest-start"):
+    """Start the guest; one that is up already is left as it is."""
+
+    answer: ClassVar[type[msgspec.Struct]] = GuestLive
+    spec: GuestSpec
+    paused: bool = False
+
+
+class GuestStop(Order[Nothing], frozen=True, kw_only=True, tag="guest-stop"):
+    """Shut the guest down in order, and after ``timeout`` power it off. ``force``: at once."""
+
+    uuid: Uuid
+    hypervisor: str
+    timeout: float
+    force: bool = False
+
+
+class RebootKind(enum.StrEnum):
+    """How ``gnt-instance reboot`` does it."""
+
+    SOFT = "soft"
+    HARD = "hard"
+    FULL = "full"
+
+
+class GuestReset(Order[Nothing], frozen=True, kw_only=True, tag="guest-reset"):
+    """Reset a running guest from within its process (a soft reboot)."""
+
+    uuid: Uuid
+    hypervisor: str
+
+
+class GuestForget(Order[Nothing], frozen=True, kw_only=True, tag="guest-forget"):
+    """Drop what the node still keeps of a guest that is not running (logs, sockets)."""
+
+    uuid: Uuid
+    hypervisor: str
+
+
+# Scripts of OS definitions
+
+
+class OsRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scripts of a definition are told: the instance with all levels filled in.
+
+    ``parameters`` are the effective public and private ones; secret ones travel beside the
+    order (``Envelope.secrets``) and are never kept.
+    """
+
+    os: str
+    uuid: Uuid
+    name: str
+    hypervisor: str
+    ctime: float
+    mtime: float
+    primary_node: tuple[Uuid, str]
+    secondary_nodes: tuple[tuple[Uuid, str], ...] = ()
+    disks: tuple[DiskSpec, ...] = ()
+    nics: tuple[NicSpec, ...] = ()
+    parameters: dict[str, str] = {}
+    private_parameters: dict[str, str] = {}
+    beparams: dict[str, ParameterValue] = {}
+    hvparams: dict[str, ParameterValue] = {}
+    debug_level: int = 0
+
+
+class OsCreate(Order[Nothing], frozen=True, kw_only=True, tag="os-create"):
+    """Run a definition's ``create``. After an interruption the disks are made anew first."""
+
+    run: OsRun
+    reinstall: bool = False
+
+
+class OsVerify(Question[Nothing], frozen=True, kw_only=True, tag="os-verify"):
+    """Find the definition, check variant and parameters, run its ``verify``. Error: Rejected."""
+
+    os: str
+    parameters: dict[str, str] = {}
+    private_parameters: dict[str, str] = {}
+    force_variant: bool = False
+    required: bool = True
+
+
+class OsList(msgspec.Struct, frozen=True, kw_only=True):
+    """All definitions of a node, the shadowed ones included, in the order found."""
+
+    oses: tuple[OsFacts, ...]
+    search_path: tuple[str, ...]
+
+
+class OsDiagnose(Question[OsList], frozen=True, kw_only=True, tag="os-diagnose"):
+    """Look at the definitions again, now."""
+
+    answer: ClassVar[type[msgspec.Struct]] = OsList
+
+
+# Hooks
+
+
+class HookDirectory(msgspec.Struct, frozen=True, kw_only=True):
+    """One directory of scripts, and in which interface version its scripts run."""
+
+    name: str
+    """Such as ``instance-start-pre.d``."""
+    version: int
+
+
+class ScriptStatus(enum.StrEnum):
+    """What became of one script."""
+
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    SUCCEEDED = "succeeded"
+
+
+class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One script on one node.
+
+    ``output`` is stdout, then stderr, decoded with replacement; ``exit_status`` is None where
+    the script was ended by a signal (``signal``), did not start (``problem``) or was skipped.
+    """
+
+    directory: str
+    script: str
+    status: ScriptStatus
+    exit_status: int | None = None
+    signal: int | None = None
+    problem: str = ""
+    output: str = ""
+    started: float = 0.0
+    duration: float = 0.0
+    truncated: bool = False
+
+
+class HooksRan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scripts of one node did, in the order in which they ran."""
+
+    results: tuple[ScriptResult, ...] = ()
+
+
+class HooksRun(Order[HooksRan], frozen=True, kw_only=True, tag="hooks-run"):
+    """Run a phase's scripts on a node; not an effect, but tracked under its key like one.
+
+    ``environments`` maps an interface version (``"1"``, ``"2"``) to its environment, without the
+    ``GANTRY_*`` set, which the agent adds. Scripts of all directories run in one sequence,
+    ordered by script name, then by directory; a file reached twice runs once, in
+    ``main_version``.
+    """
+
+    answer: ClassVar[type[msgspec.Struct]] = HooksRan
+    directories: tuple[HookDirectory, ...]
+    environments: dict[str, dict[str, str]]
+    main_version: int
+    job: int
+    run_id: str
+    attempt: int
+    dry_run: bool = False
+
+
+# The node itself
+
+
+class FilesWrite(Order[Nothing], frozen=True, kw_only=True, tag="files-write"):
+    """Write small text files below ``/var/lib/ganeti`` (``ssconf_*``), each atomically."""
+
+    files: dict[str, str]
+
+
+class NodeLeave(Order[Nothing], frozen=True, kw_only=True, tag="node-leave"):
+    """The node is not of the cluster any more: stop accepting orders, keep nothing of ours."""
+
+    cluster: Uuid
+
+
+class Delay(Order[Nothing], frozen=True, kw_only=True, tag="delay"):
+    """Do nothing for ``duration`` seconds (tests, ``gnt-debug delay``)."""
+
+    duration: float
+
+
+class ReadFacts(Question[NodeFacts], frozen=True, kw_only=True, tag="facts"):
+    """The node's facts, taken now."""
+
+    answer: ClassVar[type[msgspec.Struct]] = NodeFacts
+
+
+class GuestList(msgspec.Struct, frozen=True, kw_only=True):
+    """All guests that the node knows of."""
+
+    guests: tuple[GuestLive, ...]
+
+
+class ReadGuests(Question[GuestList], frozen=True, kw_only=True, tag="guests"):
+    """Every guest on the node, asked of the hypervisors now."""
+
+    answer: ClassVar[type[msgspec.Struct]] = GuestList
+
+
+class ConsoleAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a guest's console is, in the words of Ganeti's remote API."""
+
+    kind: str
+    path: str = ""
+    host: str = ""
+    port: int = 0
+    message: str = ""
+
+
+class ReadConsole(Question[ConsoleAddress], frozen=True, kw_only=True, tag="console"):
+    """Where the console of a guest is."""
+
+    answer: ClassVar[type[msgspec.Struct]] = ConsoleAddress
+    uuid: Uuid
+    hypervisor: str
+
+
+class Inspection(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node's own check found: (error code of cluster verify, item, message) triples."""
+
+    facts: NodeFacts
+    guests: tuple[GuestLive, ...]
+    oses: tuple[OsFacts, ...]
+    disks: tuple[str, ...] = ()
+    """The files in the file storage directories."""
+    problems: tuple[tuple[str, str, str], ...] = ()
+
+
+class Inspect(Question[Inspection], frozen=True, kw_only=True, tag="inspect"):
+    """Everything that ``gnt-cluster verify`` wants to know of a node, in one call.
+
+    ``bridges`` and ``disks`` are what should be there.
+    """
+
+    answer: ClassVar[type[msgspec.Struct]] = Inspection
+    storage_dirs: tuple[str, ...] = ()
+    bridges: tuple[str, ...] = ()
+    disks: tuple[str, ...] = ()
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a name resolves on the node, and whether its address answers."""
+
+    address: str | None = None
+    answers: bool = False
+    problem: str = ""
+
+
+class Resolve(Question[Resolved], frozen=True, kw_only=True, tag="resolve"):
+    """Look a name up (``name-check``) and, with ``ping``, see whether it is in use."""
+
+    answer: ClassVar[type[msgspec.Struct]] = Resolved
+    name: str
+    ping: bool = False
+
+
+AnyOrder: TypeAlias = (
+    DiskCreate
+    | DiskRemove
+    | GuestStart
+    | GuestStop
+    | GuestReset
+    | GuestForget
+    | OsCreate
+    | HooksRun
+    | FilesWrite
+    | NodeLeave
+    | Delay
+)
+AnyQuestion: TypeAlias = (
+    OsVerify | OsDiagnose | ReadFacts | ReadGuests | ReadConsole | Inspect | Resolve
+)
+
+_encoder = msgspec.json.Encoder(order="sorted")
+_order_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyOrder)
+_question_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyQuestion)
+
+
+def encode(item: msgspec.Struct) -> bytes:
+    """An order, question or answer as JSON with sorted keys: equal values, equal bytes."""
+    return _encoder.encode(item)
+
+
+def decode_order(data: bytes) -> AnyOrder:
+    """The order again; msgspec.ValidationError where it is none."""
+    order: AnyOrder = _order_decoder.decode(data)
+    return order
+
+
+def decode_question(data: bytes) -> AnyQuestion:
+    """The question again; msgspec.ValidationError where it is none."""
+    question: AnyQuestion = _question_decoder.decode(data)
+    return question

@@ -1,0 +1,173 @@
+"""The whole cluster at one revision, immutable: what operations decide upon.
+
+A commit makes a new snapshot that shares all that did not change. Live states are in it,
+so that a decision is a function of one value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from gantry.model.entities import AdminState, AnyEntity, Cluster, Group, Instance, Node
+from gantry.model.errors import Reason, Rejected
+from gantry.model.live import UNKNOWN, GuestLive, NodeLive
+from gantry.model.names import Uuid
+from gantry.model.parameters import backend
+
+N = TypeVar("N", Group, Node, Instance)
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """Resources of a node that a running job counts on (MiB), before they show elsewhere."""
+
+    node: Uuid
+    memory: int = 0
+    disk: int = 0
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The entities by uuid, the name indexes, the live states and the claims of running jobs."""
+
+    revision: int
+    cluster: Cluster
+    groups: Mapping[Uuid, Group]
+    nodes: Mapping[Uuid, Node]
+    instances: Mapping[Uuid, Instance]
+    node_names: Mapping[str, Uuid]
+    instance_names: Mapping[str, Uuid]
+    live: Mapping[Uuid, NodeLive] = {}
+    claims: tuple[Claim, ...] = ()
+    reserved: frozenset[str] = frozenset()
+    """What running jobs have reserved: ``name/…``, ``mac/…``, ``ip/…``, ``port/…``."""
+
+    def node(self, name: str) -> Node:
+        """The node called ``name`` (or its unambiguous beginning, or its uuid); or Rejected."""
+        return _find(name, self.nodes, self.node_names, "node", "gnt-node list")
+
+    def instance(self, name: str) -> Instance:
+        """The instance called ``name`` (or its unambiguous beginning, or its uuid); or Rejected."""
+        return _find(name, self.instances, self.instance_names, "instance", "gnt-instance list")
+
+    def group(self, name: str) -> Group:
+        """The group called ``name``, or Rejected."""
+        names = {group.name: uuid for uuid, group in self.groups.items()}
+        return _find(name, self.groups, names, "group", "gnt-group list")
+
+    @property
+    def master(self) -> Node:
+        """The master node."""
+        return self.nodes[self.cluster.master_node]
+
+    def node_live(self, uuid: Uuid) -> NodeLive:
+        """The node's live state; ``UNKNOWN`` where none came yet."""
+        return self.live.get(uuid, UNKNOWN)
+
+    def guest(self, instance: Instance) -> GuestLive | None:
+        """The instance's guest on its primary node, if that node knows one."""
+        return self.node_live(instance.primary_node).guests.get(instance.uuid)
+
+    def instances_of(self, node: Uuid) -> list[Instance]:
+        """The instances whose primary node it is."""
+        return [one for one in self.instances.values() if one.primary_node == node]
+
+    def free_memory(self, node: Uuid) -> int | None:
+        """MiB that new guests may count on; None where the node has not said.
+
+        Counted from the records, not from what the guests have touched so far: total, less
+        what the node uses itself, less all instances that should be up, less claims.
+        """
+        live = self.node_live(node)
+        if live.facts is None:
+            return None
+        promised = sum(
+            backend(self.cluster, one).maxmem
+            for one in self.instances_of(node)
+            if one.admin_state is AdminState.UP
+        )
+        claimed = sum(claim.memory for claim in self.claims if claim.node == node)
+        return live.facts.memory_total - live.facts.memory_node - promised - claimed
+
+    def free_disk(self, node: Uuid) -> int | None:
+        """MiB free in the file storage directory, less claims; None where not known."""
+        facts = self.node_live(node).facts
+        if facts is None:
+            return None
+        return facts.disk_free - sum(claim.disk for claim in self.claims if claim.node == node)
+
+    def with_changes(
+        self, revision: int, put: Iterable[AnyEntity], delete: Iterable[AnyEntity] = ()
+    ) -> Snapshot:
+        """The snapshot after a commit."""
+        cluster = self.cluster
+        groups, nodes, instances = dict(self.groups), dict(self.nodes), dict(self.instances)
+        for gone in delete:
+            for table in (groups, nodes, instances):
+                table.pop(gone.uuid, None)
+        for entity in put:
+            match entity:
+                case Cluster():
+                    cluster = entity
+                case Group():
+                    groups[entity.uuid] = entity
+                case Node():
+                    nodes[entity.uuid] = entity
+                case Instance():
+                    instances[entity.uuid] = entity
+        return build(
+            revision, cluster, groups, nodes, instances, self.live, self.claims, self.reserved
+        )
+
+
+def build(
+    revision: int,
+    cluster: Cluster,
+    groups: Mapping[Uuid, Group],
+    nodes: Mapping[Uuid, Node],
+    instances: Mapping[Uuid, Instance],
+    live: Mapping[Uuid, NodeLive] | None = None,
+    claims: tuple[Claim, ...] = (),
+    reserved: frozenset[str] = frozenset(),
+) -> Snapshot:
+    """A snapshot with its name indexes."""
+    return Snapshot(
+        revision=revision,
+        cluster=cluster,
+        groups=groups,
+        nodes=nodes,
+        instances=instances,
+        node_names={node.name: uuid for uuid, node in nodes.items()},
+        instance_names={one.name: uuid for uuid, one in instances.items()},
+        live=live if live is not None else {},
+        claims=claims,
+        reserved=reserved,
+    )
+
+
+def _find(
+    name: str, table: Mapping[Uuid, N], names: Mapping[str, Uuid], kind: str, listing: str
+) -> N:
+    wanted = name.strip().rstrip(".").lower()
+    uuid = names.get(wanted) or (Uuid(wanted) if wanted in table else None)
+    if uuid is None and wanted:
+        found = [full for full in names if full.startswith(wanted + ".")] or [
+            full for full in names if full.startswith(wanted)
+        ]
+        if len(found) > 1:
+            raise Rejected(
+                f"{kind} {name!r} is ambiguous: it may be {', '.join(sorted(found)[:5])}",
+                "give more of the name",
+                reason=Reason.NOT_UNIQUE,
+                object_name=name,
+            )
+        uuid = names[found[0]] if found else None
+    if uuid is None:
+        raise Rejected(
+            f"there is no {kind} {name!r}",
+            f"{listing} shows those that exist",
+            reason=Reason.UNKNOWN,
+            object_name=name,
+        )
+    return table[uuid]

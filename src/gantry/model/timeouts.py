@@ -1,0 +1,41 @@
+"""All time limits of the system, in seconds, in one place.
+
+The classes follow those that operators of Ganeti know: urgent, fast, normal, slow.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+CONNECT: Final = 5.0
+"""Opening a connection to an agent."""
+URGENT: Final = 60.0
+FAST: Final = 300.0
+NORMAL: Final = 900.0
+SLOW: Final = 3600.0
+OS_CREATE: Final = 86400.0
+"""An OS definition's create script: a real installation takes as long as it takes."""
+OS_VERIFY: Final = 300.0
+OS_RENAME: Final = 3600.0
+
+HOOK_SCRIPT: Final = 600.0
+"""One hook script; then its process group is ended, and that counts as its error."""
+KILL_GRACE: Final = 5.0
+"""Between SIGTERM and SIGKILL to a process group."""
+SHUTDOWN: Final = 120.0
+"""A guest's orderly shutdown, unless the operator says otherwise; then power-off."""
+
+MASTER_LEASE: Final = 10.0
+EVENT_HEARTBEAT: Final = 3.0
+"""An agent's event stream is never silent for longer."""
+NODE_DOWN_AFTER: Final = 10.0
+"""An event stream that is gone for so long shows its node as down."""
+RECONNECT: Final = 1.0
+"""Between two attempts to open an agent's event stream."""
+TOKEN_LIFETIME: Final = 3600.0
+RESTART_WINDOW: Final = 8 * 3600.0
+"""A guest that should be up is started again at most 5 times in this time."""
+QMP: Final = 20.0
+GUEST_START: Final = 60.0
+CLIENT_READ: Final = 30.0
+"""A client waiting for an answer that is not a job's end."""

@@ -1,0 +1,1 @@
+"""A guest's NICs on the host: taps, bridges."""

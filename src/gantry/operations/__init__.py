@@ -1,0 +1,1 @@
+"""One operation, one small file: <noun>/<verb>.py."""

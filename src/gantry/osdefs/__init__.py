@@ -1,0 +1,1 @@
+"""OS definitions on a node: finding, checking, environments, running their scripts."""

@@ -1,0 +1,111 @@
+"""The master's view of the node agents."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+from gantry.model.live import GuestLive, NodeFacts
+from gantry.model.names import Uuid
+from gantry.model.orders import Order, Question
+
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a node's agent answers, and who must answer there."""
+
+    node: Uuid
+    name: str
+    host: str
+    port: int
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """What travels with an order.
+
+    ``key`` is the job's random id and the effect's name: the same key is the same effect, for
+    ever. ``epoch`` is the master's. ``lease`` is how many seconds of the master's lease are
+    left, ``timeout`` how long the order may take. ``secrets`` (secret OS parameters) are never
+    kept anywhere.
+    """
+
+    key: str
+    job: int
+    epoch: int
+    lease: float
+    timeout: float
+    secrets: dict[str, str] = {}
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """A line for the job's log while an order is carried out."""
+
+    text: str
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
+    """First on an event stream: everything that the agent knows."""
+
+    facts: NodeFacts
+    guests: tuple[GuestLive, ...]
+
+
+class GuestChanged(msgspec.Struct, frozen=True, kw_only=True, tag="guest"):
+    """A guest started, ended or changed; ``forgotten`` when the node keeps nothing of it."""
+
+    guest: GuestLive
+    forgotten: bool = False
+
+
+class FactsChanged(msgspec.Struct, frozen=True, kw_only=True, tag="facts"):
+    """The node's facts, when they changed enough to matter."""
+
+    facts: NodeFacts
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
+    """Nothing happened, and the agent is alive."""
+
+
+Event: TypeAlias = Hello | GuestChanged | FactsChanged | Heartbeat
+
+
+class Announced(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent says to a new master: the highest epoch it had seen, and what is there."""
+
+    epoch: int
+    guests: tuple[GuestLive, ...]
+
+
+class Agents(Protocol):
+    """Every method raises ``Unavailable`` where the agent does not answer.
+
+    An agent's own error comes back as the GantryError that it was, with the node's name in it.
+    """
+
+    async def order(
+        self,
+        to: Address,
+        envelope: Envelope,
+        order: Order[A],
+        progress: Callable[[Progress], None] | None = None,
+    ) -> A:
+        """Carry out an order, or attach to it where its key is running or done."""
+
+    async def ask(self, to: Address, question: Question[A], timeout: float) -> A:
+        """Ask something that changes nothing."""
+
+    async def cancel(self, to: Address, key: str, epoch: int) -> None:
+        """End what runs under ``key``; the order then fails as cancelled."""
+
+    async def forget(self, to: Address, prefix: str, epoch: int) -> None:
+        """The job is over: the agent may forget all keys that begin with ``prefix``."""
+
+    async def announce(self, to: Address, epoch: int) -> Announced:
+        """Tell the agent of a new master; it refuses lower epochs from now on, durably."""
+
+    def events(self, of: Address) -> AsyncIterator[Event]:
+        """The agent's events, beginning with Hello; ends with ``Unavailable``."""

@@ -1,0 +1,1 @@
+"""The wire between master and agents: mutual TLS, orders, questions, events."""

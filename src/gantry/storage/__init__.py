@@ -1,0 +1,1 @@
+"""Drivers that keep disks: one module a template."""

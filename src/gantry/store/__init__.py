@@ -1,0 +1,1 @@
+"""Drivers of the Store port; nothing here knows what the keys mean."""
