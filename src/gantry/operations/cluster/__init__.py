@@ -1,0 +1,1 @@
+"""Operations on cluster, one a file."""

@@ -1,0 +1,1 @@
+"""Operations on debug, one a file."""

@@ -1,0 +1,66 @@
+"""Which module holds which operation. Imported one at a time, when first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+
+from gantry.model.errors import Reason, Rejected
+from gantry.operations.base import AnyOperation
+
+PLACES: Final[dict[str, str]] = {
+    "OP_CLUSTER_SET_PARAMS": "cluster.modify:ClusterModify",
+    "OP_CLUSTER_VERIFY": "cluster.verify:ClusterVerify",
+    "OP_CLUSTER_DESTROY": "cluster.destroy:ClusterDestroy",
+    "OP_NODE_ADD": "node.add:NodeAdd",
+    "OP_NODE_REMOVE": "node.remove:NodeRemove",
+    "OP_NODE_SET_PARAMS": "node.modify:NodeModify",
+    "OP_INSTANCE_CREATE": "instance.add:InstanceAdd",
+    "OP_INSTANCE_STARTUP": "instance.start:InstanceStart",
+    "OP_INSTANCE_SHUTDOWN": "instance.stop:InstanceStop",
+    "OP_INSTANCE_REBOOT": "instance.reboot:InstanceReboot",
+    "OP_INSTANCE_SET_PARAMS": "instance.modify:InstanceModify",
+    "OP_INSTANCE_REMOVE": "instance.remove:InstanceRemove",
+    "OP_TAGS_SET": "tags.add:TagsAdd",
+    "OP_TAGS_DEL": "tags.remove:TagsRemove",
+    "OP_TEST_DELAY": "debug.delay:DebugDelay",
+    "OP_TEST_DUMMY": "debug.dummy:DebugDummy",
+}
+"""Op code to ``module:Class`` below ``gantry.operations``."""
+
+
+@cache
+def find(opcode: str) -> type[AnyOperation]:
+    """The class of an op code, or Rejected."""
+    place = PLACES.get(opcode)
+    if place is None:
+        raise Rejected(
+            f"there is no operation {opcode!r}",
+            "known are: " + ", ".join(sorted(PLACES)),
+            reason=Reason.INPUT,
+        )
+    module, _, name = place.partition(":")
+    kind: type[AnyOperation] = getattr(importlib.import_module(f"gantry.operations.{module}"), name)
+    return kind
+
+
+def load(given: Mapping[str, Any]) -> AnyOperation:
+    """An operation from its JSON object, checked against its declaration; or Rejected."""
+    opcode = given.get("OP_ID")
+    if not isinstance(opcode, str):
+        raise Rejected("an operation needs an OP_ID, such as OP_INSTANCE_STARTUP")
+    kind = find(opcode)
+    try:
+        return msgspec.convert({k: v for k, v in given.items() if k != "OP_ID"}, kind)
+    except msgspec.ValidationError as error:
+        raise Rejected(f"{opcode}: {error}", "see the operation's documentation") from None
+
+
+def dump(operation: AnyOperation) -> dict[str, Any]:
+    """The JSON object again."""
+    fields: dict[str, Any] = msgspec.to_builtins(operation)
+    return {"OP_ID": operation.opcode, **fields}

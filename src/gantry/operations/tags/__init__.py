@@ -1,0 +1,1 @@
+"""Operations on tags, one a file."""

@@ -1,0 +1,86 @@
+"""What an operation's ``run`` can do: named, journaled steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from gantry.model.entities import AnyEntity
+from gantry.model.jobs import LogKind
+from gantry.model.names import Uuid
+from gantry.model.orders import Order
+
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+class Undo(msgspec.Struct, frozen=True):
+    """How to take an effect back, as data: an order to the same or another node."""
+
+    node: Uuid
+    order: Order[Any]
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """One effect among several that are issued side by side."""
+
+    name: str
+    node: Uuid
+    order: Order[Any]
+    undo: Undo | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``run`` gives back: the objects to put and to delete in the final commit, a result.
+
+    ``result`` is JSON for the client.
+    """
+
+    put: tuple[AnyEntity, ...] = ()
+    delete: tuple[AnyEntity, ...] = ()
+    result: Any = None
+
+
+class Steps(Protocol):
+    """Given to ``run`` by the runner.
+
+    Names of effects are unique within an operation and stable from run to run. On a replay
+    after a crash a recorded result is given back without asking the agent again.
+    """
+
+    async def do(
+        self,
+        name: str,
+        node: Uuid,
+        order: Order[A],
+        *,
+        undo: Order[Any] | Undo | None = None,
+        timeout: float | None = None,
+    ) -> A:
+        """One effect on a node. An ``undo`` that is an order goes to the same node.
+
+        Raises what the agent said, after which the operation is unwound unless ``run``
+        catches it.
+        """
+
+    async def all(
+        self, effects: Sequence[Effect], *, timeout: float | None = None
+    ) -> list[msgspec.Struct]:
+        """Several effects side by side; answers in their order. All are settled at the end."""
+
+    def log(self, text: str, kind: LogKind = LogKind.MESSAGE) -> None:
+        """A line for the job's log; said once, not again on a replay of recorded steps."""
+
+    def warn(self, text: str) -> None:
+        """A warning for the job's log."""
+
+    @property
+    def now(self) -> float:
+        """When the operation was planned, in seconds since 1970; the same on a replay."""
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """Secret OS parameters of this operation; raises OperationFailed where a crash lost
+        them (submit again).
+        """
