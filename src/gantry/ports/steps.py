@@ -34,12 +34,17 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What ``run`` gives back: the objects to put and to delete in the final commit, a result.
 
-    ``result`` is JSON for the client.
+    ``result`` is JSON for the client. ``cleanup`` are orders that cannot be undone and must
+    happen once the commit stands (removing the disks of a removed instance): they are made
+    durable by the final commit itself (as ``debris/…`` keys, like an undo whose node did not
+    answer), carried out right after it and before the post hooks, and where a node does not
+    answer again whenever it comes back, by any later master. Their failure is a warning.
     """
 
     put: tuple[AnyEntity, ...] = ()
     delete: tuple[AnyEntity, ...] = ()
     result: Any = None
+    cleanup: tuple[Undo, ...] = ()
 
 
 class Steps(Protocol):
