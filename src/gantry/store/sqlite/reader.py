@@ -41,10 +41,10 @@ class Reader:
     def get(self, key: str) -> Item | None:
         """The item, or None."""
         with translated(self._path):
-            row = self._connection.execute(
+            rows = self._connection.execute(
                 "SELECT key, value, created, modified FROM items WHERE key = ?", (key,)
-            ).fetchone()
-        return Item(*row) if row else None
+            ).fetchall()
+        return Item(*rows[0]) if rows else None
 
     def range(self, prefix: str) -> Range:
         """All items whose keys start with ``prefix``, at one revision."""

@@ -50,12 +50,13 @@ CREATE TABLE leases (
 
 @contextlib.contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Raise the port's errors instead of SQLite's; a wrong statement stays a bug."""
+    """Raise the port's errors instead of SQLite's and the system's; a wrong statement is a bug."""
     try:
         yield
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise StoreDamaged(str(path), str(error)) from error
     except (
+        OSError,
         apsw.BusyError,
         apsw.CantOpenError,
         apsw.FullError,
@@ -70,8 +71,8 @@ def translated(path: Path) -> Iterator[None]:
         ) from error
 
 
-def connect(path: Path) -> apsw.Connection:
-    """A connection that writes durably; call it inside ``translated``."""
+def connect(path: Path, *, reading: bool = False) -> apsw.Connection:
+    """A connection that writes durably, or only reads; call it inside ``translated``."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     connection.set_busy_timeout(BUSY_TIMEOUT_MILLISECONDS)
     for setting in (
@@ -81,13 +82,14 @@ def connect(path: Path) -> apsw.Connection:
         "mmap_size = 0",
         "trusted_schema = OFF",
         "cell_size_check = ON",
+        f"query_only = {int(reading)}",
     ):
         connection.execute(f"PRAGMA {setting}").fetchall()
     return connection
 
 
-def prepare(connection: apsw.Connection, path: Path) -> None:
-    """Check the whole file, and make the tables if it is new; inside ``translated``.
+def prepare(connection: apsw.Connection, path: Path, *, create: bool) -> None:
+    """Check the whole file, and make the tables if it is new and may be; inside ``translated``.
 
     The check reads every page: 0.12 s for 226 MB from the page cache.
     """
@@ -96,13 +98,13 @@ def prepare(connection: apsw.Connection, path: Path) -> None:
         raise StoreDamaged(str(path), str(found))
     connection.execute("BEGIN IMMEDIATE")
     try:
-        _create(connection, path)
+        _create(connection, path, create)
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
 
 
-def _create(connection: apsw.Connection, path: Path) -> None:
+def _create(connection: apsw.Connection, path: Path, create: bool) -> None:
     application, version = connection.pragma("application_id"), connection.pragma("user_version")
     if (application, version) == (APPLICATION_ID, VERSION):
         return
@@ -113,6 +115,8 @@ def _create(connection: apsw.Connection, path: Path) -> None:
             "a newer version may have written it: use that version, or name the right file",
             object_name=str(path),
         )
+    if not create:
+        raise StoreDamaged(str(path), "it is empty")
     for _ in connection.execute(_TABLES):
         pass
     connection.pragma("application_id", APPLICATION_ID)

@@ -161,14 +161,15 @@ def _open(path: Path, create: bool, exclusive: bool) -> tuple[FileLock, Ledger, 
             object_name=str(path),
         )
     with contextlib.ExitStack() as undo:
+        undo.enter_context(translated(path))
         lock = FileLock(path, exclusive=exclusive)
         undo.callback(lock.release)
-        _touch(path)
-        with translated(path):
-            writing = connect(path)
-            undo.callback(writing.close)
-            prepare(writing, path)
-            reading = connect(path)
+        if create:
+            _touch(path)
+        writing = connect(path)
+        undo.callback(writing.close)
+        prepare(writing, path, create=create)
+        reading = connect(path, reading=True)
         undo.pop_all()
     return lock, Ledger(writing), Reader(reading, path)
 
