@@ -6,7 +6,16 @@ from typing import Final
 
 import msgspec
 
-from gantry.model.entities import CLUSTER_KEY, AnyEntity, Cluster, Group, Instance, Node
+from gantry.model.entities import (
+    CLUSTER_KEY,
+    AnyEntity,
+    Cluster,
+    Group,
+    Instance,
+    Joined,
+    Node,
+    Token,
+)
 from gantry.model.errors import GantryError
 
 VERSION: Final = 1
@@ -21,6 +30,8 @@ _KINDS: Final[dict[str, type[AnyEntity]]] = {
     "groups": Group,
     "nodes": Node,
     "instances": Instance,
+    "tokens": Token,
+    "joined": Joined,
 }
 _encoder = msgspec.json.Encoder()
 _envelope = msgspec.json.Decoder(_Versioned)

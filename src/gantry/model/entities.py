@@ -186,13 +186,29 @@ class Instance(Entity, frozen=True, kw_only=True):
     cpu_model: str = ""
 
 
-AnyEntity: TypeAlias = Cluster | Group | Node | Instance
+class Token(Entity, frozen=True, kw_only=True):
+    """A node may join once with it; ``name`` is the node's. Only the secret's hash is kept."""
+
+    secret_hash: str
+    expires: float
+
+
+class Joined(Entity, frozen=True, kw_only=True):
+    """A machine that has joined and is not a node yet; ``uuid`` becomes the node's."""
+
+    primary_ip: str
+    port: int
+
+
+AnyEntity: TypeAlias = Cluster | Group | Node | Instance | Token | Joined
 
 CLUSTER_KEY: Final = "cluster"
 PREFIXES: Final[dict[type[Any], str]] = {
     Group: "groups/",
     Node: "nodes/",
     Instance: "instances/",
+    Token: "tokens/",
+    Joined: "joined/",
 }
 
 

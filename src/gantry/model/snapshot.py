@@ -7,12 +7,21 @@ so that a decision is a function of one value.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from gantry.model.entities import AdminState, AnyEntity, Cluster, Group, Instance, Node
-from gantry.model.errors import Reason, Rejected
+from gantry.model.entities import (
+    AdminState,
+    AnyEntity,
+    Cluster,
+    Group,
+    Instance,
+    Joined,
+    Node,
+    Token,
+)
+from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.live import UNKNOWN, GuestLive, NodeLive
 from gantry.model.names import Uuid
 from gantry.model.parameters import backend
@@ -38,6 +47,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     instances: Mapping[Uuid, Instance]
     node_names: Mapping[str, Uuid]
     instance_names: Mapping[str, Uuid]
+    tokens: Mapping[Uuid, Token] = {}
+    joined: Mapping[Uuid, Joined] = {}
     live: Mapping[Uuid, NodeLive] = {}
     claims: tuple[Claim, ...] = ()
     reserved: frozenset[str] = frozenset()
@@ -101,49 +112,66 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         self, revision: int, put: Iterable[AnyEntity], delete: Iterable[AnyEntity] = ()
     ) -> Snapshot:
         """The snapshot after a commit."""
+        tables: dict[type, dict[Uuid, AnyEntity]] = {}
+
+        def table(kind: type) -> dict[Uuid, AnyEntity]:
+            if kind not in tables:
+                tables[kind] = dict(getattr(self, _TABLES[kind]))
+            return tables[kind]
+
         cluster = self.cluster
-        groups, nodes, instances = dict(self.groups), dict(self.nodes), dict(self.instances)
         for gone in delete:
-            for table in (groups, nodes, instances):
-                table.pop(gone.uuid, None)
+            table(type(gone)).pop(gone.uuid, None)
         for entity in put:
-            match entity:
-                case Cluster():
-                    cluster = entity
-                case Group():
-                    groups[entity.uuid] = entity
-                case Node():
-                    nodes[entity.uuid] = entity
-                case Instance():
-                    instances[entity.uuid] = entity
-        return build(
-            revision, cluster, groups, nodes, instances, self.live, self.claims, self.reserved
-        )
+            if isinstance(entity, Cluster):
+                cluster = entity
+            else:
+                table(type(entity))[entity.uuid] = entity
+        fields: dict[str, Any] = {_TABLES[kind]: entities for kind, entities in tables.items()}
+        if Node in tables:
+            fields["node_names"] = _names(fields["nodes"])
+        if Instance in tables:
+            fields["instance_names"] = _names(fields["instances"])
+        return msgspec.structs.replace(self, revision=revision, cluster=cluster, **fields)
+
+
+_TABLES: Final[dict[type, str]] = {
+    Group: "groups",
+    Node: "nodes",
+    Instance: "instances",
+    Token: "tokens",
+    Joined: "joined",
+}
 
 
 def build(
-    revision: int,
-    cluster: Cluster,
-    groups: Mapping[Uuid, Group],
-    nodes: Mapping[Uuid, Node],
-    instances: Mapping[Uuid, Instance],
-    live: Mapping[Uuid, NodeLive] | None = None,
-    claims: tuple[Claim, ...] = (),
-    reserved: frozenset[str] = frozenset(),
+    revision: int, entities: Iterable[AnyEntity], live: Mapping[Uuid, NodeLive] | None = None
 ) -> Snapshot:
-    """A snapshot with its name indexes."""
+    """A snapshot of these entities; GantryError where the cluster itself is not among them."""
+    tables: dict[str, dict[Uuid, Any]] = {name: {} for name in _TABLES.values()}
+    cluster: Cluster | None = None
+    for entity in entities:
+        if isinstance(entity, Cluster):
+            cluster = entity
+        else:
+            tables[_TABLES[type(entity)]][entity.uuid] = entity
+    if cluster is None:
+        raise GantryError(
+            "the store holds no cluster",
+            "make one with gnt-cluster init, or bring one back with gantry state restore",
+        )
     return Snapshot(
         revision=revision,
         cluster=cluster,
-        groups=groups,
-        nodes=nodes,
-        instances=instances,
-        node_names={node.name: uuid for uuid, node in nodes.items()},
-        instance_names={one.name: uuid for uuid, one in instances.items()},
+        **tables,
+        node_names=_names(tables["nodes"]),
+        instance_names=_names(tables["instances"]),
         live=live if live is not None else {},
-        claims=claims,
-        reserved=reserved,
     )
+
+
+def _names(table: Mapping[Uuid, Any]) -> dict[str, Uuid]:
+    return {entity.name: uuid for uuid, entity in table.items()}
 
 
 def _find(
