@@ -1,0 +1,52 @@
+"""What the tests of our OS definitions share: private copies of them, disks, a kernel."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.integration.os_images.definition import NOBODY, Definition
+from tests.support.guest_kernel import guest_kernel as guest_kernel
+
+_DEFINITIONS = Path(__file__).resolve().parents[3] / "os"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that a user without rights can work in: pytest's own are closed to others."""
+    path = Path(tempfile.mkdtemp(prefix="gantry-os-"))
+    if os.geteuid() == 0:
+        os.chown(path, NOBODY, NOBODY)
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def _copy(name: str, place: Path) -> Definition:
+    directory = place / name
+    shutil.copytree(_DEFINITIONS / name, directory)
+    for path in [directory, *directory.rglob("*")]:
+        path.chmod(path.stat().st_mode | 0o444 | (0o111 if path.is_dir() else 0))
+    return Definition(directory=directory)
+
+
+@pytest.fixture
+def noop(place: Path) -> Definition:
+    return _copy("noop", place)
+
+
+@pytest.fixture
+def busybox(place: Path) -> Definition:
+    return _copy("busybox", place)
+
+
+@pytest.fixture
+def disk(place: Path) -> Path:
+    """An empty raw disk of 256 MiB."""
+    path = place / "disk0"
+    with path.open("wb") as file:
+        file.truncate(256 << 20)
+    path.chmod(0o666)
+    return path
