@@ -1,0 +1,75 @@
+"""Whether an OS can be installed with these parameters (OS interface, section 5).
+
+The checks come in this order: found, variant, names of the parameters, the definition's own
+``verify`` script. Nothing is changed by any of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from gantry.model import timeouts
+from gantry.model.errors import Reason, Rejected
+from gantry.model.live import OsFacts
+from gantry.model.orders import OsVerify
+from gantry.osdefs import check, environment, running
+from gantry.osdefs.search import Finder
+from gantry.osdefs.variants import split, variant_of
+
+
+async def verify(
+    finder: Finder,
+    question: OsVerify,
+    secrets: Mapping[str, str] | None = None,
+    *,
+    timeout: float = timeouts.OS_VERIFY,
+) -> None:
+    """Return where all is well, raise Rejected otherwise; ``timeout`` in seconds.
+
+    ``secrets`` are the secret parameters, which travel beside the question. A definition that
+    is not there is no fault where ``question.required`` is false.
+    """
+    base = split(question.os)[0]
+    if not question.required and await asyncio.to_thread(finder.lookup, base) is None:
+        return
+    facts = await asyncio.to_thread(running.usable, finder, question.os)
+    variant = variant_of(facts, question.os, question.force_variant)
+    parameters = environment.merge(question.parameters, question.private_parameters, secrets or {})
+    if check.version(facts.api_versions) < 20:
+        return
+    _check_names(facts, parameters)
+    hidden = [*question.private_parameters.values(), *(secrets or {}).values()]
+    await _run(facts, environment.core(facts, variant, parameters), hidden, timeout)
+
+
+def _check_names(facts: OsFacts, parameters: Mapping[str, str]) -> None:
+    known = [name for name, _ in facts.parameters]
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        listed = ", ".join(known) if known else "none"
+        raise Rejected(
+            f"the OS definition {facts.name} has no parameter {', '.join(map(repr, unknown))} "
+            f"({check.PARAMETERS_FILE} in {facts.path})",
+            f"its parameters are: {listed}",
+            object_name=facts.name,
+        )
+
+
+async def _run(
+    facts: OsFacts, variables: Mapping[str, str], hidden: list[str], timeout: float
+) -> None:
+    ended = await running.run(
+        facts, check.VERIFY, ("parameters",), environment=variables, timeout=timeout
+    )
+    if ended.succeeded:
+        return
+    output = running.redact(ended.output.strip(), hidden)
+    said = f"; it said:\n{output}" if output else "; it said nothing"
+    raise Rejected(
+        f"the OS definition {facts.name} refused the parameters: {facts.path}/{check.VERIFY} "
+        f"{ended.how}{said}",
+        "give other OS parameters (-O), or mend the script",
+        reason=Reason.INPUT,
+        object_name=facts.name,
+    )
