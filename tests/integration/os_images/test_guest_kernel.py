@@ -1,0 +1,98 @@
+"""The script that fetches the guests' kernel: its cache, and what it says when it cannot."""
+
+import concurrent.futures
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.support.guest_kernel import GuestKernel
+
+_SCRIPT = Path(__file__).resolve().parents[3] / "packaging" / "guest-kernel"
+
+
+def _run(target: str | Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [_SCRIPT, target],
+        env={"PATH": path or os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+def _with_program(directory: Path, name: str, text: str) -> str:
+    """A search path on which one program is another one."""
+    directory.mkdir(exist_ok=True)
+    program = directory / name
+    program.write_text(f"#!/bin/sh\n{text}\n")
+    program.chmod(0o755)
+    return f"{directory}:{os.environ['PATH']}"
+
+
+@pytest.mark.qemu
+def test_a_complete_directory_is_left_alone(guest_kernel: GuestKernel) -> None:
+    directory = guest_kernel.kernel.parent
+    before = {path.name: path.stat().st_mtime_ns for path in directory.iterdir()}
+    done = _run(directory, path="/nowhere:/bin")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert {path.name: path.stat().st_mtime_ns for path in directory.iterdir()} == before
+    assert guest_kernel.version[0].isdigit()
+
+
+@pytest.mark.qemu
+def test_calls_at_the_same_time_download_once_and_all_succeed(tmp_path: Path) -> None:
+    target = tmp_path / "kernel"
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        outcomes = list(pool.map(_run, [target] * 3))
+    assert [done.returncode for done in outcomes] == [0, 0, 0], outcomes
+    assert sum("downloading" in done.stdout for done in outcomes) == 1
+    visible = sorted(path.name for path in target.iterdir() if not path.name.startswith("."))
+    assert visible == ["initrd.img", "version", "vmlinuz"]
+    assert list(target.glob(".new.*")) == []
+
+
+def test_a_directory_that_was_left_half_made_is_made_anew(tmp_path: Path) -> None:
+    target = tmp_path / "kernel"
+    (target / ".new.abc").mkdir(parents=True)
+    (target / "vmlinuz").write_text("half")
+    (target / "version").write_text("6.1\n")
+    path = _with_program(tmp_path / "bin", "apt-get", "echo 'E: no route to host' >&2; exit 100")
+    path = _with_program(tmp_path / "bin", "apt-cache", "echo '  Depends: linux-image-9.9-test'")
+    done = _run(target, path=path)
+    assert done.returncode == 1
+    assert "guest-kernel: downloading linux-image-9.9-test" in done.stdout
+    assert "apt-get: E: no route to host" in done.stderr
+    assert "cannot download linux-image-9.9-test: is the network up?" in done.stderr
+    assert list(target.glob(".new.*")) == []
+
+
+def test_says_to_update_apt_where_it_has_no_lists(tmp_path: Path) -> None:
+    path = _with_program(tmp_path / "bin", "apt-cache", "echo 'E: No packages found' >&2; exit 100")
+    done = _run(tmp_path / "kernel", path=path)
+    assert done.returncode == 1
+    assert "run 'apt-get update' as root" in done.stderr
+
+
+def test_says_which_program_is_missing(tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("bash", "mkdir", "id", "env"):
+        (programs / name).symlink_to(f"/bin/{name}")
+    done = _run(tmp_path / "kernel", path=str(programs))
+    assert done.returncode == 1
+    assert "cannot find apt-cache apt-get" in done.stderr
+
+
+def test_says_when_the_directory_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = _run(tmp_path / "file" / "kernel")
+    assert done.returncode == 1
+    assert f"cannot make the directory {tmp_path}/file/kernel" in done.stderr
+
+
+def test_asks_for_a_directory() -> None:
+    done = _run("")
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: guest-kernel DIR")
