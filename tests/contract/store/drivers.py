@@ -32,7 +32,7 @@ class MemoryDriver:
     """Each opening is a store of its own."""
 
     name = "memory"
-    lease_seconds = 0.2
+    lease_seconds = 0.3
     durable = False
     shared = False
 
@@ -50,7 +50,7 @@ class SqliteDriver:
     """One file in the directory."""
 
     name = "sqlite"
-    lease_seconds = 0.2
+    lease_seconds = 0.3
     durable = True
     shared = True
 

@@ -42,10 +42,10 @@ async def test_an_expired_lease_is_gone(store: Store, driver: Driver) -> None:
 
 
 async def test_a_lease_kept_alive_outlives_its_time(store: Store, driver: Driver) -> None:
-    """Other leases, half as long and one after the other, are the clock."""
-    lease = await store.grant(driver.lease_seconds * 2)
+    """Other leases, a quarter as long and one after the other, are the clock."""
+    lease = await store.grant(driver.lease_seconds * 4)
     await store.txn([], [Put("/kept", b"", lease.id)])
-    for _ in range(4):
+    for _ in range(6):
         tick = await store.grant(driver.lease_seconds)
         revision = await store.txn([], [Put("/tick", b"", tick.id)])
         async with contextlib.aclosing(store.watch("", revision)) as watch:

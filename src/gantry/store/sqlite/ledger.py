@@ -7,6 +7,7 @@ whole group, which is then rolled back.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import apsw
@@ -49,7 +50,9 @@ class Ledger:
     def rollback(self) -> None:
         """Forget the group, if SQLite has not done so by itself."""
         if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            # What made the rollback necessary is reported, and the next group meets it again.
+            with contextlib.suppress(apsw.Error):
+                self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the connection."""

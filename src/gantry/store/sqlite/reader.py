@@ -41,9 +41,10 @@ class Reader:
     def get(self, key: str) -> Item | None:
         """The item, or None."""
         with translated(self._path):
-            rows = self._connection.execute(
+            found = self._connection.execute(
                 "SELECT key, value, created, modified FROM items WHERE key = ?", (key,)
             ).fetchall()
+        rows = cast("list[tuple[str, bytes, int, int]]", found)
         return Item(*rows[0]) if rows else None
 
     def range(self, prefix: str) -> Range:

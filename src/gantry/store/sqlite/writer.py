@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gantry.model.errors import Rejected
-from gantry.ports.store import StoreUnavailable
+from gantry.ports.store import StoreDamaged, StoreUnavailable
 from gantry.store.sqlite.ledger import Ledger
 from gantry.store.sqlite.schema import translated
 
@@ -52,6 +52,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._closed = False
+        self._damage: StoreDamaged | None = None
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -90,6 +91,8 @@ class Writer:
 
     def _commit(self, group: list[_Request]) -> list[_Outcome]:
         try:
+            if self._damage is not None:
+                raise self._damage
             with translated(self._path):
                 self._ledger.begin()
                 outcomes = [self._perform(request) for request in group]
@@ -98,6 +101,9 @@ class Writer:
         # connection clean.
         except Exception as error:
             self._ledger.rollback()
+            if isinstance(error, StoreDamaged):
+                # Writing on would make the damage worse.
+                self._damage = error
             return [_Outcome(request, None, error) for request in group]
         return outcomes
 

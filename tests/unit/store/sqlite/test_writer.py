@@ -13,7 +13,15 @@ from pathlib import Path
 import apsw
 import pytest
 
-from gantry.ports.store import Compare, Conflict, LeaseGone, LeaseId, Put, StoreUnavailable
+from gantry.ports.store import (
+    Compare,
+    Conflict,
+    LeaseGone,
+    LeaseId,
+    Put,
+    StoreDamaged,
+    StoreUnavailable,
+)
 from gantry.store.sqlite import open_sqlite
 from gantry.store.sqlite.ledger import Ledger
 from gantry.store.sqlite.schema import connect, prepare
@@ -143,6 +151,17 @@ async def test_a_bug_in_the_work_reaches_all_who_wait_and_not_the_next(bench: Be
     assert [type(outcome) for outcome in outcomes] == [ZeroDivisionError, ZeroDivisionError]
     assert bench.keys() == []
     assert await bench.writer.submit(bench.put("/b")) == 1
+
+
+async def test_after_damage_nothing_is_written_any_more(bench: Bench) -> None:
+    def meet_damage(ledger: Ledger) -> None:
+        del ledger
+        raise apsw.CorruptError("database disk image is malformed")
+
+    for work in (meet_damage, bench.put("/a")):
+        with pytest.raises(StoreDamaged, match="malformed"):
+            await bench.writer.submit(work)
+    assert bench.keys() == []
 
 
 async def test_a_wrong_statement_is_not_dressed_up(bench: Bench) -> None:
