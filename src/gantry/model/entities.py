@@ -111,6 +111,8 @@ class Cluster(Entity, frozen=True, kw_only=True):
     ip_check: bool = True
     maintain: bool = True
     """Whether guests that should be up and are down are started again."""
+    destroyed: bool = False
+    """``gnt-cluster destroy`` was the last thing that happened to it."""
 
 
 class Group(Entity, frozen=True, kw_only=True):

@@ -17,6 +17,8 @@ PLACES: Final[dict[str, str]] = {
     "OP_CLUSTER_VERIFY": "cluster.verify:ClusterVerify",
     "OP_CLUSTER_DESTROY": "cluster.destroy:ClusterDestroy",
     "OP_NODE_ADD": "node.add:NodeAdd",
+    "OP_NODE_JOIN": "node.join:NodeJoin",
+    "OP_TOKEN_CREATE": "node.token:TokenCreate",
     "OP_NODE_REMOVE": "node.remove:NodeRemove",
     "OP_NODE_SET_PARAMS": "node.modify:NodeModify",
     "OP_INSTANCE_CREATE": "instance.add:InstanceAdd",

@@ -1,1 +1,4 @@
-"""Live states of nodes and guests, and restarts of guests that should be up."""
+"""Live states of nodes and guests, and restarts of guests that should be up.
+
+Knows agents and the queue by their ports only.
+"""

@@ -1,0 +1,117 @@
+"""Is everything as it should be: ``gnt-cluster verify``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+import msgspec
+
+from gantry.hooks.subject import Subject, SubjectKind
+from gantry.model import locks, timeouts
+from gantry.model.entities import Node
+from gantry.model.errors import Rejected, Unavailable
+from gantry.model.jobs import LogKind
+from gantry.model.locks import Needs
+from gantry.model.orders import Inspect, Inspection, ScriptStatus
+from gantry.model.snapshot import Snapshot
+from gantry.operations.base import Examiner, Given, NodeScripts, Operation, Plan
+from gantry.operations.steps import verification
+from gantry.operations.steps.verification import CODES, Finding
+from gantry.ports.steps import Outcome, Steps
+
+
+class VerifyPlan(Plan, frozen=True, kw_only=True):
+    """What was found, in the order in which it is told."""
+
+    now: float
+    nodes: int
+    instances: int
+    findings: tuple[Finding, ...] = ()
+
+
+class ClusterVerify(Operation[VerifyPlan], frozen=True, kw_only=True):
+    """The result is False where an error was found; a failing hook script is one too."""
+
+    opcode: ClassVar[str] = "OP_CLUSTER_VERIFY"
+    plan_type: ClassVar[type[Plan]] = VerifyPlan
+
+    debug_simulate_errors: bool = False
+    error_codes: bool = False
+    skip_checks: tuple[str, ...] = ()
+    ignore_errors: tuple[str, ...] = ()
+    verbose: bool = False
+    group_name: str | None = None
+
+    def needs(self, cluster: Snapshot) -> Needs:
+        return Needs.of(shared=[locks.CLUSTER])
+
+    def check(self, cluster: Snapshot, given: Given) -> VerifyPlan:
+        unknown = sorted(set(self.ignore_errors) - CODES)
+        if unknown:
+            raise Rejected(
+                f"there is no error code {', '.join(unknown)}",
+                "known are " + ", ".join(sorted(CODES)),
+            )
+        nodes = self._nodes(cluster)
+        return VerifyPlan(
+            now=given.now,
+            nodes=len(nodes),
+            instances=len(cluster.instances),
+            findings=tuple(verification.configuration(cluster, given.now)),
+        )
+
+    async def examine(self, plan: VerifyPlan, cluster: Snapshot, ask: Examiner) -> VerifyPlan:
+        nodes = [node for node in self._nodes(cluster) if not node.offline]
+        answers = await asyncio.gather(*(_inspect(ask, node, cluster) for node in nodes))
+        seen = dict(zip((node.uuid for node in nodes), answers, strict=True))
+        found = [*plan.findings, *verification.nodes(cluster, seen, plan.now)]
+        settled = tuple(self._settle(one) for one in found)
+        return msgspec.structs.replace(plan, findings=settled)
+
+    def subject(self, plan: VerifyPlan, cluster: Snapshot) -> Subject:
+        return Subject(kind=SubjectKind.CLUSTER)
+
+    async def run(self, plan: VerifyPlan, steps: Steps) -> Outcome:
+        steps.log(f"Verified {plan.nodes} node(s), {plan.instances} instance(s)")
+        for one in plan.findings:
+            kind = LogKind.MESSAGE if one.level == "NOTICE" else LogKind.WARNING
+            steps.log("  - " + self._text(one), kind)
+        steps.log("* Hooks Results")
+        return Outcome(result=not any(one.level == "ERROR" for one in plan.findings))
+
+    def conclude(self, plan: VerifyPlan, result: Any, scripts: tuple[NodeScripts, ...]) -> Any:
+        if "ENODEHOOKS" in self.ignore_errors:
+            return result
+        failed = any(
+            node.problem or any(one.status is ScriptStatus.FAILED for one in node.results)
+            for node in scripts
+        )
+        return result and not failed
+
+    def _nodes(self, cluster: Snapshot) -> list[Node]:
+        group = cluster.group(self.group_name).uuid if self.group_name else None
+        return [node for node in cluster.nodes.values() if group in (None, node.group)]
+
+    def _settle(self, one: Finding) -> Finding:
+        ignored = one.level == "ERROR" and one.code in self.ignore_errors
+        return msgspec.structs.replace(one, level="WARNING") if ignored else one
+
+    def _text(self, one: Finding) -> str:
+        if self.error_codes:
+            return f"{one.level}:{one.code}:{one.kind}:{one.item}:{one.message}"
+        return f"{one.level}: {one.kind} {one.item}: {one.message}"
+
+
+async def _inspect(ask: Examiner, node: Node, cluster: Snapshot) -> Inspection | Unavailable:
+    settings = cluster.cluster
+    mine = cluster.instances_of(node.uuid)
+    question = Inspect(
+        storage_dirs=(settings.file_storage_dir, settings.shared_file_storage_dir),
+        bridges=tuple(sorted({nic.link for one in mine for nic in one.nics if nic.link})),
+        disks=tuple(disk.path for one in mine for disk in one.disks),
+    )
+    try:
+        return await ask.ask(node.uuid, question, timeouts.FAST)
+    except Unavailable as error:
+        return error

@@ -1,0 +1,298 @@
+"""Make an instance: ``gnt-instance add``."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from gantry.hooks.subject import Subject, SubjectKind
+from gantry.model import locks, timeouts
+from gantry.model.entities import (
+    AdminState,
+    Disk,
+    DiskTemplate,
+    HypervisorName,
+    Instance,
+    Nic,
+    Node,
+    ParameterValue,
+)
+from gantry.model.errors import Reason, Rejected
+from gantry.model.locks import Needs
+from gantry.model.names import host_name, parameter, tag
+from gantry.model.orders import (
+    DiskCreate,
+    DiskRemove,
+    GuestSpec,
+    GuestStart,
+    GuestStop,
+    OsCreate,
+    OsRun,
+    OsVerify,
+    Resolve,
+)
+from gantry.model.parameters import BACKEND, HYPERVISOR, backend, check, merge
+from gantry.model.snapshot import Claim, Snapshot
+from gantry.operations.base import Examiner, Given, Operation, Plan
+from gantry.operations.steps import allocation, checks, nics, oses, requests, specs
+from gantry.ports.steps import Outcome, Steps
+
+
+class AddPlan(Plan, frozen=True, kw_only=True):
+    """The whole instance as it will be; ``install`` is None where no script runs."""
+
+    instance: Instance
+    spec: GuestSpec
+    install: OsRun | None
+    start: bool
+
+
+class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
+    """Parameters as in Ganeti's OP_INSTANCE_CREATE; secret OS parameters travel beside it."""
+
+    opcode: ClassVar[str] = "OP_INSTANCE_CREATE"
+    plan_type: ClassVar[type[Plan]] = AddPlan
+
+    instance_name: str
+    mode: str = "create"
+    disk_template: str | None = None
+    disks: tuple[requests.DiskRequest, ...] = ()
+    nics: tuple[nics.NicRequest, ...] = ()
+    pnode: str | None = None
+    os_type: str | None = None
+    hypervisor: str | None = None
+    hvparams: dict[str, ParameterValue] = {}
+    beparams: dict[str, ParameterValue] = {}
+    osparams: dict[str, str] = {}
+    osparams_private: dict[str, str] = {}
+    file_driver: str | None = None
+    file_storage_dir: str | None = None
+    force_variant: bool = False
+    name_check: bool | None = None
+    ip_check: bool | None = None
+    conflicts_check: bool = True
+    no_install: bool = False
+    start: bool = True
+    tags: tuple[str, ...] = ()
+    wait_for_sync: bool = True
+    ignore_ipolicy: bool = False
+    opportunistic_locking: bool = False
+
+    def summary(self) -> str:
+        return f"INSTANCE_CREATE({self.instance_name})"
+
+    def needs(self, cluster: Snapshot) -> Needs:
+        name = host_name(self.instance_name, "the name of an instance")
+        nodes = [cluster.node(self.pnode).uuid] if self.pnode else list(cluster.nodes)
+        return Needs.of(
+            shared=[locks.CLUSTER, *(locks.node(uuid) for uuid in nodes)],
+            exclusive=[locks.instance(name)],
+        )
+
+    def check(self, cluster: Snapshot, given: Given) -> AddPlan:
+        if self.mode != "create":
+            raise Rejected(f"mode {self.mode!r} is not supported", "use mode create")
+        name = requests.new_name(self.instance_name, cluster)
+        hypervisor = self._hypervisor(cluster)
+        draft = self._draft(cluster, given, name, hypervisor)
+        memory = backend(cluster.cluster, draft).maxmem
+        space = sum(disk.size for disk in draft.disks)
+        node = self._node(cluster, hypervisor, memory if self.start else 0, space)
+        if draft.os:
+            oses.installable(cluster, draft.os, node)
+        instance = self._pinned(cluster, draft, node)
+        placed = cluster.with_changes(cluster.revision, [instance])
+        install = draft.os and draft.disks and not self.no_install
+        return AddPlan(
+            instance=instance,
+            spec=specs.guest(cluster.cluster, instance),
+            install=specs.os_run(placed, instance) if install else None,
+            start=self.start,
+            reserve=_reservations(instance),
+            claims=(Claim(node=node.uuid, memory=memory if self.start else 0, disk=space),),
+        )
+
+    async def examine(self, plan: AddPlan, cluster: Snapshot, ask: Examiner) -> AddPlan:
+        settings = cluster.cluster
+        name_check = settings.name_check if self.name_check is None else self.name_check
+        ip_check = settings.ip_check if self.ip_check is None else self.ip_check
+        if name_check:
+            await _name_resolves(plan.instance, cluster, ask, ip_check)
+        if plan.instance.os:
+            run = plan.install or specs.os_run(
+                cluster.with_changes(cluster.revision, [plan.instance]), plan.instance
+            )
+            verify = OsVerify(
+                os=plan.instance.os,
+                parameters=run.parameters,
+                private_parameters=run.private_parameters,
+                force_variant=self.force_variant,
+            )
+            await ask.ask(plan.instance.primary_node, verify, timeouts.OS_VERIFY)
+        return plan
+
+    def subject(self, plan: AddPlan, cluster: Snapshot) -> Subject:
+        return Subject(
+            kind=SubjectKind.INSTANCE,
+            instance=plan.instance,
+            values={"ADD_MODE": self.mode},
+            status=str(self.start),
+            new_disks=True,
+        )
+
+    async def run(self, plan: AddPlan, steps: Steps) -> Outcome:
+        instance, node = plan.instance, plan.instance.primary_node
+        if instance.disks:
+            steps.log("creating instance disks...")
+        for disk in plan.spec.disks:
+            await steps.do(
+                f"create-disk/{disk.index}",
+                node,
+                DiskCreate(disk=disk),
+                undo=DiskRemove(disk=disk),
+                timeout=timeouts.SLOW,
+            )
+        if plan.install is not None:
+            steps.log(f"running the create script of OS {instance.os}...")
+            await steps.do(
+                "os-create", node, OsCreate(run=plan.install), timeout=timeouts.OS_CREATE
+            )
+        if plan.start:
+            steps.log("starting instance...")
+            stop = GuestStop(
+                uuid=instance.uuid, hypervisor=instance.hypervisor, timeout=0, force=True
+            )
+            await steps.do("start-guest", node, GuestStart(spec=plan.spec), undo=stop)
+        return Outcome(put=(instance,), result=[instance.primary_node])
+
+    def _hypervisor(self, cluster: Snapshot) -> HypervisorName:
+        enabled = cluster.cluster.enabled_hypervisors
+        if self.hypervisor is None:
+            return enabled[0]
+        if self.hypervisor not in enabled:
+            raise Rejected(
+                f"hypervisor {self.hypervisor!r} is not enabled in this cluster",
+                f"enabled are {', '.join(enabled)}",
+            )
+        return HypervisorName(self.hypervisor)
+
+    def _draft(
+        self, cluster: Snapshot, given: Given, name: str, hypervisor: HypervisorName
+    ) -> Instance:
+        template = requests.template(self.disk_template, cluster.cluster)
+        beparams = merge({}, check(self.beparams, BACKEND, "an instance"))
+        for key in (*self.osparams, *self.osparams_private):
+            parameter(key, "an OS parameter")
+        draft = Instance(
+            uuid=given.uuid(),
+            name=name,
+            ctime=given.now,
+            mtime=given.now,
+            tags=tuple(sorted({tag(one) for one in self.tags})),
+            primary_node=cluster.master.uuid,
+            os=self.os_type or "",
+            hypervisor=hypervisor,
+            hvparams=merge(
+                {}, check(self.hvparams, HYPERVISOR[hypervisor], f"hypervisor {hypervisor}")
+            ),
+            beparams=beparams,
+            osparams=self.osparams,
+            osparams_private=self.osparams_private,
+            admin_state=AdminState.UP if self.start else AdminState.DOWN,
+            disk_template=template,
+            disks=self._disks(cluster, given, name, template),
+            nics=self._nics(cluster, given),
+        )
+        filled = backend(cluster.cluster, draft)
+        if filled.minmem > filled.maxmem:
+            raise Rejected(f"minmem {filled.minmem} is more than maxmem {filled.maxmem}")
+        return draft
+
+    def _disks(
+        self, cluster: Snapshot, given: Given, name: str, template: DiskTemplate
+    ) -> tuple[Disk, ...]:
+        requests.count_fits(template, len(self.disks))
+        if template is DiskTemplate.DISKLESS:
+            return ()
+        if self.file_driver not in (None, "loop"):
+            raise Rejected(f"file driver {self.file_driver!r} is not supported", "use loop")
+        base = requests.directory(cluster.cluster, template, name, self.file_storage_dir)
+        return tuple(
+            requests.disk(one, index, template, base, "loop", given)
+            for index, one in enumerate(self.disks)
+        )
+
+    def _nics(self, cluster: Snapshot, given: Given) -> tuple[Nic, ...]:
+        if len(self.nics) > nics.MAX_NICS:
+            raise Rejected(f"an instance has at most {nics.MAX_NICS} NICs, not {len(self.nics)}")
+        taken: set[str] = set()
+        return tuple(
+            nics.make(one, cluster, given, taken, self.conflicts_check) for one in self.nics
+        )
+
+    def _node(self, cluster: Snapshot, hypervisor: HypervisorName, memory: int, disk: int) -> Node:
+        if self.pnode is None:
+            return allocation.most_free(cluster, hypervisor, memory, disk)
+        node = cluster.node(self.pnode)
+        checks.node_usable(cluster, node, f"make instance {self.instance_name}")
+        if node.drained or not node.vm_capable:
+            what = "drained" if node.drained else "not vm_capable"
+            raise Rejected(
+                f"node {node.name} is {what} and takes no new instances",
+                "choose another node, or change it with gnt-node modify",
+                reason=Reason.STATE,
+                node=node.name,
+            )
+        what = f"instance {self.instance_name}"
+        checks.memory_fits(cluster, node, memory, what)
+        checks.disk_fits(cluster, node, disk, what)
+        return node
+
+    def _pinned(self, cluster: Snapshot, draft: Instance, node: Node) -> Instance:
+        facts = cluster.node_live(node.uuid).facts
+        offer = facts.hypervisors.get(draft.hypervisor) if facts else None
+        if offer is None or not offer.available:
+            raise Rejected(
+                f"node {node.name} does not run hypervisor {draft.hypervisor}"
+                + (f": {offer.why}" if offer else ""),
+                "gnt-node info shows what it offers",
+                reason=Reason.ENVIRONMENT,
+                node=node.name,
+            )
+        port = allocation.free_port(cluster) if draft.hypervisor is HypervisorName.KVM else None
+        return msgspec.structs.replace(
+            draft,
+            primary_node=node.uuid,
+            machine=offer.machine,
+            cpu_model=offer.cpu_model,
+            network_port=port,
+        )
+
+
+def _reservations(instance: Instance) -> tuple[str, ...]:
+    found = [f"name/{instance.name}"]
+    found += [f"mac/{nic.mac}" for nic in instance.nics]
+    found += [f"ip/{nic.link}/{nic.ip}" for nic in instance.nics if nic.ip and nic.link]
+    if instance.network_port is not None:
+        found.append(f"port/{instance.network_port}")
+    return tuple(found)
+
+
+async def _name_resolves(instance: Instance, cluster: Snapshot, ask: Examiner, ping: bool) -> None:
+    question = Resolve(name=instance.name, ping=ping)
+    found = await ask.ask(cluster.master.uuid, question, timeouts.URGENT)
+    if found.address is None:
+        raise Rejected(
+            f"the name {instance.name} does not resolve: {found.problem}",
+            "enter it in the DNS or in /etc/hosts, or give --no-name-check",
+            reason=Reason.RESOLVER,
+            object_name=instance.name,
+        )
+    if found.answers:
+        raise Rejected(
+            f"address {found.address} of {instance.name} is in use: something answers there",
+            "choose another name or address, or give --no-ip-check",
+            reason=Reason.NOT_UNIQUE,
+            object_name=instance.name,
+        )

@@ -1,0 +1,239 @@
+"""Change an instance: ``gnt-instance modify`` (also ``set``)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from gantry.hooks.subject import Subject, SubjectKind
+from gantry.model import names, timeouts
+from gantry.model.entities import AdminState, Instance, Nic, ParameterValue
+from gantry.model.errors import Reason, Rejected
+from gantry.model.locks import Needs
+from gantry.model.orders import OsVerify
+from gantry.model.parameters import (
+    BACKEND,
+    HYPERVISOR,
+    backend,
+    check,
+    merge,
+    os_parameters,
+)
+from gantry.model.snapshot import Claim, Snapshot
+from gantry.operations.base import Examiner, Given, Operation, Plan
+from gantry.operations.steps import checks, nics, oses
+from gantry.ports.steps import Outcome, Steps
+
+
+class NicChange(msgspec.Struct, frozen=True, array_like=True):
+    """Ganeti's triple: ``add``, ``modify``, ``remove`` or ``attach``; which; how."""
+
+    action: str
+    which: int | str = -1
+    request: nics.NicRequest = nics.NicRequest()
+
+
+class ModifyPlan(Plan, frozen=True, kw_only=True):
+    """``told`` are (what, new value) pairs for the operator; ``running`` asks for a restart."""
+
+    before: Instance
+    after: Instance
+    told: tuple[tuple[str, Any], ...]
+    running: bool
+
+
+class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
+    """What is set here holds from the next start on; ``default`` takes a setting away."""
+
+    opcode: ClassVar[str] = "OP_INSTANCE_SET_PARAMS"
+    plan_type: ClassVar[type[Plan]] = ModifyPlan
+
+    instance_name: str
+    instance_uuid: str | None = None
+    beparams: dict[str, ParameterValue] = {}
+    hvparams: dict[str, ParameterValue] = {}
+    osparams: dict[str, str] = {}
+    osparams_private: dict[str, str] = {}
+    os_name: str | None = None
+    nics: tuple[NicChange, ...] = ()
+    offline: bool | None = None
+    force: bool = False
+    force_variant: bool = False
+    conflicts_check: bool = True
+    ignore_ipolicy: bool = False
+    hotplug: bool = False
+
+    def summary(self) -> str:
+        return f"INSTANCE_SET_PARAMS({self.instance_name})"
+
+    def needs(self, cluster: Snapshot) -> Needs:
+        return checks.instance_locks(cluster.instance(self.instance_name))
+
+    def check(self, cluster: Snapshot, given: Given) -> ModifyPlan:
+        before = cluster.instance(self.instance_name)
+        running = checks.running(cluster, before)
+        after = msgspec.structs.replace(
+            before,
+            beparams=merge(before.beparams, check(self.beparams, BACKEND, "an instance")),
+            hvparams=merge(before.hvparams, self._hvparams(before)),
+            osparams=_merged(before.osparams, self.osparams),
+            osparams_private=_merged(before.osparams_private, self.osparams_private),
+            os=self._os(cluster, before),
+            nics=self._nics(cluster, given, before),
+            admin_state=self._state(before, running),
+        )
+        if msgspec.to_builtins(after) == msgspec.to_builtins(before):
+            raise Rejected(
+                f"nothing to change: instance {before.name} is like that already",
+                "see gnt-instance modify --help for what can be set",
+            )
+        claims = self._memory(cluster, before, after)
+        return ModifyPlan(
+            before=before,
+            after=checks.changed(after, given.now),
+            told=tuple(_differences(before, after)),
+            running=running,
+            reserve=tuple(f"mac/{nic.mac}" for nic in after.nics if nic.mac not in _macs(before)),
+            claims=claims,
+        )
+
+    async def examine(self, plan: ModifyPlan, cluster: Snapshot, ask: Examiner) -> ModifyPlan:
+        if (self.osparams or self.osparams_private) and plan.after.os:
+            whole = cluster.cluster
+            verify = OsVerify(
+                os=plan.after.os,
+                parameters=os_parameters(whole.osparams, plan.after.os, plan.after.osparams),
+                private_parameters=os_parameters(
+                    whole.osparams_private, plan.after.os, plan.after.osparams_private
+                ),
+                force_variant=self.force_variant,
+            )
+            for node in checks.all_nodes(plan.after):
+                await ask.ask(node, verify, timeouts.OS_VERIFY)
+        return plan
+
+    def subject(self, plan: ModifyPlan, cluster: Snapshot) -> Subject:
+        now = cluster.instances[plan.before.uuid]
+        return Subject(kind=SubjectKind.INSTANCE, instance=now, chosen=plan.after)
+
+    async def run(self, plan: ModifyPlan, steps: Steps) -> Outcome:
+        for what, value in plan.told:
+            steps.log(f"{what}: {value}")
+        if plan.running:
+            steps.warn("the instance is running: what was changed takes effect at its next start")
+        return Outcome(put=(plan.after,), result=[list(pair) for pair in plan.told])
+
+    def _hvparams(self, before: Instance) -> dict[str, ParameterValue]:
+        what = f"hypervisor {before.hypervisor}"
+        return check(self.hvparams, HYPERVISOR[before.hypervisor], what)
+
+    def _os(self, cluster: Snapshot, before: Instance) -> str:
+        if self.os_name is None:
+            return before.os
+        if self.force:
+            return names.os_name(self.os_name)
+        return oses.installable(cluster, self.os_name, cluster.nodes[before.primary_node])
+
+    def _state(self, before: Instance, running: bool) -> AdminState:
+        if self.offline is None:
+            return before.admin_state
+        if self.offline and (running or before.admin_state is AdminState.UP):
+            raise Rejected(
+                f"instance {before.name} is up and cannot be marked offline",
+                f"stop it first: gnt-instance shutdown {before.name}",
+                reason=Reason.STATE,
+                object_name=before.name,
+            )
+        if self.offline:
+            return AdminState.OFFLINE
+        offline = before.admin_state is AdminState.OFFLINE
+        return AdminState.DOWN if offline else before.admin_state
+
+    def _memory(self, cluster: Snapshot, before: Instance, after: Instance) -> tuple[Claim, ...]:
+        filled = backend(cluster.cluster, after)
+        if filled.minmem > filled.maxmem:
+            raise Rejected(f"minmem {filled.minmem} is more than maxmem {filled.maxmem}")
+        more = filled.maxmem - backend(cluster.cluster, before).maxmem
+        if more <= 0 or after.admin_state is not AdminState.UP:
+            return ()
+        node = cluster.nodes[after.primary_node]
+        if not self.force:
+            checks.memory_fits(cluster, node, more, f"the change of instance {after.name}")
+        return (Claim(node=node.uuid, memory=more),)
+
+    def _nics(self, cluster: Snapshot, given: Given, before: Instance) -> tuple[Nic, ...]:
+        found = list(before.nics)
+        taken = {nic.mac for nic in found}
+        for change in self.nics:
+            if change.action == "add":
+                at = len(found) if change.which in (-1, "-1") else _index(change.which, found, True)
+                nic = nics.make(change.request, cluster, given, taken, self.conflicts_check)
+                found.insert(at, nic)
+                continue
+            at = _index(change.which, found, False)
+            if change.action == "remove":
+                del found[at]
+            elif change.action == "modify":
+                nic = nics.apply(
+                    change.request, found[at], cluster, self.conflicts_check, before.uuid
+                )
+                found[at] = nic if nic.mac else _with_mac(nic, cluster, given, taken)
+            else:
+                raise Rejected(f"a NIC cannot be {change.action!r}", "use add, modify or remove")
+        if len(found) > nics.MAX_NICS:
+            raise Rejected(f"an instance has at most {nics.MAX_NICS} NICs, not {len(found)}")
+        return tuple(found)
+
+
+def _with_mac(nic: Nic, cluster: Snapshot, given: Given, taken: set[str]) -> Nic:
+    made = nics.make(nics.NicRequest(), cluster, given, taken, False)
+    return msgspec.structs.replace(nic, mac=made.mac)
+
+
+def _index(which: int | str, found: list[Nic], inserting: bool) -> int:
+    """The place of a NIC named by number (-1: the last), name or uuid; or Rejected."""
+    text = str(which)
+    number = int(text) if text.lstrip("-").isdigit() else None
+    if number is None:
+        places = [at for at, nic in enumerate(found) if text in (nic.name, nic.uuid)]
+        number = places[0] if places else len(found) + 1
+    elif number == -1:
+        number = len(found) - 1
+    limit = len(found) if inserting else len(found) - 1
+    if not 0 <= number <= limit:
+        raise Rejected(f"the instance has no NIC {text}", f"it has {len(found)}, counted from 0")
+    return number
+
+
+def _merged(old: dict[str, str], new: dict[str, str]) -> dict[str, str]:
+    for key in new:
+        names.parameter(key, "an OS parameter")
+    return {key: value for key, value in {**old, **new}.items() if value != "default"}
+
+
+def _macs(instance: Instance) -> set[str]:
+    return {nic.mac for nic in instance.nics}
+
+
+def _differences(before: Instance, after: Instance) -> list[tuple[str, Any]]:
+    told: list[tuple[str, Any]] = []
+    for prefix in ("beparams", "hvparams", "osparams"):
+        old, new = getattr(before, prefix), getattr(after, prefix)
+        label = {"beparams": "be", "hvparams": "hv", "osparams": "os"}[prefix]
+        changed = {name for name in {*old, *new} if old.get(name) != new.get(name)}
+        told += [(f"{label}/{name}", new.get(name, "default")) for name in sorted(changed)]
+    private = {*before.osparams_private, *after.osparams_private}
+    told += [
+        (f"os_private/{name}", "<redacted>")
+        for name in sorted(private)
+        if before.osparams_private.get(name) != after.osparams_private.get(name)
+    ]
+    if before.os != after.os:
+        told.append(("os", after.os))
+    if before.admin_state != after.admin_state:
+        told.append(("admin_state", after.admin_state.value))
+    if before.nics != after.nics:
+        shown = [f"{nic.mac} {nic.mode} {nic.link or '-'} {nic.ip or '-'}" for nic in after.nics]
+        told.append(("nics", "; ".join(shown) or "none"))
+    return told

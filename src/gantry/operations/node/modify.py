@@ -1,0 +1,128 @@
+"""Change a node's role and parameters: ``gnt-node modify``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from gantry.hooks.subject import Subject, SubjectKind
+from gantry.model import locks
+from gantry.model.entities import Node, ParameterValue
+from gantry.model.errors import Reason, Rejected
+from gantry.model.locks import Needs
+from gantry.model.parameters import NODE, check, merge
+from gantry.model.snapshot import Snapshot
+from gantry.operations.base import Given, Operation, Plan
+from gantry.operations.steps import allocation, checks
+from gantry.ports.steps import Outcome, Steps
+
+_FLAGS = ("master_candidate", "offline", "drained", "master_capable", "vm_capable")
+
+
+class NodeModifyPlan(Plan, frozen=True, kw_only=True):
+    """``flags`` as settled by the check: only those that really change."""
+
+    before: Node
+    after: Node
+    flags: dict[str, bool]
+
+
+class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
+    """``offline=True`` says that the machine is certainly powered off or cut off."""
+
+    opcode: ClassVar[str] = "OP_NODE_SET_PARAMS"
+    plan_type: ClassVar[type[Plan]] = NodeModifyPlan
+
+    node_name: str
+    node_uuid: str | None = None
+    force: bool = False
+    master_candidate: bool | None = None
+    offline: bool | None = None
+    drained: bool | None = None
+    auto_promote: bool = False
+    master_capable: bool | None = None
+    vm_capable: bool | None = None
+    secondary_ip: str | None = None
+    ndparams: dict[str, ParameterValue] = {}
+
+    def summary(self) -> str:
+        return f"NODE_SET_PARAMS({self.node_name})"
+
+    def needs(self, cluster: Snapshot) -> Needs:
+        node = locks.node(cluster.node(self.node_name).uuid)
+        return Needs.of(shared=[locks.CLUSTER], exclusive=[node])
+
+    def check(self, cluster: Snapshot, given: Given) -> NodeModifyPlan:
+        node = cluster.node(self.node_name)
+        wanted = self._wanted(node)
+        self._allowed(cluster, node, wanted)
+        flags = {name: value for name, value in wanted.items() if getattr(node, name) is not value}
+        changes: dict[str, Any] = dict(flags)
+        if self.secondary_ip:
+            changes["secondary_ip"] = allocation.ip_address(self.secondary_ip)
+        if self.ndparams:
+            changes["ndparams"] = merge(node.ndparams, check(self.ndparams, NODE, "a node"))
+        if not changes and not self._asked():
+            raise Rejected("nothing to change", "see gnt-node modify --help for what can be set")
+        return NodeModifyPlan(
+            before=node, after=checks.changed(node, given.now, **changes), flags=flags
+        )
+
+    def subject(self, plan: NodeModifyPlan, cluster: Snapshot) -> Subject:
+        dropped = plan.flags.get("drained") is True and self.offline is None
+        shown = {
+            name: value for name, value in plan.flags.items() if not (dropped and name == "offline")
+        }
+        return Subject(
+            kind=SubjectKind.NODE,
+            node=plan.before,
+            values={name.upper(): shown.get(name) for name in _FLAGS},
+        )
+
+    async def run(self, plan: NodeModifyPlan, steps: Steps) -> Outcome:
+        told = [[name, value] for name, value in plan.flags.items()]
+        for name, value in told:
+            steps.log(f"{name}: {value}")
+        return Outcome(put=(plan.after,), result=told)
+
+    def _asked(self) -> bool:
+        return any(getattr(self, name) is not None for name in _FLAGS)
+
+    def _wanted(self, node: Node) -> dict[str, bool]:
+        """The flags after the change: one role at a time, what follows from what."""
+        wanted = {name: getattr(self, name) for name in _FLAGS if getattr(self, name) is not None}
+        if sum(bool(wanted.get(name)) for name in ("master_candidate", "offline", "drained")) > 1:
+            raise Rejected("a node is a candidate, offline or drained: give only one of them")
+        if wanted.get("offline") or wanted.get("drained"):
+            wanted["master_candidate"] = False
+        if wanted.get("drained"):
+            wanted.setdefault("offline", False)
+        if wanted.get("offline"):
+            wanted.setdefault("drained", False)
+        if wanted.get("master_candidate"):
+            wanted.setdefault("offline", False)
+            wanted.setdefault("drained", False)
+        if wanted.get("master_capable") is False:
+            wanted["master_candidate"] = False
+        back = wanted.get("offline") is False or wanted.get("drained") is False
+        if self.auto_promote and back and node.master_capable:
+            wanted.setdefault("master_candidate", True)
+        return wanted
+
+    def _allowed(self, cluster: Snapshot, node: Node, wanted: dict[str, bool]) -> None:
+        master = node.uuid == cluster.cluster.master_node
+        if master and (wanted.get("offline") or wanted.get("drained")):
+            raise Rejected(
+                f"node {node.name} is the master: it cannot be offline or drained",
+                "make another node the master first",
+                reason=Reason.STATE,
+                node=node.name,
+            )
+        if master and wanted.get("master_candidate") is False:
+            raise Rejected(f"node {node.name} is the master and stays a candidate")
+        capable = wanted.get("master_capable", node.master_capable)
+        if wanted.get("master_candidate") and not capable:
+            raise Rejected(f"node {node.name} is not master_capable", reason=Reason.STATE)
+        if wanted.get("vm_capable") is False and cluster.instances_of(node.uuid):
+            raise Rejected(
+                f"node {node.name} has instances and must stay vm_capable", reason=Reason.STATE
+            )

@@ -1,0 +1,96 @@
+"""Checks that several operations make before they plan: pure, Rejected where they fail."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from gantry.model import locks
+from gantry.model.entities import AdminState, Entity, Instance, Node
+from gantry.model.errors import Reason, Rejected
+from gantry.model.locks import Needs
+from gantry.model.names import Uuid
+from gantry.model.snapshot import Snapshot
+
+E = TypeVar("E", bound=Entity)
+
+
+def changed(entity: E, now: float, **fields: object) -> E:
+    """``entity`` with other fields, one serial number on."""
+    return msgspec.structs.replace(entity, serial_no=entity.serial_no + 1, mtime=now, **fields)
+
+
+def instance_locks(instance: Instance) -> Needs:
+    """What every operation on one instance needs."""
+    return Needs.of(
+        shared=[locks.CLUSTER, *(locks.node(uuid) for uuid in all_nodes(instance))],
+        exclusive=[locks.instance(instance.uuid)],
+    )
+
+
+def all_nodes(instance: Instance) -> tuple[Uuid, ...]:
+    """Primary first."""
+    return (instance.primary_node, *instance.secondary_nodes)
+
+
+def node_usable(cluster: Snapshot, node: Node, purpose: str) -> None:
+    """The node is there to do something now."""
+    if node.offline:
+        raise Rejected(
+            f"cannot {purpose}: node {node.name} is marked offline",
+            f"when it is back: gnt-node modify --offline=no {node.name}",
+            reason=Reason.STATE,
+            node=node.name,
+        )
+    live = cluster.node_live(node.uuid)
+    if not live.reachable:
+        why = f" ({live.problem})" if live.problem else ""
+        raise Rejected(
+            f"cannot {purpose}: the agent of node {node.name} does not answer{why}",
+            f"start it there (systemctl start gantry-agent), or, once the machine is certainly "
+            f"off, mark it: gnt-node modify --offline=yes {node.name}",
+            reason=Reason.ENVIRONMENT,
+            node=node.name,
+        )
+
+
+def not_offline(instance: Instance) -> None:
+    """The instance is not set aside."""
+    if instance.admin_state is AdminState.OFFLINE:
+        raise Rejected(
+            f"instance {instance.name} is marked offline",
+            f"bring it back with gnt-instance modify --online {instance.name}",
+            reason=Reason.STATE,
+            object_name=instance.name,
+        )
+
+
+def running(cluster: Snapshot, instance: Instance) -> bool:
+    """Whether its primary node says that the guest is up."""
+    guest = cluster.guest(instance)
+    return guest is not None and guest.up
+
+
+def memory_fits(cluster: Snapshot, node: Node, wanted: int, what: str) -> None:
+    """The node has ``wanted`` MiB that no other instance counts on."""
+    free = cluster.free_memory(node.uuid)
+    if free is not None and wanted > free:
+        raise Rejected(
+            f"{what} needs {wanted} MiB of memory, node {node.name} has {max(free, 0)} MiB left",
+            "choose another node (gnt-node list shows what is free) or less memory",
+            reason=Reason.NO_RESOURCES,
+            node=node.name,
+        )
+
+
+def disk_fits(cluster: Snapshot, node: Node, wanted: int, what: str) -> None:
+    """The node's file storage has ``wanted`` MiB that nobody else counts on."""
+    free = cluster.free_disk(node.uuid)
+    if free is not None and wanted > free:
+        raise Rejected(
+            f"{what} needs {wanted} MiB of disk, node {node.name} has {max(free, 0)} MiB left",
+            "choose another node (gnt-node list shows what is free) or smaller disks",
+            reason=Reason.NO_RESOURCES,
+            node=node.name,
+        )

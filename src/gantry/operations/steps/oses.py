@@ -1,0 +1,68 @@
+"""Which OS definition an instance may be installed with."""
+
+from __future__ import annotations
+
+from gantry.model import names
+from gantry.model.entities import Node
+from gantry.model.errors import Reason, Rejected
+from gantry.model.live import OsFacts
+from gantry.model.snapshot import Snapshot
+
+
+def installable(cluster: Snapshot, full: str, node: Node) -> str:
+    """The OS's name, valid and alike on all nodes that could tell; or Rejected."""
+    names.os_name(full)
+    base = full.partition("+")[0]
+    if {base, full} & set(cluster.cluster.blacklisted_os):
+        raise Rejected(
+            f"OS {full} is blacklisted",
+            f"gnt-os modify --blacklisted=no {full} allows it",
+            reason=Reason.STATE,
+        )
+    mine = _on(cluster, node, base)
+    if mine is None:
+        raise Rejected(
+            f"node {node.name} has no OS definition {base!r}",
+            "gnt-os diagnose shows which node has what; copy the directory to every node",
+            reason=Reason.UNKNOWN,
+            node=node.name,
+        )
+    if mine.problem:
+        raise Rejected(
+            f"OS definition {base} on node {node.name} is not valid: {mine.problem}",
+            f"mend it in {mine.path} on every node; gnt-os diagnose looks again",
+            reason=Reason.STATE,
+            node=node.name,
+        )
+    _alike(cluster, base, node, mine)
+    return full
+
+
+def _alike(cluster: Snapshot, base: str, node: Node, mine: OsFacts) -> None:
+    for other in cluster.nodes.values():
+        live = cluster.node_live(other.uuid)
+        if other.offline or not other.vm_capable or not live.reachable or live.facts is None:
+            continue
+        theirs = _on(cluster, other, base)
+        if theirs is None:
+            continue
+        differing = sorted(
+            name
+            for name in {*mine.files, *theirs.files}
+            if mine.files.get(name) != theirs.files.get(name)
+        )
+        if mine.digest != theirs.digest:
+            raise Rejected(
+                f"OS definition {base} differs between nodes {node.name} and {other.name}"
+                + (f" (files: {', '.join(differing)})" if differing else ""),
+                "copy the same directory to every node; gnt-os diagnose looks again",
+                reason=Reason.STATE,
+                node=other.name,
+            )
+
+
+def _on(cluster: Snapshot, node: Node, base: str) -> OsFacts | None:
+    facts = cluster.node_live(node.uuid).facts
+    if facts is None:
+        return None
+    return next((one for one in facts.oses if one.name == base), None)

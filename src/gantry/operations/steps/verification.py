@@ -1,0 +1,211 @@
+"""What ``gnt-cluster verify`` finds: pure functions of the snapshot and of the nodes' words.
+
+Error codes are those that monitoring scripts of Ganeti's users know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from gantry.model.entities import AdminState, Instance, Node
+from gantry.model.errors import Unavailable
+from gantry.model.live import GuestLive, NodeFacts
+from gantry.model.names import Uuid
+from gantry.model.orders import Inspection
+from gantry.model.oses import combine
+from gantry.model.snapshot import Snapshot
+
+CODES: Final = frozenset(
+    {
+        "ECLUSTERCFG",
+        "ECLUSTERCERT",
+        "ECLUSTERDANGLINGNODES",
+        "ECLUSTERDANGLINGINST",
+        "EINSTANCEBADNODE",
+        "EINSTANCEDOWN",
+        "EINSTANCEMISSINGDISK",
+        "EINSTANCEWRONGNODE",
+        "ENODEFILESTORAGEPATHS",
+        "ENODEHOOKS",
+        "ENODEHV",
+        "ENODEN1",
+        "ENODENET",
+        "ENODEORPHANINSTANCE",
+        "ENODEORPHANLV",
+        "ENODEOS",
+        "ENODERPC",
+        "ENODESETUP",
+        "ENODETIME",
+        "ENODEVERSION",
+    }
+)
+_SKEW: Final = 150.0
+_DAY: Final = 86400.0
+_WARN_DAYS: Final = 30
+_ERROR_DAYS: Final = 7
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is not as it should be; ``level`` is ERROR, WARNING or NOTICE."""
+
+    code: str
+    kind: str
+    item: str
+    message: str
+    level: str = "ERROR"
+
+
+def configuration(cluster: Snapshot, now: float) -> Iterator[Finding]:
+    """What the records alone show."""
+    whole = cluster.cluster
+    if whole.master_node not in cluster.nodes:
+        yield Finding(
+            code="ECLUSTERCFG", kind="cluster", item=whole.name, message="its master is no node"
+        )
+    for node in cluster.nodes.values():
+        if node.group not in cluster.groups:
+            yield Finding(
+                code="ECLUSTERDANGLINGNODES",
+                kind="node",
+                item=node.name,
+                message="its group does not exist",
+            )
+    for one in cluster.instances.values():
+        missing = [
+            uuid for uuid in (one.primary_node, *one.secondary_nodes) if uuid not in cluster.nodes
+        ]
+        if missing:
+            yield Finding(
+                code="ECLUSTERDANGLINGINST",
+                kind="instance",
+                item=one.name,
+                message=f"it refers to nodes that do not exist: {', '.join(missing)}",
+            )
+
+
+def nodes(
+    cluster: Snapshot, seen: Mapping[Uuid, Inspection | Unavailable], now: float
+) -> Iterator[Finding]:
+    """What the nodes say, compared with the records. Offline nodes are not in ``seen``."""
+    for uuid, said in seen.items():
+        node = cluster.nodes[uuid]
+        if isinstance(said, Unavailable):
+            yield Finding(
+                code="ENODERPC", kind="node", item=node.name, message=f"does not answer: {said}"
+            )
+        else:
+            yield from _node(cluster, node, said, now)
+    yield from _oses(cluster, seen)
+    yield from _instances(cluster, seen)
+
+
+def _node(cluster: Snapshot, node: Node, said: Inspection, now: float) -> Iterator[Finding]:
+    def finding(code: str, message: str, level: str = "ERROR") -> Finding:
+        return Finding(code=code, kind="node", item=node.name, message=message, level=level)
+
+    for code, item, message in said.problems:
+        yield finding(code if code in CODES else "ENODESETUP", f"{item}: {message}")
+    for code, message, level in (
+        *_machine(cluster, said.facts, now),
+        *_capacity(cluster, node, said.facts),
+        *_strangers(cluster, said),
+    ):
+        yield finding(code, message, level)
+
+
+def _machine(cluster: Snapshot, facts: NodeFacts, now: float) -> Iterator[tuple[str, str, str]]:
+    if facts.clock and abs(facts.clock - now) > _SKEW:
+        yield "ENODETIME", f"its clock is {facts.clock - now:+.0f} s off the master's", "ERROR"
+    mine = cluster.node_live(cluster.cluster.master_node).facts
+    if mine is not None and mine.version != facts.version:
+        yield "ENODEVERSION", f"runs {facts.version}, the master {mine.version}", "WARNING"
+    days = (facts.certificate_expires - now) / _DAY
+    if facts.certificate_expires and days < _WARN_DAYS:
+        level = "ERROR" if days < _ERROR_DAYS else "WARNING"
+        yield "ECLUSTERCERT", f"its certificate expires in {days:.0f} days", level
+
+
+def _capacity(cluster: Snapshot, node: Node, facts: NodeFacts) -> Iterator[tuple[str, str, str]]:
+    for name in cluster.cluster.enabled_hypervisors if node.vm_capable else ():
+        offer = facts.hypervisors.get(name)
+        if offer is None or not offer.available:
+            why = offer.why if offer else "not known there"
+            yield "ENODEHV", f"hypervisor {name} is not available: {why}", "ERROR"
+    free = cluster.free_memory(node.uuid)
+    if free is not None and free < 0:
+        yield "ENODEN1", f"its instances are promised {-free} MiB more than it has", "ERROR"
+
+
+def _strangers(cluster: Snapshot, said: Inspection) -> Iterator[tuple[str, str, str]]:
+    known = {disk.path for one in cluster.instances.values() for disk in one.disks}
+    for path in sorted(set(said.disks) - known):
+        yield "ENODEORPHANLV", f"{path} belongs to no instance", "WARNING"
+    for guest in said.guests:
+        if guest.up and guest.uuid not in cluster.instances:
+            yield "ENODEORPHANINSTANCE", f"runs {guest.name}, which is no instance", "ERROR"
+
+
+def _oses(cluster: Snapshot, seen: Mapping[Uuid, Inspection | Unavailable]) -> Iterator[Finding]:
+    answers = {
+        cluster.nodes[uuid].name: said.oses
+        for uuid, said in seen.items()
+        if isinstance(said, Inspection) and cluster.nodes[uuid].vm_capable
+    }
+    for one in combine(answers):
+        for name, problem in one.problems.items():
+            yield Finding(
+                code="ENODEOS", kind="node", item=name, message=f"OS {one.name}: {problem}"
+            )
+
+
+def _instances(
+    cluster: Snapshot, seen: Mapping[Uuid, Inspection | Unavailable]
+) -> Iterator[Finding]:
+    running: dict[Uuid, list[tuple[Uuid, GuestLive]]] = {}
+    present: dict[Uuid, set[str]] = {}
+    for node, said in seen.items():
+        if isinstance(said, Inspection):
+            present[node] = set(said.disks)
+            for guest in said.guests:
+                if guest.up:
+                    running.setdefault(guest.uuid, []).append((node, guest))
+    for one in cluster.instances.values():
+        where = [node for node, _ in running.get(one.uuid, [])]
+        yield from _instance(cluster, one, where, present)
+
+
+def _instance(
+    cluster: Snapshot, one: Instance, where: list[Uuid], present: Mapping[Uuid, set[str]]
+) -> Iterator[Finding]:
+    def finding(code: str, message: str, level: str = "ERROR") -> Finding:
+        return Finding(code=code, kind="instance", item=one.name, message=message, level=level)
+
+    primary = cluster.nodes.get(one.primary_node)
+    if primary is None:
+        return
+    for uuid in where:
+        if uuid != one.primary_node:
+            elsewhere = cluster.nodes[uuid].name
+            yield finding("EINSTANCEWRONGNODE", f"runs on {elsewhere}, its node is {primary.name}")
+    should = one.admin_state is AdminState.UP
+    if should and primary.offline:
+        yield finding("EINSTANCEBADNODE", f"its node {primary.name} is offline")
+    if primary.uuid in present:
+        yield from _at_home(one, primary, should, primary.uuid in where, present[primary.uuid])
+
+
+def _at_home(
+    one: Instance, primary: Node, should: bool, runs: bool, present: set[str]
+) -> Iterator[Finding]:
+    def finding(code: str, message: str, level: str = "ERROR") -> Finding:
+        return Finding(code=code, kind="instance", item=one.name, message=message, level=level)
+
+    if should and not runs:
+        yield finding("EINSTANCEDOWN", f"should be up and is not, on {primary.name}")
+    if runs and not should:
+        yield finding("EINSTANCEDOWN", "runs and should not", "WARNING")
+    for path in sorted({disk.path for disk in one.disks} - present):
+        yield finding("EINSTANCEMISSINGDISK", f"{path} is missing on {primary.name}")

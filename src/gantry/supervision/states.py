@@ -1,0 +1,144 @@
+"""The live states of all nodes: what came last from each agent, by event or by answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from gantry.model.live import UNKNOWN, GuestLive, GuestState, NodeFacts, NodeLive
+from gantry.model.names import Uuid
+from gantry.model.orders import GuestForget, GuestStart, GuestStop, Order, Question
+from gantry.ports.agents import Address, Agents, Announced, Envelope, Event, Progress
+from gantry.ports.clock import Clock
+
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+class LiveHolder(Protocol):
+    """Where the snapshot's live part is kept."""
+
+    nodes: dict[Uuid, NodeLive]
+
+    def set_live(self, node: Uuid, live: NodeLive) -> None:
+        """``live`` is what is true on ``node`` from now on."""
+
+    def forget(self, node: Uuid) -> None:
+        """The node is not of the cluster any more."""
+
+
+class States:
+    """Changes to the live states, each made of the last one."""
+
+    def __init__(self, holder: LiveHolder, clock: Clock) -> None:
+        self._holder = holder
+        self._clock = clock
+
+    def of(self, node: Uuid) -> NodeLive:
+        """What is known of a node."""
+        return self._holder.nodes.get(node, UNKNOWN)
+
+    def hello(self, node: Uuid, facts: NodeFacts, guests: Iterable[GuestLive]) -> None:
+        """The agent is there and said everything."""
+        before = self.of(node)
+        since = before.since if before.reachable else self._clock.now()
+        self._holder.set_live(
+            node,
+            NodeLive(
+                reachable=True,
+                since=since,
+                facts=facts,
+                guests={guest.uuid: guest for guest in guests},
+            ),
+        )
+
+    def facts(self, node: Uuid, facts: NodeFacts) -> None:
+        """The node's facts changed."""
+        self._holder.set_live(node, msgspec.structs.replace(self.of(node), facts=facts))
+
+    def guest(self, node: Uuid, guest: GuestLive, forgotten: bool = False) -> None:
+        """One guest changed; a word older than what is known does not count."""
+        live = self.of(node)
+        known = live.guests.get(guest.uuid)
+        if known is not None and known.since > guest.since and not forgotten:
+            return
+        guests = dict(live.guests)
+        if forgotten:
+            guests.pop(guest.uuid, None)
+        else:
+            guests[guest.uuid] = guest
+        self._holder.set_live(node, msgspec.structs.replace(live, guests=guests))
+
+    def lost(self, node: Uuid, problem: str) -> None:
+        """The agent has not been heard of for too long: what its guests do is not known."""
+        live = self.of(node)
+        since = self._clock.now() if live.reachable else live.since
+        self._holder.set_live(
+            node, msgspec.structs.replace(live, reachable=False, since=since, problem=problem)
+        )
+
+    def forget(self, node: Uuid) -> None:
+        """The node is not of the cluster any more."""
+        self._holder.forget(node)
+
+    def stopped(self, node: Uuid, uuid: Uuid) -> None:
+        """Our order to stop a guest was carried out."""
+        guest = self.of(node).guests.get(uuid)
+        if guest is not None and guest.up:
+            ended = msgspec.structs.replace(
+                guest, state=GuestState.STOPPED, since=self._clock.now(), pid=0
+            )
+            self.guest(node, ended)
+
+
+class ObservingAgents:
+    """Agents whose answers show in the live states at once, before the event about them comes.
+
+    Otherwise a listing right after a start could still say that the guest is down.
+    """
+
+    def __init__(self, agents: Agents, states: States) -> None:
+        self._agents = agents
+        self._states = states
+
+    async def order(
+        self,
+        to: Address,
+        envelope: Envelope,
+        order: Order[A],
+        progress: Callable[[Progress], None] | None = None,
+    ) -> A:
+        """As the agents do it."""
+        answer = await self._agents.order(to, envelope, order, progress)
+        match order:
+            case GuestStart() if isinstance(answer, GuestLive):
+                self._states.guest(to.node, answer)
+            case GuestStop():
+                self._states.stopped(to.node, order.uuid)
+            case GuestForget():
+                gone = GuestLive(uuid=order.uuid, name="", state=GuestState.STOPPED)
+                self._states.guest(to.node, gone, forgotten=True)
+            case _:
+                pass
+        return answer
+
+    async def ask(self, to: Address, question: Question[A], timeout: float) -> A:
+        """As the agents do it; the limit is the agents' own."""
+        return await self._agents.ask(to, question, timeout)
+
+    async def cancel(self, to: Address, key: str, epoch: int) -> None:
+        """As the agents do it."""
+        await self._agents.cancel(to, key, epoch)
+
+    async def forget(self, to: Address, prefix: str, epoch: int) -> None:
+        """As the agents do it."""
+        await self._agents.forget(to, prefix, epoch)
+
+    async def announce(self, to: Address, epoch: int) -> Announced:
+        """As the agents do it."""
+        return await self._agents.announce(to, epoch)
+
+    def events(self, of: Address) -> AsyncIterator[Event]:
+        """As the agents do it."""
+        return self._agents.events(of)

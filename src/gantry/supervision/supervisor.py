@@ -1,0 +1,76 @@
+"""Puts the pieces together: watches every node, restarts what should be up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from gantry.model.names import Uuid
+from gantry.model.snapshot import Snapshot
+from gantry.ports.agents import Address, Agents
+from gantry.ports.clock import Clock
+from gantry.ports.queue import Queue
+from gantry.supervision.restart import Restarts
+from gantry.supervision.states import States
+from gantry.supervision.watch import Watch
+
+_log = logging.getLogger(__name__)
+
+
+def addresses(cluster: Snapshot) -> set[Address]:
+    """Where the agents of all nodes that are not offline answer."""
+    return {
+        Address(node=node.uuid, name=node.name, host=node.primary_ip, port=node.port)
+        for node in cluster.nodes.values()
+        if not node.offline
+    }
+
+
+class Supervisor:
+    """Runs beside the queue in the master; ``came`` is told of every node that appears."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        agents: Agents,
+        states: States,
+        clock: Clock,
+        came: Callable[[Address], Awaitable[None]],
+    ) -> None:
+        self._queue = queue
+        self._watch = Watch(agents, states, clock, came, self._touched)
+        self._restarts = Restarts(queue, clock)
+        self._dirty: set[Uuid] = set()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to watch the nodes that there are, and to restart guests."""
+        self.refresh()
+        self._task = asyncio.create_task(self._restart(), name="restarts")
+
+    def refresh(self) -> None:
+        """The configuration changed: nodes may have come, gone or moved."""
+        cluster = self._queue.snapshot()
+        self._watch.update(addresses(cluster))
+        self._dirty.update(cluster.nodes)
+        self._wake.set()
+
+    async def close(self) -> None:
+        """End everything; what the agents run goes on."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._watch.close()
+
+    def _touched(self, node: Uuid) -> None:
+        self._dirty.add(node)
+        self._wake.set()
+
+    async def _restart(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            dirty, self._dirty = self._dirty, set()
+            await self._restarts.look(dirty)
