@@ -14,6 +14,7 @@ from tests.integration.os_images.definition import (
     Definition,
     file_system_is_clean,
     instance,
+    look,
 )
 from tests.support.guest_kernel import GuestKernel
 
@@ -109,6 +110,24 @@ async def test_a_guest_without_an_address_asks_for_one(
         assert line == "gantry-guest: web1.gantry.test is up, no address"
         line = await guest.wait_for("has got the address")
         assert line == "gantry-guest: web1.gantry.test has got the address 10.0.2.15 (eth0)"
+
+
+async def test_a_guest_that_was_cut_off_can_be_renamed(
+    busybox: Definition, disk: Path, guest_kernel: GuestKernel
+) -> None:
+    _create(busybox, instance(disk, OSP_RUN="touch /root/mark && sync && echo marked"))
+    async with booted(guest_kernel, "root=/dev/vda", *virtio_disk(disk)) as guest:
+        line = await guest.wait_for("has no NIC")
+        assert line == "gantry-guest: web1.gantry.test has no NIC aa:00:00:12:34:56"
+        await guest.wait_for("marked")
+        guest.process.kill()
+    assert "needs_recovery" in look(disk, "features")
+    renamed = instance(disk, INSTANCE_NAME="web2.gantry.test")
+    done = busybox.run("rename", renamed, unprivileged=True)
+    assert done.status == 0, done.said
+    assert look(disk, "cat /etc/hostname") == "web2.gantry.test\n"
+    assert "mark" in look(disk, "ls /root")
+    assert file_system_is_clean(disk)
 
 
 @pytest.mark.parametrize(
