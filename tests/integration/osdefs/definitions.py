@@ -1,0 +1,27 @@
+"""Definitions on a real disk, for the tests of this directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SCRIPTS = ("create", "export", "import", "rename", "verify")
+
+
+def write(
+    directory: Path,
+    name: str = "deb",
+    *,
+    scripts: dict[str, str] | None = None,
+    files: dict[str, str] | None = None,
+) -> Path:
+    """A valid definition ``name`` in ``directory``, changed by ``scripts`` (bodies for sh)."""
+    path = directory / name
+    path.mkdir(parents=True)
+    for script in SCRIPTS:
+        body = (scripts or {}).get(script, "exit 0")
+        (path / script).write_text(f"#!/bin/sh\n{body}\n")
+        (path / script).chmod(0o755)
+    texts = {"ganeti_api_version": "20\n", "parameters.list": "dhcp whether\nkey which\n"}
+    for file, content in {**texts, **(files or {})}.items():
+        (path / file).write_text(content)
+    return path
