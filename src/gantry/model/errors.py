@@ -2,9 +2,11 @@
 
     GantryError
     ├── Rejected          nothing was changed: mend the request (or the state) and ask again
-    │   └── HooksDenied   a site's pre script said no
+    │   ├── HooksDenied   a site's pre script said no
+    │   └── Superseded    the order came from a master that is master no more
     ├── OperationFailed   it was tried and undone: read why
-    │   └── Cancelled     somebody asked for the end
+    │   ├── Cancelled     somebody asked for the end
+    │   └── Interrupted   a script was ended half-way: run it again, or unwind
     └── Unavailable       nothing is wrong with the request: try again later
 
 Any other exception is a bug of ours. Translation to HTTP and to exit statuses happens
@@ -100,6 +102,12 @@ class HooksDenied(Rejected):
     code = "hooks-denied"
 
 
+class Superseded(Rejected):
+    """An agent has seen a higher epoch than the one that this came with; nothing was done."""
+
+    code = "superseded"
+
+
 class OperationFailed(GantryError):
     """It was tried, and what had been done was undone."""
 
@@ -112,6 +120,12 @@ class Cancelled(OperationFailed):
     code = "cancelled"
 
 
+class Interrupted(OperationFailed):
+    """The agent was restarted while a script ran; what was left of the script was ended."""
+
+    code = "interrupted"
+
+
 class Unavailable(GantryError):
     """The request may be right; a part that it needs does not answer now."""
 
@@ -120,7 +134,16 @@ class Unavailable(GantryError):
 
 _BY_CODE: dict[str, type[GantryError]] = {
     kind.code: kind
-    for kind in (GantryError, Rejected, HooksDenied, OperationFailed, Cancelled, Unavailable)
+    for kind in (
+        GantryError,
+        Rejected,
+        HooksDenied,
+        Superseded,
+        OperationFailed,
+        Cancelled,
+        Interrupted,
+        Unavailable,
+    )
 }
 
 

@@ -1,0 +1,306 @@
+"""``ports.agents.Agents`` over a world in memory, with faults on request.
+
+It keeps the same promises as the real agents, and runs through the same contract suite:
+effects are idempotent by key, one job's orders run in order, lower epochs are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from tests.fakes.world import FakeNode, World
+
+from gantry.model import timeouts
+from gantry.model.errors import (
+    Cancelled,
+    ErrorInfo,
+    GantryError,
+    OperationFailed,
+    Reason,
+    Rejected,
+    Superseded,
+    Unavailable,
+    from_info,
+)
+from gantry.model.names import Uuid
+from gantry.model.orders import HooksRun, Order, Question, encode
+from gantry.ports.agents import (
+    Address,
+    Announced,
+    Envelope,
+    Event,
+    Heartbeat,
+    Hello,
+    Progress,
+)
+
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+class Fault(enum.Enum):
+    """What goes wrong with one order."""
+
+    FAILS = "fails"
+    """The agent says OperationFailed; nothing was done."""
+    FAILS_AFTER = "fails-after"
+    """It was done, and then the agent says OperationFailed."""
+    UNREACHABLE = "unreachable"
+    """Unavailable; nothing was done."""
+    ANSWER_LOST = "answer-lost"
+    """It was done; the master sees Unavailable."""
+    CRASH_BEFORE = "crash-before"
+    """The master dies before the order is sent: ``crashed`` is set, the call never returns."""
+    CRASH_AFTER = "crash-after"
+    """The order was carried out, and the master dies before it sees the answer."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One call of ``order``; ``number`` counts from 0."""
+
+    number: int
+    node: FakeNode
+    envelope: Envelope
+    order: Order[Any]
+
+
+class _Effect(msgspec.Struct):
+    digest: bytes
+    listeners: list[Callable[[Progress], None]]
+    task: asyncio.Task[None] | None = None
+    answer: msgspec.Struct | None = None
+    error: ErrorInfo | None = None
+
+
+def _digest(order: Order[Any]) -> bytes:
+    # A repeat of hooks after a crash is the same effect; only the attempt is another.
+    same = msgspec.structs.replace(order, attempt=0) if isinstance(order, HooksRun) else order
+    return encode(same)
+
+
+class _Memory:
+    """What one agent remembers."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.effects: dict[str, _Effect] = {}
+        self.queues: dict[str, asyncio.Lock] = {}
+
+
+class FakeAgents:
+    """All agents of a world. ``faults`` maps the number of an order call to what goes wrong;
+    ``fault`` may decide it for each call instead. ``heartbeat`` is in seconds.
+    """
+
+    def __init__(self, world: World, heartbeat: float = timeouts.EVENT_HEARTBEAT) -> None:
+        self.world = world
+        self.calls: list[Call] = []
+        """Every call of ``order`` so far, repeats included."""
+        self.faults: dict[int, Fault] = {}
+        self.fault: Callable[[Call], Fault | None] = lambda call: self.faults.get(call.number)
+        self.crashed = asyncio.Event()
+        """Set when a CRASH fault was met: the test drops the master now."""
+        self.unreachable: set[Uuid] = set()
+        self._heartbeat = heartbeat
+        self._memory: dict[Uuid, _Memory] = {}
+        self._cut: dict[Uuid, set[asyncio.Queue[Event | None]]] = {}
+
+    # Of the port
+
+    async def order(
+        self,
+        to: Address,
+        envelope: Envelope,
+        order: Order[A],
+        progress: Callable[[Progress], None] | None = None,
+    ) -> A:
+        """See the port."""
+        call = Call(len(self.calls), self.world.nodes[to.node], envelope, order)
+        self.calls.append(call)
+        fault = self.fault(call)
+        node = self._reach(to)
+        await self._before(fault, to)
+        try:
+            effect = self._begin(node, envelope, order)
+            if progress is not None:
+                effect.listeners.append(progress)
+            if effect.task is not None:
+                # What an agent does goes on when the master that asked for it goes away.
+                await asyncio.shield(effect.task)
+        except GantryError as error:
+            raise from_info(msgspec.structs.replace(error.info(), node=to.name)) from None
+        await self._after(fault, to)
+        if effect.error is not None:
+            raise from_info(msgspec.structs.replace(effect.error, node=to.name))
+        answer: Any = effect.answer
+        return answer  # type: ignore[no-any-return]  # the world answers by the type of the order
+
+    async def ask(self, to: Address, question: Question[A], timeout: float) -> A:
+        """See the port."""
+        node = self._reach(to)
+        try:
+            asked: Any = question
+            answer: Any = node.answer(asked)
+        except GantryError as error:
+            raise from_info(msgspec.structs.replace(error.info(), node=to.name)) from None
+        return answer  # type: ignore[no-any-return]  # as above
+
+    async def cancel(self, to: Address, key: str, epoch: int) -> None:
+        """See the port."""
+        memory = self._check(self._reach(to), epoch)
+        effect = memory.effects.get(key)
+        if effect is not None and effect.task is not None and not effect.task.done():
+            effect.task.cancel()
+            await asyncio.wait([effect.task])
+
+    async def forget(self, to: Address, prefix: str, epoch: int) -> None:
+        """See the port."""
+        memory = self._check(self._reach(to), epoch)
+        for key, effect in list(memory.effects.items()):
+            if key.startswith(prefix) and (effect.answer is not None or effect.error is not None):
+                del memory.effects[key]
+
+    async def announce(self, to: Address, epoch: int) -> Announced:
+        """See the port."""
+        node = self._reach(to)
+        known = self._of(node).epoch
+        self._check(node, epoch)
+        return Announced(epoch=known, guests=node.live)
+
+    async def events(self, of: Address) -> AsyncIterator[Event]:
+        """See the port."""
+        node = self._reach(of)
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        silence = node.listen(queue.put_nowait)
+        self._cut.setdefault(node.uuid, set()).add(queue)
+        try:
+            yield Hello(facts=node.facts(), guests=node.live)
+            while True:
+                try:
+                    async with asyncio.timeout(self._heartbeat):
+                        event = await queue.get()
+                except TimeoutError:
+                    event = Heartbeat()
+                if event is None:
+                    raise self._gone(of)
+                yield event
+        finally:
+            silence()
+            self._cut[node.uuid].discard(queue)
+
+    # For tests
+
+    def address(self, node: FakeNode) -> Address:
+        """How a master calls it."""
+        return Address(node=node.uuid, name=node.name, host="127.0.0.1", port=1811)
+
+    def disconnect(self, node: FakeNode) -> None:
+        """The node does not answer from now on, and its event streams end."""
+        self.unreachable.add(node.uuid)
+        for queue in self._cut.get(node.uuid, ()):
+            queue.put_nowait(None)
+
+    def reconnect(self, node: FakeNode) -> None:
+        """The node answers again."""
+        self.unreachable.discard(node.uuid)
+
+    async def close(self) -> None:
+        """End what still runs on the nodes."""
+        tasks = [
+            effect.task
+            for memory in self._memory.values()
+            for effect in memory.effects.values()
+            if effect.task is not None
+        ]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Inside
+
+    def _gone(self, to: Address) -> Unavailable:
+        return Unavailable(f"node {to.name} does not answer", node=to.name)
+
+    def _reach(self, to: Address) -> FakeNode:
+        node = self.world.nodes.get(to.node)
+        if node is None or node.uuid in self.unreachable:
+            raise self._gone(to)
+        return node
+
+    def _of(self, node: FakeNode) -> _Memory:
+        return self._memory.setdefault(node.uuid, _Memory())
+
+    def _check(self, node: FakeNode, epoch: int) -> _Memory:
+        memory = self._of(node)
+        if epoch < memory.epoch:
+            raise Superseded(
+                f"the order has epoch {epoch}, but node {node.name} has seen epoch {memory.epoch}",
+                "another master has taken over",
+                reason=Reason.STATE,
+                node=node.name,
+            )
+        memory.epoch = epoch
+        return memory
+
+    def _begin(self, node: FakeNode, envelope: Envelope, order: Order[Any]) -> _Effect:
+        memory = self._check(node, envelope.epoch)
+        known = memory.effects.get(envelope.key)
+        if known is not None:
+            if known.digest != _digest(order):
+                raise Rejected(f"another order was given under {envelope.key}")
+            return known
+        if envelope.lease <= 0:
+            raise Rejected("the master's lease is over", reason=Reason.STATE)
+        if node.left:
+            raise Rejected("the machine has left the cluster", reason=Reason.STATE)
+        effect = _Effect(_digest(order), [])
+        memory.effects[envelope.key] = effect
+        effect.task = asyncio.get_running_loop().create_task(
+            self._run(node, envelope, order, effect)
+        )
+        return effect
+
+    async def _run(self, node: FakeNode, envelope: Envelope, order: Any, effect: _Effect) -> None:
+        def say(line: Progress) -> None:
+            for listener in effect.listeners:
+                listener(line)
+
+        job = envelope.key.partition("/")[0]
+        memory = self._of(node)
+        try:
+            async with memory.queues.setdefault(job, asyncio.Lock()):
+                async with asyncio.timeout(envelope.timeout):
+                    effect.answer = await node.carry_out(order, say)
+        except GantryError as error:
+            effect.error = error.info()
+        except TimeoutError:
+            effect.error = OperationFailed(
+                f"it took longer than {envelope.timeout:g} seconds and was ended"
+            ).info()
+        except asyncio.CancelledError:
+            effect.error = Cancelled("cancelled by the master").info()
+
+    async def _before(self, fault: Fault | None, to: Address) -> None:
+        match fault:
+            case Fault.FAILS:
+                raise OperationFailed(f"injected failure on {to.name}", node=to.name)
+            case Fault.UNREACHABLE:
+                raise self._gone(to)
+            case Fault.CRASH_BEFORE:
+                await self._crash()
+
+    async def _after(self, fault: Fault | None, to: Address) -> None:
+        match fault:
+            case Fault.FAILS_AFTER:
+                raise OperationFailed(f"injected failure on {to.name}", node=to.name)
+            case Fault.ANSWER_LOST:
+                raise self._gone(to)
+            case Fault.CRASH_AFTER:
+                await self._crash()
+
+    async def _crash(self) -> None:
+        self.crashed.set()
+        await asyncio.get_running_loop().create_future()

@@ -1,0 +1,369 @@
+"""The nodes of a cluster in memory, and what orders and questions do to them.
+
+Nothing here knows keys, epochs or faults; that is ``tests.fakes.agents``. ``World.state()`` is
+what must be as before, or as intended, when a job has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from gantry.model import names
+from gantry.model.errors import OperationFailed, Reason, Rejected
+from gantry.model.live import GuestLive, GuestState, HypervisorFacts, NodeFacts, OsFacts
+from gantry.model.names import Uuid
+from gantry.model.orders import (
+    AnyOrder,
+    AnyQuestion,
+    ConsoleAddress,
+    Delay,
+    DiskCreate,
+    DiskRemove,
+    DiskSpec,
+    FilesWrite,
+    GuestForget,
+    GuestList,
+    GuestReset,
+    GuestSpec,
+    GuestStart,
+    GuestStop,
+    HookDirectory,
+    HooksRan,
+    HooksRun,
+    Inspect,
+    Inspection,
+    NodeLeave,
+    Nothing,
+    OsCreate,
+    OsDiagnose,
+    OsList,
+    OsVerify,
+    ReadConsole,
+    ReadFacts,
+    ReadGuests,
+    Resolve,
+    Resolved,
+    ScriptResult,
+    ScriptStatus,
+)
+from gantry.ports.agents import Event, GuestChanged, Progress
+
+Say = Callable[[Progress], None]
+
+NOOP = OsFacts(name="noop", path="/srv/ganeti/os/noop", api_versions=(20,), digest="noop")
+_SSCONF = re.compile(r"ssconf_[a-z0-9_]+")
+_SEARCH_PATH = ("/srv/ganeti/os",)
+_STORAGE = ("/srv/ganeti/file-storage/", "/srv/ganeti/shared-file-storage/")
+
+
+class FakeDisk(msgspec.Struct):
+    """A disk: ``content`` is what an OS definition put there."""
+
+    spec: DiskSpec
+    content: str = ""
+
+
+class FakeGuest(msgspec.Struct):
+    """A guest, and what it was started with."""
+
+    spec: GuestSpec
+    live: GuestLive
+
+
+class FakeNode:
+    """One machine. Tests may change everything here."""
+
+    def __init__(
+        self, uuid: Uuid, name: str, *, memory: int = 16384, disk: int = 1048576, cpus: int = 8
+    ) -> None:
+        self.uuid = uuid
+        self.name = name
+        self.memory = memory
+        self.disk = disk
+        self.cpus = cpus
+        self.oses: tuple[OsFacts, ...] = (NOOP,)
+        self.disks: dict[str, FakeDisk] = {}
+        self.guests: dict[Uuid, FakeGuest] = {}
+        self.files: dict[str, str] = {}
+        self.hooks: dict[str, dict[str, ScriptResult]] = {}
+        """What scripts will say, by directory and script name; see ``add_hook``."""
+        self.hook_runs: list[HooksRun] = []
+        self.failing_oses: set[str] = set()
+        """Definitions whose ``create`` fails."""
+        self.left = False
+        self.boot_id = f"boot-of-{name}"
+        self._changed: set[Callable[[Event], None]] = set()
+        self._time = 1000.0
+
+    def add_hook(
+        self,
+        directory: str,
+        script: str,
+        *,
+        exit_status: int = 0,
+        output: str = "",
+        status: ScriptStatus | None = None,
+    ) -> None:
+        """Put a script into a hooks directory, and say how it will end."""
+        ended = ScriptStatus.SUCCEEDED if exit_status == 0 else ScriptStatus.FAILED
+        self.hooks.setdefault(directory, {})[script] = ScriptResult(
+            directory=directory,
+            script=script,
+            status=status or ended,
+            exit_status=exit_status,
+            output=output,
+        )
+
+    def end_guest(self, uuid: Uuid, state: GuestState = GuestState.DIED) -> None:
+        """A guest ends without our order; event streams are told."""
+        guest = self.guests[uuid]
+        guest.live = msgspec.structs.replace(guest.live, state=state, since=self._tick(), pid=0)
+        self._tell(GuestChanged(guest=guest.live))
+
+    def reboot(self) -> None:
+        """Power fails: all guests are gone, the disks stay. Event streams are told nothing."""
+        self.guests.clear()
+        self.boot_id += "'"
+
+    def listen(self, changed: Callable[[Event], None]) -> Callable[[], None]:
+        """Call ``changed`` for every event until the function that comes back is called."""
+        self._changed.add(changed)
+        return lambda: self._changed.discard(changed)
+
+    @property
+    def live(self) -> tuple[GuestLive, ...]:
+        """All guests, as the agent says them."""
+        return tuple(guest.live for guest in self.guests.values())
+
+    def facts(self) -> NodeFacts:
+        """As the agent says them."""
+        used = sum(guest.live.memory for guest in self.guests.values() if guest.live.up)
+        kept = sum(disk.spec.size for disk in self.disks.values())
+        here = HypervisorFacts(available=True, version="1", machine="fake-1.0", cpu_model="fake")
+        return NodeFacts(
+            boot_id=self.boot_id,
+            memory_total=self.memory,
+            memory_free=self.memory - used,
+            disk_total=self.disk,
+            disk_free=self.disk - kept,
+            cpus=self.cpus,
+            hypervisors={"fake": here, "kvm": here},
+            oses=self.oses,
+            version="test",
+        )
+
+    def state(self) -> dict[str, object]:
+        """What counts of the node, without times and process ids."""
+        return {
+            "disks": {
+                path: (disk.spec.size, disk.spec.format, disk.spec.template, disk.content)
+                for path, disk in self.disks.items()
+            },
+            "guests": {
+                uuid: (guest.spec, guest.live.state)
+                for uuid, guest in self.guests.items()
+                if guest.live.up
+            },
+            "files": dict(self.files),
+            "left": self.left,
+        }
+
+    # Orders
+
+    async def carry_out(self, order: AnyOrder, say: Say) -> msgspec.Struct:
+        """What the agent would do."""
+        if isinstance(order, Delay):
+            await asyncio.sleep(order.duration)
+            return Nothing()
+        table: dict[type, Callable[[Any, Say], msgspec.Struct | None]] = {
+            DiskCreate: lambda order, say: self._disk_create(order.disk),
+            DiskRemove: lambda order, say: self._disk_remove(order.disk),
+            GuestStart: lambda order, say: self._start(order),
+            GuestStop: lambda order, say: self._stop(order.uuid, order.force, say),
+            GuestReset: lambda order, say: self._reset(order.uuid),
+            GuestForget: lambda order, say: self._forget(order.uuid),
+            OsCreate: self._install,
+            HooksRun: lambda order, say: self._run_hooks(order),
+            FilesWrite: lambda order, say: self._write(order.files),
+            NodeLeave: lambda order, say: self._leave(),
+        }
+        return table[type(order)](order, say) or Nothing()
+
+    def _leave(self) -> None:
+        self.left = True
+
+    def _disk_remove(self, disk: DiskSpec) -> None:
+        self.disks.pop(self._path(disk.path), None)
+
+    def _disk_create(self, disk: DiskSpec) -> None:
+        path = self._path(disk.path)
+        if path in self.disks:
+            return
+        free = self.facts().disk_free
+        if disk.size > free:
+            raise OperationFailed(
+                f"disk {disk.index} of {disk.size} MiB does not fit: {free} MiB are free",
+                reason=Reason.NO_RESOURCES,
+            )
+        self.disks[path] = FakeDisk(disk)
+
+    def _path(self, path: str) -> str:
+        names.absolute_path(path, "the path of a disk")
+        if not path.startswith(_STORAGE):
+            raise Rejected(f"{path} is not below an allowed directory")
+        return path
+
+    def _up(self, uuid: Uuid) -> bool:
+        return uuid in self.guests and self.guests[uuid].live.up
+
+    def _start(self, order: GuestStart) -> GuestLive:
+        spec = order.spec
+        if self._up(spec.uuid):
+            return self.guests[spec.uuid].live
+        missing = [disk.path for disk in spec.disks if disk.path not in self.disks]
+        if missing:
+            raise OperationFailed(f"{spec.name} cannot start: {missing[0]} is not there")
+        free = self.facts().memory_free
+        if spec.memory > free:
+            raise OperationFailed(
+                f"{spec.name} cannot start: it wants {spec.memory} MiB, {free} MiB are free",
+                reason=Reason.NO_RESOURCES,
+            )
+        live = GuestLive(
+            uuid=spec.uuid,
+            name=spec.name,
+            state=GuestState.PAUSED if order.paused else GuestState.RUNNING,
+            since=self._tick(),
+            memory=spec.memory,
+            vcpus=spec.vcpus,
+            pid=1,
+        )
+        self.guests[spec.uuid] = FakeGuest(spec, live)
+        self._tell(GuestChanged(guest=live))
+        return live
+
+    def _stop(self, uuid: Uuid, force: bool, say: Say) -> None:
+        if not self._up(uuid):
+            return
+        if not force:
+            say(Progress(f"shutting {self.guests[uuid].spec.name} down"))
+        self.end_guest(uuid, GuestState.STOPPED)
+
+    def _reset(self, uuid: Uuid) -> None:
+        if not self._up(uuid):
+            raise Rejected("the guest is not running", reason=Reason.STATE)
+
+    def _forget(self, uuid: Uuid) -> None:
+        if self._up(uuid):
+            raise Rejected("the guest is running", reason=Reason.STATE)
+        if uuid in self.guests:
+            self._tell(GuestChanged(guest=self.guests.pop(uuid).live, forgotten=True))
+
+    def _install(self, order: OsCreate, say: Say) -> None:
+        self._definition(order.run.os)
+        say(Progress(f"installing {order.run.os}"))
+        for disk in order.run.disks:
+            if disk.path not in self.disks:
+                raise OperationFailed(f"{disk.path} is not there")
+            self.disks[disk.path].content = order.run.os
+        if order.run.os in self.failing_oses:
+            raise OperationFailed(
+                f"installing {order.run.name} failed: create ended with exit status 1",
+                reason=Reason.ENVIRONMENT,
+            )
+
+    def _definition(self, full_name: str) -> OsFacts:
+        base = names.os_name(full_name).partition("+")[0]
+        for facts in self.oses:
+            if facts.name == base:
+                return facts
+        raise Rejected(f"the OS definition {base!r} was not found", reason=Reason.UNKNOWN)
+
+    def _run_hooks(self, order: HooksRun) -> HooksRan:
+        self.hook_runs.append(order)
+        found = [
+            result
+            for directory in order.directories
+            for result in self.hooks.get(self._hook_directory(directory), {}).values()
+        ]
+        return HooksRan(results=tuple(sorted(found, key=lambda one: (one.script, one.directory))))
+
+    @staticmethod
+    def _hook_directory(directory: HookDirectory) -> str:
+        return names.plain(directory.name, "a hooks directory")
+
+    def _write(self, files: dict[str, str]) -> None:
+        for name in files:
+            if not _SSCONF.fullmatch(name):
+                raise Rejected(f"{name!r} is not a file that a master may write")
+        self.files.update(files)
+
+    # Questions
+
+    def answer(self, question: AnyQuestion) -> msgspec.Struct:
+        """What the agent would say."""
+        table: dict[type, Callable[[Any], msgspec.Struct]] = {
+            OsVerify: self._verify,
+            OsDiagnose: lambda question: OsList(oses=self.oses, search_path=_SEARCH_PATH),
+            ReadFacts: lambda question: self.facts(),
+            ReadGuests: lambda question: GuestList(guests=self.live),
+            ReadConsole: self._console,
+            Inspect: self._inspect,
+            Resolve: lambda question: Resolved(problem=f"{question.name} does not resolve"),
+        }
+        return table[type(question)](question)
+
+    def _console(self, question: ReadConsole) -> ConsoleAddress:
+        if not self._up(question.uuid):
+            raise Rejected("the guest is not running", reason=Reason.STATE)
+        return ConsoleAddress(kind="message", message="no console")
+
+    def _verify(self, question: OsVerify) -> Nothing:
+        base = question.os.partition("+")[0]
+        if question.required or any(facts.name == base for facts in self.oses):
+            self._definition(question.os)
+        return Nothing()
+
+    def _inspect(self, question: Inspect) -> Inspection:
+        return Inspection(
+            facts=self.facts(),
+            guests=self.live,
+            oses=self.oses,
+            disks=tuple(sorted(self.disks)),
+        )
+
+    def _tick(self) -> float:
+        self._time += 1.0
+        return self._time
+
+    def _tell(self, event: Event) -> None:
+        for changed in tuple(self._changed):
+            changed(event)
+
+
+class World:
+    """All nodes."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[Uuid, FakeNode] = {}
+
+    def add(self, node: FakeNode) -> FakeNode:
+        """One more machine."""
+        self.nodes[node.uuid] = node
+        return node
+
+    def state(self) -> dict[str, dict[str, object]]:
+        """The state of all nodes by name; equal worlds have equal states."""
+        return {node.name: node.state() for node in self.nodes.values()}
+
+    def remains(self) -> dict[str, tuple[str, ...]]:
+        """The names of guests that are not up and that nodes still keep something of."""
+        return {
+            node.name: tuple(sorted(live.name for live in node.live if not live.up))
+            for node in self.nodes.values()
+        }
