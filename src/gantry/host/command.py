@@ -1,0 +1,139 @@
+"""Short programs: run one, wait for it in the event loop, have its output.
+
+Not for scripts of a site or an OS definition: those are ``gantry.host.scripts``'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import BinaryIO, Final, TypeVar
+
+import msgspec
+
+from gantry.host.process import Ended, Stop
+from gantry.host.process import run as run_process
+from gantry.model.errors import OperationFailed, Reason
+
+ENVIRONMENT: Final[Mapping[str, str]] = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+}
+"""What a program gets where nothing else is said: never our own environment."""
+
+T = TypeVar("T")
+
+
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
+    """How a program ended, and what it wrote."""
+
+    status: int | None
+    signal: int | None
+    stdout: bytes
+    stderr: bytes
+
+
+class CommandFailed(OperationFailed):
+    """A program could not be started, failed, or took too long."""
+
+    code = "command-failed"
+
+
+async def in_thread(stop: Stop, work: Callable[[], T]) -> T:
+    """Do blocking ``work`` in a thread; a cancellation sets ``stop`` and waits for its end."""
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([task])
+        raise
+    finally:
+        if task.done():
+            stop.close()
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    stdin: bytes = b"",
+    check: bool = True,
+) -> Completed:
+    """Run ``argv`` to its end, at most ``timeout`` seconds; its process group is ended then.
+
+    ``argv[0]`` may be a bare name, looked up in ``ENVIRONMENT``'s PATH. With ``check``,
+    CommandFailed where the exit status is not 0; always where it could not be started or took
+    too long. A cancellation ends the program first.
+    """
+    environment = ENVIRONMENT if env is None else env
+    program = _find(argv[0])
+    stop = Stop()
+    with (
+        tempfile.TemporaryFile() as given,
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as errors,
+    ):
+        given.write(stdin)
+        given.seek(0)
+
+        def work() -> Ended:
+            return run_process(
+                [program, *argv[1:]],
+                environment,
+                stdin=given.fileno(),
+                stdout=out.fileno(),
+                stderr=errors.fileno(),
+                directory=cwd,
+                timeout=timeout,
+                stop=stop,
+            )
+
+        ended = await in_thread(stop, work)
+        completed = Completed(
+            status=ended.exit_status,
+            signal=ended.signal,
+            stdout=_content(out),
+            stderr=_content(errors),
+        )
+    if ended.problem or ended.timed_out or (check and not ended.succeeded):
+        raise _failure(argv[0], ended, completed, timeout)
+    return completed
+
+
+def _find(name: str) -> str:
+    if "/" in name:
+        return name
+    for directory in ENVIRONMENT["PATH"].split(":"):
+        candidate = f"{directory}/{name}"
+        if os.access(candidate, os.X_OK):
+            return candidate
+    raise CommandFailed(
+        f"the program {name} is not installed",
+        "make install installs what Gantry needs",
+        reason=Reason.ENVIRONMENT,
+    )
+
+
+def _content(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+def _failure(name: str, ended: Ended, completed: Completed, timeout: float) -> CommandFailed:
+    if ended.problem:
+        return CommandFailed(f"{name} {ended.problem}", reason=Reason.ENVIRONMENT)
+    if ended.timed_out:
+        return CommandFailed(f"{name} took longer than {timeout:g} s and was ended")
+    how = (
+        f"was ended by signal {ended.signal}"
+        if ended.signal is not None
+        else f"ended with exit status {ended.exit_status}"
+    )
+    said = (completed.stderr or completed.stdout).decode(errors="replace").strip()
+    tail = "; ".join(said.splitlines()[-3:])
+    return CommandFailed(f"{name} {how}" + (f": {tail}" if tail else ""))

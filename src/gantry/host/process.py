@@ -1,0 +1,189 @@
+"""One program run to its end: spawned, watched by its pidfd, ended with its process group.
+
+Blocking, for a worker thread; ``gantry.host.command`` and ``gantry.host.scripts`` put it into
+the event loop. Spawning is ``posix_spawn``: a fork of a big process would cost 60 to 90 ms.
+The program inherits our umask (an agent's is 077) and, unless ``directory`` is given, our
+working directory (an agent's is ``/``). No output is read here: it goes to files.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gantry.host.daemon import Identity, identity
+from gantry.model import timeouts
+
+_ENV: Final = "/usr/bin/env"
+_ALL_SIGNALS: Final = [
+    number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)
+]
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """How a program ended. ``problem`` says why it could not be started at all."""
+
+    exit_status: int | None = None
+    signal: int | None = None
+    timed_out: bool = False
+    cancelled: bool = False
+    problem: str = ""
+    duration: float = 0.0
+
+    @property
+    def succeeded(self) -> bool:
+        """Exit status 0, by itself."""
+        return self.exit_status == 0 and not self.timed_out and not self.cancelled
+
+
+class Stop:
+    """Lets another thread ask for a program's end; also wakes a poll that has no timeout."""
+
+    def __init__(self) -> None:
+        self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.wanted = False
+
+    def set(self) -> None:
+        """Ask for the end."""
+        if not self.wanted:
+            self.wanted = True
+            os.eventfd_write(self.descriptor, 1)
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        os.close(self.descriptor)
+
+
+def run(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    stdout: int,
+    stderr: int,
+    stdin: int | None = None,
+    directory: str | None = None,
+    timeout: float,
+    stop: Stop | None = None,
+    on_started: Callable[[Identity], None] | None = None,
+) -> Ended:
+    """Run ``argv`` with exactly ``environment`` in a session of its own.
+
+    ``stdout``, ``stderr``, ``stdin`` are open descriptors (stdin: ``/dev/null`` where None).
+    After ``timeout`` seconds, or when ``stop`` is set, the whole process group is ended: TERM,
+    a grace of ``timeouts.KILL_GRACE`` seconds, KILL. A background child of a program that
+    ended by itself goes on and holds nobody up.
+    """
+    began = time.monotonic()
+    try:
+        pid = _spawn(argv, environment, stdin, stdout, stderr, directory)
+    except OSError as error:
+        return Ended(problem=f"cannot be executed: {os.strerror(error.errno or 0)}")
+    pidfd = os.pidfd_open(pid)
+    try:
+        if on_started is not None:
+            on_started(identity(pid) or Identity(pid, 0))
+        ended = _wait(pidfd, began + timeout, stop)
+        timed_out, cancelled = not ended and not (stop and stop.wanted), bool(stop and stop.wanted)
+        if not ended:
+            end_group(pid, pidfd)
+        _, status = os.waitpid(pid, 0)
+    finally:
+        os.close(pidfd)
+    duration = time.monotonic() - began
+    code = os.waitstatus_to_exitcode(status)
+    return Ended(
+        exit_status=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
+        timed_out=timed_out,
+        cancelled=cancelled and not ended,
+        duration=duration,
+    )
+
+
+def end_group(pid: int, pidfd: int) -> None:
+    """End the process group that ``pid`` leads: TERM, a grace, KILL; returns when it is dead."""
+    _signal_group(pid, signal.SIGTERM)
+    if not _wait(pidfd, time.monotonic() + timeouts.KILL_GRACE, None):
+        _signal_group(pid, signal.SIGKILL)
+        _wait(pidfd, None, None)
+    else:
+        # The leader went; members that ignored TERM must not stay behind.
+        _signal_group(pid, signal.SIGKILL)
+
+
+def end_orphans(records: Sequence[Identity]) -> list[Identity]:
+    """End the groups of programs that an earlier process of ours had started; those it ended."""
+    found = []
+    for record in records:
+        try:
+            pidfd = os.pidfd_open(record.pid)
+        except ProcessLookupError:
+            continue
+        try:
+            if identity(record.pid) == record:
+                end_group(record.pid, pidfd)
+                found.append(record)
+        finally:
+            os.close(pidfd)
+    return found
+
+
+def _spawn(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    stdin: int | None,
+    stdout: int,
+    stderr: int,
+    directory: str | None,
+) -> int:
+    null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+    actions = [
+        null if stdin is None else (os.POSIX_SPAWN_DUP2, stdin, 0),
+        (os.POSIX_SPAWN_DUP2, stdout, 1),
+        (os.POSIX_SPAWN_DUP2, stderr, 2),
+    ]
+    # posix_spawn knows no directory: env(1) changes to it and becomes the program.
+    whole = [_ENV, f"--chdir={directory}", *argv] if directory is not None else list(argv)
+    return os.posix_spawn(
+        whole[0],
+        whole,
+        dict(environment),
+        file_actions=actions,
+        setsid=True,
+        setsigmask=[],
+        setsigdef=_ALL_SIGNALS,
+    )
+
+
+def _wait(pidfd: int, deadline: float | None, stop: Stop | None) -> bool:
+    """Wait for the process; False at the deadline (monotonic seconds) or when stop is set."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    if stop is not None:
+        poll.register(stop.descriptor, select.POLLIN)
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ready = poll.poll(None if left is None else min(left * 1000 + 1, 2**31 - 1))
+        if any(descriptor == pidfd for descriptor, _ in ready):
+            return True
+        if ready or (left is not None and deadline is not None and time.monotonic() >= deadline):
+            return False
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def exists(program: str) -> bool:
+    """Whether ``program`` (an absolute path) is a file that we may execute."""
+    return Path(program).is_file() and os.access(program, os.X_OK)
