@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gantry.model.live import GuestLive, HypervisorFacts
 from gantry.model.names import Uuid
-from gantry.model.orders import ConsoleAddress, GuestSpec
+from gantry.model.orders import ConsoleAddress, GuestSpec, NicSpec
 
 
 class Console(Protocol):
@@ -77,3 +77,13 @@ class Hypervisor(Protocol):
 
     async def close(self) -> None:
         """Let go of everything; the guests go on running."""
+
+
+class Taps(Protocol):
+    """What a driver needs of the node's networks; given to it when it is built."""
+
+    async def open(self, guest: str, nic: NicSpec, *, offload: bool) -> int:
+        """An open tap device joined to the NIC's link; it is gone once nobody has it open.
+
+        ``offload``: with the headers that virtio uses. Rejected or OperationFailed.
+        """

@@ -1,21 +1,81 @@
-"""A hypervisor without guests: behaves fully and costs nothing; for tests and simulation."""
+"""A hypervisor without guests: behaves fully and costs nothing; for tests and simulation.
+
+Each guest is a small file below the node's root, so that it survives a restart of the agent
+like a real one. ``etc/gantry/fake-failures.json`` in the root makes things go wrong: names of
+guests (or ``*``) mapped to what is in :class:`Behaviour`.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
+import msgspec
+
+from gantry.host import machine
+from gantry.hypervisors.console import Line
 from gantry.hypervisors.contract import Console
-from gantry.model.live import GuestLive, HypervisorFacts
+from gantry.model import names
+from gantry.model.errors import OperationFailed, Reason, Rejected
+from gantry.model.live import GuestLive, GuestState, HypervisorFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import ConsoleAddress, GuestSpec
 
+FACTS: Final = HypervisorFacts(
+    available=True,
+    why="guests are only made believe",
+    version="1",
+    accelerator="none",
+    machine="fake-1",
+    cpu_model="fake",
+)
+
+
+class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Before a method: wait ``delay`` seconds, then fail with ``error`` unless it is empty."""
+
+    error: str = ""
+    delay: float = 0.0
+
+
+class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How one guest misbehaves. ``die_after`` is seconds after its start."""
+
+    start: Failure | None = None
+    stop: Failure | None = None
+    reset: Failure | None = None
+    forget: Failure | None = None
+    console: Failure | None = None
+    die_after: float | None = None
+    ignores_shutdown: bool = False
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A guest's file. ``dies_at`` is seconds since 1970."""
+
+    live: GuestLive
+    boot_id: str
+    dies_at: float | None = None
+
 
 class Fake:
-    """The driver; see the contract."""
+    """The fake driver of a node; see the contract."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._directory = root / "var/lib/gantry/fake-guests"
+        self._failures = root / "etc/gantry/fake-failures.json"
+        self._read_at = 0
+        self._behaviours: dict[str, Behaviour] = {}
+        self._boot_id = machine.boot_id()
+        self._changed: Callable[[GuestLive], None] = lambda _guest: None
+        self._guests: dict[Uuid, Kept] = {}
+        self._lines: dict[Uuid, Line] = {}
+        self._deaths: dict[Uuid, asyncio.TimerHandle] = {}
+        self._gone: dict[Uuid, asyncio.Event] = {}
 
     @property
     def name(self) -> str:
@@ -23,16 +83,42 @@ class Fake:
         return "fake"
 
     async def facts(self) -> HypervisorFacts:
-        """What it offers here."""
-        raise NotImplementedError
+        """Always available, everywhere."""
+        return FACTS
 
     async def open(self, changed: Callable[[GuestLive], None]) -> None:
-        """Adopt what runs."""
-        raise NotImplementedError
+        """Adopt what is in the files."""
+        self._changed = changed
+        if not self._directory.is_dir():
+            return
+        for path in self._directory.glob("*.json"):
+            kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+            self._guests[kept.live.uuid] = kept
+            if kept.live.up:
+                self._adopt(kept)
 
     async def start(self, spec: GuestSpec, *, paused: bool = False) -> GuestLive:
-        """Start the guest."""
-        raise NotImplementedError
+        """The guest is up from now on."""
+        if not names.is_uuid(spec.uuid):
+            raise Rejected(f"{spec.uuid!r} is not a uuid")
+        behaviour = self._behaviour(spec.name)
+        await _misbehave(behaviour.start, f"the fake hypervisor could not start {spec.name}")
+        known = self._guests.get(spec.uuid)
+        if known is not None and known.live.up:
+            return known.live
+        now = time.time()
+        live = GuestLive(
+            uuid=spec.uuid,
+            name=spec.name,
+            state=GuestState.PAUSED if paused else GuestState.RUNNING,
+            since=now,
+            memory=spec.memory,
+            vcpus=spec.vcpus,
+        )
+        dies_at = None if behaviour.die_after is None else now + behaviour.die_after
+        self._up(Kept(live, self._boot_id, dies_at))
+        self._lines[spec.uuid].feed(f"{spec.name} is up (fake)\r\n".encode())
+        return live
 
     async def stop(
         self,
@@ -42,33 +128,165 @@ class Fake:
         force: bool = False,
         progress: Callable[[str], None] | None = None,
     ) -> None:
-        """Stop the guest."""
-        raise NotImplementedError
+        """The guest is down afterwards; one that ignores it is after ``timeout``."""
+        kept = self._guests.get(uuid)
+        if kept is None or not kept.live.up:
+            return
+        behaviour = self._behaviour(kept.live.name)
+        what = f"the fake hypervisor could not stop {kept.live.name}"
+        await _misbehave(behaviour.stop, what)
+        if behaviour.ignores_shutdown and not force:
+            await self._ignore(uuid, timeout, progress or (lambda _text: None))
+        self.happen(uuid, GuestState.STOPPED)
 
     async def reset(self, uuid: Uuid) -> None:
-        """Reset the guest."""
-        raise NotImplementedError
+        """Reset the running guest."""
+        live = self._running(uuid)
+        behaviour = self._behaviour(live.name)
+        await _misbehave(behaviour.reset, f"the fake hypervisor could not reset {live.name}")
+        self._lines[uuid].feed(f"{live.name} is up again (fake)\r\n".encode())
 
     async def forget(self, uuid: Uuid) -> None:
-        """Drop what is kept."""
-        raise NotImplementedError
+        """Drop what is kept of a guest that is not up."""
+        kept = self._guests.get(uuid)
+        if kept is None:
+            return
+        behaviour = self._behaviour(kept.live.name)
+        await _misbehave(behaviour.forget, f"the fake hypervisor keeps {kept.live.name}")
+        if kept.live.up:
+            raise Rejected(f"{kept.live.name} is up", "shut it down first", reason=Reason.STATE)
+        del self._guests[uuid]
+        self._file(uuid).unlink(missing_ok=True)
 
     def guests(self) -> tuple[GuestLive, ...]:
-        """Every guest, from memory."""
-        raise NotImplementedError
+        """Every guest known, from memory."""
+        return tuple(kept.live for kept in self._guests.values())
 
     async def read_guests(self) -> tuple[GuestLive, ...]:
-        """Every guest, asked now."""
-        raise NotImplementedError
+        """The same: there is nobody to ask."""
+        return self.guests()
 
     async def console(self, uuid: Uuid) -> Console:
-        """Attach to the console."""
-        raise NotImplementedError
+        """A console that echoes."""
+        live = self._running(uuid)
+        behaviour = self._behaviour(live.name)
+        await _misbehave(behaviour.console, f"the console of {live.name} is out of order")
+        return self._lines[uuid].attach()
 
     async def console_address(self, uuid: Uuid) -> ConsoleAddress:
         """Where the console is."""
-        raise NotImplementedError
+        name = self._running(uuid).name
+        return ConsoleAddress(kind="serial", message=f"gnt-instance console {name}")
 
     async def close(self) -> None:
-        """Let go."""
-        raise NotImplementedError
+        """Let go; the guests stay in their files."""
+        for death in self._deaths.values():
+            death.cancel()
+        for line in self._lines.values():
+            line.end()
+        self._deaths.clear()
+        self._lines.clear()
+
+    def happen(self, uuid: Uuid, state: GuestState, reason: str = "") -> None:
+        """The guest comes to an end, in the way that ``state`` says; for tests."""
+        kept = self._guests[uuid]
+        if not kept.live.up:
+            return
+        ended = _ended(kept, state, reason)
+        self._keep(ended)
+        death = self._deaths.pop(uuid, None)
+        if death is not None:
+            death.cancel()
+        self._lines.pop(uuid).end()
+        self._gone.pop(uuid).set()
+        self._changed(ended.live)
+
+    def _adopt(self, kept: Kept) -> None:
+        if kept.boot_id != self._boot_id:
+            self._keep(_ended(kept, GuestState.DIED, "the node was restarted"))
+        elif kept.dies_at is not None and kept.dies_at <= time.time():
+            self._keep(_ended(kept, GuestState.DIED, "it was made to die"))
+        else:
+            self._watch(kept)
+
+    def _up(self, kept: Kept) -> None:
+        self._keep(kept)
+        self._watch(kept)
+        self._changed(kept.live)
+
+    def _watch(self, kept: Kept) -> None:
+        uuid = kept.live.uuid
+        self._gone[uuid] = asyncio.Event()
+        line = self._lines[uuid] = Line(lambda data: _echo(line, data))
+        if kept.dies_at is not None:
+            self._deaths[uuid] = asyncio.get_running_loop().call_later(
+                max(0.0, kept.dies_at - time.time()),
+                self.happen,
+                uuid,
+                GuestState.DIED,
+                "it was made to die",
+            )
+
+    async def _ignore(self, uuid: Uuid, timeout: float, progress: Callable[[str], None]) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                await self._gone[uuid].wait()
+        except TimeoutError:
+            progress(f"the guest did not shut down within {timeout:g} s: it is powered off")
+
+    def _running(self, uuid: Uuid) -> GuestLive:
+        kept = self._guests.get(uuid)
+        if kept is None or not kept.live.up:
+            name = kept.live.name if kept else f"guest {uuid}"
+            raise Rejected(f"{name} is not running", reason=Reason.STATE)
+        return kept.live
+
+    def _keep(self, kept: Kept) -> None:
+        self._guests[kept.live.uuid] = kept
+        keep(self._root, kept)
+
+    def _file(self, uuid: Uuid) -> Path:
+        return self._directory / f"{uuid}.json"
+
+    def _behaviour(self, name: str) -> Behaviour:
+        try:
+            changed = self._failures.stat().st_mtime_ns
+        except FileNotFoundError:
+            return Behaviour()
+        if changed != self._read_at:
+            content = self._failures.read_bytes()
+            self._behaviours = msgspec.json.decode(content, type=dict[str, Behaviour])
+            self._read_at = changed
+        return self._behaviours.get(name) or self._behaviours.get("*") or Behaviour()
+
+
+def keep(root: Path, kept: Kept) -> None:
+    """Write a guest's file; with no driver open, it is what happened while nobody looked."""
+    directory = root / "var/lib/gantry/fake-guests"
+    temporary = directory / f".{kept.live.uuid}"
+    content = msgspec.json.encode(kept)
+    try:
+        temporary.write_bytes(content)
+    except FileNotFoundError:
+        directory.mkdir(parents=True)
+        temporary.write_bytes(content)
+    temporary.replace(directory / f"{kept.live.uuid}.json")
+
+
+def _ended(kept: Kept, state: GuestState, reason: str) -> Kept:
+    live = msgspec.structs.replace(
+        kept.live, state=state, reason=reason, since=time.time(), memory=0
+    )
+    return msgspec.structs.replace(kept, live=live, dies_at=None)
+
+
+async def _echo(line: Line, data: bytes) -> None:
+    line.feed(data)
+
+
+async def _misbehave(failure: Failure | None, what: str) -> None:
+    if failure is None:
+        return
+    await asyncio.sleep(failure.delay)
+    if failure.error:
+        raise OperationFailed(f"{what}: {failure.error}")

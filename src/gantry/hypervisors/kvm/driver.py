@@ -1,21 +1,52 @@
-"""The KVM driver of a node."""
+"""The KVM driver of a node: all its guests, by uuid.
+
+It keeps who is up and who ended; what happens to one guest is in ``running``, ``launch`` and
+``adoption``. It sees no storage and makes no network itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any, Final
 
-from gantry.hypervisors.contract import Console
+from gantry.hypervisors.contract import Console, Taps
+from gantry.hypervisors.kvm import adoption, facts
+from gantry.hypervisors.kvm.launch import Surroundings, launch, nothing_left
+from gantry.hypervisors.kvm.record import Files
+from gantry.hypervisors.kvm.running import Running
+from gantry.model import names, parameters
+from gantry.model.errors import Reason, Rejected
 from gantry.model.live import GuestLive, HypervisorFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import ConsoleAddress, GuestSpec
 
+_log = logging.getLogger(__name__)
+_AT_ONCE: Final = 16
+"""Guests adopted or asked at the same time."""
+_LAST_WORDS: Final = 10.0
+"""Seconds that guests on their way down have when the driver is closed."""
+
 
 class Kvm:
-    """The driver; see the contract."""
+    """Guests as QEMU processes; see the contract.
 
-    def __init__(self, root: Path, node_name: str) -> None:
-        self._root = root
+    ``taps`` makes the devices of bridged NICs; without it only NICs of mode user work.
+    """
+
+    def __init__(self, root: Path, node_name: str, taps: Taps | None = None) -> None:
+        self._around = Surroundings(root=root, node=node_name, taps=taps)
+        self._durable = root / "var/lib/gantry/guests"
+        self._volatile = root / "run/gantry/guests"
+        self._changed: Callable[[GuestLive], None] = lambda _guest: None
+        self._running: dict[Uuid, Running] = {}
+        self._ended: dict[Uuid, GuestLive] = {}
+        self._starting: dict[Uuid, asyncio.Lock] = {}
+        self._asking = asyncio.Lock()
+        self._facts: dict[tuple[str, float], HypervisorFacts] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def name(self) -> str:
@@ -23,16 +54,63 @@ class Kvm:
         return "kvm"
 
     async def facts(self) -> HypervisorFacts:
-        """What it offers here."""
-        raise NotImplementedError
+        """What it offers here; asked again only when QEMU is another one."""
+        return await self._facts_of(str(parameters.KVM["kvm_path"]))
 
     async def open(self, changed: Callable[[GuestLive], None]) -> None:
-        """Adopt what runs."""
-        raise NotImplementedError
+        """Adopt what runs, decide what became of what does not."""
+        self._changed = changed
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(uuid: Uuid) -> None:
+            async with limit:
+                logs = self._around.console_log("any").parent
+                found = await adoption.adopt(uuid, self._files(uuid), logs, self)
+            if isinstance(found, Running):
+                if not found.gone.is_set():
+                    self._running[uuid] = found
+            elif found is not None:
+                self._ended[uuid] = found
+
+        if self._durable.is_dir():
+            uuids = [Uuid(entry.name) for entry in self._durable.iterdir()]
+            await asyncio.gather(*(one(uuid) for uuid in uuids if names.is_uuid(uuid)))
 
     async def start(self, spec: GuestSpec, *, paused: bool = False) -> GuestLive:
-        """Start the guest."""
-        raise NotImplementedError
+        """Start it. One that is up stays as it is; a start that was cut off is finished."""
+        if not names.is_uuid(spec.uuid):
+            raise Rejected(f"{spec.uuid!r} is not a uuid")
+        names.host_name(spec.name, "a guest's name")
+        async with self._starting.setdefault(spec.uuid, asyncio.Lock()):
+            known = self._running.get(spec.uuid)
+            if known is not None:
+                if await known.stays(paused=paused):
+                    return known.live()
+                await known.gone.wait()
+            found = await self._facts_of(str(spec.hvparams.get("kvm_path", "")))
+            if not found.available:
+                raise Rejected(
+                    f"{spec.name} cannot run on {self._around.node}: {found.why}",
+                    reason=Reason.ENVIRONMENT,
+                    node=self._around.node,
+                    object_name=spec.name,
+                )
+            files = self._files(spec.uuid)
+            with nothing_left(files):
+                running = await launch(
+                    spec,
+                    paused=paused,
+                    facts=found,
+                    around=self._around,
+                    files=files,
+                    owner=self,
+                )
+            if running.gone.is_set():  # its whole life was over before this line
+                return self._ended[spec.uuid]
+            self._running[spec.uuid] = running
+            self._ended.pop(spec.uuid, None)
+            self._changed(running.live())
+            return running.live()
 
     async def stop(
         self,
@@ -42,33 +120,126 @@ class Kvm:
         force: bool = False,
         progress: Callable[[str], None] | None = None,
     ) -> None:
-        """Stop the guest."""
-        raise NotImplementedError
+        """Ask, wait, power off; ``force`` powers off at once."""
+        running = self._running.get(uuid)
+        if running is not None:
+            say = progress or (lambda _text: None)
+            await running.stop(timeout=timeout, force=force, progress=say)
 
     async def reset(self, uuid: Uuid) -> None:
-        """Reset the guest."""
-        raise NotImplementedError
+        """Press the reset button."""
+        await self._up(uuid).reset()
 
     async def forget(self, uuid: Uuid) -> None:
-        """Drop what is kept."""
-        raise NotImplementedError
+        """Drop record and console log of a guest that is not up."""
+        if uuid in self._running:
+            raise Rejected(
+                f"{self._running[uuid].record.spec.name} is up on {self._around.node}",
+                "shut it down first",
+                reason=Reason.STATE,
+                node=self._around.node,
+            )
+        ended = self._ended.pop(uuid, None)
+        if ended is not None:
+            self._files(uuid).remove()
+            log = self._around.console_log(ended.name)
+            log.unlink(missing_ok=True)
+            log.with_name(log.name + ".1").unlink(missing_ok=True)
 
     def guests(self) -> tuple[GuestLive, ...]:
-        """Every guest, from memory."""
-        raise NotImplementedError
+        """Every guest known, from memory."""
+        return (*(each.live() for each in self._running.values()), *self._ended.values())
 
     async def read_guests(self) -> tuple[GuestLive, ...]:
         """Every guest, asked now."""
-        raise NotImplementedError
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(running: Running) -> None:
+            async with limit:
+                await running.refresh(adoption.ANSWER_WITHIN)
+
+        await asyncio.gather(*(one(each) for each in tuple(self._running.values())))
+        return self.guests()
 
     async def console(self, uuid: Uuid) -> Console:
-        """Attach to the console."""
-        raise NotImplementedError
+        """Attach to the serial console."""
+        running = self._up(uuid)
+        if running.serial is None:
+            raise Rejected(
+                f"{running.record.spec.name} has no serial console",
+                "set serial_console=true and start it again",
+                reason=Reason.STATE,
+                node=self._around.node,
+            )
+        return running.serial.line.attach()
 
     async def console_address(self, uuid: Uuid) -> ConsoleAddress:
-        """Where the console is."""
-        raise NotImplementedError
+        """VNC's host and port where it has VNC, else the serial line and its log."""
+        spec = self._up(uuid).record.spec
+        address = str(spec.hvparams.get("vnc_bind_address", ""))
+        if address and spec.network_port is not None:
+            return ConsoleAddress(kind="vnc", host=address, port=spec.network_port)
+        return ConsoleAddress(
+            kind="serial",
+            path=str(self._around.console_log(spec.name)),
+            message=f"gnt-instance console {spec.name}",
+        )
 
     async def close(self) -> None:
-        """Let go."""
-        raise NotImplementedError
+        """Let go of every guest; they go on running."""
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=_LAST_WORDS)
+        for task in tuple(self._tasks):
+            task.cancel()
+        for running in tuple(self._running.values()):
+            await running.let_go()
+        self._running.clear()
+
+    def changed(self, guest: GuestLive) -> None:
+        """A guest tells its state; one that is not up yet is told of by ``start``."""
+        if guest.uuid in self._running:
+            self._changed(guest)
+
+    def ended(self, guest: GuestLive) -> None:
+        """A guest tells its end."""
+        self._running.pop(guest.uuid, None)
+        self._ended[guest.uuid] = guest
+        self._changed(guest)
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """A guest's own doing, beside what was ordered."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("following a guest failed", exc_info=error)
+
+    def _files(self, uuid: Uuid) -> Files:
+        return Files(self._durable / uuid, self._volatile / uuid)
+
+    def _up(self, uuid: Uuid) -> Running:
+        running = self._running.get(uuid)
+        if running is None:
+            known = self._ended.get(uuid)
+            raise Rejected(
+                f"{known.name if known else f'guest {uuid}'} is not running",
+                f"start it: it is {known.state}" if known else "",
+                reason=Reason.STATE,
+                node=self._around.node,
+            )
+        return running
+
+    async def _facts_of(self, binary: str) -> HypervisorFacts:
+        path = Path(binary or str(parameters.KVM["kvm_path"]))
+        key = (str(path), path.stat().st_mtime if path.exists() else 0.0)
+        async with self._asking:
+            if key not in self._facts:
+                probed = self._around.root / "run/gantry/kvm-probe.json"
+                found = await facts.ask(str(path), probed)
+                if not found.available:
+                    return found
+                self._facts[key] = found
+            return self._facts[key]
