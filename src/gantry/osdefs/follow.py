@@ -27,10 +27,16 @@ class Follower:
 
     What is in the file already is left out. On leaving, what has not been passed on yet is, up
     to the bounds; then one line says that there is more. Characters that are not UTF-8 or not
-    printable are replaced. OSError where the file cannot be watched.
+    printable are replaced. Where the node has no watches left, all lines come on leaving.
     """
 
-    def __init__(self, path: Path, line: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        line: Callable[[str], None],
+        inotify: Callable[[Path], int] | None = None,
+    ) -> None:
+        self._inotify = inotify or _inotify
         self._path = path
         self._line = line
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -41,14 +47,15 @@ class Follower:
 
     async def __aenter__(self) -> Follower:
         self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            os.lseek(self._file, 0, os.SEEK_END)
-            self._watch = _inotify(self._path)
-        except OSError:
-            os.close(self._file)
-            raise
+        os.lseek(self._file, 0, os.SEEK_END)
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._watch, self._changed)
+        try:
+            self._watch = self._inotify(self._path)
+        except OSError as error:
+            self._line(f"(output is shown at the end: it cannot be followed: {error.strerror})")
+            self._watch = -1
+        else:
+            self._loop.add_reader(self._watch, self._changed)
         return self
 
     async def __aexit__(
@@ -57,8 +64,9 @@ class Follower:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._loop.remove_reader(self._watch)
-        os.close(self._watch)
+        if self._watch >= 0:
+            self._loop.remove_reader(self._watch)
+            os.close(self._watch)
         while self._read():
             pass
         os.close(self._file)

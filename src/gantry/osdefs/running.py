@@ -6,21 +6,27 @@ The running itself is ``gantry.host``'s. Which variables a script gets is
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import IO, Final, TypeAlias
 
 import msgspec
 
+from gantry.host import process
+from gantry.host.daemon import Identity
 from gantry.model.errors import Reason, Rejected
 from gantry.model.live import OsFacts
 from gantry.osdefs import check
 from gantry.osdefs.search import Finder
 from gantry.osdefs.variants import split
 
-OnStarted: TypeAlias = Callable[[int], None]
-"""Told the process id of a script that has started (its session's and group's as well)."""
+OnStarted: TypeAlias = Callable[[Identity], None]
+"""Told which process has started, in the thread that then waits for it."""
 MAX_OUTPUT: Final = 1 << 16
 _SHORTEST_SECRET: Final = 4
 _REDACTED: Final = "<redacted>"
@@ -87,22 +93,67 @@ async def run(
 ) -> Ended:
     """Run one script of a definition to its end, with exactly ``environment``.
 
-    It has its own session, the definition's directory to work in, umask 077 and no input.
-    What it prints is appended to the file ``output``, or comes back, up to 64 KiB of it. Its
-    whole process group is ended at ``timeout`` (seconds) and when this call is cancelled.
+    It has its own session, the definition's directory to work in, our umask (an agent's is
+    077) and no input. What it prints is appended to the file ``output``, or comes back, up to
+    64 KiB of it. Its whole process group is ended at ``timeout`` (seconds) and when this call
+    is cancelled; processes that it leaves behind when it ends by itself go on.
     """
-    raise NotImplementedError
+    path = f"{facts.path}/{script}"
+    # The directory is entered through env(1), which takes a name with = for an assignment.
+    argv = [path if "=" not in path else f"./{script}", *arguments]
+    with tempfile.TemporaryFile() if output is None else output.open("ab") as file:
+
+        def work(stop: process.Stop) -> process.Ended:
+            return process.run(
+                argv,
+                environment,
+                stdout=file.fileno(),
+                stderr=file.fileno(),
+                directory=facts.path,
+                timeout=timeout,
+                stop=stop,
+                on_started=on_started,
+            )
+
+        ended = await _in_own_thread(work)
+        said = "" if output is not None else _both_ends(file)
+    return Ended(succeeded=ended.succeeded, how=_how(ended, timeout), output=said)
 
 
-def ending(
-    *, exit_status: int | None, signal_number: int | None, timed_out: bool, timeout: float
-) -> str:
-    """How a script ended, such as "ended with exit status 3"."""
-    if timed_out:
+async def _in_own_thread(work: Callable[[process.Stop], process.Ended]) -> process.Ended:
+    """Wait in a thread of its own: a script may take a day, and the shared ones are few."""
+    stop = process.Stop()
+    executor = ThreadPoolExecutor(1, thread_name_prefix="os-script")
+    waiting = asyncio.get_running_loop().run_in_executor(executor, work, stop)
+    try:
+        return await asyncio.shield(waiting)
+    finally:
+        stop.set()
+        executor.shutdown(wait=False)
+        await asyncio.wait([waiting])
+        stop.close()
+
+
+def _both_ends(file: IO[bytes]) -> str:
+    """The whole output, or the beginning and the end of much."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size <= MAX_OUTPUT:
+        return file.read().decode("utf-8", "replace")
+    first = file.read(MAX_OUTPUT // 2)
+    file.seek(-MAX_OUTPUT // 2, os.SEEK_END)
+    parts = (first, f"\n({size - MAX_OUTPUT} bytes left out)\n".encode(), file.read())
+    return b"".join(parts).decode("utf-8", "replace")
+
+
+def _how(ended: process.Ended, timeout: float) -> str:
+    if ended.problem:
+        return ended.problem
+    if ended.timed_out:
         return f"did not end within {timeout:g} s, so its processes were ended"
-    if signal_number is not None:
-        return f"was ended by signal {signal_number} ({_signal_name(signal_number)})"
-    return f"ended with exit status {exit_status}"
+    if ended.signal is not None:
+        return f"was ended by signal {ended.signal} ({_signal_name(ended.signal)})"
+    return f"ended with exit status {ended.exit_status}"
 
 
 def _signal_name(number: int) -> str:

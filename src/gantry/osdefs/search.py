@@ -87,7 +87,7 @@ class Finder:
                 _log.warning("OS definitions: %s cannot be listed: %s", directory, error.strerror)
                 break
             for name in names:
-                if not name.startswith(".") and (directory / name).is_dir():
+                if not name.startswith(".") and _is_directory(directory / name):
                     found.append(self._facts(directory / name, fresh))
         self._read = fresh
         return tuple(found)
@@ -97,7 +97,7 @@ class Finder:
         if not check.is_name(name):
             return None
         for directory in self.directories:
-            if (directory / name).is_dir():
+            if _is_directory(directory / name):
                 return self._facts(directory / name, self._read)
         return None
 
@@ -111,7 +111,8 @@ class Finder:
                     problem = f"{path} has more than {_MAX_FILES} files; move the others elsewhere"
                     break
         except OSError as error:
-            problem = f"{path} cannot be listed: {error.strerror}; mend its rights"
+            where = _text(str(error.filename or path))
+            problem = f"{where} cannot be listed: {error.strerror}; mend its rights"
         if problem:
             return OsFacts(name=_text(path.name), path=_text(str(path)), problem=problem)
         return check.check(_text(path.name), _text(str(path)), entries)
@@ -152,6 +153,13 @@ def find(root: Path, search_path: tuple[str, ...] = DEFAULT_SEARCH_PATH) -> tupl
 def _text(name: str) -> str:
     """A file's name as text that can be sent: undecodable bytes are shown as such."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _link(file: Path) -> str:

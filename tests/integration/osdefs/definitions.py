@@ -25,3 +25,12 @@ def write(
     for file, content in {**texts, **(files or {})}.items():
         (path / file).write_text(content)
     return path
+
+
+def is_dead(pid_file: Path) -> bool:
+    """Whether the process whose id is in the file is gone, or is only waiting to be reaped."""
+    try:
+        state = Path(f"/proc/{pid_file.read_text().strip()}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state.rpartition(")")[2].split()[0] == "Z"

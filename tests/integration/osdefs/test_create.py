@@ -1,0 +1,237 @@
+"""Installing an instance with real scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.integration.osdefs.definitions import is_dead, write
+
+from gantry.model.entities import DiskTemplate
+from gantry.model.errors import OperationFailed, Rejected
+from gantry.model.names import Uuid
+from gantry.model.orders import DiskSpec, OsRun
+from gantry.osdefs import follow
+from gantry.osdefs.create import create
+from gantry.osdefs.search import Finder
+
+RUN = OsRun(
+    os="deb",
+    uuid=Uuid("3561a026-8e1d-4c30-b8b5-39470f8b8b75"),
+    name="web1.example.com",
+    hypervisor="fake",
+    ctime=1.5,
+    mtime=2.5,
+    primary_node=(Uuid("uuid-1"), "node1.example.com"),
+    disks=(DiskSpec(uuid=Uuid("d"), index=0, size=64, path="/x", template=DiskTemplate.FILE),),
+    private_parameters={"key": "hunter2"},
+)
+
+
+class Site:
+    """A node's root with one definition, and what its create said."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.os = root / "srv/ganeti/os"
+        self.logs = root / "var/log/ganeti/os"
+        self.disk = root / "disk0"
+        self.lines: list[str] = []
+        self.finder = Finder(root, ("/srv/ganeti/os",))
+
+    async def create(
+        self,
+        run: OsRun = RUN,
+        *,
+        reinstall: bool = False,
+        secrets: dict[str, str] | None = None,
+        timeout: float = 60,
+        said: Callable[[str], None] | None = None,
+    ) -> Path:
+        def progress(line: str) -> None:
+            self.lines.append(line)
+            if said is not None:
+                said(line)
+
+        return await create(
+            self.finder,
+            run,
+            [str(self.disk)],
+            reinstall=reinstall,
+            secrets=secrets or {},
+            log_directory=self.logs,
+            progress=progress,
+            timeout=timeout,
+            now=lambda: 0.0,
+        )
+
+    async def failure(self, **more: float) -> OperationFailed:
+        with pytest.raises(OperationFailed) as caught:
+            await self.create(**more)  # type: ignore[arg-type]  # only timeout is given
+        return caught.value
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    before = os.umask(0o077)  # an agent's
+    yield Site(tmp_path)
+    os.umask(before)
+
+
+async def test_create_writes_to_the_disk_and_its_output_is_logged_and_shown(site: Site) -> None:
+    write(site.os, scripts={"create": 'echo disk > "$DISK_0_PATH"; echo one; echo two >&2'})
+    log = await site.create()
+    assert site.disk.read_text() == "disk\n"
+    assert site.lines == ["one", "two"]
+    assert log.read_text() == "one\ntwo\n"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert re.fullmatch(r"add-deb-web1\.example\.com-\d{4}-\d\d-\d\d_\d\d_\d\d_\d\d\.log", log.name)
+
+
+async def test_the_script_has_a_session_of_its_own_and_a_clean_environment(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEAK", "1")
+    body = 'pwd; umask; ps -o sid= -p $$; echo pid $$; echo "in [$(cat)]"; env; ls -l /proc/$$/fd'
+    path = write(site.os, scripts={"create": body})
+    text = (await site.create(reinstall=True)).read_text()
+    lines = text.splitlines()
+    assert lines[:2] == [str(path), "0077"]
+    assert lines[2].strip() == lines[3].removeprefix("pid ")
+    assert "in []" in lines
+    assert "INSTANCE_REINSTALL=1" in lines
+    assert "LEAK" not in text
+    assert not any(line.startswith("HOME=") for line in lines)
+    assert f"DISK_0_PATH={site.disk}" in lines
+    assert "/dev/null" in text
+
+
+async def test_lines_come_while_the_script_runs(site: Site) -> None:
+    go = site.root / "go"
+    os.mkfifo(go)
+    write(site.os, scripts={"create": f"echo waiting; cat {go}; echo done"})
+    waiting = asyncio.Event()
+
+    def said(line: str) -> None:
+        waiting.set()
+
+    task = asyncio.create_task(site.create(said=said))
+    await asyncio.wait_for(waiting.wait(), 20)
+    assert site.lines == ["waiting"]
+    await asyncio.to_thread(go.write_text, "go\n")
+    await task
+    assert site.lines == ["waiting", "go", "done"]
+
+
+async def test_a_failure_has_the_status_and_the_last_20_lines(site: Site) -> None:
+    write(site.os, scripts={"create": "seq 1 50; exit 7"})
+    error = await site.failure()
+    assert "exit status 7" in error.message
+    assert f"{site.os}/deb/create" in error.message
+    assert error.message.splitlines()[1:] == [str(number) for number in range(31, 51)]
+    assert error.object_name == "web1.example.com"
+
+
+async def test_a_death_by_signal_is_named(site: Site) -> None:
+    write(site.os, scripts={"create": "kill -KILL $$"})
+    assert "signal 9 (SIGKILL)" in (await site.failure()).message
+
+
+async def test_a_script_that_hangs_is_ended_with_all_its_processes(site: Site) -> None:
+    write(site.os, scripts={"create": f"sleep 1000 & echo $! > {site.root}/pid; wait"})
+    error = await site.failure(timeout=0.5)
+    assert "did not end within 0.5 s" in error.message
+    assert is_dead(site.root / "pid")
+
+
+async def test_a_cancelled_create_ends_its_processes_and_says_so(site: Site) -> None:
+    write(site.os, scripts={"create": f"sleep 1000 & echo $! > {site.root}/pid; echo up; wait"})
+    up = asyncio.Event()
+    task = asyncio.create_task(site.create(said=lambda line: up.set()))
+    await asyncio.wait_for(up.wait(), 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "cancelled" in site.lines[-1]
+    assert is_dead(site.root / "pid")
+
+
+async def test_a_flood_of_output_is_in_the_log_and_bounded_elsewhere(site: Site) -> None:
+    write(site.os, scripts={"create": "yes 0123456789 | head -c 10485760"})
+    log = await site.create()
+    assert log.stat().st_size == 10485760
+    assert len(site.lines) <= follow.MAX_LINES + 1
+    assert "more output" in site.lines[-1]
+
+
+async def test_one_endless_line_is_bounded(site: Site) -> None:
+    write(site.os, scripts={"create": "head -c 10485760 /dev/zero; exit 1"})
+    error = await site.failure()
+    assert sum(map(len, site.lines)) < 2 * follow.MAX_LINE
+    assert len(error.message) < 5000
+
+
+async def test_a_process_left_in_the_background_holds_nothing_up(site: Site) -> None:
+    write(site.os, scripts={"create": f"sleep 1000 & echo $! > {site.root}/pid; echo bye"})
+    await asyncio.wait_for(site.create(), 20)
+    assert site.lines == ["bye"]
+    os.kill(int((site.root / "pid").read_text()), signal.SIGKILL)
+
+
+async def test_private_and_secret_values_are_not_passed_on(site: Site) -> None:
+    body = 'echo "$OSP_KEY and $OSP_PASSWORD"; exit 1'
+    write(site.os, scripts={"create": body})
+    with pytest.raises(OperationFailed) as caught:
+        await site.create(secrets={"password": "correct horse"})
+    assert site.lines == ["<redacted> and <redacted>"]
+    assert "hunter2" not in caught.value.message
+    assert "correct horse" not in caught.value.message
+
+
+async def test_terminal_controls_are_taken_out_of_what_is_shown(site: Site) -> None:
+    write(site.os, scripts={"create": r"printf '10%%\r20%%\n\033[2Jboo\377\n'"})
+    await site.create()
+    assert site.lines == ["20%", "\ufffd[2Jboo\ufffd"]
+
+
+async def test_a_definition_that_is_not_valid_is_refused_before_anything(site: Site) -> None:
+    (write(site.os) / "export").unlink()
+    with pytest.raises(Rejected, match="export is missing"):
+        await site.create()
+    assert not site.logs.exists()
+
+
+@pytest.mark.parametrize("name", ["../../etc/x", "a/b", ".."])
+async def test_a_name_never_leads_out_of_the_log_directory(site: Site, name: str) -> None:
+    write(site.os)
+    with pytest.raises(Rejected):
+        await site.create(msgspec.structs.replace(RUN, name=name))
+    with pytest.raises(Rejected):
+        await site.create(msgspec.structs.replace(RUN, os=f"deb+x/{name}"))
+    assert not site.logs.exists() or not list(site.logs.iterdir())
+
+
+async def test_a_log_that_cannot_be_written_is_explained(site: Site) -> None:
+    write(site.os)
+    site.logs.parent.mkdir(parents=True)
+    site.logs.write_text("not a directory")
+    error = await site.failure()
+    assert str(site.logs) in error.message
+    assert error.hint
+
+
+async def test_a_log_that_is_a_link_is_not_followed(site: Site) -> None:
+    write(site.os)
+    log = await site.create()
+    log.unlink()
+    log.symlink_to(site.root / "elsewhere")
+    error = await site.failure()
+    assert log.name in error.message
+    assert not (site.root / "elsewhere").exists()
