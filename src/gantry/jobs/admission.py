@@ -1,0 +1,158 @@
+"""Whether a submission becomes a job, and the job that it becomes; pure but for the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gantry.jobs import codec
+from gantry.jobs.context import Context
+from gantry.jobs.entry import Entry
+from gantry.jobs.locks import LockTable
+from gantry.model.errors import GantryError, Reason, Rejected
+from gantry.model.jobs import Job, OpRecord, Submission
+from gantry.model.locks import Level, Lock
+from gantry.model.names import JobId, Uuid
+from gantry.model.snapshot import Snapshot
+from gantry.operations import registry
+from gantry.operations.base import AnyOperation
+from gantry.ports.store import MAX_VALUE_BYTES
+
+
+def operations(submission: Submission) -> list[AnyOperation]:
+    """The operations, each checked against its declaration; or Rejected."""
+    if not submission.ops:
+        raise Rejected("a job needs at least one operation")
+    check_priority(submission.priority)
+    return [registry.load(given) for given in submission.ops]
+
+
+def check_priority(priority: int) -> None:
+    """Ganeti's range, or Rejected."""
+    if not -20 <= priority <= 19:
+        raise Rejected(f"{priority} is no priority", "low, normal and high, or -20 to 19")
+
+
+def check_depends(submission: Submission, entries: Mapping[JobId, Entry]) -> None:
+    """Rejected where a job depends on one that does not exist, or that waits for it."""
+    for dependency in submission.depends:
+        if dependency.job not in entries:
+            raise unknown(dependency.job)
+        if dependency.job == submission.within_job:
+            raise Rejected(
+                f"this command runs in a hook of job {dependency.job} and cannot wait for its end",
+                "do it after that job",
+                reason=Reason.STATE,
+            )
+
+
+def check_within(
+    submission: Submission,
+    asked: list[AnyOperation],
+    entries: Mapping[JobId, Entry],
+    locks: LockTable,
+    snapshot: Snapshot,
+) -> None:
+    """Rejected where a hook's command would wait for a lock of the very job that waits for it."""
+    if submission.within_job is None or submission.within_job not in entries:
+        return
+    for operation in asked:
+        for lock, job in locks.holders(operation.needs(snapshot)):
+            if _waits_on(job, submission.within_job, entries, locks, set()):
+                raise Rejected(
+                    f"this command runs in a hook of job {submission.within_job}, which holds"
+                    f" the lock of {lock_words(lock, snapshot)}"
+                    + ("" if job == submission.within_job else f" through job {job}"),
+                    "read instead of changing, or do it after that job",
+                    reason=Reason.STATE,
+                )
+
+
+def entry(submission: Submission, asked: list[AnyOperation], job: JobId, context: Context) -> Entry:
+    """The job, not durable yet."""
+    clock = context.clock
+    made = Entry(
+        Job(
+            id=job,
+            uid=clock.random_bytes(12).hex(),
+            ops=tuple(OpRecord(input=given) for given in submission.ops),
+            summary=tuple(operation.summary() for operation in asked),
+            priority=submission.priority,
+            depends=submission.depends,
+            reason=submission.reason,
+            dry_run=submission.dry_run,
+            requester=submission.requester,
+            request_id=submission.request_id,
+            received=clock.now(),
+        ),
+        submission.within_job,
+    )
+    made.secrets = submission.secrets
+    made.secret = tuple(index for index, secrets in enumerate(submission.secrets) if secrets)
+    # Checked when it is written; said now, while the client still listens.
+    if any(len(given) > 100 for given in submission.ops):
+        size = len(codec.encode(made.record(made.job)))
+        if size > MAX_VALUE_BYTES:
+            raise Rejected(f"the job is too large: {size} bytes, at most {MAX_VALUE_BYTES}")
+    return made
+
+
+def waits_for(waiting: Entry, context: Context) -> tuple[str, ...]:
+    """What a waiting job waits for, in words."""
+    words = [f"job {job}" for job in waiting.waits_for]
+    if waiting.request is not None and not waiting.request.granted:
+        snapshot = context.state.snapshot()
+        words += [
+            f"{lock_words(lock, snapshot)} (job {job})"
+            for lock, job in context.locks.blockers(waiting.request)
+        ]
+        words = words or ["a free place among the running jobs"]
+    return tuple(dict.fromkeys(words))
+
+
+def lock_words(lock: Lock, snapshot: Snapshot) -> str:
+    """A lock as users know the object."""
+    uuid = Uuid(lock.name)
+    match lock.level:
+        case Level.CLUSTER:
+            return "the cluster"
+        case Level.INSTANCE:
+            found = snapshot.instances.get(uuid)
+            return f"instance {found.name if found else lock.name}"
+        case Level.NODE:
+            node = snapshot.nodes.get(uuid)
+            return f"node {node.name if node else lock.name}"
+        case Level.NODEGROUP:
+            group = snapshot.groups.get(uuid)
+            return f"group {group.name if group else lock.name}"
+    return f"{lock.level.name.lower()} {lock.name}"
+
+
+def unknown(job: JobId) -> GantryError:
+    """No such job."""
+    return Rejected(
+        f"there is no job {job}",
+        "gnt-job list shows those that exist",
+        reason=Reason.UNKNOWN,
+        object_name=str(job),
+    )
+
+
+def _waits_on(
+    job: JobId,
+    parent: JobId,
+    entries: Mapping[JobId, Entry],
+    locks: LockTable,
+    seen: set[JobId],
+) -> bool:
+    """Whether ``job`` cannot end before ``parent`` does, through hooks that wait for jobs."""
+    if job == parent:
+        return True
+    if job in seen:
+        return False
+    seen.add(job)
+    for child in entries.values():
+        if child.within_job == job and child.request is not None and not child.request.granted:
+            for _, holder in locks.holders(child.request.needs):
+                if _waits_on(holder, parent, entries, locks, seen):
+                    return True
+    return False

@@ -1,0 +1,226 @@
+"""One operation of a job on its way forward: check, reserve, scripts, run, final commit.
+
+What happens when it fails is in ``unwinding``; which operation comes next, in ``runner``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gantry.jobs import codec, phases
+from gantry.jobs.codec import Direction, PlanRecord, TurnRecord
+from gantry.jobs.context import Context
+from gantry.jobs.draw import Draw
+from gantry.jobs.entry import Entry
+from gantry.jobs.journal import ROOM
+from gantry.jobs.steps import JournaledSteps, Recorded
+from gantry.model.jobs import Job, JobStatus
+from gantry.model.locks import Needs
+from gantry.operations.base import AnyOperation, Plan
+from gantry.operations.base import Operation as BaseOperation
+from gantry.ports.steps import Outcome
+from gantry.ports.store import Delete, Operation, Put
+
+
+class Attempt:
+    """One operation being carried out by this master; made anew after a crash."""
+
+    def __init__(
+        self, context: Context, entry: Entry, op: int, operation: AnyOperation, needs: Needs
+    ) -> None:
+        self.context = context
+        self.entry = entry
+        self.op = op
+        self.operation = operation
+        self.needs = needs
+        self.now = context.clock.now()
+        self.run_id = ""
+        self.plan: Plan = Plan()
+        self.runs = phases.Runs()
+        self.turn: TurnRecord | None = None
+        self.debris: dict[str, codec.DebrisRecord] = {}
+        self.planned = False
+        """Whether the store has the plan."""
+        self.steps = self._steps(())
+
+    def resume(self, record: PlanRecord, recorded: list[Recorded], turn: TurnRecord | None) -> None:
+        """Take over what an earlier master journaled; msgspec.ValidationError if it cannot be."""
+        self.planned = True
+        self.turn = turn
+        self.now, self.run_id, self.needs = record.now, record.run_id, record.needs
+        self.steps = self._steps(recorded, lost=record.secret)
+        self.plan = msgspec.json.decode(record.plan, type=self.operation.plan_type)
+        self.context.reservations.take(self.entry.id, self.plan)
+        if turn is None:
+            self.runs = phases.before(self)
+
+    async def prepare(self) -> None:
+        """Check, reserve, examine; raises GantryError with nothing done."""
+        context, operation = self.context, self.operation
+        snapshot = context.state.snapshot()
+        draw = Draw(context, self.entry, self.op, self.now)
+        self.plan = operation.check(snapshot, draw)
+        context.reservations.take(self.entry.id, self.plan)
+        if _examines(operation):
+            self.plan = await operation.examine(self.plan, snapshot, draw)
+            context.reservations.take(self.entry.id, self.plan)
+        self.run_id = context.clock.uuid() if operation.hooked else ""
+        self.runs = phases.before(self)
+
+    async def forward(self) -> None:
+        """Run, and make the outcome durable; raises what went wrong, or Halt."""
+        outcome = await self.operation.run(self.plan, self.steps)
+        if self.runs.nodes:
+            await self.steps.pass_gate()
+        await self._final(outcome)
+
+    def job(self, overall: JobStatus, **changes: Any) -> Job:
+        """The job as it would be with status ``overall``, and the operation's record changed."""
+        now, job = self.context.clock.now(), self.entry.job
+        ops = list(job.ops)
+        ops[self.op] = msgspec.structs.replace(ops[self.op], **changes)
+        return msgspec.structs.replace(
+            job, status=overall, ops=tuple(ops), started=job.started or now, waiting_for=()
+        )
+
+    def begun(self) -> Job:
+        """The job once this operation is running."""
+        now, record = self.context.clock.now(), self.entry.job.ops[self.op]
+        return self.job(
+            JobStatus.RUNNING,
+            status=JobStatus.RUNNING,
+            start=record.start or now,
+            execution=record.execution or now,
+        )
+
+    def ended(self, status: JobStatus, **changes: Any) -> Job:
+        """The job once this operation has ended: the next one waits, or the job has ended."""
+        now, record = self.context.clock.now(), self.entry.job.ops[self.op]
+        last = self.op + 1 == len(self.entry.job.ops) or status is not JobStatus.SUCCESS
+        job = self.job(
+            status if last else JobStatus.WAITING,
+            status=status,
+            start=record.start or now,
+            execution=record.execution or now,
+            end=now,
+            **changes,
+        )
+        return msgspec.structs.replace(job, ended=now) if last else job
+
+    def keys(self) -> list[str]:
+        """Every key of the operation's journal."""
+        uid, op, keys = self.entry.job.uid, self.op, list[str]()
+        for each in self.steps.intents:
+            keys += [codec.intent_key(uid, op, each.number), codec.result_key(uid, op, each.number)]
+        if self.turn is not None:
+            keys.append(codec.journal_key(uid, op, "turn"))
+        if self.planned:
+            keys.append(codec.journal_key(uid, op, "plan"))
+        return keys
+
+    async def close(self, job: Job, ops: tuple[Operation, ...] = (), **entities: Any) -> None:
+        """Write the operation's end, and drop its journal; holds ``entry.lock``."""
+        entry, keys = self.entry, self.keys()
+        room = ROOM - len(ops) - sum(len(each) for each in entities.values())
+        # The plan is deleted with the job's end, so that a crash in between is seen.
+        surplus = max(0, len(keys) - room)
+        writes = [*ops, *(Delete(key) for key in keys[surplus:])]
+        if job.status.ended and entry.log is not None:
+            tail = entry.log.tail()
+            if tail:
+                writes.append(
+                    Put(codec.log_key(entry.id), codec.encode(codec.StoredLog(entries=tail)))
+                )
+        if surplus and self.turn is not None:
+            await self.context.journal.delete(keys[:surplus])
+        await self.context.journal.job(entry, job, writes, **entities)
+        if surplus and self.turn is None:
+            self.context.background.start(self.context.journal.delete(keys[:surplus]))
+
+    def _steps(self, recorded: Any, *, lost: bool = False) -> JournaledSteps:
+        entry = self.entry
+        secrets = entry.secrets[self.op] if self.op < len(entry.secrets) else {}
+        return JournaledSteps(
+            self.context,
+            entry,
+            self.op,
+            now=self.now,
+            gate=self._gate,
+            recorded=recorded,
+            secrets=secrets,
+            secrets_lost=lost and not secrets,
+        )
+
+    async def _gate(self, ops: tuple[Operation, ...]) -> None:
+        """The first commit of the operation, which allows effects; then the pre scripts."""
+        if not self.planned:
+            key = codec.journal_key(self.entry.job.uid, self.op, "plan")
+            plan = Put(key, self._plan_record())
+            async with self.entry.lock:
+                self.entry.check_cancelled()
+                self.entry.began = True
+                await self.context.journal.job(self.entry, self.begun(), [plan, *ops])
+                self.planned = True
+        elif ops:
+            await self.context.journal.write(ops)
+        await phases.run_before(self)
+        self.entry.check_cancelled()
+
+    def _plan_record(self) -> bytes:
+        return codec.encode(
+            PlanRecord(
+                plan=msgspec.Raw(msgspec.json.encode(self.plan)),
+                needs=self.needs,
+                now=self.now,
+                run_id=self.run_id,
+                hooked=self.operation.hooked,
+                secret=self.op in self.entry.secret,
+            )
+        )
+
+    async def _final(self, outcome: Outcome) -> None:
+        """Objects, result and what is still to do become durable together."""
+        entry, changed = self.entry, bool(outcome.put or outcome.delete)
+        uid, ops = entry.job.uid, list[Operation]()
+        for number, owed in enumerate(outcome.cleanup):
+            record = codec.DebrisRecord(
+                job=entry.id,
+                to=self.context.address(owed.node),
+                order=owed.order,  # type: ignore[arg-type]  # AnyOrder
+                why="cleaning up",
+            )
+            self.debris[codec.debris_key(uid, self.op, number)] = record
+        ops += [Put(key, codec.encode(record)) for key, record in self.debris.items()]
+        entities: dict[str, Any] = {"put": outcome.put, "delete": outcome.delete}
+        async with entry.lock:
+            entry.check_cancelled()
+            if not (self.debris or self.runs.hooked or changed):
+                entry.settled = True
+                result = outcome.result
+                await self.close(self.ended(JobStatus.SUCCESS, result=result), **entities)
+                return
+            self.turn = TurnRecord(
+                direction=Direction.FINISHING,
+                result=outcome.result,
+                before=self.runs.subject,
+                changed=changed,
+            )
+            ops.append(Put(codec.journal_key(uid, self.op, "turn"), codec.encode(self.turn)))
+            entry.settled = True
+            if self.planned:
+                await self.context.journal.write(ops, entry=entry, **entities)
+            else:
+                await self._plan_and(ops, entities)
+
+    async def _plan_and(self, ops: list[Operation], entities: dict[str, Any]) -> None:
+        """The final commit of an operation without effects is also its first."""
+        record = self._plan_record()
+        ops.append(Put(codec.journal_key(self.entry.job.uid, self.op, "plan"), record))
+        await self.context.journal.job(self.entry, self.begun(), ops, **entities)
+        self.planned = True
+
+
+def _examines(operation: AnyOperation) -> bool:
+    return type(operation).examine is not BaseOperation.examine

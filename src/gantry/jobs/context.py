@@ -1,0 +1,100 @@
+"""What all parts of the engine share: the ports, the state in memory, background work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from gantry.jobs.journal import Journal, Lost
+from gantry.jobs.locks import LockTable
+from gantry.jobs.reservations import Reservations
+from gantry.jobs.state import State
+from gantry.model.errors import GantryError, Reason, Rejected
+from gantry.model.names import JobId, Uuid
+from gantry.ports.agents import Address, Agents, Envelope
+from gantry.ports.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+
+class Background:
+    """Work that no job waits for; ended in order with the engine."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do ``work`` beside everything else; its errors are logged."""
+        task = asyncio.get_running_loop().create_task(self._run(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settle(self) -> None:
+        """Until all of it is done."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def stop(self) -> None:
+        """End all of it now."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @staticmethod
+    async def _run(work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Lost:
+            return
+        except GantryError as error:
+            logger.warning("in the background: %s", error.message)
+
+
+class Context:
+    """Given to the runner and its helpers; holds no logic but looking things up."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        agents: Agents,
+        clock: Clock,
+        state: State,
+        locks: LockTable,
+        reservations: Reservations,
+        epoch: int,
+        lease_left: Callable[[], float],
+    ) -> None:
+        self.journal = journal
+        self.agents = agents
+        self.clock = clock
+        self.state = state
+        self.locks = locks
+        self.reservations = reservations
+        self.epoch = epoch
+        self.lease_left = lease_left
+        self.background = Background()
+
+    def address(self, node: Uuid) -> Address:
+        """Where a node's agent answers, also of a machine that is joining; or Rejected."""
+        snapshot = self.state.snapshot()
+        found = snapshot.nodes.get(node) or snapshot.joined.get(node)
+        if found is None:
+            raise Rejected(f"there is no node {node}", reason=Reason.UNKNOWN, object_name=node)
+        return Address(node=node, name=found.name, host=found.primary_ip, port=found.port)
+
+    def envelope(
+        self, key: str, job: JobId, timeout: float, secrets: dict[str, str] | None = None
+    ) -> Envelope:
+        """What travels with an order that is sent now."""
+        return Envelope(
+            key=key,
+            job=job,
+            epoch=self.epoch,
+            lease=self.lease_left(),
+            timeout=timeout,
+            secrets=secrets or {},
+        )

@@ -1,0 +1,80 @@
+"""A job in the master's memory: its record, its log, and what is going on with it now."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gantry.jobs.codec import StoredJob
+from gantry.jobs.locks import Request
+from gantry.jobs.log import Log
+from gantry.model.errors import Cancelled, GantryError
+from gantry.model.jobs import Job
+from gantry.model.names import JobId
+from gantry.ports.agents import Address
+
+
+class Halt(BaseException):
+    """Ends an operation's ``run`` from within a step; no ``except Exception`` there stops it."""
+
+    def __init__(self, error: GantryError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class Entry:
+    """One job. ``lock`` is held while the job's record is written, by whomever.
+
+    ``revision`` is the record's in the store, 0 before the first commit. ``began`` is set with
+    the first commit of the current operation that allows effects: from then on a cancel means
+    undoing. ``settled`` is set with its final commit: from then on a cancel is too late.
+    """
+
+    def __init__(self, job: Job, within_job: JobId | None = None) -> None:
+        self.job = job
+        self.within_job = within_job
+        self.secret: tuple[int, ...] = ()
+        self.secrets: tuple[dict[str, str], ...] = ()
+        self.log: Log | None = Log()
+        self.revision = 0
+        self.lock = asyncio.Lock()
+        self.acknowledged: asyncio.Future[JobId] | None = None
+        self.done = asyncio.Event()
+        self.request: Request | None = None
+        self.waits_for: tuple[JobId, ...] = ()
+        self.task: asyncio.Task[None] | None = None
+        self.cancel_wanted = False
+        self.began = False
+        self.settled = False
+        self.orders: dict[str, Address] = {}
+        self.touched: dict[str, Address] = {}
+        """Nodes that were sent something, by uuid."""
+
+    @property
+    def id(self) -> JobId:
+        """The job's number."""
+        return self.job.id
+
+    @property
+    def current(self) -> int:
+        """The index of the first operation that has not ended."""
+        for index, record in enumerate(self.job.ops):
+            if not record.status.ended:
+                return index
+        return len(self.job.ops)
+
+    def record(self, job: Job) -> StoredJob:
+        """What the store keeps when the job is as ``job``."""
+        return StoredJob(job=job, within_job=self.within_job, secret=self.secret)
+
+    def show(self, job: Job) -> None:
+        """``job`` is the state from now on; followers and waiters are told."""
+        self.job = job
+        if self.log is not None:
+            self.log.ring()
+        if job.status.ended:
+            self.done.set()
+
+    def check_cancelled(self) -> None:
+        """Raise Halt where somebody asked for the job's end."""
+        if self.cancel_wanted and not self.settled:
+            raise Halt(Cancelled(f"job {self.id} was cancelled"))

@@ -1,0 +1,84 @@
+"""Sending one order of a job to an agent, with the one retry; journals nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+import msgspec
+
+from gantry.jobs.context import Context
+from gantry.jobs.entry import Entry
+from gantry.model import timeouts
+from gantry.model.errors import Unavailable
+from gantry.model.jobs import LogKind
+from gantry.model.orders import Order
+from gantry.ports.agents import Address, Progress
+
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+async def issue(
+    context: Context,
+    entry: Entry,
+    to: Address,
+    key: str,
+    order: Order[A],
+    *,
+    timeout: float,
+    secrets: dict[str, str] | None = None,
+    op: int = 0,
+) -> A:
+    """Carry out ``order`` under ``key``; an agent that went away is asked once more.
+
+    Raises the agent's own error, or Unavailable: then it may or may not have happened.
+    """
+
+    def progress(line: Progress) -> None:
+        say(context, entry, line.text, LogKind.PROGRESS, op)
+
+    entry.orders[key] = to
+    entry.touched[to.node] = to
+    began = context.clock.monotonic()
+    try:
+        envelope = context.envelope(key, entry.id, timeout, secrets)
+        try:
+            return await _within(timeout, context.agents.order(to, envelope, order, progress), to)
+        except Unavailable:
+            left = timeout - (context.clock.monotonic() - began)
+            if left <= timeouts.RECONNECT or entry.cancel_wanted:
+                raise
+        await context.clock.sleep(timeouts.RECONNECT)
+        envelope = context.envelope(key, entry.id, left - timeouts.RECONNECT, secrets)
+        return await _within(left, context.agents.order(to, envelope, order, progress), to)
+    finally:
+        entry.orders.pop(key, None)
+
+
+async def cancel(context: Context, to: Address, key: str) -> None:
+    """End what may be running under ``key``; a node that does not answer cannot be told."""
+    try:
+        async with asyncio.timeout(timeouts.URGENT):
+            await context.agents.cancel(to, key, context.epoch)
+    except (Unavailable, TimeoutError):
+        return
+
+
+def say(context: Context, entry: Entry, text: str, kind: LogKind, op: int) -> None:
+    """Lines for the job's log."""
+    if entry.log is not None:
+        for line in text.splitlines() or [""]:
+            entry.log.add(context.clock.now(), line, kind, op)
+
+
+async def _within(timeout: float, work: Any, to: Address) -> Any:
+    # The agent keeps the limit itself; this one is for an agent that does not.
+    try:
+        async with asyncio.timeout(timeout + timeouts.CONNECT):
+            return await work
+    except TimeoutError:
+        raise Unavailable(
+            f"node {to.name} did not answer within {timeout:g} seconds",
+            "see the agent's log on the node",
+            node=to.name,
+        ) from None

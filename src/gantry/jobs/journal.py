@@ -1,0 +1,125 @@
+"""Every write of the job engine goes through here; it decides nothing about jobs.
+
+Each transaction compares the election key, so that a master that was replaced writes nothing
+more, and each write of a job's record compares that record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from gantry.jobs import codec
+from gantry.jobs.entry import Entry
+from gantry.jobs.state import State
+from gantry.model.codec import encode as encode_entity
+from gantry.model.entities import AnyEntity
+from gantry.model.entities import key as entity_key
+from gantry.model.errors import Unavailable
+from gantry.model.jobs import Job
+from gantry.ports.store import (
+    MAX_OPERATIONS,
+    Compare,
+    Conflict,
+    Delete,
+    Operation,
+    Put,
+    Store,
+    StoreUnavailable,
+)
+
+ROOM: Final = MAX_OPERATIONS - 4
+"""Operations of one transaction that are not the job's own record and log."""
+
+
+class Lost(BaseException):
+    """This master must not go on: another one writes, or the store is gone."""
+
+
+class Journal:
+    """The store, as the engine writes to it. ``failed`` is set when the master must end."""
+
+    def __init__(self, store: Store, election_revision: int, state: State) -> None:
+        self._store = store
+        self._election = Compare(codec.ELECTION, election_revision)
+        self._state = state
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.awaited = 0
+        """Commits that a job waited for."""
+
+    async def write(
+        self,
+        ops: Sequence[Operation],
+        *,
+        entry: Entry | None = None,
+        put: Iterable[AnyEntity] = (),
+        delete: Iterable[AnyEntity] = (),
+    ) -> int:
+        """One transaction; with ``entry`` it holds only while that job's record is ours.
+
+        Raises LimitExceeded with nothing done, and Lost.
+        """
+        put, delete = tuple(put), tuple(delete)
+        compare = [self._election]
+        if entry is not None:
+            compare.append(Compare(codec.job_key(entry.id), entry.revision))
+        entities: list[Operation] = [Put(entity_key(one), encode_entity(one)) for one in put]
+        entities += [Delete(entity_key(one)) for one in delete]
+        revision = await self._transaction(compare, [*ops, *entities])
+        if entities:
+            self._state.apply(revision, put, delete)
+        return revision
+
+    async def job(
+        self,
+        entry: Entry,
+        job: Job,
+        ops: Sequence[Operation] = (),
+        *,
+        put: Iterable[AnyEntity] = (),
+        delete: Iterable[AnyEntity] = (),
+    ) -> None:
+        """Write the job's record as ``job`` with all else; the caller holds ``entry.lock``.
+
+        The first one that stands also answers the client that submitted the job.
+        """
+        record = Put(codec.job_key(entry.id), codec.encode(entry.record(job)))
+        entry.revision = await self.write([record, *ops], entry=entry, put=put, delete=delete)
+        entry.show(job)
+        if entry.acknowledged is not None and not entry.acknowledged.done():
+            entry.acknowledged.set_result(entry.id)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Remove keys, however many."""
+        for start in range(0, len(keys), ROOM):
+            await self.write([Delete(key) for key in keys[start : start + ROOM]])
+
+    async def _transaction(self, compare: Sequence[Compare], ops: Sequence[Operation]) -> int:
+        if self.failed.done():
+            raise Lost
+        self.awaited += 1
+        try:
+            return await self._store.txn(compare, ops)
+        except (Conflict, StoreUnavailable) as error:
+            self._fail(error)
+            raise Lost from error
+
+    def _fail(self, error: Conflict | StoreUnavailable) -> None:
+        if self.failed.done():
+            return
+        if isinstance(error, Conflict):
+            error = StoreUnavailable(
+                f"this master is master no more: {error.message}",
+                "the new master goes on with the jobs",
+            )
+        self.failed.set_exception(error)
+        # Whoever built the engine watches this; without a watcher it must not be an error twice.
+        self.failed.exception()
+
+
+def unavailable() -> Unavailable:
+    """What clients hear when the master is ending."""
+    return Unavailable(
+        "the master is ending", "ask again: a new master takes up all jobs that were accepted"
+    )

@@ -1,0 +1,359 @@
+"""The job queue: what clients ask of it. How a job runs is the runner's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from gantry.jobs import admission, issue, recovery
+from gantry.jobs.archive import Archiver, History
+from gantry.jobs.context import Context
+from gantry.jobs.debris import Debris
+from gantry.jobs.distributor import Distributor
+from gantry.jobs.election import Mastership
+from gantry.jobs.entry import Entry
+from gantry.jobs.journal import Journal, Lost, unavailable
+from gantry.jobs.locks import LockTable
+from gantry.jobs.reservations import Reservations
+from gantry.jobs.runner import Left, Runner
+from gantry.jobs.state import LiveStates, State
+from gantry.model.entities import AnyEntity
+from gantry.model.errors import Cancelled, GantryError, Reason, Rejected
+from gantry.model.jobs import Job, JobChange, JobStatus, LogEntry, Submission
+from gantry.model.live import NodeLive
+from gantry.model.names import JobId, Uuid
+from gantry.model.snapshot import Snapshot
+from gantry.operations.base import AnyOperation
+from gantry.ports.agents import Agents
+from gantry.ports.clock import Clock
+from gantry.ports.store import Store
+
+MAX_JOBS: Final = 5000
+"""Jobs that have not ended; more are refused."""
+
+
+class Engine:
+    """Implements ``gantry.ports.queue.Queue``; use ``await Engine.open(…)``, then ``start()``."""
+
+    def __init__(
+        self,
+        store: Store,
+        agents: Agents,
+        clock: Clock,
+        mastership: Mastership,
+        history: History,
+        kept: recovery.Kept,
+        live: LiveStates,
+    ) -> None:
+        reservations = Reservations()
+        state = State(kept.snapshot, live, reservations)
+        self.live = live
+        self._store = store
+        self._kept: recovery.Kept | None = kept
+        self._entries = kept.entries
+        self._requests = {
+            entry.job.request_id: entry for entry in kept.entries.values() if entry.job.request_id
+        }
+        self._journal = Journal(store, mastership.revision, state)
+        self._context = Context(
+            journal=self._journal,
+            agents=agents,
+            clock=clock,
+            state=state,
+            locks=LockTable(lambda: self.snapshot().cluster.max_running_jobs),
+            reservations=reservations,
+            epoch=mastership.epoch,
+            lease_left=mastership.lease_left,
+        )
+        self._debris = Debris(self._context)
+        self.distributor = Distributor(self._context)
+        self._runner = Runner(
+            self._context, self._debris, self.distributor, self._entries, self._ended
+        )
+        self._archiver = Archiver(
+            self._context, store, history, self._entries, self._requests, kept.highest
+        )
+        self._drained = False
+        self._stopping = False
+
+    @classmethod
+    async def open(
+        cls,
+        store: Store,
+        agents: Agents,
+        clock: Clock,
+        mastership: Mastership,
+        history: History,
+        live: LiveStates | None = None,
+    ) -> Engine:
+        """Read everything back from the store; nothing runs yet."""
+        kept = await recovery.read(store)
+        kept.highest = max(kept.highest, await history.highest())
+        return cls(store, agents, clock, mastership, history, kept, live or LiveStates())
+
+    async def start(self) -> None:
+        """Go on with all jobs; those that were running first, for they hold locks."""
+        kept, self._kept = self._kept, None
+        assert kept is not None
+        for key, record in kept.debris.items():
+            self._debris.add(key, record)
+        for job in kept.left:
+            entry = self._entries[job]
+            async with entry.lock:
+                attempt = msgspec.structs.replace(entry.job, attempt=entry.job.attempt + 1)
+                await self._journal.job(entry, attempt)
+        # All locks of running jobs are held again before anybody else may ask for one.
+        for job, left in kept.left.items():
+            entry = self._entries[job]
+            entry.request = self._context.locks.hold(job, left.plan.needs)
+            self._launch(entry, None, left)
+        waiting = [entry for entry in self._entries.values() if entry.task is None]
+        for entry in sorted(waiting, key=lambda one: (one.job.priority, one.id)):
+            if not entry.job.status.ended:
+                self._launch(entry, None)
+        self._context.background.start(self._journal.delete(kept.stale))
+        for node in {record.to.node for record in kept.debris.values()}:
+            self._debris.node_back(node)
+
+    async def stop(self) -> None:
+        """End in order: nothing new, effects under way are left to the next master."""
+        self._stopping = True
+        tasks = [entry.task for entry in self._entries.values() if entry.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._context.background.stop()
+
+    async def failed(self) -> None:
+        """Waits for ever, or raises why this process must not be master any more."""
+        await asyncio.shield(self._journal.failed)
+
+    @property
+    def awaited_commits(self) -> int:
+        """Transactions so far; the store counts them too."""
+        return self._journal.awaited
+
+    async def submit(self, submission: Submission) -> JobId:
+        """Take a job, durably; see ``gantry.ports.queue``."""
+        again = self._requests.get(submission.request_id)
+        if again is not None:
+            return await self._acknowledged(again)
+        if self._stopping:
+            raise unavailable()
+        operations = admission.operations(submission)
+        self._admit(submission, operations)
+        entry = admission.entry(submission, operations, self._archiver.next_id(), self._context)
+        entry.acknowledged = asyncio.get_running_loop().create_future()
+        self._entries[entry.id] = entry
+        if submission.request_id:
+            self._requests[submission.request_id] = entry
+        self._launch(entry, operations)
+        return await self._acknowledged(entry)
+
+    async def wait(self, job: JobId) -> Job:
+        """The job when it has ended."""
+        entry = self._entries.get(job)
+        if entry is None:
+            return await self.get(job)
+        await entry.done.wait()
+        if not entry.job.status.ended:
+            raise unavailable()
+        return entry.job
+
+    async def follow(self, job: JobId, after: int = 0) -> AsyncIterator[JobChange]:
+        """The log after serial ``after`` and every change of status; ends with the job."""
+        entry = self._entries.get(job)
+        told: Job | None = None
+        while entry is not None and (log := entry.log) is not None:
+            now, entries = entry.job, log.after(after)
+            if told is None or now.status is not told.status or entries:
+                changed = now if told is None or now.status is not told.status else None
+                told, after = now, entries[-1].serial if entries else after
+                yield JobChange(entries=entries, job=changed)
+            elif now.status.ended:
+                return
+            elif self._stopping:
+                raise unavailable()
+            else:
+                await log.changed()
+        ended = await self.get(job)
+        entries = tuple(line for line in await self.log(job) if line.serial > after)
+        yield JobChange(entries=entries, job=ended)
+
+    async def get(self, job: JobId) -> Job:
+        """One job, archived or not."""
+        entry = self._entries.get(job)
+        if entry is not None:
+            return self._shown(entry)
+        return await self._archiver.get(job)
+
+    async def log(self, job: JobId) -> tuple[LogEntry, ...]:
+        """The log of one job, archived or not."""
+        entry = self._entries.get(job)
+        if entry is not None and entry.log is not None:
+            return entry.log.after(0)
+        return await self._archiver.log(job)
+
+    def jobs(self) -> Sequence[Job]:
+        """All jobs that are not archived, by id."""
+        return [self._shown(entry) for entry in self._entries.values()]
+
+    async def archived(self) -> Sequence[Job]:
+        """The archived jobs, by id."""
+        return await self._archiver.jobs()
+
+    async def cancel(self, job: JobId, *, kill: bool = False) -> str:
+        """End a job that has not begun; with ``kill`` undo one that runs."""
+        entry = self._known(job)
+        async with entry.lock:
+            if entry.job.status.ended:
+                raise _state(entry, "has ended already", "nothing is left to cancel")
+            if not entry.began:
+                await self._cancel_waiting(entry)
+                return f"job {job} is cancelled: it had not begun"
+            if entry.settled:
+                raise _state(entry, "has done its work already", "only its last scripts still run")
+            if not kill:
+                raise _state(
+                    entry, "is running", f"gnt-job cancel --kill {job} undoes what it has done"
+                )
+            entry.cancel_wanted = True
+            changed = msgspec.structs.replace(entry.job, status=JobStatus.CANCELING)
+            await self._journal.job(entry, changed)
+        orders = dict(entry.orders)
+        await asyncio.gather(*(issue.cancel(self._context, to, key) for key, to in orders.items()))
+        return f"job {job} is being cancelled: what it has done is undone"
+
+    async def change_priority(self, job: JobId, priority: int) -> None:
+        """Of a job that has not begun."""
+        admission.check_priority(priority)
+        entry = self._known(job)
+        async with entry.lock:
+            if entry.began or entry.job.status.ended:
+                raise _state(entry, "has begun", "a priority only matters before that")
+            await self._journal.job(entry, msgspec.structs.replace(entry.job, priority=priority))
+            if entry.request is not None:
+                self._context.locks.reorder(entry.request, priority)
+
+    async def archive(self, jobs: Sequence[JobId]) -> Sequence[JobId]:
+        """Move ended jobs out of the store; returns those that were moved."""
+        return await self._archiver.archive([self._known(job) for job in jobs])
+
+    async def auto_archive(self, age: float) -> int:
+        """Archive what ended more than ``age`` seconds ago; returns how many."""
+        limit = self._context.clock.now() - age
+        old = [
+            entry
+            for entry in self._entries.values()
+            if entry.job.ended is not None and entry.job.ended <= limit
+        ]
+        return len(await self._archiver.archive(old))
+
+    def snapshot(self) -> Snapshot:
+        """The cluster now."""
+        return self._context.state.snapshot()
+
+    def drain(self, *, on: bool) -> None:
+        """Refuse new jobs, or take them again."""
+        self._drained = on
+
+    async def change(self, put: Iterable[AnyEntity] = (), delete: Iterable[AnyEntity] = ()) -> None:
+        """Write objects outside of any job (tokens, machines that join)."""
+        try:
+            await self._journal.write([], put=put, delete=delete)
+        except Lost:
+            raise unavailable() from None
+
+    def set_live(self, node: Uuid, live: NodeLive) -> None:
+        """What is true on a node now; one that is back gets what it is owed."""
+        before = self.live.nodes.get(node)
+        self.live.set_live(node, live)
+        if live.reachable and (before is None or not before.reachable):
+            self._debris.node_back(node)
+
+    def _admit(self, submission: Submission, operations: list[AnyOperation]) -> None:
+        if self._drained:
+            raise Rejected(
+                "the job queue takes no new jobs: it is drained",
+                "gnt-cluster queue undrain",
+                reason=Reason.STATE,
+            )
+        running = sum(1 for entry in self._entries.values() if not entry.job.status.ended)
+        if running >= MAX_JOBS:
+            raise Rejected(
+                f"the job queue is full: {running} jobs have not ended yet",
+                "wait until some have",
+                reason=Reason.TEMPORARILY_NO_RESOURCES,
+            )
+        admission.check_depends(submission, self._entries)
+        admission.check_within(
+            submission, operations, self._entries, self._context.locks, self.snapshot()
+        )
+
+    def _launch(
+        self, entry: Entry, operations: list[AnyOperation] | None, left: Left | None = None
+    ) -> None:
+        work = self._runner.run(entry, operations, left)
+        entry.task = asyncio.get_running_loop().create_task(work)
+        entry.task.add_done_callback(lambda _: self._left(entry))
+
+    def _left(self, entry: Entry) -> None:
+        """The job's task is over; whoever waits hears of it, also where the master ends."""
+        entry.task = None
+        if not entry.job.status.ended:
+            answer = entry.acknowledged
+            if answer is not None and not answer.done():
+                answer.set_exception(unavailable())
+                answer.exception()
+            entry.done.set()
+            self._stopping = True
+            if entry.log is not None:
+                entry.log.ring()
+
+    def _ended(self, entry: Entry) -> None:
+        self._archiver.ended(entry)
+
+    async def _acknowledged(self, entry: Entry) -> JobId:
+        if entry.acknowledged is not None:
+            await asyncio.shield(entry.acknowledged)
+        return entry.id
+
+    async def _cancel_waiting(self, entry: Entry) -> None:
+        """Holds ``entry.lock``: the job's first commit has not happened and now will not."""
+        now = self._context.clock.now()
+        error = Cancelled(f"job {entry.id} was cancelled before it began").info()
+        ops = tuple(
+            record
+            if record.status.ended
+            else msgspec.structs.replace(record, status=JobStatus.CANCELED, error=error, end=now)
+            for record in entry.job.ops
+        )
+        entry.cancel_wanted = True
+        await self._journal.job(
+            entry,
+            msgspec.structs.replace(
+                entry.job, status=JobStatus.CANCELED, ops=ops, ended=now, waiting_for=()
+            ),
+        )
+        if entry.task is not None:
+            entry.task.cancel()
+
+    def _shown(self, entry: Entry) -> Job:
+        if entry.job.status is not JobStatus.WAITING:
+            return entry.job
+        return msgspec.structs.replace(
+            entry.job, waiting_for=admission.waits_for(entry, self._context)
+        )
+
+    def _known(self, job: JobId) -> Entry:
+        entry = self._entries.get(job)
+        if entry is None:
+            raise admission.unknown(job)
+        return entry
+
+
+def _state(entry: Entry, what: str, hint: str) -> GantryError:
+    return Rejected(f"job {entry.id} {what}", hint, reason=Reason.STATE, object_name=str(entry.id))

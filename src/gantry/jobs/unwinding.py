@@ -1,0 +1,111 @@
+"""Taking back what an operation may have done, and ending its job; decides nothing else.
+
+The turn is durable before the first undo, or a crash in between would run the operation
+forward again with half of the world gone. Effects are undone last first, those in doubt too:
+an undo tolerates that nothing had happened. What cannot be undone now is debris: durable, and
+asked of the node again when it comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from gantry.jobs import codec, issue
+from gantry.jobs.attempt import Attempt
+from gantry.jobs.codec import DebrisRecord, Direction, EffectRecord, TurnRecord
+from gantry.jobs.steps import Recorded, effect_key
+from gantry.model import timeouts
+from gantry.model.errors import Cancelled, ErrorInfo, GantryError
+from gantry.model.jobs import JobStatus, LogKind
+from gantry.ports.store import Put
+
+
+async def unwind(attempt: Attempt, error: GantryError) -> None:
+    """Undo, and end the job with ``error``."""
+    if attempt.turn is None:
+        await _turn(attempt, error)
+    if attempt.turn is not None:
+        for intent in reversed(attempt.steps.intents):
+            await _take_back(attempt, intent)
+    await _end(attempt, error)
+
+
+async def _turn(attempt: Attempt, error: GantryError) -> None:
+    """Make the turn durable, where there is anything to undo."""
+    effects = [effect for each in attempt.steps.intents for effect in each.effects]
+    if not attempt.steps.issued or not any(effect.undo for effect in effects):
+        return
+    turn = TurnRecord(
+        direction=Direction.UNWINDING,
+        error=error.info(),
+        canceled=isinstance(error, Cancelled),
+    )
+    key = codec.journal_key(attempt.entry.job.uid, attempt.op, "turn")
+    await attempt.context.journal.write([Put(key, codec.encode(turn))])
+    attempt.turn = turn
+    issue.say(
+        attempt.context, attempt.entry, f"undoing: {error.message}", LogKind.MESSAGE, attempt.op
+    )
+
+
+async def _take_back(attempt: Attempt, intent: Recorded) -> None:
+    """All effects of one intent, side by side."""
+    if intent.results is None:
+        # An order that is still running would only keep its undo waiting.
+        await asyncio.gather(
+            *(
+                issue.cancel(
+                    attempt.context,
+                    effect.to,
+                    effect_key(attempt.entry, attempt.op, effect.name),
+                )
+                for effect in intent.effects
+            )
+        )
+    await asyncio.gather(*(_undo(attempt, effect) for effect in intent.effects))
+
+
+async def _undo(attempt: Attempt, effect: EffectRecord) -> None:
+    if effect.undo is None or effect.undo_to is None:
+        return
+    entry, number = attempt.entry, attempt.entry.job.attempt
+    key = effect_key(entry, attempt.op, f"undo/{number}/{effect.name}")
+    try:
+        await issue.issue(
+            attempt.context,
+            entry,
+            effect.undo_to,
+            key,
+            effect.undo,
+            timeout=timeouts.NORMAL,
+            op=attempt.op,
+        )
+    except GantryError as error:
+        why = f"step {effect.name} on node {effect.undo_to.name} is not undone: {error.message}"
+        issue.say(attempt.context, entry, why, LogKind.WARNING, attempt.op)
+        debris = codec.debris_key(entry.job.uid, attempt.op, len(attempt.debris))
+        attempt.debris[debris] = DebrisRecord(
+            job=entry.id, to=effect.undo_to, order=effect.undo, why=why
+        )
+
+
+async def _end(attempt: Attempt, error: GantryError) -> None:
+    info = _with_debris(error.info(), list(attempt.debris.values()))
+    ops = tuple(Put(key, codec.encode(record)) for key, record in attempt.debris.items())
+    status = JobStatus.CANCELED if isinstance(error, Cancelled) else JobStatus.ERROR
+    async with attempt.entry.lock:
+        attempt.entry.settled = True
+        await attempt.close(attempt.ended(status, error=info), ops)
+
+
+def _with_debris(info: ErrorInfo, debris: list[DebrisRecord]) -> ErrorInfo:
+    if not debris:
+        return info
+    left = "; ".join(record.why for record in debris)
+    nodes = ", ".join(sorted({record.to.name for record in debris}))
+    hint = f"what is left on {nodes} is cleaned up when the node is back"
+    return msgspec.structs.replace(
+        info, message=f"{info.message} ({left})", hint=f"{info.hint}; {hint}" if info.hint else hint
+    )
