@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -53,25 +53,33 @@ async def create(
     def say(line: str) -> None:
         progress(running.redact(line, hidden))
 
-    try:
-        async with Follower(log, say):
-            ended = await running.run(
-                facts,
-                check.CREATE,
-                (),
-                environment=variables,
-                timeout=timeout,
-                output=log,
-                on_started=on_started,
-            )
-    except asyncio.CancelledError:
-        progress(
-            f"{check.CREATE} of {run.os} for {run.name} was cancelled; its processes were ended"
-        )
-        raise
+    script = running.run(
+        facts,
+        check.CREATE,
+        (),
+        environment=variables,
+        timeout=timeout,
+        output=log,
+        on_started=on_started,
+    )
+    ended = await _followed(script, log, say, f"{check.CREATE} of {run.os} for {run.name}")
     if not ended.succeeded:
         raise _failure(facts, run, log, ended.how, hidden)
     return log
+
+
+async def _followed(
+    script: Coroutine[None, None, running.Ended], log: Path, say: Callable[[str], None], what: str
+) -> running.Ended:
+    """Wait for the script and pass on what it writes to ``log``."""
+    try:
+        async with Follower(log, say):
+            return await script
+    except asyncio.CancelledError:
+        say(f"{what} was cancelled; its processes were ended")
+        raise
+    finally:
+        script.close()
 
 
 def _make_log(directory: Path, run: OsRun, now: float) -> Path:
