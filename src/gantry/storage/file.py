@@ -1,11 +1,27 @@
-"""Disks that are files on the node's own file system (template ``file``)."""
+"""Disks that are files on the node's own file system (template ``file``).
+
+Raw disks are sparse; whether they fit is asked of the file system first. A disk has its name
+only once it is complete.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
+from gantry.host import command, machine
+from gantry.model import timeouts
+from gantry.model.entities import DiskFormat
+from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.orders import DiskSpec
+from gantry.storage import places
+
+MIB: Final = 1024 * 1024
+_UNTOUCHED_QCOW2: Final = 256 * 1024
+"""Bytes on disk of a new qcow2 file, at most; the first write of a guest takes it beyond."""
 
 
 class FileStorage:
@@ -16,17 +32,135 @@ class FileStorage:
         self._directories = tuple(directories)
 
     async def create(self, disk: DiskSpec) -> None:
-        """An empty disk of that size."""
-        raise NotImplementedError
+        """An empty disk of that size; one that is there, empty, is taken as it is."""
+        path = self._place(disk)
+        if disk.size < 1:
+            raise Rejected(f"disk {disk.index} cannot have {disk.size} MiB")
+        await asyncio.to_thread(self._ready, disk, path)
+        if path.exists():
+            await asyncio.to_thread(_same, disk, path)
+            return
+        unfinished = beside(path, "new")
+        try:
+            await _make(disk, unfinished)
+            unfinished.replace(path)
+        except BaseException as error:
+            unfinished.unlink(missing_ok=True)
+            self._remove_empty(path.parent)
+            if isinstance(error, OSError):
+                raise _failed(disk, path, error) from error
+            raise
 
     async def remove(self, disk: DiskSpec) -> None:
-        """The disk is gone afterwards."""
-        raise NotImplementedError
+        """The disk is gone afterwards, and its directory if it was the last one in it."""
+        path = self._place(disk)
+        await asyncio.to_thread(self._remove, disk, path)
 
     async def exists(self, disk: DiskSpec) -> bool:
         """Whether it is there."""
-        raise NotImplementedError
+        return await asyncio.to_thread(self._place(disk).is_file)
 
     def real_path(self, disk: DiskSpec) -> str:
-        """Its path on this machine."""
-        raise NotImplementedError
+        """Its path on this machine, root included."""
+        return str(self._place(disk))
+
+    def prepare(self, directory: Path) -> None:
+        """The storage directory itself, before a disk is made in it; made where missing."""
+        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+
+    def _place(self, disk: DiskSpec) -> Path:
+        return places.place(self._root, self._directories, disk.path)
+
+    def _ready(self, disk: DiskSpec, path: Path) -> None:
+        try:
+            self.prepare(self._base(path))
+            free = machine.space(path.parent).free
+            if not path.exists() and free < disk.size:
+                raise OperationFailed(
+                    f"disk {disk.index} does not fit: {disk.path} needs {disk.size} MiB,"
+                    f" and {free} MiB are free",
+                    "give it less, or make room on that file system",
+                    reason=Reason.NO_RESOURCES,
+                )
+            path.parent.mkdir(exist_ok=True, parents=True, mode=0o750)
+        except OSError as error:
+            raise _failed(disk, path, error) from error
+
+    def _base(self, path: Path) -> Path:
+        bases = (places.below(self._root, each) for each in self._directories)
+        return max(
+            (base for base in bases if path.is_relative_to(base)), key=lambda b: len(b.parts)
+        )
+
+    def _remove(self, disk: DiskSpec, path: Path) -> None:
+        try:
+            for each in (path, beside(path, "new"), beside(path, "raw")):
+                each.unlink(missing_ok=True)
+            self._remove_empty(path.parent)
+        except OSError as error:
+            raise OperationFailed(
+                f"disk {disk.index} ({disk.path}) cannot be removed: {error.strerror}"
+            ) from error
+
+    def _remove_empty(self, directory: Path) -> None:
+        bases = {places.below(self._root, each) for each in self._directories}
+        if directory not in bases and directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+
+
+def beside(path: Path, what: str) -> Path:
+    """A hidden file beside a disk, for what is not the disk yet."""
+    return path.with_name(f".{path.name}.{what}")
+
+
+async def _make(disk: DiskSpec, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    if disk.format is DiskFormat.RAW:
+        await asyncio.to_thread(_make_raw, path, disk.size)
+    else:
+        argv = ["qemu-img", "create", "-q", "-f", disk.format.value, str(path), f"{disk.size}M"]
+        await command.run(argv, timeout=timeouts.FAST)
+        path.chmod(0o600)
+
+
+def _make_raw(path: Path, size: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    handle = os.open(path, flags, 0o600)
+    try:
+        os.truncate(handle, size * MIB)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _same(disk: DiskSpec, path: Path) -> None:
+    """Nothing where ``path`` is what creating the disk would give; else Rejected."""
+    found = path.stat()
+    raw = disk.format is DiskFormat.RAW
+    allocated = found.st_blocks * 512
+    if raw and found.st_size == disk.size * MIB and allocated == 0:
+        return
+    if not raw and allocated <= _UNTOUCHED_QCOW2 and _virtual_size(path) == disk.size * MIB:
+        return
+    raise Rejected(
+        f"{disk.path} exists already, and it is not an empty disk of {disk.size} MiB",
+        "it may belong to an instance that is gone: look, and move it away",
+        reason=Reason.EXISTS,
+    )
+
+
+def _virtual_size(path: Path) -> int:
+    """The size in a qcow2 header (QEMU, docs/interop/qcow2: bytes 24 to 31, big-endian)."""
+    with path.open("rb") as file:
+        header = file.read(32)
+    return int.from_bytes(header[24:32], "big") if header.startswith(b"QFI\xfb") else -1
+
+
+def _failed(disk: DiskSpec, path: Path, error: OSError) -> OperationFailed:
+    free = machine.space(path.parent).free
+    return OperationFailed(
+        f"disk {disk.index} ({disk.path}, {disk.size} MiB) cannot be made:"
+        f" {error.strerror or error}; {free} MiB are free",
+        "see whether the directory can be written and its file system is not full",
+        reason=Reason.ENVIRONMENT,
+    )

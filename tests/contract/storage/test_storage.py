@@ -1,0 +1,188 @@
+"""What every storage driver promises."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gantry.model.errors import OperationFailed, Rejected
+from gantry.model.orders import DiskSpec
+from gantry.storage.contract import Storage
+from gantry.storage.raw_view import raw_view
+
+DIRECTORY = "srv/ganeti/disks"
+
+
+def virtual_size(path: str) -> int:
+    answer = subprocess.run(
+        ["qemu-img", "info", "--output=json", path], capture_output=True, check=True
+    )
+    size: int = json.loads(answer.stdout)["virtual-size"]
+    return size
+
+
+def use(disk: DiskSpec, path: str) -> None:
+    argv = ["qemu-io", "-f", disk.format.value, "-c", "write 0 64k", path]
+    subprocess.run(argv, check=True, capture_output=True)
+
+
+def files(root: Path) -> list[str]:
+    return sorted(str(each.relative_to(root)) for each in root.rglob("*") if each.is_file())
+
+
+async def test_a_new_disk_is_there_with_its_size_and_takes_no_room(
+    storage: Storage, disk: DiskSpec
+) -> None:
+    assert not await storage.exists(disk)
+
+    await storage.create(disk)
+
+    assert await storage.exists(disk)
+    path = Path(storage.real_path(disk))
+    assert virtual_size(str(path)) == 64 << 20
+    assert path.stat().st_blocks * 512 < 1 << 20
+    assert path.stat().st_mode & 0o077 == 0
+
+
+async def test_creating_it_again_is_a_success_while_it_is_empty(
+    storage: Storage, disk: DiskSpec
+) -> None:
+    await storage.create(disk)
+    await storage.create(disk)
+
+
+async def test_a_disk_with_content_is_never_taken_for_a_new_one(
+    storage: Storage, disk: DiskSpec
+) -> None:
+    await storage.create(disk)
+    use(disk, storage.real_path(disk))
+
+    with pytest.raises(Rejected, match="exists already"):
+        await storage.create(disk)
+
+
+async def test_a_disk_of_another_size_is_not_taken_either(storage: Storage, disk: DiskSpec) -> None:
+    await storage.create(disk)
+
+    with pytest.raises(Rejected, match="not an empty disk of 32 MiB"):
+        await storage.create(msgspec.structs.replace(disk, size=32))
+
+
+async def test_removing_takes_the_directory_with_the_last_disk(
+    storage: Storage, disk: DiskSpec, tmp_path: Path
+) -> None:
+    second = msgspec.structs.replace(disk, index=1, path=disk.path[:-1] + "1")
+    await storage.create(disk)
+    await storage.create(second)
+
+    await storage.remove(disk)
+    assert await storage.exists(second)
+    await storage.remove(second)
+    await storage.remove(second)
+
+    assert list((tmp_path / DIRECTORY).iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "/srv/ganeti/disks",
+        "/srv/ganeti/disks/../../etc/passwd",
+        "/srv/ganeti/disks-of-others/disk0",
+        "relative",
+        "/srv/ganeti/disks/a\nb",
+    ],
+)
+async def test_no_path_leads_out_of_the_directory(
+    storage: Storage, disk: DiskSpec, path: str
+) -> None:
+    stray = msgspec.structs.replace(disk, path=path)
+    for work in (storage.create, storage.remove, storage.exists):
+        with pytest.raises(Rejected):
+            await work(stray)
+    with pytest.raises(Rejected):
+        storage.real_path(stray)
+
+
+async def test_no_link_leads_out_of_the_directory(
+    storage: Storage, disk: DiskSpec, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "disk0").write_text("precious")
+    (tmp_path / DIRECTORY / "web1.gantry.test").symlink_to(outside)
+
+    with pytest.raises(Rejected, match="leads out"):
+        await storage.remove(disk)
+
+    assert (outside / "disk0").read_text() == "precious"
+
+
+async def test_a_disk_that_is_a_link_is_refused(
+    storage: Storage, disk: DiskSpec, tmp_path: Path
+) -> None:
+    directory = tmp_path / DIRECTORY / "web1.gantry.test"
+    directory.mkdir()
+    (directory / "disk0").symlink_to("/dev/null")
+
+    with pytest.raises(Rejected, match="symbolic link"):
+        await storage.create(disk)
+
+
+async def test_a_disk_that_does_not_fit_says_how_much_is_free(
+    storage: Storage, disk: DiskSpec, tmp_path: Path
+) -> None:
+    giant = msgspec.structs.replace(disk, size=1 << 40)
+
+    with pytest.raises(OperationFailed, match=rf"{disk.path} needs {1 << 40} MiB, and \d+ MiB"):
+        await storage.create(giant)
+
+    assert files(tmp_path) == []
+
+
+async def test_a_directory_that_cannot_be_written_is_said_plainly(
+    storage: Storage, disk: DiskSpec, tmp_path: Path
+) -> None:
+    # A file where the instance's directory should be fails for root as for anybody.
+    (tmp_path / DIRECTORY / "web1.gantry.test").write_text("")
+
+    with pytest.raises(OperationFailed, match=rf"{disk.path}, 64 MiB\) cannot be made: .*free"):
+        await storage.create(disk)
+
+
+async def test_a_size_of_nothing_is_refused(storage: Storage, disk: DiskSpec) -> None:
+    with pytest.raises(Rejected):
+        await storage.create(msgspec.structs.replace(disk, size=0))
+
+
+async def test_what_scripts_write_into_the_raw_view_is_in_the_disk(
+    storage: Storage, disk: DiskSpec, tmp_path: Path
+) -> None:
+    await storage.create(disk)
+
+    async with raw_view(storage, disk) as path:
+        assert Path(path).stat().st_size == 64 << 20
+        with Path(path).open("r+b") as file:
+            file.seek(1 << 20)
+            file.write(b"installed")
+
+    assert files(tmp_path) == [disk.path.lstrip("/")]
+    async with raw_view(storage, disk) as path:
+        assert Path(path).read_bytes()[1 << 20 :][:9] == b"installed"
+
+
+async def test_a_failed_script_leaves_no_half_of_a_disk(
+    storage: Storage, disk: DiskSpec, tmp_path: Path
+) -> None:
+    await storage.create(disk)
+
+    with pytest.raises(ZeroDivisionError):
+        async with raw_view(storage, disk):
+            raise ZeroDivisionError
+
+    assert files(tmp_path) == [disk.path.lstrip("/")]
