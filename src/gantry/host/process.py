@@ -22,6 +22,7 @@ from gantry.host.daemon import Identity, identity
 from gantry.model import timeouts
 
 _ENV: Final = "/usr/bin/env"
+_SHELL: Final = "/bin/sh"
 _ALL_SIGNALS: Final = [
     number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)
 ]
@@ -87,22 +88,25 @@ def run(
         return Ended(problem=f"cannot be executed: {os.strerror(error.errno or 0)}")
     pidfd = os.pidfd_open(pid)
     try:
-        if on_started is not None:
-            on_started(identity(pid) or Identity(pid, 0))
-        ended = _wait(pidfd, began + timeout, stop)
-        timed_out, cancelled = not ended and not (stop and stop.wanted), bool(stop and stop.wanted)
-        if not ended:
-            end_group(pid, pidfd)
-        _, status = os.waitpid(pid, 0)
+        ended = False
+        try:
+            if on_started is not None:
+                on_started(identity(pid) or Identity(pid, 0))
+            ended = _wait(pidfd, began + timeout, stop)
+        finally:
+            if not ended:
+                end_group(pid, pidfd)
+            _, status = os.waitpid(pid, 0)
     finally:
         os.close(pidfd)
+    cancelled = not ended and stop is not None and stop.wanted
     duration = time.monotonic() - began
     code = os.waitstatus_to_exitcode(status)
     return Ended(
         exit_status=code if code >= 0 else None,
         signal=-code if code < 0 else None,
-        timed_out=timed_out,
-        cancelled=cancelled and not ended,
+        timed_out=not ended and not cancelled,
+        cancelled=cancelled,
         duration=duration,
     )
 
@@ -149,8 +153,13 @@ def _spawn(
         (os.POSIX_SPAWN_DUP2, stdout, 1),
         (os.POSIX_SPAWN_DUP2, stderr, 2),
     ]
-    # posix_spawn knows no directory: env(1) changes to it and becomes the program.
-    whole = [_ENV, f"--chdir={directory}", *argv] if directory is not None else list(argv)
+    # posix_spawn knows no directory: env(1) changes to it and becomes the program. It would
+    # take a program with = in its path for a variable; sh takes everything as it is.
+    whole = list(argv)
+    if directory is not None and "=" not in argv[0]:
+        whole = [_ENV, f"--chdir={directory}", *argv]
+    elif directory is not None:
+        whole = [_SHELL, "-c", 'cd "$0" && exec "$@"', directory, *argv]
     return os.posix_spawn(
         whole[0],
         whole,

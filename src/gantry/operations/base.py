@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 import msgspec
 
 from gantry.hooks.subject import Subject
+from gantry.hooks.verdict import NodeScripts
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
-from gantry.model.orders import Question, ScriptResult
+from gantry.model.orders import Question
 from gantry.model.snapshot import Claim, Snapshot
 
 if TYPE_CHECKING:
@@ -52,14 +53,6 @@ class Examiner(Protocol):
     @property
     def secrets(self) -> dict[str, str]:
         """Secret OS parameters of this operation."""
-
-
-class NodeScripts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a phase's scripts did on one node; ``problem`` where it could not be reached."""
-
-    node: str
-    results: tuple[ScriptResult, ...] = ()
-    problem: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from gantry.hooks.subject import Subject, SubjectKind
+from gantry.hooks.verdict import NodeScripts
 from gantry.model import locks, timeouts
 from gantry.model.entities import Node
 from gantry.model.errors import Rejected, Unavailable
@@ -15,7 +16,7 @@ from gantry.model.jobs import LogKind
 from gantry.model.locks import Needs
 from gantry.model.orders import Inspect, Inspection, ScriptStatus
 from gantry.model.snapshot import Snapshot
-from gantry.operations.base import Examiner, Given, NodeScripts, Operation, Plan
+from gantry.operations.base import Examiner, Given, Operation, Plan
 from gantry.operations.steps import verification
 from gantry.operations.steps.verification import CODES, Finding
 from gantry.ports.steps import Outcome, Steps

@@ -1,0 +1,70 @@
+"""What the results of a phase mean: only an error that a script returned denies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from gantry.model.errors import HooksDenied, Reason
+from gantry.model.orders import ScriptResult, ScriptStatus
+
+
+class NodeScripts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a phase's scripts did on one node; ``problem`` where it could not be reached."""
+
+    node: str
+    results: tuple[ScriptResult, ...] = ()
+    problem: str = ""
+
+
+def denial(nodes: Iterable[NodeScripts]) -> HooksDenied | None:
+    """The denial of a pre phase, naming every script that failed; None where none did."""
+    lines = [
+        f"  node: {node.node}, script: {_name(one)}, output: {_said(one)}"
+        for node in nodes
+        for one in node.results
+        if one.status is ScriptStatus.FAILED
+    ]
+    if not lines:
+        return None
+    return HooksDenied(
+        "hooks execution failed:\n" + "\n".join(lines),
+        "nothing was changed; the scripts are the site's own rules",
+        reason=Reason.STATE,
+    )
+
+
+def warnings(nodes: Iterable[NodeScripts]) -> list[str]:
+    """Lines for the job's log after a post phase: failed scripts change nothing any more."""
+    return [
+        f"On {node.node} script {_name(one)} failed, output: {_said(one)}"
+        for node in nodes
+        for one in node.results
+        if one.status is ScriptStatus.FAILED
+    ]
+
+
+def unreachable(nodes: Iterable[NodeScripts], phase: str) -> list[str]:
+    """Lines for the job's log about nodes that could not be asked; that is no denial."""
+    return [
+        f"node {node.node} could not run its {phase} scripts, which does not count "
+        f"as a denial: {node.problem}"
+        for node in nodes
+        if node.problem
+    ]
+
+
+def _name(result: ScriptResult) -> str:
+    return f"{result.directory}/{result.script}"
+
+
+def _said(result: ScriptResult) -> str:
+    """The output on one line, as scripts of operators expect it, and how the script ended."""
+    text = result.output.strip()
+    shown = text.encode("unicode_escape").decode("ascii") if text else "(no output)"
+    if result.problem:
+        return f"{shown} ({result.problem})"
+    if result.signal is not None:
+        return f"{shown} (ended by signal {result.signal})"
+    return f"{shown} (exit status {result.exit_status})"
