@@ -6,6 +6,7 @@ Not for scripts of a site or an OS definition: those are ``gantry.host.scripts``
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -42,8 +43,13 @@ class CommandFailed(OperationFailed):
 
 
 async def in_thread(stop: Stop, work: Callable[[], T]) -> T:
-    """Do blocking ``work`` in a thread; a cancellation sets ``stop`` and waits for its end."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
+    """Do blocking ``work`` in a thread; a cancellation sets ``stop`` and waits for its end.
+
+    The thread is its own: a script may run for hours, and the loop's shared pool is small.
+    """
+    executor = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+    task = asyncio.get_running_loop().run_in_executor(executor, work)
+    executor.shutdown(wait=False)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
