@@ -97,6 +97,15 @@ class Daemon:
         except ProcessLookupError:
             return
 
+    def terminate(self) -> None:
+        """Ask it to end in an orderly way; one that has ended is fine."""
+        if self._pidfd < 0:
+            return
+        try:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+        except ProcessLookupError:
+            return
+
     def let_go(self) -> None:
         """Watch it no more; it goes on."""
         if self._pidfd >= 0:

@@ -1,0 +1,1 @@
+"""The demonstration: what a first user would type, typed for them."""

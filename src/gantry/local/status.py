@@ -1,0 +1,110 @@
+"""``gantry local status`` and ``gantry local env``: what is there, as data and as text."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import msgspec
+
+from gantry.local import description
+from gantry.local.layout import Layout, Role
+from gantry.local.operator import Operator
+from gantry.local.processes import find
+from gantry.model.errors import GantryError
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One node. A pid is None where the daemon does not run, ``guests`` where nobody knows."""
+
+    name: str
+    root: str
+    primary_ip: str
+    secondary_ip: str
+    agent_pid: int | None
+    master: bool
+    master_pid: int | None
+    guests: list[str] | None
+
+    @property
+    def up(self) -> bool:
+        """Whether all its daemons run."""
+        return self.agent_pid is not None and (not self.master or self.master_pid is not None)
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The cluster. ``up`` where every daemon runs."""
+
+    cluster: str
+    directory: str
+    up: bool
+    nodes: list[NodeStatus]
+
+
+async def status(directory: Path) -> Status:
+    """What runs, and which guests the master knows to be running."""
+    layout = Layout(directory)
+    about = description.required(layout.directory)
+    first = about.nodes[0]
+    placed = await _guests(Operator(layout, first)) if find(layout, first, Role.MASTER) else None
+    nodes = []
+    for node in about.nodes:
+        agent, master = (find(layout, node, role) for role in (Role.AGENT, Role.MASTER))
+        nodes.append(
+            NodeStatus(
+                name=node.name,
+                root=str(layout.root(node)),
+                primary_ip=about.primary(node),
+                secondary_ip=about.secondary(node),
+                agent_pid=agent.pid if agent else None,
+                master=node == first,
+                master_pid=master.pid if master else None,
+                guests=None if placed is None else placed.get(node.name, []),
+            )
+        )
+    return Status(
+        cluster=description.CLUSTER,
+        directory=str(layout.directory),
+        up=all(node.up for node in nodes),
+        nodes=nodes,
+    )
+
+
+async def _guests(operator: Operator) -> dict[str, list[str]] | None:
+    try:
+        rows = await operator.rows("gnt-instance", "list", "-o", "name,pnode,oper_state")
+    except GantryError:
+        return None
+    placed: dict[str, list[str]] = {}
+    for row in rows:
+        if row["oper_state"]:
+            placed.setdefault(str(row["pnode"]), []).append(str(row["name"]))
+    return placed
+
+
+def table(found: Status) -> str:
+    """As text, with a title."""
+    rows = [("Node", "Address", "Agent", "Master", "Guests")]
+    for node in found.nodes:
+        master = str(node.master_pid or "down") if node.master else "-"
+        guests = "?" if node.guests is None else ", ".join(node.guests) or "-"
+        rows.append((node.name, node.primary_ip, str(node.agent_pid or "down"), master, guests))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    title = f"{found.cluster} in {found.directory}: {'up' if found.up else 'not all up'}"
+    note = "(the nodes share this machine's memory)"
+    return "\n".join([f"{title} {note}", *lines])
+
+
+def environment(directory: Path) -> str:
+    """Lines for a shell's ``eval``: the programs of the first node, and its root."""
+    layout = Layout(directory)
+    about = description.required(layout.directory)
+    root = layout.root(about.nodes[0])
+    return (
+        f'export PATH={shlex.quote(str(root / "bin"))}:"$PATH"\n'
+        f"export GANTRY_ROOT={shlex.quote(str(root))}\n"
+    )

@@ -1,0 +1,256 @@
+"""``gantry local up``: bring a cluster up, from nothing or from what is there."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from gantry.local import addresses, description, files, kernel, processes
+from gantry.local.description import CLUSTER, Description, LocalNode
+from gantry.local.layout import Layout, Role
+from gantry.local.operator import Operator
+from gantry.local.plan import Kind, Step, nodes_for, plan
+from gantry.local.progress import Progress
+from gantry.model.errors import OperationFailed, Reason, Rejected
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator asked for; None where nothing was said."""
+
+    nodes: int | None = None
+    hypervisors: tuple[str, ...] | None = None
+    store: str = "sqlite"
+    kernel: bool = True
+    hooks_version: int = 1
+
+
+class Cluster:
+    """A local cluster that is being brought up, or has been."""
+
+    def __init__(self, layout: Layout, about: Description, progress: Progress) -> None:
+        self.layout = layout
+        self.about = about
+        self.progress = progress
+
+    @property
+    def first(self) -> LocalNode:
+        """The node with the master."""
+        return self.about.nodes[0]
+
+    def node(self, number: int) -> LocalNode:
+        """A node by its number."""
+        return next(node for node in self.about.nodes if node.number == number)
+
+    def operator(self, node: LocalNode | None = None) -> Operator:
+        """Somebody who types on a node, by default on the master's."""
+        return Operator(self.layout, node or self.first)
+
+    def note(self, about: Description) -> None:
+        """Write down what is true from now on."""
+        description.save(self.layout.directory, about)
+        self.about = about
+
+    async def carry_out(self) -> None:
+        """Do all that is to be done; may be repeated after any failure."""
+        steps = plan(self.about)
+        agents = [step for step in steps if step.kind is Kind.AGENT]
+        for step in steps:
+            if step.kind is not Kind.AGENT:
+                await self._step(step)
+            elif step == agents[0]:
+                await self._start_agents([self.node(one.node) for one in agents])
+
+    async def _start_agents(self, nodes: list[LocalNode]) -> None:
+        names = ", ".join(node.label for node in nodes)
+        async with self.progress.step(f"starting the agents of {names}"):
+            results = await asyncio.gather(
+                *(processes.start(self.layout, node, Role.AGENT) for node in nodes),
+                return_exceptions=True,
+            )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _step(self, step: Step) -> None:
+        node = self.node(step.node)
+        match step.kind:
+            case Kind.FILES:
+                files.make(self.layout, node)
+            case Kind.INITIALISE:
+                async with self.progress.step(f"making the cluster {CLUSTER} on {node.label}"):
+                    await self._initialise(node)
+            case Kind.MASTER:
+                async with self.progress.step(f"starting the master on {node.label}"):
+                    await processes.start(self.layout, node, Role.MASTER)
+            case Kind.JOIN:
+                async with self.progress.step(f"joining {node.name}"):
+                    await self.join(node)
+            case Kind.KERNEL:
+                async with self.progress.step("a kernel for guests of OS busybox"):
+                    await kernel.provide(self.layout, self.operator())
+                self.note(msgspec.structs.replace(self.about, kernel_set=True))
+            case Kind.RESUME:
+                await maintain(self.operator(), True)
+                self.note(msgspec.structs.replace(self.about, resting=False))
+
+    async def _initialise(self, node: LocalNode) -> None:
+        # Whatever is there is of an attempt that was cut off: nothing was in use yet.
+        for other in self.about.nodes:
+            for role in (Role.MASTER, Role.AGENT):
+                await processes.stop(self.layout, other, role)
+            files.remove(self.layout, other)
+        files.make(self.layout, node)
+        await self.operator(node).run(
+            "gnt-cluster",
+            "init",
+            "--node-name",
+            node.name,
+            "--primary-ip",
+            self.about.primary(node),
+            "-s",
+            self.about.secondary(node),
+            "--port",
+            str(description.AGENT_PORT),
+            "--api-port",
+            str(description.API_PORT),
+            "--enabled-hypervisors",
+            ",".join(self.about.hypervisors),
+            "--hooks-version",
+            str(self.about.hooks_version),
+            "-N",
+            "mode=user",
+            "--no-name-check",
+            "--no-ip-check",
+            CLUSTER,
+        )
+        self.note(self.about.with_node(msgspec.structs.replace(node, member=True)))
+
+    async def join(self, node: LocalNode) -> None:
+        """Make a new machine, let it join with a token, and add it as a node."""
+        rows = await self.operator().rows("gnt-node", "list", "-o", "name")
+        if node.name not in {row["name"] for row in rows}:
+            await processes.stop(self.layout, node, Role.AGENT)
+            files.remove(self.layout, node)
+            files.make(self.layout, node)
+            token = (await self.operator().run("gantry", "token", node.name)).stdout
+            await self.operator(node).run(
+                "gantry",
+                "join",
+                "--primary-ip",
+                self.about.primary(node),
+                "--port",
+                str(description.AGENT_PORT),
+                stdin=token,
+            )
+            await processes.start(self.layout, node, Role.AGENT)
+            address = self.about.secondary(node)
+            await self.operator().run("gnt-node", "add", "-s", address, node.name)
+        else:
+            files.make(self.layout, node)
+            await processes.start(self.layout, node, Role.AGENT)
+        self.note(self.about.with_node(msgspec.structs.replace(node, member=True)))
+
+
+async def maintain(operator: Operator, wanted: bool) -> None:
+    """Let supervision start guests again, or not; fine where it is so already."""
+    word = "yes" if wanted else "no"
+    done = await operator.run("gnt-cluster", "modify", "--maintain-node-health", word, check=False)
+    said = (done.stderr + done.stdout).decode(errors="replace").strip()
+    if done.status != 0 and "nothing to change" not in said:
+        raise OperationFailed(
+            f"cannot set --maintain-node-health {word}: {said}",
+            "see gnt-cluster info and the hooks of cluster-modify",
+        )
+
+
+async def up(directory: Path, wishes: Wishes, progress: Progress) -> Cluster:
+    """Bring up the cluster in ``directory``; a new one, the old one, or the rest of one."""
+    if wishes.store != "sqlite":
+        raise Rejected(
+            f"the store {wishes.store} is not available",
+            "leave --store out: the state is kept in SQLite",
+        )
+    layout = Layout(directory)
+    layout.check()
+    layout.make()
+    with layout.locked():
+        about = described(layout, wishes)
+        cluster = Cluster(layout, about, progress)
+        await cluster.carry_out()
+        return cluster
+
+
+def described(layout: Layout, wishes: Wishes) -> Description:
+    """The description to work to; saved, so that a repetition finds it."""
+    about = description.load(layout.directory)
+    if about is None:
+        return _new(layout, wishes)
+    if wishes.hypervisors is not None and set(wishes.hypervisors) != set(about.hypervisors):
+        raise Rejected(
+            f"the cluster in {layout.directory} was made with hypervisors "
+            + ",".join(about.hypervisors),
+            "leave --hypervisors out; to change them: gnt-cluster modify --enabled-hypervisors",
+            reason=Reason.STATE,
+        )
+    changed = msgspec.structs.replace(about, nodes=nodes_for(about.nodes, wishes.nodes))
+    if changed != about:
+        description.save(layout.directory, changed)
+    return changed
+
+
+def _new(layout: Layout, wishes: Wishes) -> Description:
+    strange = [
+        entry.name
+        for entry in layout.directory.iterdir()
+        if entry.name not in ("lock", "processes", "shared-file-storage", "guest-kernel")
+        and not entry.name.startswith(".local.")
+    ]
+    if strange:
+        raise Rejected(
+            f"{layout.directory} has other files, such as {strange[0]}, and no local cluster",
+            "choose an empty or a new directory with --dir",
+            reason=Reason.STATE,
+        )
+    made: list[Description] = []
+
+    def save(block: str) -> None:
+        about = Description(
+            block=block,
+            nodes=nodes_for((), wishes.nodes),
+            hypervisors=wishes.hypervisors or ("kvm", "fake"),
+            store=wishes.store,
+            kernel=wishes.kernel,
+            hooks_version=wishes.hooks_version,
+        )
+        description.save(layout.directory, about)
+        made.append(about)
+
+    addresses.claim(layout.directory, save)
+    return made[0]
+
+
+async def add_node(directory: Path, progress: Progress) -> LocalNode:
+    """One more node, by a real join. The cluster must be up."""
+    layout = Layout(directory)
+    about = description.required(layout.directory)
+    with layout.locked():
+        if processes.find(layout, about.nodes[0], Role.MASTER) is None:
+            raise Rejected(
+                "the cluster is not up: its master does not run",
+                f"gantry local up --dir {layout.directory}",
+                reason=Reason.STATE,
+            )
+        nodes = nodes_for(about.nodes, len(about.nodes) + 1)
+        cluster = Cluster(layout, about, progress)
+        cluster.note(msgspec.structs.replace(about, nodes=nodes))
+        async with progress.step(f"joining {nodes[-1].name}"):
+            await cluster.join(nodes[-1])
+        return nodes[-1]
+
+
+def erase(directory: Path) -> None:
+    """Remove the directory of a cluster that is down."""
+    shutil.rmtree(directory)
