@@ -1,1 +1,4 @@
-"""The cluster's own certificate authority, certificates, joining tokens."""
+"""The cluster's own certificate authority, its files, and joining.
+
+Only the master's side needs ``cryptography``; agents must never import what imports it.
+"""

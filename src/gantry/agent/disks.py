@@ -1,0 +1,21 @@
+"""Orders about disks."""
+
+from __future__ import annotations
+
+from gantry.agent.effects import Task
+from gantry.agent.parts import Parts
+from gantry.model.orders import DiskCreate, DiskRemove, Nothing
+
+
+async def create(parts: Parts, order: DiskCreate, task: Task) -> Nothing:
+    """Make an empty disk."""
+    await parts.storage(order.disk).create(order.disk)
+    parts.facts.disturbed()
+    return Nothing()
+
+
+async def remove(parts: Parts, order: DiskRemove, task: Task) -> Nothing:
+    """Remove a disk."""
+    await parts.storage(order.disk).remove(order.disk)
+    parts.facts.disturbed()
+    return Nothing()

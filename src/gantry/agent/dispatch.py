@@ -1,0 +1,50 @@
+"""Which code carries out which order and answers which question; nothing is done here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from gantry.agent import disks, files, guests, hooks, node, os_scripts
+from gantry.agent.effects import Task
+from gantry.agent.parts import Parts
+from gantry.model import orders
+from gantry.model.orders import AnyOrder, AnyQuestion
+
+Carry: TypeAlias = Callable[[Parts, Any, Task], Awaitable[msgspec.Struct]]
+Answer: TypeAlias = Callable[[Parts, Any], Awaitable[msgspec.Struct]]
+
+ORDERS: Final[dict[type[msgspec.Struct], Carry]] = {
+    orders.DiskCreate: disks.create,
+    orders.DiskRemove: disks.remove,
+    orders.GuestStart: guests.start,
+    orders.GuestStop: guests.stop,
+    orders.GuestReset: guests.reset,
+    orders.GuestForget: guests.forget,
+    orders.OsCreate: os_scripts.create,
+    orders.HooksRun: hooks.run,
+    orders.FilesWrite: files.write,
+    orders.NodeLeave: node.leave,
+    orders.Delay: node.delay,
+}
+QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
+    orders.OsVerify: os_scripts.verify,
+    orders.OsDiagnose: os_scripts.diagnose,
+    orders.ReadFacts: node.facts,
+    orders.ReadGuests: guests.read,
+    orders.ReadConsole: guests.console,
+    orders.Inspect: node.inspect,
+    orders.Resolve: node.resolve,
+}
+
+
+async def carry_out(parts: Parts, order: AnyOrder, task: Task) -> msgspec.Struct:
+    """Carry an order out."""
+    return await ORDERS[type(order)](parts, order, task)
+
+
+async def answer(parts: Parts, question: AnyQuestion) -> msgspec.Struct:
+    """Answer a question."""
+    return await QUESTIONS[type(question)](parts, question)

@@ -1,0 +1,334 @@
+"""Effects by key: done once, remembered, in order within a job, never for an old master.
+
+- The same key again: done → the same answer; running → attached to; another order → refused.
+- One job's orders run one after the other, in the order of their arrival.
+- A lower epoch is refused, durably; what still waits when a new master announces itself, too.
+- A cancelled key stays cancelled, even if its order arrives only afterwards.
+- Make-it-so orders are remembered when they have ended; scripts also when they begin, so that
+  a restarted agent can say that they were interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, TypeAlias
+
+import msgspec
+
+from gantry.agent.memory import Memory
+from gantry.host.daemon import Identity
+from gantry.model.errors import (
+    Cancelled,
+    GantryError,
+    Interrupted,
+    OperationFailed,
+    Reason,
+    Rejected,
+    Superseded,
+)
+from gantry.model.orders import AnyOrder, HooksRun, OsCreate, encode
+from gantry.ports.agents import Envelope
+from gantry.rpc import wire
+
+logger = logging.getLogger(__name__)
+
+KEEP: Final = 7 * 86400.0
+"""Seconds for which an effect is remembered that no master asked to forget."""
+_CANCELLED: Final = b""
+"""Digest of a key that was cancelled before its order came."""
+_LINES: Final = 1000
+"""Progress lines that wait for a slow reader; more are dropped."""
+
+Work: TypeAlias = Callable[["Task"], Awaitable[msgspec.Struct]]
+
+
+class Task:
+    """What the code that carries an order out may use of its effect."""
+
+    def __init__(self, envelope: Envelope, effect: Effect, memory: Memory) -> None:
+        self.envelope = envelope
+        self._effect = effect
+        self._memory = memory
+
+    def say(self, text: str) -> None:
+        """A line for the job's log."""
+        self._effect.tell(wire.progress(text))
+
+    def started(self, which: Identity) -> None:
+        """A script runs in that process; called from any thread, before anything waits for it."""
+        self._memory.script_started(self.envelope.key, which.pid, which.started)
+
+
+class Effect:
+    """One key: those who wait for it, and what came of it."""
+
+    def __init__(self, key: str, digest: bytes, epoch: int, outcome: bytes | None = None) -> None:
+        self.key = key
+        self.digest = digest
+        self.epoch = epoch
+        self.outcome = outcome
+        self.task: asyncio.Task[None] | None = None
+        self._listeners: list[asyncio.Queue[bytes]] = []
+
+    def listen(self) -> asyncio.Queue[bytes]:
+        """The lines from now on; the last one is the outcome."""
+        queue: asyncio.Queue[bytes] = asyncio.Queue(_LINES)
+        if self.outcome is not None:
+            queue.put_nowait(self.outcome)
+        else:
+            self._listeners.append(queue)
+        return queue
+
+    def silence(self, queue: asyncio.Queue[bytes]) -> None:
+        """Nobody reads it any more."""
+        if queue in self._listeners:
+            self._listeners.remove(queue)
+
+    def tell(self, line: bytes) -> None:
+        """Give a line to all who listen; one who is too slow misses progress."""
+        for queue in self._listeners:
+            if queue.qsize() < _LINES - 1:
+                queue.put_nowait(line)
+
+    def settle(self, outcome: bytes) -> None:
+        """It has ended."""
+        self.outcome = outcome
+        for queue in self._listeners:
+            queue.put_nowait(outcome)
+        self._listeners.clear()
+
+
+class _Turns:
+    """A queue for each job that has orders here."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._users: Counter[str] = Counter()
+
+    @contextlib.asynccontextmanager
+    async def of(self, job: str) -> AsyncIterator[None]:
+        """Until it is this order's turn; in the order of the calls."""
+        self._users[job] += 1
+        try:
+            async with self._locks.setdefault(job, asyncio.Lock()):
+                yield
+        finally:
+            self._users[job] -= 1
+            if not self._users[job]:
+                del self._users[job], self._locks[job]
+
+
+class Effects:
+    """All effects of one agent."""
+
+    def __init__(self, memory: Memory, node: str) -> None:
+        self._memory = memory
+        self._node = node
+        self._epoch = memory.epoch
+        self._running: dict[str, Effect] = {}
+        self._turns = _Turns()
+        self._lease_until = 0.0
+        self._closing = False
+        self.left = False
+        """The machine has left the cluster: nothing new is accepted."""
+
+    def recover(self) -> None:
+        """Once, at the start: scripts that an earlier agent left have been ended."""
+        for key in self._memory.open_effects():
+            error = Interrupted(
+                "the agent was restarted while the script ran; its processes were ended",
+                node=self._node,
+            )
+            logger.warning("interrupted effect=%s", key)
+            self._memory.interrupt(key, wire.error(error.info()), time.time())
+            self._memory.scripts_ended(key)
+        self._memory.prune(time.time() - KEEP)
+
+    def announce(self, epoch: int) -> int:
+        """A master says its epoch; the highest one seen before. Superseded where it is older."""
+        known = self._epoch
+        self.check(epoch)
+        return known
+
+    def check(self, epoch: int) -> None:
+        """Refuse an older master, for ever; keep the epoch of a newer one."""
+        if epoch < self._epoch:
+            raise Superseded(
+                f"the order has epoch {epoch}, but node {self._node} has seen epoch {self._epoch}",
+                "another master has taken over",
+                reason=Reason.STATE,
+                node=self._node,
+            )
+        if epoch > self._epoch:
+            self._memory.set_epoch(epoch)
+            logger.info("new epoch=%d", epoch)
+            self._epoch = epoch
+            self._lease_until = 0.0
+
+    def begin(self, envelope: Envelope, order: AnyOrder, work: Work) -> Effect:
+        """The effect of that key: begun now, running or done; Rejected where it may not be."""
+        self.check(envelope.epoch)
+        digest = _digest(order)
+        self._lease_until = max(self._lease_until, time.monotonic() + envelope.lease)
+        running = self._running.get(envelope.key)
+        if running is not None:
+            running.epoch = envelope.epoch
+            return self._same(running, digest)
+        attempt = order.attempt if isinstance(order, HooksRun) else 0
+        known = self._memory.get(envelope.key)
+        if known is not None and known.outcome is not None:
+            found = Effect(envelope.key, known.digest, envelope.epoch, known.outcome)
+            again = attempt > known.attempt and b'"code":"interrupted"' in known.outcome
+            if not again:
+                return self._same(found, digest)
+        self._admit(envelope)
+        effect = Effect(envelope.key, digest, envelope.epoch)
+        self._running[envelope.key] = effect
+        task = Task(envelope, effect, self._memory)
+        if isinstance(order, HooksRun | OsCreate):
+            self._memory.put(envelope.key, digest, None, time.time(), attempt)
+        effect.task = asyncio.get_running_loop().create_task(
+            self._run(effect, task, work, attempt), name=envelope.key
+        )
+        return effect
+
+    async def cancel(self, key: str, epoch: int) -> None:
+        """End what runs under ``key``; when it returns, it has ended."""
+        self.check(epoch)
+        effect = self._running.get(key)
+        if effect is None or effect.task is None:
+            if self._memory.get(key) is None:
+                # It may still be on its way: it must find the door closed.
+                self._memory.put(key, _CANCELLED, self._cancelled(), time.time())
+            return
+        effect.task.cancel()
+        await asyncio.wait([effect.task])
+
+    def forget(self, prefix: str, epoch: int) -> None:
+        """The master does not need those effects any more."""
+        self.check(epoch)
+        if prefix:
+            self._memory.forget(prefix)
+
+    async def close(self, patience: float) -> None:
+        """Accept nothing more, let what runs end within ``patience`` seconds, and end the rest.
+
+        What is ended here is not remembered as cancelled: the master issues it again.
+        """
+        self.left = True
+        tasks = [effect.task for effect in self._running.values() if effect.task is not None]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=patience)
+            self._closing = True
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _same(self, effect: Effect, digest: bytes) -> Effect:
+        if effect.digest not in (digest, _CANCELLED):
+            raise Rejected(
+                f"another order was given under the key {effect.key}",
+                "a key is one effect for ever; this is a fault of the master",
+                reason=Reason.INTERNAL,
+                node=self._node,
+            )
+        return effect
+
+    def _admit(self, envelope: Envelope) -> None:
+        if self.left:
+            raise Rejected(
+                f"node {self._node} accepts no orders any more: it leaves the cluster, or its "
+                "agent is stopping",
+                reason=Reason.STATE,
+                node=self._node,
+            )
+        if envelope.lease <= 0 or time.monotonic() > self._lease_until:
+            raise Rejected(
+                "the master's lease is over, so its order is not carried out",
+                "the master renews its lease or another one takes over",
+                reason=Reason.STATE,
+                node=self._node,
+            )
+
+    def _cancelled(self) -> bytes:
+        return wire.error(Cancelled("cancelled by the master", node=self._node).info())
+
+    async def _run(self, effect: Effect, task: Task, work: Work, attempt: int) -> None:
+        remember = True
+        try:
+            async with self._turns.of(_job(effect.key)):
+                refusal = self._refusal(effect)
+                if refusal is not None:
+                    outcome, remember = wire.error(refusal.info()), False
+                else:
+                    async with asyncio.timeout(task.envelope.timeout):
+                        outcome = wire.answer(await work(task))
+        except GantryError as error:
+            outcome = wire.error(error.info())
+        except TimeoutError:
+            outcome = wire.error(self._late(task.envelope.timeout).info())
+        except asyncio.CancelledError:
+            outcome, remember = self._cancelled(), not self._closing
+        except Exception:
+            # A bug of ours in one order must not take the agent down, nor leave a job hanging.
+            logger.exception("failed unexpectedly effect=%s", effect.key)
+            outcome = wire.error(self._bug().info())
+        self._end(effect, outcome, attempt if remember else None)
+
+    def _end(self, effect: Effect, outcome: bytes, attempt: int | None) -> None:
+        self._running.pop(effect.key, None)
+        if attempt is not None:
+            self._memory.put(effect.key, effect.digest, outcome, time.time(), attempt)
+            self._memory.scripts_ended(effect.key)
+        elif not self._closing:
+            self._memory.delete(effect.key)
+        effect.settle(outcome)
+
+    def _refusal(self, effect: Effect) -> Rejected | None:
+        """Why it may not be done any more, now that its turn has come."""
+        if effect.epoch < self._epoch:
+            return Superseded(
+                f"a master with epoch {self._epoch} came while an order of epoch {effect.epoch} "
+                "waited for its turn",
+                "another master has taken over",
+                reason=Reason.STATE,
+                node=self._node,
+            )
+        if time.monotonic() > self._lease_until:
+            return Rejected(
+                "the master's lease ended while its order waited for its turn",
+                "the master renews its lease or another one takes over",
+                reason=Reason.STATE,
+                node=self._node,
+            )
+        return None
+
+    def _late(self, timeout: float) -> OperationFailed:
+        return OperationFailed(
+            f"it took longer than {timeout:g} seconds on node {self._node} and was ended",
+            node=self._node,
+        )
+
+    def _bug(self) -> OperationFailed:
+        return OperationFailed(
+            f"a fault in the agent of node {self._node}",
+            "its log says more; please report it",
+            node=self._node,
+        )
+
+
+def _digest(order: AnyOrder) -> bytes:
+    # Hooks that are run again after a crash are the same effect; only the attempt differs.
+    same = msgspec.structs.replace(order, attempt=0) if isinstance(order, HooksRun) else order
+    return hashlib.blake2b(encode(same), digest_size=16).digest()
+
+
+def _job(key: str) -> str:
+    """The job's random id: what a key begins with, also when its debris is cleared away."""
+    return key.removeprefix("debris/").partition("/")[0]

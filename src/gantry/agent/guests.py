@@ -1,0 +1,63 @@
+"""Orders and questions about guests."""
+
+from __future__ import annotations
+
+from gantry.agent.effects import Task
+from gantry.agent.parts import Parts
+from gantry.model.live import GuestLive
+from gantry.model.orders import (
+    ConsoleAddress,
+    GuestForget,
+    GuestList,
+    GuestReset,
+    GuestStart,
+    GuestStop,
+    Nothing,
+    ReadConsole,
+    ReadGuests,
+)
+from gantry.ports.agents import GuestChanged
+
+
+async def start(parts: Parts, order: GuestStart, task: Task) -> GuestLive:
+    """Start a guest."""
+    live = await parts.hypervisor(order.spec.hypervisor).start(order.spec, paused=order.paused)
+    parts.facts.disturbed()
+    return live
+
+
+async def stop(parts: Parts, order: GuestStop, task: Task) -> Nothing:
+    """Shut a guest down."""
+    driver = parts.hypervisor(order.hypervisor)
+    await driver.stop(order.uuid, timeout=order.timeout, force=order.force, progress=task.say)
+    parts.facts.disturbed()
+    return Nothing()
+
+
+async def reset(parts: Parts, order: GuestReset, task: Task) -> Nothing:
+    """Reset a running guest."""
+    await parts.hypervisor(order.hypervisor).reset(order.uuid)
+    return Nothing()
+
+
+async def forget(parts: Parts, order: GuestForget, task: Task) -> Nothing:
+    """Drop what is kept of a guest, and tell it."""
+    driver = parts.hypervisor(order.hypervisor)
+    known = [guest for guest in driver.guests() if guest.uuid == order.uuid]
+    await driver.forget(order.uuid)
+    for guest in known:
+        parts.listeners.tell(GuestChanged(guest=guest, forgotten=True))
+    return Nothing()
+
+
+async def read(parts: Parts, question: ReadGuests) -> GuestList:
+    """Every guest, asked of the hypervisors now."""
+    found: list[GuestLive] = []
+    for driver in parts.hypervisors.values():
+        found += await driver.read_guests()
+    return GuestList(guests=tuple(found))
+
+
+async def console(parts: Parts, question: ReadConsole) -> ConsoleAddress:
+    """Where a console is."""
+    return await parts.hypervisor(question.hypervisor).console_address(question.uuid)

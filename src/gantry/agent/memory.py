@@ -1,0 +1,163 @@
+"""What an agent remembers across its own death: effects, running scripts, the epoch.
+
+SQLite, in WAL mode and without waiting for the disk: that survives kill -9. After a power cut
+some effects may be forgotten; the master then issues them again, which make-it-so orders
+stand. Only the epoch is waited for. What the entries mean is decided in ``effects``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+import apsw
+import msgspec
+
+from gantry.model.errors import OperationFailed, Reason
+
+logger = logging.getLogger(__name__)
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS effects(
+    key TEXT PRIMARY KEY, digest BLOB NOT NULL, outcome BLOB, ended REAL NOT NULL,
+    attempt INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS effects_ended ON effects(ended);
+CREATE TABLE IF NOT EXISTS scripts(
+    pid INTEGER NOT NULL, started INTEGER NOT NULL, key TEXT NOT NULL, PRIMARY KEY(pid, started)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+"""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One effect: ``outcome`` is the last line of the answer, or None while a script runs."""
+
+    digest: bytes
+    outcome: bytes | None
+    attempt: int
+
+
+class Memory:
+    """One file; may be called from any thread. A damaged file is set aside, and said so."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._database = _open(path)
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            aside = path.with_name(f"{path.name}.damaged-{time.time():.0f}")
+            path.rename(aside)
+            logger.error("%s is damaged (%s); set aside as %s", path, error, aside.name)
+            self._database = _open(path)
+        except apsw.Error as error:
+            raise OperationFailed(
+                f"the agent's memory {path} cannot be opened: {error}",
+                "see whether another agent runs with the same root, and whether the disk is full",
+                reason=Reason.ENVIRONMENT,
+            ) from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._database.close()
+
+    # Effects
+
+    def get(self, key: str) -> Entry | None:
+        """What is known of a key."""
+        sql = "SELECT digest, outcome, attempt FROM effects WHERE key = ?"
+        with self._lock:
+            found = self._database.execute(sql, (key,)).fetchone()
+        return Entry(*found) if found else None
+
+    def put(
+        self, key: str, digest: bytes, outcome: bytes | None, ended: float, attempt: int = 0
+    ) -> None:
+        """Remember an effect that has ended, or (no outcome) a script that begins."""
+        sql = (
+            "INSERT OR REPLACE INTO effects(key, digest, outcome, ended, attempt) VALUES(?,?,?,?,?)"
+        )
+        with self._lock:
+            self._database.execute(sql, (key, digest, outcome, ended, attempt))
+
+    def delete(self, key: str) -> None:
+        """Forget one effect."""
+        with self._lock:
+            self._database.execute("DELETE FROM effects WHERE key = ?", (key,))
+
+    def forget(self, prefix: str) -> None:
+        """Forget the effects that have ended and whose keys begin with ``prefix``."""
+        sql = "DELETE FROM effects WHERE key >= ? AND key < ? AND outcome IS NOT NULL"
+        with self._lock:
+            self._database.execute(sql, (prefix, prefix + "\U0010ffff"))
+
+    def prune(self, before: float) -> None:
+        """Forget the effects that ended before that time."""
+        sql = "DELETE FROM effects WHERE ended < ? AND outcome IS NOT NULL"
+        with self._lock:
+            self._database.execute(sql, (before,))
+
+    def open_effects(self) -> list[str]:
+        """Keys of the scripts that had begun and not ended when the last agent did."""
+        sql = "SELECT key FROM effects WHERE outcome IS NULL"
+        with self._lock:
+            return [key for (key,) in self._database.execute(sql)]
+
+    def interrupt(self, key: str, outcome: bytes, ended: float) -> None:
+        """Such a script has come to an end."""
+        sql = "UPDATE effects SET outcome = ?, ended = ? WHERE key = ?"
+        with self._lock:
+            self._database.execute(sql, (outcome, ended, key))
+
+    # Processes of scripts
+
+    def script_started(self, key: str, pid: int, started: int) -> None:
+        """A script of that effect runs in the process that started then."""
+        sql = "INSERT OR REPLACE INTO scripts(pid, started, key) VALUES(?,?,?)"
+        with self._lock:
+            self._database.execute(sql, (pid, started, key))
+
+    def scripts_ended(self, key: str) -> None:
+        """No script of that effect runs any more."""
+        with self._lock:
+            self._database.execute("DELETE FROM scripts WHERE key = ?", (key,))
+
+    def scripts(self) -> list[tuple[int, int]]:
+        """(pid, start) of every script that is not known to have ended."""
+        with self._lock:
+            found: list[tuple[int, int]] = list(
+                self._database.execute("SELECT pid, started FROM scripts")
+            )
+        return found
+
+    # The epoch
+
+    @property
+    def epoch(self) -> int:
+        """The highest epoch seen."""
+        with self._lock:
+            found = self._database.execute("SELECT value FROM facts WHERE name='epoch'").fetchone()
+        return int(found[0]) if found else 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Durable when it returns, also against a power cut."""
+        with self._lock:
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.execute("INSERT OR REPLACE INTO facts VALUES('epoch', ?)", (epoch,))
+            self._database.execute("PRAGMA synchronous=OFF")
+
+
+def _open(path: Path) -> apsw.Connection:
+    database = apsw.Connection(str(path))
+    database.set_busy_timeout(1000)
+    # One agent a root: a second one is kept out, and no shared memory is needed.
+    database.execute("PRAGMA locking_mode=EXCLUSIVE")
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=OFF")
+    database.execute(_SCHEMA)
+    return database

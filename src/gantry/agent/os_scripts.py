@@ -1,0 +1,51 @@
+"""OS definitions: looking at them, checking parameters, installing an instance."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Final
+
+from gantry.agent.effects import Task
+from gantry.agent.parts import Parts
+from gantry.model.orders import Nothing, OsCreate, OsDiagnose, OsList, OsVerify
+from gantry.osdefs.create import create as run_create
+from gantry.osdefs.verify import verify as run_verify
+from gantry.storage.raw_view import raw_view
+
+LOGS: Final = "var/log/ganeti/os"
+
+
+async def create(parts: Parts, order: OsCreate, task: Task) -> Nothing:
+    """Install: the scripts see every disk as a raw file, whatever its format."""
+    async with contextlib.AsyncExitStack() as stack:
+        paths = [
+            await stack.enter_async_context(raw_view(parts.storage(disk), disk))
+            for disk in order.run.disks
+        ]
+        await run_create(
+            parts.finder,
+            order.run,
+            paths,
+            reinstall=order.reinstall,
+            secrets=task.envelope.secrets,
+            log_directory=parts.root / LOGS,
+            progress=task.say,
+            on_started=task.started,
+            timeout=task.envelope.timeout,
+        )
+    parts.facts.disturbed()
+    return Nothing()
+
+
+async def verify(parts: Parts, question: OsVerify) -> Nothing:
+    """Check a definition with these parameters."""
+    await run_verify(parts.finder, question)
+    return Nothing()
+
+
+async def diagnose(parts: Parts, question: OsDiagnose) -> OsList:
+    """Look at the definitions again."""
+    oses = await asyncio.to_thread(parts.finder.find)
+    parts.facts.disturbed()
+    return OsList(oses=oses, search_path=parts.finder.search_path)

@@ -1,0 +1,245 @@
+"""``gantry agent``: build one node's agent out of its parts and run it until it is told to end.
+
+What the parts do is theirs; here they are put together, started and ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from gantry.agent import configuration as configured
+from gantry.agent.configuration import Configuration
+from gantry.agent.effects import KEEP, Effects
+from gantry.agent.events import Listeners
+from gantry.agent.facts import Facts
+from gantry.agent.memory import Memory
+from gantry.agent.parts import Parts
+from gantry.agent.server import Server
+from gantry.host import process
+from gantry.host.daemon import Identity
+from gantry.hypervisors.contract import Hypervisor
+from gantry.model.entities import DiskTemplate
+from gantry.model.errors import Reason, Rejected
+from gantry.model.live import GuestLive, NodeFacts
+from gantry.osdefs.search import Finder
+from gantry.pki import files as certificate_files
+from gantry.ports.agents import FactsChanged, GuestChanged
+from gantry.rpc import certificates
+from gantry.storage.file import FileStorage
+from gantry.storage.sharedfile import SharedFileStorage
+
+logger = logging.getLogger("gantry.agent")
+
+_PATIENCE: Final = 3.0
+"""Seconds that running orders get when the agent is told to end."""
+_WARN_BEFORE: Final = 30 * 86400.0
+_LOG_BYTES: Final = 5_000_000
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The sub-command; the root is ``--root``, else ``GANTRY_ROOT``, else ``/``."""
+    given = _parser().parse_args(arguments)
+    root = given.root or os.environ.get("GANTRY_ROOT") or "/"
+    ready = [] if given.ready_fd is None else [f"--ready-fd={given.ready_fd}"]
+    return run(Path(root).absolute(), ready)
+
+
+def run(root: Path, arguments: Sequence[str]) -> int:
+    """Run the agent of the node whose files hang below ``root``; the exit status.
+
+    ``--ready-fd N``: a line is written to that descriptor once orders are accepted.
+    """
+    parser = argparse.ArgumentParser(prog="gantry agent")
+    parser.add_argument("--ready-fd", type=int, metavar="N")
+    given = parser.parse_args(arguments)
+    os.umask(0o077)
+    os.chdir("/")
+    configuration = configured.read(root)
+    _log(root)
+    if sys.version_info < (3, 12):
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+    return asyncio.run(_serve(root, configuration, given.ready_fd))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gantry agent",
+        description="Run this node's agent. A machine must have joined a cluster first.",
+        epilog="example: gantry agent --root /",
+    )
+    parser.add_argument("--root", metavar="DIR", help="the node's root (default: /)")
+    parser.add_argument("--ready-fd", type=int, metavar="N", help=argparse.SUPPRESS)
+    return parser
+
+
+async def _serve(root: Path, configuration: Configuration, ready: int | None) -> int:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    async with contextlib.AsyncExitStack() as stack:
+        memory = Memory(root / configured.DATABASE)
+        stack.callback(memory.close)
+        effects = Effects(memory, configuration.name)
+        await _recover(memory, effects)
+        parts = await _parts(root, configuration, effects, stack)
+        server = Server(parts, effects)
+        await server.open(_tls(root))
+        stack.push_async_callback(server.close)
+        follow = loop.create_task(_follow(parts))
+        prune = loop.create_task(_prune(memory))
+        gc.freeze()
+        logger.info(
+            "ready node=%s address=%s port=%d epoch=%d",
+            configuration.name,
+            configuration.host,
+            configuration.port,
+            memory.epoch,
+        )
+        _say_ready(ready)
+        await ended.wait()
+        logger.info("ending")
+        await effects.close(_PATIENCE)
+        for task in (follow, prune):
+            task.cancel()
+        await asyncio.gather(follow, prune, return_exceptions=True)
+    return 0
+
+
+async def _recover(memory: Memory, effects: Effects) -> None:
+    """End the scripts that an earlier agent left, before anything new is accepted."""
+    left = [Identity(pid, started) for pid, started in memory.scripts()]
+    if left:
+        ended = await asyncio.to_thread(process.end_orphans, left)
+        logger.warning("ended scripts left by an earlier agent: %d", len(ended))
+    effects.recover()
+
+
+async def _parts(
+    root: Path,
+    configuration: Configuration,
+    effects: Effects,
+    stack: contextlib.AsyncExitStack,
+) -> Parts:
+    listeners = Listeners()
+
+    def changed(guest: GuestLive) -> None:
+        listeners.tell(GuestChanged(guest=guest))
+
+    def leave() -> None:
+        effects.left = True
+
+    hypervisors: dict[str, Hypervisor] = {}
+    for name in configuration.hypervisors:
+        hypervisors[name] = _hypervisor(name, root, configuration)
+        await hypervisors[name].open(changed)
+        stack.push_async_callback(hypervisors[name].close)
+    finder = Finder(root)
+    certificate = certificate_files.certificate(root, certificate_files.NODE)
+    facts = Facts(
+        root,
+        hypervisors,
+        finder,
+        configuration.storage_directories[0],
+        certificates.expiry(certificate),
+    )
+    return Parts(
+        root=root,
+        configuration=configuration,
+        hypervisors=hypervisors,
+        storages={
+            DiskTemplate.FILE: FileStorage(root, configuration.storage_directories),
+            DiskTemplate.SHAREDFILE: SharedFileStorage(
+                root, configuration.shared_storage_directories
+            ),
+        },
+        finder=finder,
+        facts=facts,
+        listeners=listeners,
+        leave=leave,
+    )
+
+
+def _hypervisor(name: str, root: Path, configuration: Configuration) -> Hypervisor:
+    # Each driver is loaded only where it is used: qemu.qmp costs memory.
+    if name == "kvm":
+        from gantry.hypervisors.kvm import Kvm
+        from gantry.network.taps import BridgedTaps
+
+        return Kvm(root, configuration.name, BridgedTaps())
+    if name == "fake":
+        from gantry.hypervisors.fake import Fake
+
+        return Fake(root)
+    raise Rejected(f"there is no hypervisor {name}", reason=Reason.ENVIRONMENT)
+
+
+def _tls(root: Path) -> ssl.SSLContext:
+    files = certificates.Files(
+        ca=certificate_files.certificate(root, certificate_files.CA),
+        certificate=certificate_files.certificate(root, certificate_files.NODE),
+        key=certificate_files.key(root, certificate_files.NODE),
+    )
+    context = certificates.server_context(files)
+    for path, whose in ((files.certificate, "this node"), (files.ca, "the cluster's CA")):
+        ends = certificates.expiry(path)
+        if ends < time.time():
+            # It goes on: the master then says the same, and the guests are still looked after.
+            logger.error("%s", certificates.expired(whose, ends).message)
+        elif ends < time.time() + _WARN_BEFORE:
+            logger.warning(
+                "the certificate of %s expires at %s", whose, certificates.in_words(ends)
+            )
+    return context
+
+
+async def _follow(parts: Parts) -> None:
+    def changed(facts: NodeFacts) -> None:
+        parts.listeners.tell(FactsChanged(facts=facts))
+
+    await parts.facts.follow(changed)
+
+
+async def _prune(memory: Memory) -> None:
+    """Forget old effects, once a day."""
+    while True:
+        await asyncio.sleep(86400.0)
+        memory.prune(time.time() - KEEP)
+
+
+def _log(root: Path) -> None:
+    path = root / configured.LOG
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=3)
+    form = logging.Formatter(
+        "time=%(asctime)s.%(msecs)03d level=%(levelname)s logger=%(name)s %(message)s",
+        "%Y-%m-%dT%H:%M:%S",
+    )
+    handler.setFormatter(form)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def _say_ready(descriptor: int | None) -> None:
+    """Tell whoever started us: a pipe's end, and systemd (sd_notify(3))."""
+    if descriptor is not None:
+        os.write(descriptor, b"ready\n")
+        os.close(descriptor)
+    address = os.environ.pop("NOTIFY_SOCKET", None)
+    if address is not None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            notify.connect("\0" + address[1:] if address.startswith("@") else address)
+            notify.send(b"READY=1")

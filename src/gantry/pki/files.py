@@ -1,0 +1,46 @@
+"""Where certificates and keys lie below a node's root, and writing them safely.
+
+``etc/gantry/pki`` (mode 700) has ``ca.pem``, ``node.pem`` and ``node.key``; on the master also
+``ca.key``, ``master.pem``, ``master.key``, ``api.pem`` and ``api.key``. All are of mode 600.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+DIRECTORY: Final = "etc/gantry/pki"
+CA: Final = "ca"
+NODE: Final = "node"
+MASTER: Final = "master"
+API: Final = "api"
+
+
+def directory(root: Path) -> Path:
+    """The directory of certificates of the node with that root."""
+    return root / DIRECTORY
+
+
+def certificate(root: Path, name: str) -> Path:
+    """The path of a certificate, such as that of ``node``."""
+    return directory(root) / f"{name}.pem"
+
+
+def key(root: Path, name: str) -> Path:
+    """The path of its key."""
+    return directory(root) / f"{name}.key"
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file of mode 600, atomically and durably, in a directory of mode 700."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
+    part = path.with_name(f".{path.name}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(part, flags, 0o600), "w") as stream:
+        os.fchmod(stream.fileno(), 0o600)
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(path)

@@ -1,0 +1,194 @@
+"""The master's end: ``ports.agents.Agents`` over HTTP/1.1 with mutual TLS.
+
+One session for all nodes; connections are kept. A peer that is not the node that was meant is
+found out in the handshake, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+
+from gantry.model import timeouts
+from gantry.model.errors import GantryError, OperationFailed, Reason, Unavailable, from_info
+from gantry.model.identity import node_host
+from gantry.model.names import Uuid
+from gantry.model.orders import Order, Question
+from gantry.ports.agents import Address, Announced, Envelope, Event, Progress
+from gantry.rpc import wire
+from gantry.rpc.certificates import Files, client_context
+from gantry.rpc.console import ConsoleChannel
+from gantry.rpc.diagnosis import explain
+
+A = TypeVar("A", bound=msgspec.Struct)
+
+_LOST = (aiohttp.ClientError, OSError, TimeoutError, EOFError)
+_events: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+_lines = msgspec.json.Decoder(wire.Line)
+_announced = msgspec.json.Decoder(Announced)
+
+
+class HttpAgents:
+    """Build it in the event loop; ``close`` it in the end."""
+
+    def __init__(self, files: Files, cluster: Uuid) -> None:
+        """``files`` are the master's certificate; Rejected where they cannot be used."""
+        self._files = files
+        self._cluster = cluster
+        self._tls = client_context(files)
+        self._connector = aiohttp.TCPConnector(
+            ssl=self._tls, limit=0, keepalive_timeout=300.0, ttl_dns_cache=60
+        )
+        self._session = aiohttp.ClientSession(
+            connector=self._connector,
+            connector_owner=True,
+            raise_for_status=False,
+            read_bufsize=wire.MAX_LINE,
+            auto_decompress=False,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        )
+
+    async def order(
+        self,
+        to: Address,
+        envelope: Envelope,
+        order: Order[A],
+        progress: Callable[[Progress], None] | None = None,
+    ) -> A:
+        """See the port. A node that is silent for 10 s is Unavailable."""
+        sent: Any = order
+        body = wire.encode(wire.OrderRequest(envelope, sent))
+        # The agent says that it is alive every few seconds, so silence tells of its end.
+        limits = aiohttp.ClientTimeout(
+            sock_connect=timeouts.CONNECT, sock_read=timeouts.NODE_DOWN_AFTER
+        )
+        try:
+            async with (
+                asyncio.timeout(envelope.timeout + timeouts.NODE_DOWN_AFTER),
+                self._post(to, wire.ORDER, body, limits) as response,
+            ):
+                async for text in response.content:
+                    line = _lines.decode(text)
+                    if line.progress is not None and progress is not None:
+                        progress(Progress(line.progress))
+                    if line.answer or line.error:
+                        answer: A = self._answer(to, line, type(order).answer)
+                        return answer
+        except _LOST as error:
+            raise await self._explained(to, error) from error
+        raise Unavailable(f"node {to.name} broke the answer off", node=to.name)
+
+    async def ask(self, to: Address, question: Question[A], timeout: float) -> A:
+        """See the port."""
+        asked: Any = question
+        body = wire.encode(wire.AskRequest(asked, timeout))
+        line = await self._call(to, wire.ASK, body, timeout)
+        answer: A = self._answer(to, line, type(question).answer)
+        return answer
+
+    async def cancel(self, to: Address, key: str, epoch: int) -> None:
+        """See the port."""
+        body = wire.encode(wire.CancelRequest(key, epoch))
+        self._checked(to, await self._call(to, wire.CANCEL, body, timeouts.URGENT))
+
+    async def forget(self, to: Address, prefix: str, epoch: int) -> None:
+        """See the port."""
+        body = wire.encode(wire.ForgetRequest(prefix, epoch))
+        self._checked(to, await self._call(to, wire.FORGET, body, timeouts.URGENT))
+
+    async def announce(self, to: Address, epoch: int) -> Announced:
+        """See the port."""
+        body = wire.encode(wire.AnnounceRequest(epoch))
+        line = await self._call(to, wire.ANNOUNCE, body, timeouts.URGENT)
+        announced: Announced = self._decoded(to, self._checked(to, line), _announced)
+        return announced
+
+    async def events(self, of: Address) -> AsyncIterator[Event]:
+        """See the port."""
+        limits = aiohttp.ClientTimeout(
+            sock_connect=timeouts.CONNECT, sock_read=timeouts.NODE_DOWN_AFTER
+        )
+        try:
+            async with self._post(of, wire.EVENTS, b"{}", limits) as response:
+                if response.status != 200:
+                    self._checked(of, _lines.decode(await response.content.readline()))
+                async for text in response.content:
+                    yield self._decoded(of, text, _events)
+        except _LOST as error:
+            raise await self._explained(of, error) from error
+        raise Unavailable(f"the event stream of node {of.name} has ended", node=of.name)
+
+    async def console(self, to: Address, uuid: Uuid) -> ConsoleChannel:
+        """Attach to a guest's serial console; close the channel in the end."""
+        try:
+            async with asyncio.timeout(timeouts.CLIENT_READ):
+                response = await self._session.ws_connect(
+                    self._url(to, wire.CONSOLE + uuid),
+                    server_hostname=node_host(self._cluster, to.node),
+                    heartbeat=timeouts.CLIENT_READ,
+                )
+        except _LOST as error:
+            raise await self._explained(to, error) from error
+        return await ConsoleChannel.open(response, to)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    def _post(self, to: Address, path: str, body: bytes, limits: aiohttp.ClientTimeout) -> Any:
+        return self._session.post(
+            self._url(to, path),
+            data=body,
+            timeout=limits,
+            server_hostname=node_host(self._cluster, to.node),
+        )
+
+    @staticmethod
+    def _url(to: Address, path: str) -> str:
+        host = f"[{to.host}]" if ":" in to.host else to.host
+        return f"https://{host}:{to.port}{path}"
+
+    async def _call(self, to: Address, path: str, body: bytes, timeout: float) -> wire.Line:
+        limits = aiohttp.ClientTimeout(sock_connect=timeouts.CONNECT, total=timeout)
+        try:
+            async with self._post(to, path, body, limits) as response:
+                return _lines.decode(await response.read())
+        except _LOST as error:
+            raise await self._explained(to, error) from error
+        except msgspec.MsgspecError as error:
+            raise self._nonsense(to, error) from error
+
+    async def _explained(self, to: Address, error: BaseException) -> GantryError:
+        return await explain(to, error, self._files, self._cluster)
+
+    def _checked(self, to: Address, line: wire.Line) -> bytes:
+        if line.error is not None:
+            named = line.error.node or to.name
+            raise from_info(msgspec.structs.replace(line.error, node=named))
+        return bytes(line.answer)
+
+    def _answer(self, to: Address, line: wire.Line, kind: type[msgspec.Struct]) -> Any:
+        data = self._checked(to, line)
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except msgspec.MsgspecError as error:
+            raise self._nonsense(to, error) from error
+
+    def _decoded(self, to: Address, data: bytes, decoder: Any) -> Any:
+        try:
+            return decoder.decode(data)
+        except msgspec.MsgspecError as error:
+            raise self._nonsense(to, error) from error
+
+    @staticmethod
+    def _nonsense(to: Address, error: msgspec.MsgspecError) -> OperationFailed:
+        return OperationFailed(
+            f"the agent of node {to.name} answered what this master does not understand: {error}",
+            "bring both to the same version of Gantry",
+            reason=Reason.ENVIRONMENT,
+            node=to.name,
+        )

@@ -1,0 +1,93 @@
+"""The bodies of requests and the lines of answers between master and agent.
+
+An answer is one JSON object, or several, one a line, where an order takes longer: progress
+(``{"progress": …}``), signs of life (``{}``), and last ``{"answer": …}`` or ``{"error": …}``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from gantry.model.errors import ErrorInfo
+from gantry.model.orders import AnyOrder, AnyQuestion
+from gantry.ports.agents import Envelope
+from gantry.ports.agents import Event as Event  # what /1/events streams
+
+ORDER: Final = "/1/order"
+ASK: Final = "/1/ask"
+CANCEL: Final = "/1/cancel"
+FORGET: Final = "/1/forget"
+ANNOUNCE: Final = "/1/announce"
+EVENTS: Final = "/1/events"
+CONSOLE: Final = "/1/console/"
+MAX_REQUEST: Final = 8 * 1024 * 1024
+"""Bytes of a request's body."""
+MAX_LINE: Final = 16 * 1024 * 1024
+"""Bytes of one line of an answer: the facts of a node with many guests, the output of hooks."""
+STREAM_AFTER: Final = 0.5
+"""Seconds after which an order that has said nothing is answered in lines."""
+
+ALIVE: Final = b"{}\n"
+
+
+class OrderRequest(msgspec.Struct, frozen=True):
+    """Body of ``/1/order``."""
+
+    envelope: Envelope
+    order: AnyOrder
+
+
+class AskRequest(msgspec.Struct, frozen=True):
+    """Body of ``/1/ask``; the time limit is in seconds."""
+
+    question: AnyQuestion
+    timeout: float
+
+
+class CancelRequest(msgspec.Struct, frozen=True):
+    """Body of ``/1/cancel``."""
+
+    key: str
+    epoch: int
+
+
+class ForgetRequest(msgspec.Struct, frozen=True):
+    """Body of ``/1/forget``."""
+
+    prefix: str
+    epoch: int
+
+
+class AnnounceRequest(msgspec.Struct, frozen=True):
+    """Body of ``/1/announce``."""
+
+    epoch: int
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of an answer."""
+
+    answer: msgspec.Raw = msgspec.Raw()
+    error: ErrorInfo | None = None
+    progress: str | None = None
+
+
+_encoder: Final = msgspec.json.Encoder()
+encode: Final = _encoder.encode
+
+
+def answer(value: msgspec.Struct) -> bytes:
+    """The last line: what came of it."""
+    return b'{"answer":' + _encoder.encode(value) + b"}\n"
+
+
+def error(info: ErrorInfo) -> bytes:
+    """The last line: what went wrong."""
+    return b'{"error":' + _encoder.encode(info) + b"}\n"
+
+
+def progress(text: str) -> bytes:
+    """A line for the job's log."""
+    return b'{"progress":' + _encoder.encode(text) + b"}\n"
