@@ -16,7 +16,7 @@ _PACKAGE: Final = Path(gantry.__file__).resolve().parent
 
 def shipped(path: str) -> Path:
     """A file or directory, such as ``os`` or ``packaging/guest-kernel``; Rejected if missing."""
-    for base in (_PACKAGE.parents[1], _PACKAGE / "share"):
+    for base in (_PACKAGE / "share", _PACKAGE.parents[1]):
         found = base / path
         if found.exists():
             return found
