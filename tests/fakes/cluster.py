@@ -120,6 +120,12 @@ class FakeCluster:
         """The present master."""
         return self.masters[-1]
 
+    @property
+    def only_job(self) -> JobId:
+        """The number of the only job."""
+        [job] = self.engine.jobs()
+        return job.id
+
     async def start(self, store: Store | None = None, agents: Agents | None = None) -> Engine:
         """A new master begins."""
         addresses = [self.agents.address(node) for node in self.world.nodes.values()]

@@ -5,6 +5,7 @@ What happens when it fails is in ``unwinding``; which operation comes next, in `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,8 +17,14 @@ from gantry.jobs.draw import Draw
 from gantry.jobs.entry import Entry
 from gantry.jobs.journal import ROOM
 from gantry.jobs.steps import JournaledSteps, Recorded
-from gantry.model.jobs import Job, JobStatus
+from gantry.model.codec import decode as decode_entity
+from gantry.model.codec import encode as encode_entity
+from gantry.model.entities import CLUSTER_KEY, AnyEntity
+from gantry.model.entities import key as entity_key
+from gantry.model.errors import OperationFailed
+from gantry.model.jobs import Job, JobStatus, OpRecord
 from gantry.model.locks import Needs
+from gantry.model.snapshot import Snapshot
 from gantry.operations.base import AnyOperation, Plan
 from gantry.operations.base import Operation as BaseOperation
 from gantry.ports.steps import Outcome
@@ -53,8 +60,7 @@ class Attempt:
         self.steps = self._steps(recorded, lost=record.secret)
         self.plan = msgspec.json.decode(record.plan, type=self.operation.plan_type)
         self.context.reservations.take(self.entry.id, self.plan)
-        if turn is None:
-            self.runs = phases.before(self)
+        self.runs = phases.before(self, self._snapshot_before())
 
     async def prepare(self) -> None:
         """Check, reserve, examine; raises GantryError with nothing done."""
@@ -67,7 +73,7 @@ class Attempt:
             self.plan = await operation.examine(self.plan, snapshot, draw)
             context.reservations.take(self.entry.id, self.plan)
         self.run_id = context.clock.uuid() if operation.hooked else ""
-        self.runs = phases.before(self)
+        self.runs = phases.before(self, self.context.state.snapshot())
 
     async def forward(self) -> None:
         """Run, and make the outcome durable; raises what went wrong, or Halt."""
@@ -107,7 +113,11 @@ class Attempt:
             end=now,
             **changes,
         )
-        return msgspec.structs.replace(job, ended=now) if last else job
+        if not last:
+            return job
+        return msgspec.structs.replace(
+            job, ended=now, ops=tuple(_stopped(one, status, now) for one in job.ops)
+        )
 
     def keys(self) -> list[str]:
         """Every key of the operation's journal."""
@@ -182,7 +192,7 @@ class Attempt:
 
     async def _final(self, outcome: Outcome) -> None:
         """Objects, result and what is still to do become durable together."""
-        entry, changed = self.entry, bool(outcome.put or outcome.delete)
+        entry = self.entry
         uid, ops = entry.job.uid, list[Operation]()
         for number, owed in enumerate(outcome.cleanup):
             record = codec.DebrisRecord(
@@ -196,23 +206,43 @@ class Attempt:
         entities: dict[str, Any] = {"put": outcome.put, "delete": outcome.delete}
         async with entry.lock:
             entry.check_cancelled()
-            if not (self.debris or self.runs.hooked or changed):
-                entry.settled = True
+            was = self._was(outcome)
+            if not (self.debris or self.runs.hooked or was):
                 result = outcome.result
                 await self.close(self.ended(JobStatus.SUCCESS, result=result), **entities)
+                entry.settled = True
                 return
-            self.turn = TurnRecord(
-                direction=Direction.FINISHING,
-                result=outcome.result,
-                before=self.runs.subject,
-                changed=changed,
-            )
-            ops.append(Put(codec.journal_key(uid, self.op, "turn"), codec.encode(self.turn)))
-            entry.settled = True
+            turn = TurnRecord(direction=Direction.FINISHING, result=outcome.result, was=was)
+            ops.append(Put(codec.journal_key(uid, self.op, "turn"), codec.encode(turn)))
             if self.planned:
                 await self.context.journal.write(ops, entry=entry, **entities)
             else:
                 await self._plan_and(ops, entities)
+            self.turn = turn
+            entry.settled = True
+
+    def _was(self, outcome: Outcome) -> dict[str, msgspec.Raw]:
+        """What the outcome replaces, so that scripts can be told after a crash too."""
+        snapshot = self.context.state.snapshot()
+        was: dict[str, msgspec.Raw] = {}
+        for entity in (*outcome.put, *outcome.delete):
+            key = entity_key(entity)
+            old = _by_key(snapshot, key)
+            was[key] = msgspec.Raw(b"null" if old is None else encode_entity(old))
+        return was
+
+    def _snapshot_before(self) -> Snapshot:
+        """The cluster as it was before the final commit, if that has happened."""
+        snapshot = self.context.state.snapshot()
+        if self.turn is None:
+            return snapshot
+        put, delete = list[AnyEntity](), list[AnyEntity]()
+        for key, old in self.turn.was.items():
+            if bytes(old) != b"null":
+                put.append(decode_entity(key, bytes(old)))
+            elif (new := _by_key(snapshot, key)) is not None:
+                delete.append(new)
+        return snapshot.with_changes(snapshot.revision, put, delete)
 
     async def _plan_and(self, ops: list[Operation], entities: dict[str, Any]) -> None:
         """The final commit of an operation without effects is also its first."""
@@ -224,3 +254,20 @@ class Attempt:
 
 def _examines(operation: AnyOperation) -> bool:
     return type(operation).examine is not BaseOperation.examine
+
+
+def _by_key(snapshot: Snapshot, key: str) -> AnyEntity | None:
+    """The object that the store has under ``key``."""
+    if key == CLUSTER_KEY:
+        return snapshot.cluster
+    kind, _, uuid = key.partition("/")
+    table: Mapping[str, AnyEntity] = getattr(snapshot, kind)
+    return table.get(uuid)
+
+
+def _stopped(record: OpRecord, status: JobStatus, now: float) -> OpRecord:
+    """An operation that was still to come when its job ended."""
+    if record.status.ended:
+        return record
+    error = OperationFailed("an operation of the job before this one did not succeed").info()
+    return msgspec.structs.replace(record, status=status, error=error, end=now)

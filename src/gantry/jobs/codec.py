@@ -19,7 +19,6 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from gantry.hooks.subject import Subject
 from gantry.model.errors import ErrorInfo, GantryError
 from gantry.model.jobs import Job, LogEntry
 from gantry.model.locks import Needs
@@ -89,10 +88,14 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     error: ErrorInfo | None = None
     canceled: bool = False
     result: Any = None
-    before: Subject | None = None
-    changed: bool = False
-    """Whether the configuration was changed."""
+    was: dict[str, msgspec.Raw] = {}
+    """The objects that were changed, by key, as the store had them; null where they are new."""
     v: int = VERSION
+
+    @property
+    def changed(self) -> bool:
+        """Whether the configuration was changed."""
+        return bool(self.was)
 
 
 class EffectRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,6 +51,8 @@ class Background:
             return
         except GantryError as error:
             logger.warning("in the background: %s", error.message)
+        except Exception:
+            logger.exception("in the background")
 
 
 class Context:

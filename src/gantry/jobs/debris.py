@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 from gantry.jobs import codec
 from gantry.jobs.codec import DebrisRecord
 from gantry.jobs.context import Context
 from gantry.model import timeouts
-from gantry.model.errors import GantryError, Unavailable
+from gantry.model.errors import GantryError, Rejected, Superseded
 from gantry.model.names import Uuid
+from gantry.model.orders import NodeLeave, Order
 from gantry.ports.store import Delete
 
 
@@ -44,11 +46,15 @@ class Debris:
         envelope = self._context.envelope(name, record.job, timeouts.NORMAL)
         try:
             async with asyncio.timeout(timeouts.NORMAL + timeouts.CONNECT):
-                await self._context.agents.order(record.to, envelope, record.order)
+                order: Order[Any] = record.order
+                await self._context.agents.order(record.to, envelope, order)
         except TimeoutError:
             return f"node {record.to.name} did not answer in time"
-        except Unavailable as error:
-            return error.message
+        except Superseded as error:
+            raise self._context.journal.superseded(error) from error
+        except Rejected as error:
+            # A machine that has left refuses to be told so again.
+            return "" if isinstance(record.order, NodeLeave) else error.message
         except GantryError as error:
             return error.message
         return ""
@@ -64,8 +70,3 @@ class Debris:
                     del self._owed[key]
             finally:
                 self._trying.discard(key)
-
-
-def records(items: Iterable[tuple[str, bytes]]) -> dict[str, DebrisRecord]:
-    """What the store holds, decoded."""
-    return {key: codec.decode(key, value, DebrisRecord) for key, value in items}

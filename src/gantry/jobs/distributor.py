@@ -1,15 +1,102 @@
-"""The ``ssconf_*`` files on every node; stub."""
+"""The ``ssconf_*`` files that scripts on every node read: what they say, and writing them.
+
+A file is written to a node only when it differs from what this master wrote there last. The
+contents are a pure function of the snapshot; the names are Ganeti's.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from importlib.metadata import version
+from typing import Any
+
 from gantry.jobs.context import Context
+from gantry.model import timeouts
+from gantry.model.entities import Node
+from gantry.model.errors import GantryError
+from gantry.model.names import JobId, Uuid
+from gantry.model.orders import FilesWrite
+from gantry.model.snapshot import Snapshot
+from gantry.ports.agents import Address
+
+
+def ssconf(cluster: Snapshot) -> dict[str, str]:
+    """File name to content, each line ended, sorted by name where it is a list."""
+    settings = cluster.cluster
+    nodes = sorted(cluster.nodes.values(), key=lambda node: node.name)
+    candidates = [node for node in nodes if node.master_candidate and not node.offline]
+    values: dict[str, list[str]] = {
+        "cluster_name": [settings.name],
+        "cluster_tags": sorted(settings.tags),
+        "file_storage_dir": [settings.file_storage_dir],
+        "shared_file_storage_dir": [settings.shared_file_storage_dir],
+        "hypervisor_list": [str(name) for name in settings.enabled_hypervisors],
+        "instance_list": sorted(one.name for one in cluster.instances.values()),
+        "maintain_node_health": [str(settings.maintain)],
+        "master_candidates": [node.name for node in candidates],
+        "master_candidates_ips": [node.primary_ip for node in candidates],
+        "master_node": [cluster.master.name],
+        "master_ip": [cluster.master.primary_ip],
+        "node_list": [node.name for node in nodes],
+        "node_primary_ips": [f"{node.name} {node.primary_ip}" for node in nodes],
+        "node_secondary_ips": [f"{node.name} {node.secondary_ip}" for node in nodes],
+        "node_vm_capable": [f"{node.name}={node.vm_capable}" for node in nodes],
+        "nodegroups": sorted(f"{one.uuid} {one.name}" for one in cluster.groups.values()),
+        "offline_nodes": [node.name for node in nodes if node.offline],
+        "online_nodes": [node.name for node in nodes if not node.offline],
+        "primary_ip_family": [_family(cluster.master)],
+        "release_version": [version("gantry-cluster")],
+        "networks": [],
+        "uid_pool": [],
+    }
+    for name in settings.enabled_hypervisors:
+        parameters: dict[str, Any] = settings.hvparams.get(name, {})
+        values[f"hvparams_{name}"] = [f"{key}={parameters[key]}" for key in sorted(parameters)]
+    return {
+        f"ssconf_{name}": "".join(f"{line}\n" for line in lines) for name, lines in values.items()
+    }
 
 
 class Distributor:
-    """Writes them where they changed."""
+    """Brings the files of all reachable nodes up to date, where they differ."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._written: dict[Uuid, dict[str, str]] = {}
+        self._number = 0
+
+    def soon(self) -> None:
+        """Bring them up to date in the background."""
+        self._context.background.start(self.distribute())
 
     async def distribute(self) -> None:
-        """Bring all reachable nodes up to date."""
+        """Write what changed since the last time to all nodes that answer."""
+        wanted = ssconf(self._context.state.snapshot())
+        nodes = [node for node in self._context.state.snapshot().nodes.values() if not node.offline]
+        await asyncio.gather(*(self._write(node, wanted) for node in nodes))
+
+    def forget(self, node: Uuid) -> None:
+        """The node was away: all of its files are written again."""
+        self._written.pop(node, None)
+
+    async def _write(self, node: Node, wanted: dict[str, str]) -> None:
+        known = self._written.get(node.uuid, {})
+        files = {name: text for name, text in wanted.items() if known.get(name) != text}
+        if not files:
+            return
+        # Noted before it is done: what comes meanwhile is compared with what will be there.
+        self._written[node.uuid] = wanted
+        self._number += 1
+        key = f"ssconf/{node.uuid}/{self._context.epoch}/{self._number}"
+        to = Address(node=node.uuid, name=node.name, host=node.primary_ip, port=node.port)
+        envelope = self._context.envelope(key, JobId(0), timeouts.URGENT)
+        try:
+            async with asyncio.timeout(timeouts.URGENT + timeouts.CONNECT):
+                await self._context.agents.order(to, envelope, FilesWrite(files=files))
+        except (GantryError, TimeoutError):
+            # It is written when the node is back.
+            self.forget(node.uuid)
+
+
+def _family(node: Node) -> str:
+    return "10" if ":" in node.primary_ip else "2"

@@ -6,52 +6,74 @@ Nothing here can make the operation fail any more. A new master does all of it a
 from __future__ import annotations
 
 import asyncio
+import logging
+from typing import Any
 
 from gantry.jobs import issue, phases
 from gantry.jobs.attempt import Attempt
 from gantry.jobs.debris import Debris
 from gantry.jobs.distributor import Distributor
-from gantry.model.jobs import JobStatus, LogKind
+from gantry.model.jobs import Job, JobStatus, LogKind
+from gantry.model.orders import NodeLeave
 from gantry.ports.store import Delete
+
+logger = logging.getLogger(__name__)
 
 
 async def finish(attempt: Attempt, debris: Debris, distributor: Distributor) -> None:
     """From the final commit to the end of the operation."""
-    if attempt.turn is None:
+    turn = attempt.turn
+    if turn is None:
         return
-    done = await _clean(attempt, debris)
-    if attempt.turn.changed:
-        work = distributor.distribute()
-        if attempt.operation.opcode.startswith(("OP_CLUSTER_", "OP_NODE_")):
-            await work
-        else:
-            attempt.context.background.start(work)
-    scripts = await phases.run_after(attempt)
-    result = attempt.operation.conclude(attempt.plan, attempt.turn.result, scripts)
-    ops = tuple(Delete(key) for key in done)
+    done: list[Delete] = []
+    result = turn.result
+    try:
+        result = await _follow_up(attempt, debris, distributor, done)
+    except Exception:
+        # The work is done and stays so; only what should have followed is incomplete.
+        logger.exception("after job %s, operation %s", attempt.entry.id, attempt.op)
+        fault = "a fault in Gantry kept what follows the operation from being done; see its log"
+        issue.say(attempt.context, attempt.entry, fault, LogKind.WARNING, attempt.op)
     job = attempt.ended(JobStatus.SUCCESS, result=result)
     if job.status.ended:
-        attempt.context.background.start(_close(attempt, ops, result))
+        attempt.context.background.start(_close(attempt, job, done))
         attempt.entry.show(job)
     else:
-        await _close(attempt, ops, result)
+        await _close(attempt, job, done)
 
 
-async def _close(attempt: Attempt, ops: tuple[Delete, ...], result: object) -> None:
+async def _follow_up(
+    attempt: Attempt, debris: Debris, distributor: Distributor, done: list[Delete]
+) -> Any:
+    assert attempt.turn is not None
+    # A node that leaves runs its last scripts before it does.
+    last = [key for key, owed in attempt.debris.items() if isinstance(owed.order, NodeLeave)]
+    done += await _clean(attempt, debris, [key for key in attempt.debris if key not in last])
+    if attempt.turn.changed:
+        if attempt.operation.opcode.startswith(("OP_CLUSTER_", "OP_NODE_")):
+            await distributor.distribute()
+        else:
+            distributor.soon()
+    scripts = await phases.run_after(attempt)
+    done += await _clean(attempt, debris, last)
+    return attempt.operation.conclude(attempt.plan, attempt.turn.result, scripts)
+
+
+async def _close(attempt: Attempt, job: Job, done: list[Delete]) -> None:
     async with attempt.entry.lock:
-        await attempt.close(attempt.ended(JobStatus.SUCCESS, result=result), ops)
+        await attempt.close(job, tuple(done))
 
 
-async def _clean(attempt: Attempt, debris: Debris) -> list[str]:
-    """Carry out what the final commit made due; gives the keys of what is done."""
-    records = attempt.debris
+async def _clean(attempt: Attempt, debris: Debris, keys: list[str]) -> list[Delete]:
+    """Carry out what the final commit made due; gives what is done."""
+    records = {key: attempt.debris[key] for key in keys}
     problems = await asyncio.gather(
         *(debris.carry_out(key, record) for key, record in records.items())
     )
     done = []
     for (key, record), problem in zip(records.items(), problems, strict=True):
         if not problem:
-            done.append(key)
+            done.append(Delete(key))
             continue
         debris.add(key, record)
         issue.say(

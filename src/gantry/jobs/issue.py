@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 import msgspec
 
 from gantry.jobs.context import Context
 from gantry.jobs.entry import Entry
 from gantry.model import timeouts
-from gantry.model.errors import Unavailable
+from gantry.model.errors import Superseded, Unavailable
 from gantry.model.jobs import LogKind
 from gantry.model.orders import Order
 from gantry.ports.agents import Address, Progress
@@ -51,6 +52,8 @@ async def issue(
         await context.clock.sleep(timeouts.RECONNECT)
         envelope = context.envelope(key, entry.id, left - timeouts.RECONNECT, secrets)
         return await _within(left, context.agents.order(to, envelope, order, progress), to)
+    except Superseded as error:
+        raise context.journal.superseded(error) from error
     finally:
         entry.orders.pop(key, None)
 
@@ -62,6 +65,8 @@ async def cancel(context: Context, to: Address, key: str) -> None:
             await context.agents.cancel(to, key, context.epoch)
     except (Unavailable, TimeoutError):
         return
+    except Superseded as error:
+        raise context.journal.superseded(error) from error
 
 
 def say(context: Context, entry: Entry, text: str, kind: LogKind, op: int) -> None:
@@ -71,7 +76,7 @@ def say(context: Context, entry: Entry, text: str, kind: LogKind, op: int) -> No
             entry.log.add(context.clock.now(), line, kind, op)
 
 
-async def _within(timeout: float, work: Any, to: Address) -> Any:
+async def _within(timeout: float, work: Awaitable[A], to: Address) -> A:
     # The agent keeps the limit itself; this one is for an agent that does not.
     try:
         async with asyncio.timeout(timeout + timeouts.CONNECT):

@@ -16,7 +16,7 @@ from gantry.jobs.state import State
 from gantry.model.codec import encode as encode_entity
 from gantry.model.entities import AnyEntity
 from gantry.model.entities import key as entity_key
-from gantry.model.errors import Unavailable
+from gantry.model.errors import Superseded, Unavailable
 from gantry.model.jobs import Job
 from gantry.ports.store import (
     MAX_OPERATIONS,
@@ -55,6 +55,7 @@ class Journal:
         entry: Entry | None = None,
         put: Iterable[AnyEntity] = (),
         delete: Iterable[AnyEntity] = (),
+        awaited: bool = True,
     ) -> int:
         """One transaction; with ``entry`` it holds only while that job's record is ours.
 
@@ -66,7 +67,7 @@ class Journal:
             compare.append(Compare(codec.job_key(entry.id), entry.revision))
         entities: list[Operation] = [Put(entity_key(one), encode_entity(one)) for one in put]
         entities += [Delete(entity_key(one)) for one in delete]
-        revision = await self._transaction(compare, [*ops, *entities])
+        revision = await self._transaction(compare, [*ops, *entities], awaited)
         if entities:
             self._state.apply(revision, put, delete)
         return revision
@@ -85,7 +86,10 @@ class Journal:
         The first one that stands also answers the client that submitted the job.
         """
         record = Put(codec.job_key(entry.id), codec.encode(entry.record(job)))
-        entry.revision = await self.write([record, *ops], entry=entry, put=put, delete=delete)
+        awaited = not entry.done.is_set()
+        entry.revision = await self.write(
+            [record, *ops], entry=entry, put=put, delete=delete, awaited=awaited
+        )
         entry.show(job)
         if entry.acknowledged is not None and not entry.acknowledged.done():
             entry.acknowledged.set_result(entry.id)
@@ -93,22 +97,29 @@ class Journal:
     async def delete(self, keys: Sequence[str]) -> None:
         """Remove keys, however many."""
         for start in range(0, len(keys), ROOM):
-            await self.write([Delete(key) for key in keys[start : start + ROOM]])
+            await self.write([Delete(key) for key in keys[start : start + ROOM]], awaited=False)
 
-    async def _transaction(self, compare: Sequence[Compare], ops: Sequence[Operation]) -> int:
+    async def _transaction(
+        self, compare: Sequence[Compare], ops: Sequence[Operation], awaited: bool
+    ) -> int:
         if self.failed.done():
             raise Lost
-        self.awaited += 1
+        self.awaited += awaited
         try:
             return await self._store.txn(compare, ops)
         except (Conflict, StoreUnavailable) as error:
             self._fail(error)
             raise Lost from error
 
-    def _fail(self, error: Conflict | StoreUnavailable) -> None:
+    def superseded(self, error: Superseded) -> Lost:
+        """An agent has heard of a newer master: this one must end."""
+        self._fail(error)
+        return Lost()
+
+    def _fail(self, error: Conflict | StoreUnavailable | Superseded) -> None:
         if self.failed.done():
             return
-        if isinstance(error, Conflict):
+        if not isinstance(error, StoreUnavailable):
             error = StoreUnavailable(
                 f"this master is master no more: {error.message}",
                 "the new master goes on with the jobs",

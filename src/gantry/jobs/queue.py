@@ -127,6 +127,15 @@ class Engine:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._context.background.stop()
 
+    async def settle(self) -> None:
+        """Until everything that goes on in the background is done."""
+        await self._context.background.settle()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no job runs or waits, and nothing is owed to a node."""
+        return self._context.locks.idle and not self._debris.owed
+
     async def failed(self) -> None:
         """Waits for ever, or raises why this process must not be master any more."""
         await asyncio.shield(self._journal.failed)

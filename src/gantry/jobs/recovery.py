@@ -66,8 +66,8 @@ async def read(store: Store) -> Kept:
         for item in (await store.range(codec.DEBRIS)).items
     }
     _share_debris(entries, left, debris)
-    item = await store.get(codec.SERIAL)
-    serial = codec.decode(codec.SERIAL, item.value, Serial).highest if item else 0
+    last = await store.get(codec.SERIAL)
+    serial = codec.decode(codec.SERIAL, last.value, Serial).highest if last else 0
     return Kept(
         snapshot=snapshot,
         entries=entries,

@@ -83,16 +83,12 @@ class Runner:
         try:
             if left is not None:
                 await self._take_up(entry, left)
-            if entry.job.status.ended:
-                return
+            else:
+                await self._depend(entry)
             if operations is None:
                 operations = [registry.load(record.input) for record in entry.job.ops]
-            if left is None:
-                await self._depend(entry)
-            for index in range(entry.current, len(operations)):
-                await self._operation(entry, index, operations[index])
-                if entry.job.status.ended:
-                    return
+            while entry.current < len(operations):
+                await self._operation(entry, entry.current, operations[entry.current])
         except Halt as halt:
             await self._refuse(entry, halt.error)
         except GantryError as error:
@@ -131,7 +127,6 @@ class Runner:
             await dry_run.rehearse(attempt)
             return
         await attempt.forward()
-        await finish(attempt, self._debris, self._distributor)
 
     async def _resume(self, attempt: Attempt, left: Left, lost: GantryError | None) -> None:
         try:
@@ -147,7 +142,6 @@ class Runner:
         else:
             attempt.entry.settled = True
             attempt.debris = left.debris
-        await finish(attempt, self._debris, self._distributor)
 
     async def _guarded(self, attempt: Attempt, work: Coroutine[Any, Any, None]) -> None:
         """Do ``work``; whatever goes wrong before the final commit is undone."""
@@ -161,6 +155,7 @@ class Runner:
             logger.exception("job %s, operation %s", attempt.entry.id, attempt.op)
             error = internal(attempt.entry)
         else:
+            await finish(attempt, self._debris, self._distributor)
             return
         await unwind(attempt, error)
 

@@ -9,6 +9,7 @@ asked of the node again when it comes back.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,7 @@ from gantry.jobs.steps import Recorded, effect_key
 from gantry.model import timeouts
 from gantry.model.errors import Cancelled, ErrorInfo, GantryError
 from gantry.model.jobs import JobStatus, LogKind
+from gantry.model.orders import Order
 from gantry.ports.store import Put
 
 
@@ -71,6 +73,7 @@ async def _undo(attempt: Attempt, effect: EffectRecord) -> None:
     if effect.undo is None or effect.undo_to is None:
         return
     entry, number = attempt.entry, attempt.entry.job.attempt
+    order: Order[Any] = effect.undo
     key = effect_key(entry, attempt.op, f"undo/{number}/{effect.name}")
     try:
         await issue.issue(
@@ -78,7 +81,7 @@ async def _undo(attempt: Attempt, effect: EffectRecord) -> None:
             entry,
             effect.undo_to,
             key,
-            effect.undo,
+            order,
             timeout=timeouts.NORMAL,
             op=attempt.op,
         )

@@ -1,0 +1,199 @@
+"""Running a situation while something breaks, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from tests.fakes.agents import Call
+from tests.fakes.cluster import FakeCluster
+from tests.faults.situations import Situation
+
+from gantry.model.jobs import Job, JobStatus
+from gantry.model.names import JobId
+from gantry.ports.store import Compare, Operation
+from gantry.store.memory import MemoryStore
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """A cluster from outside: the configuration without times, and the nodes."""
+
+    configuration: dict[str, Any]
+    nodes: dict[str, Any]
+
+
+class Clean(msgspec.Struct, frozen=True, kw_only=True):
+    """A situation when nothing breaks. ``orders`` are the names of all, in their order."""
+
+    before: Seen
+    after: Seen
+    orders: tuple[str, ...]
+    commits: int
+    waves: int
+    status: JobStatus
+
+
+class BreakingStore(MemoryStore):
+    """At transaction ``at`` (from 0) the master is gone, before or after it was applied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: int | None = None
+        self.applied = False
+        self.crashed = asyncio.Event()
+        self.seen = 0
+
+    async def txn(self, compare: Sequence[Compare], ops: Sequence[Operation]) -> int:
+        """See the port."""
+        # As with a real store the caller is not the only one who runs meanwhile.
+        await asyncio.sleep(0)
+        number, self.seen = self.seen, self.seen + 1
+        if number != self.at:
+            return await super().txn(compare, ops)
+        if self.applied:
+            await super().txn(compare, ops)
+        self.crashed.set()
+        never: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        return await never
+
+
+def order_name(call: Call) -> str:
+    """An order's name without the job's random id and without attempts."""
+    parts = call.envelope.key.split("/")[1:]
+    return "/".join(part for part in parts if not _random(part)) + "@" + call.node.name
+
+
+def is_effect(name: str) -> bool:
+    """Whether it is a step of the operation itself."""
+    return name.startswith("0/") and not any(
+        word in name for word in ("hooks-", "/undo/", "/debris", "ssconf")
+    )
+
+
+def is_owed(name: str) -> bool:
+    """Whether the final commit made it due."""
+    return "/debris" in name
+
+
+async def make(situation: Situation, *, store: MemoryStore | None = None) -> FakeCluster:
+    """The situation, with its first master."""
+    cluster = await FakeCluster.make(situation.objects, nodes=situation.nodes, store=store)
+    situation.prepare(cluster)
+    await cluster.start()
+    return cluster
+
+
+async def look(cluster: FakeCluster) -> Seen:
+    """What counts of the cluster now."""
+    configuration = {
+        key: _timeless(json.loads(value)["data"])
+        for key, value in (await cluster.configuration()).items()
+    }
+    nodes: dict[str, Any] = {}
+    for name, state in cluster.world.state().items():
+        # What the files say follows from the configuration, a little later.
+        nodes[name] = {key: value for key, value in state.items() if key != "files"}
+    return Seen(configuration=configuration, nodes=nodes)
+
+
+async def clean(situation: Situation) -> Clean:
+    """Run it undisturbed."""
+    cluster = await make(situation)
+    try:
+        before = await look(cluster)
+        commits = cluster.engine.awaited_commits
+        job = await cluster.run(situation.op, secrets=situation.secrets)
+        awaited = cluster.engine.awaited_commits - commits
+        await cluster.engine.settle()
+        assert job.status is JobStatus.SUCCESS, job.ops[0].error
+        orders = tuple(dict.fromkeys(order_name(call) for call in cluster.agents.calls))
+        await nothing_left(cluster)
+        return Clean(
+            before=before,
+            after=await look(cluster),
+            orders=orders,
+            commits=awaited,
+            waves=sum(1 for name in orders if is_effect(name)),
+            status=job.status,
+        )
+    finally:
+        await cluster.close()
+
+
+async def next_master(cluster: FakeCluster) -> None:
+    """The present master is gone; another one goes on, undisturbed."""
+    await cluster.crash()
+    cluster.agents.fault = lambda call: None
+    if isinstance(cluster.store, BreakingStore):
+        cluster.store.at = None
+    await cluster.start()
+
+
+async def ended(cluster: FakeCluster) -> Job | None:
+    """The only job when it has ended; None where none was accepted."""
+    jobs = cluster.engine.jobs()
+    if not jobs:
+        return None
+    async with asyncio.timeout(10):
+        job = await cluster.engine.wait(jobs[0].id)
+        await cluster.engine.settle()
+    return job
+
+
+async def check(cluster: FakeCluster, job: Job | None, expected: Clean) -> None:
+    """The world is as intended or as before, as the job says, and never between."""
+    now = await look(cluster)
+    if job is not None and job.status is JobStatus.SUCCESS:
+        assert now == expected.after
+    else:
+        assert now == expected.before, job and job.ops[0].error
+    await nothing_left(cluster)
+
+
+async def nothing_left(cluster: FakeCluster) -> None:
+    """No journal, nothing owed, no lock, no reservation; every record says what clients see."""
+    await cluster.engine.settle()
+    assert await cluster.keys("journal/", "debris/") == []
+    assert cluster.engine.idle
+    for job in cluster.engine.jobs():
+        assert job.status.ended
+        item = await cluster.store.get(f"jobs/{job.id:010d}")
+        assert item is not None
+        assert json.loads(item.value)["job"]["status"] == job.status
+    snapshot = cluster.engine.snapshot()
+    assert (snapshot.claims, snapshot.reserved) == ((), frozenset())
+
+
+async def begin(cluster: FakeCluster, situation: Situation) -> asyncio.Task[JobId]:
+    """Submit without waiting for the acknowledgement, which may never come."""
+    return asyncio.create_task(cluster.submit(situation.op, secrets=situation.secrets))
+
+
+async def until_crash_or_end(cluster: FakeCluster, *crashes: asyncio.Event) -> bool:
+    """Whether the master met its crash; False when the job ended before that."""
+
+    async def end() -> None:
+        # The task that submits was made first, so the job is there when this one runs.
+        await asyncio.sleep(0)
+        await cluster.engine.wait(cluster.engine.jobs()[0].id)
+        await cluster.engine.settle()
+
+    waits = [asyncio.create_task(event.wait()) for event in crashes]
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(end()), *waits]
+    async with asyncio.timeout(10):
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return any(event.is_set() for event in crashes)
+
+
+def _timeless(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: each for key, each in value.items() if key not in ("ctime", "mtime")}
+
+
+def _random(part: str) -> bool:
+    return len(part) == 12 and all(letter in "0123456789abcdef" for letter in part)

@@ -1,0 +1,204 @@
+"""For every operation: what it is given, and the cluster that it is done on.
+
+A new operation is covered by a line here; a test fails while there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from tests.fakes.cluster import FakeCluster, entities, instance, node_uuid
+from tests.fakes.world import FakeDisk, FakeNode
+
+from gantry.model.entities import (
+    AdminState,
+    AnyEntity,
+    Cluster,
+    Disk,
+    DiskTemplate,
+    Joined,
+    Token,
+)
+from gantry.model.names import Uuid
+from gantry.model.orders import DiskSpec, GuestStart
+from gantry.operations.steps import specs
+
+JOINING = Uuid("00000000-0000-4000-8000-000000000999")
+
+
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """``prepare`` arranges the nodes before the master starts."""
+
+    name: str
+    op: dict[str, Any]
+    objects: tuple[AnyEntity, ...] = ()
+    prepare: Callable[[FakeCluster], None] = lambda cluster: None
+    secrets: tuple[dict[str, str], ...] = ()
+    nodes: int = 3
+
+    @property
+    def opcode(self) -> str:
+        """Of its operation."""
+        return str(self.op["OP_ID"])
+
+
+DISK = Disk(
+    uuid=Uuid("00000000-0000-4000-8000-000000000777"),
+    size=128,
+    template=DiskTemplate.FILE,
+    path="/srv/ganeti/file-storage/web1/disk0",
+)
+UP = instance(1, admin_state=AdminState.UP)
+DOWN = instance(1)
+MACHINE = Joined(uuid=JOINING, name="node4.example.com", primary_ip="127.1.0.4", port=1811)
+TOKEN = Token(
+    uuid=Uuid("00000000-0000-4000-8000-000000000888"),
+    name="node4.example.com",
+    secret_hash="5" * 64,
+    expires=4_000_000_000.0,
+)
+WITH_DISK = instance(1, disks=(DISK,), disk_template=DiskTemplate.FILE)
+
+
+def running(cluster: FakeCluster) -> None:
+    """web1 runs on node 1."""
+    [settings] = [one for one in entities() if isinstance(one, Cluster)]
+    order = GuestStart(spec=specs.guest(settings, UP))
+    cluster.world.nodes[node_uuid(1)]._start(order)
+
+
+def disk_there(cluster: FakeCluster) -> None:
+    """The disk of web1 is on node 1."""
+    spec = DiskSpec(uuid=DISK.uuid, index=0, size=DISK.size, path=DISK.path, template=DISK.template)
+    cluster.world.nodes[node_uuid(1)].disks[DISK.path] = FakeDisk(spec, "kept")
+
+
+def joined(cluster: FakeCluster) -> None:
+    """A fourth machine has joined."""
+    cluster.world.add(FakeNode(JOINING, "node4.example.com"))
+
+
+ADD: dict[str, Any] = {
+    "OP_ID": "OP_INSTANCE_CREATE",
+    "instance_name": "new.example.com",
+    "os_type": "noop",
+    "pnode": "node2",
+    "mode": "create",
+}
+
+SITUATIONS: tuple[Situation, ...] = (
+    Situation(name="dummy", op={"OP_ID": "OP_TEST_DUMMY", "result": 1}),
+    Situation(
+        name="delay on two nodes, twice",
+        op={
+            "OP_ID": "OP_TEST_DELAY",
+            "duration": 0,
+            "on_nodes": ("node2", "node3"),
+            "repeat": 1,
+        },
+    ),
+    Situation(
+        name="start",
+        op={"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"},
+        objects=(DOWN,),
+    ),
+    Situation(
+        name="start one that runs",
+        op={"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"},
+        objects=(UP,),
+        prepare=running,
+    ),
+    Situation(
+        name="stop",
+        op={"OP_ID": "OP_INSTANCE_SHUTDOWN", "instance_name": "web1"},
+        objects=(UP,),
+        prepare=running,
+    ),
+    Situation(
+        name="reboot hard",
+        op={"OP_ID": "OP_INSTANCE_REBOOT", "instance_name": "web1"},
+        objects=(UP,),
+        prepare=running,
+    ),
+    Situation(
+        name="reboot soft",
+        op={"OP_ID": "OP_INSTANCE_REBOOT", "instance_name": "web1", "reboot_type": "soft"},
+        objects=(UP,),
+        prepare=running,
+    ),
+    Situation(name="add diskless", op={**ADD, "disk_template": "diskless"}),
+    Situation(
+        name="add with two disks and a NIC",
+        op={**ADD, "disk_template": "file", "disks": ({"size": 128}, {"size": 64}), "nics": ({},)},
+    ),
+    Situation(
+        name="add with a secret",
+        op={**ADD, "disk_template": "file", "disks": ({"size": 128},)},
+        secrets=({"password": "secret"},),
+    ),
+    Situation(
+        name="modify",
+        op={
+            "OP_ID": "OP_INSTANCE_SET_PARAMS",
+            "instance_name": "web1",
+            "beparams": {"maxmem": 512, "minmem": 512},
+        },
+        objects=(DOWN,),
+    ),
+    Situation(
+        name="remove",
+        op={"OP_ID": "OP_INSTANCE_REMOVE", "instance_name": "web1"},
+        objects=(WITH_DISK,),
+        prepare=disk_there,
+    ),
+    Situation(
+        name="remove a running one",
+        op={"OP_ID": "OP_INSTANCE_REMOVE", "instance_name": "web1"},
+        objects=(UP,),
+        prepare=running,
+    ),
+    Situation(
+        name="tag",
+        op={"OP_ID": "OP_TAGS_SET", "kind": "instance", "name": "web1", "tags": ("a", "b")},
+        objects=(DOWN,),
+    ),
+    Situation(
+        name="untag",
+        op={"OP_ID": "OP_TAGS_DEL", "kind": "instance", "name": "web1", "tags": ("a",)},
+        objects=(instance(1, tags=("a",)),),
+    ),
+    Situation(name="cluster modify", op={"OP_ID": "OP_CLUSTER_SET_PARAMS", "hooks_version": 2}),
+    Situation(name="cluster verify", op={"OP_ID": "OP_CLUSTER_VERIFY"}, objects=(DOWN,)),
+    Situation(name="cluster destroy", op={"OP_ID": "OP_CLUSTER_DESTROY"}, nodes=1),
+    Situation(
+        name="node add",
+        op={"OP_ID": "OP_NODE_ADD", "node_name": "node4.example.com"},
+        objects=(MACHINE,),
+        prepare=joined,
+    ),
+    Situation(
+        name="node join",
+        op={
+            "OP_ID": "OP_NODE_JOIN",
+            "secret_hash": "5" * 64,
+            "node_uuid": JOINING,
+            "primary_ip": "127.1.0.4",
+        },
+        objects=(TOKEN,),
+    ),
+    Situation(
+        name="token",
+        op={
+            "OP_ID": "OP_TOKEN_CREATE",
+            "node_name": "node4.example.com",
+            "secret_hash": "5" * 64,
+        },
+    ),
+    Situation(name="node remove", op={"OP_ID": "OP_NODE_REMOVE", "node_name": "node3"}),
+    Situation(
+        name="node modify",
+        op={"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node3", "drained": True},
+    ),
+)
