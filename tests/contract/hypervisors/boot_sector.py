@@ -1,7 +1,8 @@
 """A guest of 512 bytes: no kernel, up in a tenth of a second, and idle while it waits.
 
 It writes ``up`` to the first serial port, echoes what is typed, powers itself off at a ``q``,
-writes without end at an ``f``, and, where it listens to it, obeys the power button. Ports are
+resets itself at an ``r``, writes without end at an ``f``, and, where it listens to it, obeys
+the power button. Ports are
 those of QEMU's PC (power management at 0x600) and of any PC's first serial port.
 """
 
@@ -61,12 +62,17 @@ def program(*, power_button: bool) -> bytes:
         (0x74, "off"),
         b"\x3cf",
         (0x74, "flood"),
+        b"\x3cr",
+        (0x74, "reset"),
         (0xE8, "put"),
         (0xEB, "read"),
         "flood",
         b"\xb0.",
         (0xE8, "put"),
         (0xEB, "flood"),
+        "reset",
+        b"\xb0\xfe\xe6\x64",  # out 0x64, 0xfe: the keyboard controller's reset line
+        (0xEB, "reset"),
         "off",
         b"\xba\x04\x06\xb8\x00\x20\xef",  # out 0x604, 0x2000: sleep state S5
         b"\xf4",

@@ -147,7 +147,8 @@ def _serial(values: Mapping[str, ParameterValue], place: Place, handles: Handles
         return []
     log = f"logfile={escape(place.console_log)},logappend=on"
     chardev = f"socket,id=serial,fd={handles.serial},server=on,wait=off,{log}"
-    return ["-chardev", chardev, "-device", "isa-serial,chardev=serial,id=serial0"]
+    device = {"driver": "isa-serial", "id": "serial0", "chardev": "serial"}
+    return ["-chardev", chardev, "-device", devices.encode(device)]
 
 
 def _display(
@@ -166,7 +167,8 @@ def _display(
     if values["usb_mouse"]:
         usb = {"driver": "piix3-usb-uhci", "id": "usb", **buses.slot(devices.USB_SLOT)}
         argv += ["-device", devices.encode(usb)]
-        argv += ["-device", f"usb-{values['usb_mouse']},bus=usb.0"]
+        mouse = {"driver": f"usb-{values['usb_mouse']}", "bus": "usb.0"}
+        argv += ["-device", devices.encode(mouse)]
     if values["keymap"]:
         argv += ["-k", str(values["keymap"])]
     return argv

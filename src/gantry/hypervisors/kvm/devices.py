@@ -137,7 +137,7 @@ def _boot(values: Values, kind: str, index: int) -> dict[str, object]:
 
 
 def removable(guest: str, values: Values, buses: Buses, has_scsi: bool) -> list[str]:
-    """CD drives and the floppy drive, where the parameters name images."""
+    """CD drives, where the parameters name images."""
     argv: list[str] = []
     kind = str(values["cdrom_disk_type"])
     for index, name in enumerate(("cdrom_image_path", "cdrom2_image_path")):
@@ -154,9 +154,6 @@ def removable(guest: str, values: Values, buses: Buses, has_scsi: bool) -> list[
             device |= {"driver": _CDROM_DEVICE[kind], **buses.ide(guest)}
         device |= _boot(values, "cdrom", index)
         argv += _image(f"cd{index}", str(values[name]), device)
-    if values["floppy_image_path"]:
-        device = {"driver": "floppy", "id": "floppy0", **_boot(values, "floppy", 0)}
-        argv += _image("fd0", str(values["floppy_image_path"]), device)
     return argv
 
 

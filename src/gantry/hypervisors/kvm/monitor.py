@@ -58,11 +58,12 @@ class Monitor:
             async with asyncio.timeout(timeout):
                 await client.connect(connection)
         except TimeoutError:
-            connection.close()
             raise Unavailable(f"QEMU of {guest} does not answer within {timeout:g} s") from None
         except QMPError as error:
-            connection.close()
             raise Unavailable(f"QEMU of {guest} broke the connection: {error}") from error
+        finally:
+            if client.runstate is not Runstate.RUNNING:
+                connection.close()
         return cls(client, guest)
 
     @property
