@@ -61,9 +61,7 @@ async def launch(
         console_log=str(log),
         vhost=facts.accelerator == "kvm" and Path("/dev/vhost-net").exists(),
     )
-    files.make()
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    before = files.read()
+    before = _prepare(spec, around, files)
     record = Record(spec=spec, phase=Phase.STARTING, boot_id=machine.boot_id(), since=time.time())
     try:
         with contextlib.ExitStack() as opened:
@@ -84,6 +82,20 @@ async def launch(
             raise _failed(running, around.node, error) from error
         raise
     return running
+
+
+def _prepare(spec: GuestSpec, around: Surroundings, files: Files) -> Record | None:
+    """Make the guest's directories; what was known of it before."""
+    try:
+        files.make()
+        around.console_log(spec.name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return files.read()
+    except msgspec.DecodeError:
+        return None  # damaged; a new record takes its place
+    except OSError as error:
+        raise OperationFailed(
+            f"{spec.name} cannot be started: {error}", node=around.node, object_name=spec.name
+        ) from error
 
 
 async def _begin(running: Running, log: Path, paused: bool) -> None:

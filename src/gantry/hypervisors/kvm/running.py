@@ -7,6 +7,7 @@ guest is started or found again is in ``launch`` and ``adoption``.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
@@ -32,6 +33,9 @@ _TROUBLE: Final = {
     "internal-error": "paused by an error inside QEMU",
     "guest-panicked": "the guest's kernel panicked",
 }
+
+
+_log = logging.getLogger(__name__)
 
 
 class Owner(Protocol):
@@ -138,7 +142,13 @@ class Running:
         return True
 
     async def enter(self, phase: Phase) -> None:
-        """Record the next phase, on disk, before it begins."""
+        """Record the next phase, on disk, before it begins.
+
+        A disk that is full must not keep a guest from being ended: it is logged, and a later
+        agent then judges by the phase before.
+        """
+        if self.record.phase is Phase.ENDED:
+            return
         born = self.record.phase is Phase.STARTING and phase is Phase.UP
         since = time.time() if born else self.record.since
         self.record = msgspec.structs.replace(self.record, phase=phase, since=since)
@@ -148,6 +158,8 @@ class Running:
             )
             try:
                 await asyncio.shield(writing)
+            except OSError as error:
+                _log.error("%s: %s was not recorded: %s", self.record.spec.name, phase, error)
             except asyncio.CancelledError:
                 # The thread cannot be called back: a later record must not be overtaken.
                 await asyncio.wait([writing])
