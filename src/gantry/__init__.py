@@ -1,1 +1,3 @@
 """Gantry: a VM-cluster manager."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,27 @@
+"""``gnt-cluster info``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from gantry.cli import table
+from gantry.client.connection import Connection
+
+EXAMPLES = """
+gnt-cluster info
+gnt-cluster info --json
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show it."""
+    found = Connection().get("info")
+    text = json.dumps(found, indent=1) + "\n" if arguments.json else table.document(found)
+    sys.stdout.write(text)
+    return 0

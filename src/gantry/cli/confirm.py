@@ -1,0 +1,19 @@
+"""Asking the operator, where there is one."""
+
+from __future__ import annotations
+
+import sys
+
+from gantry.cli.errors import Declined, Usage
+
+
+def ask(question: str, forced: bool, how: str = "-f") -> None:
+    """Go on, or Declined. Without a terminal nobody can answer: Usage, unless ``forced``."""
+    if forced:
+        return
+    if not sys.stdin.isatty():
+        raise Usage("this asks for a confirmation, and there is no terminal", f"give {how}")
+    sys.stderr.write(f"{question}\ny/[n]: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Declined

@@ -1,0 +1,1 @@
+"""Commands of gnt-debug, one a file."""

@@ -1,0 +1,41 @@
+"""``gnt-instance console``: the guest's serial console in this terminal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from gantry.cli.errors import Usage
+from gantry.client.connection import Connection
+
+EXAMPLES = """
+gnt-instance console web1        (leave it with Ctrl-] )
+gnt-instance console --show-cmd web1
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Which one."""
+    parser.add_argument("name", metavar="INSTANCE")
+    parser.add_argument("--show-cmd", action="store_true", help="only say how to connect")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Connect this terminal, or standard input and output, to the console."""
+    connection = Connection()
+    found = connection.get(f"instances/{arguments.name}")
+    name = found["name"]
+    if arguments.show_cmd:
+        sys.stdout.write(f"{sys.argv[0]} console {name}\n")
+        return 0
+    if found.get("status") != "running":
+        raise Usage(
+            f"instance {name} does not run ({found.get('status')})",
+            f"start it with gnt-instance start {name}",
+        )
+    from gantry.cli import terminal
+
+    if sys.stdin.isatty():
+        sys.stderr.write(f"Connected to {name}; leave with Ctrl-]\n")
+    terminal.attach(connection.socket_path, f"/gantry/1/instances/{name}/console")
+    return 0

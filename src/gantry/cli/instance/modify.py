@@ -1,0 +1,67 @@
+"""``gnt-instance modify`` (``set``)."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from gantry.cli import jobs, values
+from gantry.cli import options as shared
+
+EXAMPLES = """
+gnt-instance modify -B memory=2G,vcpus=2 web1
+gnt-instance modify -H kernel_args=quiet web1
+gnt-instance modify -H kernel_args=default web1   (back to the cluster's setting)
+gnt-instance modify --net 0:ip=10.0.0.9 web1
+gnt-instance modify --net add:link=br1 --net 0:remove web1
+gnt-instance modify --offline web1
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What can be changed."""
+    parser.add_argument("name", metavar="INSTANCE")
+    parser.add_argument("-B", "--backend-parameters", metavar="memory=SIZE,vcpus=N,…")
+    parser.add_argument("-H", "--hypervisor-parameters", metavar="NAME=VALUE,…")
+    parser.add_argument("-O", "--os-parameters", metavar="NAME=VALUE,…")
+    parser.add_argument("--os-parameters-private", metavar="NAME=VALUE,…")
+    parser.add_argument("-o", "--os-type", metavar="OS[+VARIANT]", help="without reinstalling")
+    parser.add_argument("--force-variant", action="store_true", help="accept undeclared variants")
+    parser.add_argument(
+        "--net",
+        action="append",
+        default=[],
+        metavar="N:[modify,]NAME=VALUE,… | add:… | N:remove",
+        help="change, add or remove a NIC; can be given several times",
+    )
+    parser.add_argument("--no-conflicts-check", action="store_true", help="addresses may be taken")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--offline", action="store_true", default=None, help="set it aside: it cannot be started"
+    )
+    where.add_argument("--online", dest="offline", action="store_false", help="bring it back")
+    shared.force(parser, "do not check against the node's memory")
+    shared.job(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Submit it."""
+    operation: dict[str, Any] = {
+        "OP_ID": "OP_INSTANCE_SET_PARAMS",
+        "instance_name": arguments.name,
+        "beparams": values.key_values(arguments.backend_parameters or "", "-B"),
+        "hvparams": values.key_values(arguments.hypervisor_parameters or "", "-H"),
+        "osparams": values.texts(arguments.os_parameters or "", "-O"),
+        "osparams_private": values.texts(
+            arguments.os_parameters_private or "", "--os-parameters-private"
+        ),
+        "nics": values.nic_changes(arguments.net),
+        "conflicts_check": not arguments.no_conflicts_check,
+        "force": arguments.force,
+        "force_variant": arguments.force_variant,
+    }
+    if arguments.os_type:
+        operation["os_name"] = arguments.os_type
+    if arguments.offline is not None:
+        operation["offline"] = arguments.offline
+    return jobs.run(arguments, [operation])

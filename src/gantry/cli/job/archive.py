@@ -1,0 +1,26 @@
+"""``gnt-job archive``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from gantry.client.connection import Connection
+
+EXAMPLES = """
+gnt-job archive 7 8 9
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Which ones."""
+    parser.add_argument("numbers", nargs="+", type=int, metavar="JOB")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Put them away; exit status 1 where one could not be (it has not ended)."""
+    moved = Connection().post("jobs/archive", {"jobs": arguments.numbers})["archived"]
+    left = [number for number in arguments.numbers if number not in moved]
+    for number in left:
+        sys.stderr.write(f"job {number} was not archived: it has not ended\n")
+    return 1 if left else 0

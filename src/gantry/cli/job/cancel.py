@@ -1,0 +1,36 @@
+"""``gnt-job cancel``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from gantry.cli import errors
+from gantry.cli.job import choice
+from gantry.client.connection import Connection
+from gantry.client.errors import ApiError
+
+EXAMPLES = """
+gnt-job cancel 7
+gnt-job cancel --kill 7       (a running one: what it did is undone)
+gnt-job cancel --pending
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Which ones."""
+    choice.options(parser)
+    parser.add_argument("--kill", action="store_true", help="running jobs too")
+    parser.add_argument("--yes-do-it", "--ya-rly", action="store_true", help=argparse.SUPPRESS)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Cancel them, each on its own."""
+    connection, worst = Connection(), 0
+    for number in choice.select(arguments, "Cancel"):
+        try:
+            said = connection.post(f"jobs/{number}/cancel", {"kill": arguments.kill})["message"]
+            sys.stdout.write(said + "\n")
+        except ApiError as error:
+            worst = errors.report(error, arguments.json)
+    return worst

@@ -1,0 +1,18 @@
+"""``gnt-job list-fields``."""
+
+from __future__ import annotations
+
+import argparse
+
+from gantry.cli import listing
+
+EXAMPLES = """
+gnt-job list-fields
+"""
+
+options = listing.fields_options
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show the fields."""
+    return listing.show_fields("job", arguments)

@@ -1,0 +1,1 @@
+"""Commands of gnt-node, one a file."""

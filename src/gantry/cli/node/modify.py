@@ -1,0 +1,61 @@
+"""``gnt-node modify``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from gantry.cli import confirm, jobs, values
+from gantry.cli import options as shared
+
+EXAMPLES = """
+gnt-node modify --drained=yes node4         (no new instances there)
+gnt-node modify --offline=yes node4         (the machine is certainly off)
+gnt-node modify --offline=no node4
+gnt-node modify -C no node4
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """What can be changed."""
+    parser.add_argument("name", metavar="NODE")
+    for short, name, text in (
+        ("-C", "master-candidate", "whether it may become the master"),
+        ("-D", "drained", "whether it takes no new instances"),
+        ("-O", "offline", "whether it is powered off"),
+    ):
+        parser.add_argument(short, f"--{name}", type=shared.yes_no, metavar="yes|no", help=text)
+    parser.add_argument("--master-capable", type=shared.yes_no, metavar="yes|no")
+    parser.add_argument("--vm-capable", type=shared.yes_no, metavar="yes|no")
+    parser.add_argument("--auto-promote", action="store_true", help="make it a candidate again")
+    parser.add_argument("-s", "--secondary-ip", metavar="ADDRESS")
+    parser.add_argument("--node-parameters", metavar="NAME=VALUE,…")
+    shared.force(parser)
+    shared.job(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Submit it; marking a node offline asks first."""
+    if arguments.offline and arguments.dry_run == "no":
+        confirm.ask(
+            f"Is node {arguments.name} certainly powered off, or cut off from disks and network?\n"
+            "Its instances may be started elsewhere once it is marked offline.",
+            arguments.force,
+        )
+    operation: dict[str, Any] = {
+        "OP_ID": "OP_NODE_SET_PARAMS",
+        "node_name": arguments.name,
+        "force": arguments.force,
+        "auto_promote": arguments.auto_promote,
+        "ndparams": values.key_values(arguments.node_parameters or "", "--node-parameters"),
+        **shared.given(
+            arguments,
+            "master_candidate",
+            "drained",
+            "offline",
+            "master_capable",
+            "vm_capable",
+            "secondary_ip",
+        ),
+    }
+    return jobs.run(arguments, [operation])

@@ -1,0 +1,95 @@
+"""Which command of which program is in which module: looked up, never imported eagerly."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Command(NamedTuple):
+    """Where a command is, and its one line in ``--help``."""
+
+    module: str
+    help: str
+
+
+def _tags(kind: str) -> dict[str, Command]:
+    return {
+        "list-tags": Command("tags.show", f"Show the tags of {kind}"),
+        "add-tags": Command("tags.add", f"Add tags to {kind}"),
+        "remove-tags": Command("tags.remove", f"Remove tags from {kind}"),
+    }
+
+
+PROGRAMS: Final[dict[str, dict[str, Command]]] = {
+    "gnt-cluster": {
+        "init": Command("cluster.init", "Make a cluster, with this machine as its master"),
+        "info": Command("cluster.info", "Show the cluster's parameters"),
+        "modify": Command("cluster.modify", "Change the cluster's parameters"),
+        "verify": Command("cluster.verify", "Check that everything is as it should be"),
+        "destroy": Command("cluster.destroy", "End the cluster"),
+        "getmaster": Command("cluster.getmaster", "Show the name of the master node"),
+        "version": Command("cluster.version", "Show the version of Gantry"),
+        **_tags("the cluster"),
+    },
+    "gnt-node": {
+        "list": Command("node.list", "Show the nodes"),
+        "list-fields": Command("node.list_fields", "Show the fields that list knows"),
+        "info": Command("node.info", "Show all about nodes"),
+        "add": Command("node.add", "Make a machine that has joined a node"),
+        "remove": Command("node.remove", "Take a node out of the cluster"),
+        "modify": Command("node.modify", "Change a node's role or parameters"),
+        **_tags("a node"),
+    },
+    "gnt-instance": {
+        "list": Command("instance.list", "Show the instances"),
+        "list-fields": Command("instance.list_fields", "Show the fields that list knows"),
+        "info": Command("instance.info", "Show all about instances"),
+        "add": Command("instance.add", "Make an instance, install and start it"),
+        "startup": Command("instance.startup", "Start instances"),
+        "shutdown": Command("instance.shutdown", "Stop instances"),
+        "reboot": Command("instance.reboot", "Reboot instances"),
+        "modify": Command("instance.modify", "Change an instance's parameters"),
+        "remove": Command("instance.remove", "Remove an instance and its disks"),
+        "console": Command("instance.console", "Connect to an instance's serial console"),
+        **_tags("an instance"),
+    },
+    "gnt-os": {
+        "list": Command("os.list", "Show the OS definitions that are valid on all nodes"),
+        "diagnose": Command("os.diagnose", "Look at all definitions on all nodes, now"),
+        "info": Command("os.info", "Show variants and parameters of OS definitions"),
+        "modify": Command("os.modify", "Change an OS's parameters, hide or blacklist it"),
+    },
+    "gnt-job": {
+        "list": Command("job.list", "Show the jobs"),
+        "list-fields": Command("job.list_fields", "Show the fields that list knows"),
+        "info": Command("job.info", "Show all about jobs, with their logs"),
+        "wait": Command("job.wait", "Wait for a job's end, silently"),
+        "watch": Command("job.watch", "Show a job's log as it comes, until its end"),
+        "cancel": Command("job.cancel", "Cancel jobs"),
+        "archive": Command("job.archive", "Put ended jobs away"),
+        "autoarchive": Command("job.autoarchive", "Put away all jobs that ended long ago"),
+        "change-priority": Command("job.change_priority", "Change waiting jobs' priority"),
+    },
+    "gnt-group": {
+        "list": Command("group.list", "Show the node groups"),
+        "list-fields": Command("group.list_fields", "Show the fields that list knows"),
+        **_tags("a group"),
+    },
+    "gnt-debug": {
+        "delay": Command("debug.delay", "Do nothing for a while, as a job"),
+        "locks": Command("debug.locks", "Show who holds and who waits for which lock"),
+    },
+}
+
+ALIASES: Final[dict[str, dict[str, str]]] = {
+    "gnt-cluster": {"show": "info"},
+    "gnt-node": {"show": "info"},
+    "gnt-instance": {
+        "start": "startup",
+        "stop": "shutdown",
+        "show": "info",
+        "set": "modify",
+    },
+    "gnt-os": {"show": "info"},
+    "gnt-job": {"show": "info"},
+}

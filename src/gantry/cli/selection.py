@@ -1,0 +1,117 @@
+"""Which instances a command means: names, or all of a node, of a tag, of the cluster."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gantry.cli import confirm, jobs
+from gantry.cli import options as shared
+from gantry.cli.errors import Usage
+from gantry.client.connection import Connection
+from gantry.client.jobs import submission
+
+_MODES = ("all", "primary", "secondary", "node", "instance")
+_TAGS = ("tags", "node_tags", "pri_node_tags", "sec_node_tags")
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Names, and the selectors of multi-instance commands."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="instances, or nodes or tags")
+    group = parser.add_argument_group("which instances")
+    group.add_argument("--instance", action="store_true", help="the names are instances (usual)")
+    group.add_argument("--all", action="store_true", help="all instances of the cluster")
+    group.add_argument("--node", action="store_true", help="all of the named nodes")
+    group.add_argument("--primary", action="store_true", help="with the named nodes as primary")
+    group.add_argument("--secondary", action="store_true", help="… as secondary")
+    group.add_argument("--tags", action="store_true", help="with the named tags")
+    group.add_argument("--node-tags", action="store_true", help="on nodes with the named tags")
+    group.add_argument("--pri-node-tags", action="store_true", help="… their primary nodes")
+    group.add_argument("--sec-node-tags", action="store_true", help="… their secondary nodes")
+    group.add_argument(
+        "--force-multiple", action="store_true", help="do not ask, although there are several"
+    )
+
+
+def select(arguments: argparse.Namespace) -> list[str]:
+    """The names of the instances meant; Usage where the selectors do not make sense."""
+    chosen = [name for name in (*_MODES, *_TAGS) if getattr(arguments, name)]
+    if len(chosen) > 1:
+        raise Usage("give only one of the options that say which instances")
+    mode = chosen[0] if chosen else "instance"
+    if mode == "all":
+        if arguments.names:
+            raise Usage("--all goes without names")
+        return _matching(lambda row: True)
+    if not arguments.names:
+        raise Usage("which instances? give a name, or see --help for --all, --node, --tags")
+    if mode == "instance":
+        return list(dict.fromkeys(arguments.names))
+    return _by_nodes(mode, arguments.names) if mode in _MODES else _by_tags(mode, arguments.names)
+
+
+def run_each(
+    arguments: argparse.Namespace,
+    verb: str,
+    operation: Callable[[str], dict[str, Any]],
+) -> int:
+    """One job an instance, all at once; asks first where there are several."""
+    names = select(arguments)
+    if not names:
+        sys.stderr.write("no instance is meant\n")
+        return 0
+    if len(names) == 1:
+        return jobs.run(arguments, [operation(names[0])])
+    confirm.ask(
+        f"{verb} {len(names)} instances: {', '.join(names)}?",
+        arguments.force_multiple,
+        "--force-multiple",
+    )
+    connection = Connection()
+    numbers = {
+        name: connection.post(
+            "jobs", submission([operation(name)], **shared.submission(arguments))
+        )["job"]
+        for name in names
+    }
+    if arguments.submit:
+        sys.stdout.write("".join(f"{number}\n" for number in numbers.values()))
+        return 0
+    worst = 0
+    for name, number in numbers.items():
+        sys.stdout.write(f"Waiting for job {number} for {name} ...\n")
+        ended = jobs.watch(number, arguments.json)
+        worst = max(worst, 0 if ended is None else jobs.verdict(ended, arguments.json))
+    return worst
+
+
+def _by_nodes(mode: str, nodes: list[str]) -> list[str]:
+    wanted = {_node(name) for name in nodes}
+
+    def meant(row: dict[str, Any]) -> bool:
+        primary, secondary = {row["pnode"]} & wanted, set(row["snodes"]) & wanted
+        return bool({"primary": primary, "secondary": secondary}.get(mode, primary | secondary))
+
+    return _matching(meant)
+
+
+def _by_tags(mode: str, tags: list[str]) -> list[str]:
+    wanted = set(tags)
+    if mode == "tags":
+        return _matching(lambda row: bool(set(row["tags"]) & wanted))
+    rows = Connection().get("query/node", fields="name,tags")["rows"]
+    nodes = [name for name, own in rows if set(own) & wanted]
+    kinds = {"pri_node_tags": "primary", "sec_node_tags": "secondary"}
+    return _by_nodes(kinds.get(mode, "node"), nodes) if nodes else []
+
+
+def _matching(meant: Callable[[dict[str, Any]], bool]) -> list[str]:
+    fields = ("name", "pnode", "snodes", "tags")
+    rows = Connection().get("query/instance", fields=",".join(fields))["rows"]
+    return [row[0] for row in rows if meant(dict(zip(fields, row, strict=True)))]
+
+
+def _node(name: str) -> str:
+    return str(Connection().get(f"nodes/{name}")["name"])

@@ -1,0 +1,1 @@
+"""The tag commands, which every kind of object has."""
