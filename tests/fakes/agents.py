@@ -40,6 +40,9 @@ from gantry.ports.agents import (
 
 A = TypeVar("A", bound=msgspec.Struct)
 
+_CANCELLED = b""
+"""Digest of a key that was cancelled before its order came."""
+
 
 class Fault(enum.Enum):
     """What goes wrong with one order."""
@@ -79,6 +82,10 @@ def _digest(order: Order[Any]) -> bytes:
     # A repeat of hooks after a crash is the same effect; only the attempt is another.
     same = msgspec.structs.replace(order, attempt=0) if isinstance(order, HooksRun) else order
     return encode(same)
+
+
+def _cancelled() -> ErrorInfo:
+    return Cancelled("cancelled by the master").info()
 
 
 class _Memory:
@@ -152,7 +159,10 @@ class FakeAgents:
         """See the port."""
         memory = self._check(self._reach(to), epoch)
         effect = memory.effects.get(key)
-        if effect is not None and effect.task is not None and not effect.task.done():
+        if effect is None:
+            # It may still be on its way: it must find the door closed.
+            memory.effects[key] = _Effect(_CANCELLED, [], error=_cancelled())
+        elif effect.task is not None and not effect.task.done():
             effect.task.cancel()
             await asyncio.wait([effect.task])
 
@@ -249,7 +259,7 @@ class FakeAgents:
         memory = self._check(node, envelope.epoch)
         known = memory.effects.get(envelope.key)
         if known is not None:
-            if known.digest != _digest(order):
+            if known.digest not in (_CANCELLED, _digest(order)):
                 raise Rejected(f"another order was given under {envelope.key}")
             return known
         if envelope.lease <= 0:
@@ -272,6 +282,9 @@ class FakeAgents:
         memory = self._of(node)
         try:
             async with memory.queues.setdefault(job, asyncio.Lock()):
+                if envelope.epoch < memory.epoch:
+                    del memory.effects[envelope.key]
+                    self._check(node, envelope.epoch)
                 async with asyncio.timeout(envelope.timeout):
                     effect.answer = await node.carry_out(order, say)
         except GantryError as error:
@@ -281,7 +294,7 @@ class FakeAgents:
                 f"it took longer than {envelope.timeout:g} seconds and was ended"
             ).info()
         except asyncio.CancelledError:
-            effect.error = Cancelled("cancelled by the master").info()
+            effect.error = _cancelled()
 
     async def _before(self, fault: Fault | None, to: Address) -> None:
         match fault:

@@ -95,6 +95,8 @@ class FakeNode:
         self.hook_runs: list[HooksRun] = []
         self.failing_oses: set[str] = set()
         """Definitions whose ``create`` fails."""
+        self.dying: set[str] = set()
+        """Names of guests that die soon after their start."""
         self.left = False
         self.boot_id = f"boot-of-{name}"
         self._changed: set[Callable[[Event], None]] = set()
@@ -244,6 +246,8 @@ class FakeNode:
             pid=1,
         )
         self.guests[spec.uuid] = FakeGuest(spec, live)
+        if spec.name in self.dying:
+            asyncio.get_running_loop().call_later(0.05, self.end_guest, spec.uuid)
         self._tell(GuestChanged(guest=live))
         return live
 

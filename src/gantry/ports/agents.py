@@ -109,3 +109,23 @@ class Agents(Protocol):
 
     def events(self, of: Address) -> AsyncIterator[Event]:
         """The agent's events, beginning with Hello; ends with ``Unavailable``."""
+
+
+class ConsoleStream(Protocol):
+    """A guest's serial console, attached."""
+
+    def output(self) -> AsyncIterator[bytes]:
+        """What the guest writes; ends when the console does."""
+
+    async def write(self, data: bytes) -> None:
+        """Type into it; Unavailable where it is closed."""
+
+    async def close(self) -> None:
+        """Detach."""
+
+
+class Consoles(Protocol):
+    """Attaching to consoles, for the API, which passes the bytes on."""
+
+    async def console(self, to: Address, uuid: Uuid) -> ConsoleStream:
+        """Attach to a running guest's console; Rejected where it has none, or Unavailable."""

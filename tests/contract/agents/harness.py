@@ -1,0 +1,129 @@
+"""One node behind each implementation of the port, with what a test must arrange on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from tests.fakes.agents import FakeAgents
+from tests.fakes.world import NOOP, FakeNode, World
+from tests.support.agent_process import AgentProcess, TestAuthority, new_uuid
+
+from gantry.ports.agents import Address, Agents
+from gantry.rpc.client import HttpAgents
+
+
+class Harness(Protocol):
+    """A node that answers, and its master's end."""
+
+    agents: Agents
+    address: Address
+
+    async def disconnect(self) -> None:
+        """The node does not answer from now on."""
+
+    def add_hook(self, directory: str, script: str, exit_status: int, output: str) -> None:
+        """Put a hook script on the node."""
+
+    def add_os(self, name: str) -> None:
+        """Put an OS definition on the node whose create succeeds."""
+
+    def let_die(self, guest: str) -> None:
+        """A guest of that name dies soon after its start."""
+
+    def file(self, name: str) -> str | None:
+        """A file below /var/lib/ganeti."""
+
+    def disk_is_there(self, path: str) -> bool:
+        """Whether there is a disk at that path."""
+
+    async def close(self) -> None:
+        """End everything."""
+
+
+class FakeHarness:
+    def __init__(self, directory: Path) -> None:
+        world = World()
+        self.node = world.add(FakeNode(new_uuid(), "node1"))
+        self.node.oses = ()
+        self.fake = FakeAgents(world, heartbeat=0.2)
+        self.agents: Agents = self.fake
+        self.address = self.fake.address(self.node)
+
+    async def open(self) -> None:
+        pass
+
+    async def disconnect(self) -> None:
+        self.fake.disconnect(self.node)
+
+    def add_hook(self, directory: str, script: str, exit_status: int, output: str) -> None:
+        self.node.add_hook(directory, script, exit_status=exit_status, output=output)
+
+    def add_os(self, name: str) -> None:
+        self.node.oses += (msgspec.structs.replace(NOOP, name=name),)
+
+    def let_die(self, guest: str) -> None:
+        self.node.dying.add(guest)
+
+    def file(self, name: str) -> str | None:
+        return self.node.files.get(name)
+
+    def disk_is_there(self, path: str) -> bool:
+        return path in self.node.disks
+
+    async def close(self) -> None:
+        await self.fake.close()
+
+
+class RealHarness:
+    def __init__(self, directory: Path) -> None:
+        self.ca = TestAuthority(directory)
+        self.process = AgentProcess(directory, self.ca)
+        self.address = self.process.address
+        self.root = self.process.root
+
+    async def open(self) -> None:
+        await self.process.start()
+        self.http: HttpAgents = self.ca.master()
+        self.agents: Agents = self.http
+
+    async def disconnect(self) -> None:
+        await self.process.kill()
+
+    def add_hook(self, directory: str, script: str, exit_status: int, output: str) -> None:
+        path = self.root / "etc/ganeti/hooks" / directory / script
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\nprintf '%s' '{output}'\nexit {exit_status}\n")
+        path.chmod(0o755)
+
+    def add_os(self, name: str) -> None:
+        path = self.root / "srv/ganeti/os" / name
+        path.mkdir(parents=True)
+        for script in ("create", "import", "export", "rename", "verify"):
+            (path / script).write_text('#!/bin/sh\necho "installing $INSTANCE_OS"\n')
+            (path / script).chmod(0o755)
+        (path / "ganeti_api_version").write_text("20\n")
+        (path / "parameters.list").write_text("size how large\n")
+
+    def let_die(self, guest: str) -> None:
+        path = self.root / "etc/gantry/fake-failures.json"
+        path.write_text(json.dumps({guest: {"die_after": 0.05}}))
+
+    def file(self, name: str) -> str | None:
+        path = self.root / "var/lib/ganeti" / name
+        return path.read_text() if path.exists() else None
+
+    def disk_is_there(self, path: str) -> bool:
+        return (self.root / path.lstrip("/")).exists()
+
+    async def close(self) -> None:
+        await self.http.close()
+        await self.process.close()
+
+
+HARNESSES: dict[str, type[FakeHarness] | type[RealHarness]] = {
+    "fake": FakeHarness,
+    "real": RealHarness,
+}

@@ -1,0 +1,78 @@
+"""Only the newest master is obeyed, and only while its lease runs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.contract.agents.harness import Harness
+from tests.contract.agents.requests import disk, envelope, guest, start
+
+from gantry.model.errors import Rejected, Superseded
+from gantry.model.orders import Delay, DiskCreate, ReadFacts
+
+
+async def test_a_new_master_learns_the_highest_epoch_and_what_runs(harness: Harness) -> None:
+    spec = guest()
+    await harness.agents.order(harness.address, envelope("j/a", epoch=4), start(spec))
+    announced = await harness.agents.announce(harness.address, 6)
+    assert announced.epoch == 4
+    assert [(live.uuid, live.up) for live in announced.guests] == [(spec.uuid, True)]
+    assert (await harness.agents.announce(harness.address, 6)).epoch == 6
+
+
+async def test_everything_from_an_older_master_is_refused_with_the_known_epoch(
+    harness: Harness,
+) -> None:
+    one = disk()
+    await harness.agents.announce(harness.address, 5)
+    with pytest.raises(Superseded, match="5"):
+        await harness.agents.order(
+            harness.address, envelope("j/make", epoch=4), DiskCreate(disk=one)
+        )
+    with pytest.raises(Superseded):
+        await harness.agents.announce(harness.address, 4)
+    with pytest.raises(Superseded):
+        await harness.agents.cancel(harness.address, "j/make", 4)
+    with pytest.raises(Superseded):
+        await harness.agents.forget(harness.address, "j/", 4)
+    assert not harness.disk_is_there(one.path)
+    await harness.agents.order(harness.address, envelope("j/make", epoch=5), DiskCreate(disk=one))
+    assert harness.disk_is_there(one.path)
+
+
+async def test_what_waits_when_a_new_master_comes_is_not_done_for_the_old_one(
+    harness: Harness,
+) -> None:
+    one = disk()
+    slow = asyncio.ensure_future(
+        harness.agents.order(harness.address, envelope("j/slow"), Delay(duration=0.5))
+    )
+    await asyncio.sleep(0.1)
+    waiting = asyncio.ensure_future(
+        harness.agents.order(harness.address, envelope("j/make"), DiskCreate(disk=one))
+    )
+    await asyncio.sleep(0.1)
+    await harness.agents.announce(harness.address, 2)
+    with pytest.raises(Superseded):
+        await waiting
+    await slow
+    assert not harness.disk_is_there(one.path)
+    await harness.agents.order(harness.address, envelope("j/make", epoch=2), DiskCreate(disk=one))
+    assert harness.disk_is_there(one.path)
+
+
+async def test_an_order_whose_lease_is_over_is_refused(harness: Harness) -> None:
+    one = disk()
+    with pytest.raises(Rejected, match="lease"):
+        await harness.agents.order(
+            harness.address, envelope("j/make", lease=0.0), DiskCreate(disk=one)
+        )
+    assert not harness.disk_is_there(one.path)
+    await harness.agents.order(harness.address, envelope("j/make"), DiskCreate(disk=one))
+
+
+async def test_questions_are_answered_to_any_master(harness: Harness) -> None:
+    await harness.agents.announce(harness.address, 9)
+    facts = await harness.agents.ask(harness.address, ReadFacts(), 5.0)
+    assert facts.memory_total > 0
