@@ -11,21 +11,12 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from gantry.cli.programs import PROGRAMS
 from gantry.local.description import LocalNode
 from gantry.local.layout import Layout
 from gantry.local.shipped import shipped
 from gantry.model.errors import OperationFailed, Reason
 
-PROGRAMS: Final = (
-    "gnt-cluster",
-    "gnt-node",
-    "gnt-group",
-    "gnt-instance",
-    "gnt-os",
-    "gnt-job",
-    "gnt-debug",
-    "gnt-backup",
-)
 _DIRECTORIES: Final = (
     "bin",
     "etc/gantry",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gantry.cli.programs import PROGRAMS
 from gantry.local import files
 from gantry.local.description import LocalNode
 from gantry.local.layout import Layout
@@ -24,7 +25,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def test_a_node_has_every_program_and_they_run(layout: Layout) -> None:
-    for name in ("gantry", *files.PROGRAMS):
+    for name in ("gantry", *PROGRAMS):
         assert os.access(layout.program(NODE, name), os.X_OK), name
     done = subprocess.run(
         [layout.program(NODE, "gantry"), "--help"], capture_output=True, text=True, timeout=30

@@ -1,0 +1,62 @@
+"""``gantry local demo``, which is ``make demo``: all of it, twice in a row without a guest."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.support.cluster import GANTRY, processes_below, short_directory
+
+
+def _demo(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """With the temporary files in a directory of its own, to see that nothing stays."""
+    return subprocess.run(
+        [*GANTRY, "local", "demo", *arguments],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=200,
+        env={**os.environ, "TMPDIR": str(directory)},
+        check=False,
+    )
+
+
+def _nothing_left(directory: Path) -> None:
+    assert list(directory.iterdir()) == []
+    assert processes_below(directory) == []
+
+
+@pytest.mark.qemu
+@pytest.mark.timeout(240)
+def test_the_demo_shows_a_guest_hooks_and_a_denial_and_leaves_nothing() -> None:
+    with short_directory() as directory:
+        done = _demo(directory)
+        assert done.returncode == 0, done.stdout + done.stderr
+        _nothing_left(directory)
+    said = done.stdout
+    for command in (
+        "$ gnt-os list",
+        "$ gnt-instance add",
+        "$ gnt-instance console web1.gantry.test",
+        "$ gnt-instance shutdown web1.gantry.test",
+        "$ gnt-instance remove -f web1.gantry.test",
+        "$ gantry local down",
+    ):
+        assert command in said
+    assert "web1.gantry.test is up, address 10.0.2.15" in said
+    assert "instance-add PRE web1.gantry.test: 99-record ok" in said
+    assert "allows no names that begin with 'forbidden'" in said
+    assert "50-policy DENIES" in said
+    assert "The demo took" in said
+
+
+def test_a_demo_that_fails_says_so_and_takes_the_cluster_down_too() -> None:
+    """The guest cannot say that it is up here, as there is none."""
+    with short_directory() as directory:
+        done = _demo(directory, "--fake")
+        assert done.returncode == 0, done.stdout + done.stderr
+        _nothing_left(directory)
+        broken = _demo(directory, "--dir", str(directory / ("x" * 90)))
+        assert broken.returncode == 1
+        assert "demo failed" in broken.stderr
+        _nothing_left(directory)

@@ -1,0 +1,50 @@
+"""Three machines that share nothing but a wire: init, tokens, joins, an instance, hooks."""
+
+import json
+
+import pytest
+from tests.support.namespaces import Machine, machines
+
+pytestmark = [pytest.mark.namespaces, pytest.mark.root]
+WEB = "web1.example.com"
+
+
+def _join(master: Machine, new: Machine) -> None:
+    token = master.must("gantry", "token", new.name)
+    new.must("gantry", "join", "--primary-ip", new.address, stdin=token)
+    again = new.run("gantry", "join", "--primary-ip", new.address, stdin=token)
+    assert again.status != 0, "a token lets in once"
+    new.start("agent")
+    master.must("gnt-node", "add", new.name)
+
+
+def test_machines_join_over_the_wire_and_run_an_instance() -> None:
+    with machines(3) as (first, second, third):
+        first.must(
+            "gnt-cluster", "init", "--node-name", first.name, "--primary-ip", first.address,
+            "--enabled-hypervisors", "fake", "--no-name-check", "--no-ip-check",
+            "cluster.example.com",
+        )  # fmt: skip
+        first.start("agent")
+        first.start("master")
+        _join(first, second)
+        _join(first, third)
+        rows = json.loads(first.must("gnt-node", "list", "-o", "name,pip", "--json"))
+        assert {row["name"]: row["pip"] for row in rows} == {
+            machine.name: machine.address for machine in (first, second, third)
+        }
+        hook = third.root / "etc/ganeti/hooks/instance-add-post.d/10-mark"
+        hook.parent.mkdir(parents=True)
+        hook.write_text('#!/bin/sh\necho "$GANETI_INSTANCE_NAME" > "$GANTRY_ROOT/mark"\n')
+        hook.chmod(0o755)
+        first.must(
+            "gnt-instance", "add", "-t", "file", "-s", "16M", "-o", "noop", "-n", "node3",
+            "-B", "memory=32M", "--no-nics", WEB,
+        )  # fmt: skip
+        assert (third.root / "mark").read_text() == f"{WEB}\n"
+        # From another machine the command line speaks to the master over TLS.
+        (row,) = json.loads(second.must("gnt-instance", "list", "-o", "name,status", "--json"))
+        assert row == {"name": WEB, "status": "running"}
+        first.must("gnt-instance", "remove", "-f", "web1")
+        first.must("gnt-node", "remove", "node2")
+        assert len(json.loads(first.must("gnt-node", "list", "-o", "name", "--json"))) == 2

@@ -1,0 +1,124 @@
+"""Machines made of network namespaces on one bridge, each with a root of its own. Needs root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.support.cluster import GANTRY, Done, short_directory
+
+NETWORK = "10.77.84"
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True, timeout=20)
+
+
+class Machine:
+    """One namespace: its address, its root, its daemons."""
+
+    def __init__(self, number: int, mark: str, directory: Path) -> None:
+        self.number = number
+        self.namespace = f"gnt{mark}-{number}"
+        self.name = f"node{number}.example.com"
+        self.address = f"{NETWORK}.{number}"
+        self.root = directory / f"node{number}"
+        self.root.mkdir()
+        self.daemons: list[subprocess.Popen[bytes]] = []
+
+    def run(self, program: str, *arguments: str, stdin: str = "", timeout: float = 60) -> Done:
+        """A program as root of this machine would run it."""
+        done = subprocess.run(
+            self._argv(program, *arguments),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=self._environment(),
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def must(self, program: str, *arguments: str, stdin: str = "") -> str:
+        done = self.run(program, *arguments, stdin=stdin)
+        assert done.status == 0, f"{program} {' '.join(arguments)}: {done.said}"
+        return done.stdout
+
+    def start(self, role: str) -> None:
+        """A daemon; returns when it serves."""
+        ready, inherited = os.pipe()
+        try:
+            self.daemons.append(
+                subprocess.Popen(
+                    self._argv("gantry", role, "--ready-fd", str(inherited)),
+                    env=self._environment(),
+                    pass_fds=[inherited],
+                )
+            )
+            os.close(inherited)
+            assert os.read(ready, 100), f"the {role} of {self.name} ended"
+        finally:
+            os.close(ready)
+
+    def close(self) -> None:
+        for daemon in reversed(self.daemons):
+            daemon.terminate()
+        for daemon in self.daemons:
+            assert daemon.wait(30) == 0
+
+    def _argv(self, program: str, *arguments: str) -> list[str]:
+        call = f"import sys; from gantry.main.gnt import main; sys.exit(main({program!r}"
+        call += ", sys.argv[1:]))"
+        argv = GANTRY if program == "gantry" else [sys.executable, "-I", "-c", call]
+        return ["ip", "netns", "exec", self.namespace, *argv, *arguments]
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": "/root",
+            "GANTRY_ROOT": str(self.root),
+        }
+
+
+@contextmanager
+def machines(count: int) -> Iterator[list[Machine]]:
+    """So many machines that reach each other, and nobody else."""
+    mark = uuid.uuid4().hex[:5]
+    bridge = f"gbr{mark}"
+    with ExitStack() as stack:
+        directory = stack.enter_context(short_directory())
+        _ip("link", "add", bridge, "type", "bridge")
+        stack.callback(_ip, "link", "delete", bridge)
+        _ip("link", "set", bridge, "up")
+        made = [Machine(number + 1, mark, directory) for number in range(count)]
+        for machine in made:
+            _ip("netns", "add", machine.namespace)
+            stack.callback(_ip, "netns", "delete", machine.namespace)
+            _connect(machine, mark, bridge)
+        for machine in made:
+            stack.callback(machine.close)
+            _definitions(machine.root)
+        yield made
+
+
+def _connect(machine: Machine, mark: str, bridge: str) -> None:
+    outside, inside = f"gv{mark}{machine.number}", "eth0"
+    _ip("link", "add", outside, "type", "veth", "peer", "name", inside, "netns", machine.namespace)
+    _ip("link", "set", outside, "master", bridge, "up")
+    within = ("-n", machine.namespace)
+    _ip(*within, "link", "set", "lo", "up")
+    _ip(*within, "link", "set", inside, "up")
+    _ip(*within, "address", "add", f"{machine.address}/24", "dev", inside)
+
+
+def _definitions(root: Path) -> None:
+    source = Path(__file__).resolve().parents[2] / "os"
+    (root / "srv/ganeti").mkdir(parents=True)
+    shutil.copytree(source, root / "srv/ganeti/os")
