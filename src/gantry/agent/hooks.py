@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ import msgspec
 
 from gantry.agent.effects import Task
 from gantry.agent.parts import Parts
+from gantry.host.daemon import Identity
 from gantry.host.scripts import run_hooks
 from gantry.model.errors import Rejected
 from gantry.model.orders import HooksRan, HooksRun
@@ -24,8 +26,15 @@ async def run(parts: Parts, order: HooksRun, task: Task) -> HooksRan:
     for directory in order.directories:
         if not _NAME.fullmatch(directory.name):
             raise Rejected(f"{directory.name!r} is not a hooks directory", node=parts.node)
+    return await run_below(parts.root, order, task.started)
+
+
+async def run_below(
+    root: Path, order: HooksRun, on_started: Callable[[Identity], None] | None = None
+) -> HooksRan:
+    """The same, of the node with that root."""
     extra = {
-        "GANTRY_ROOT": str(parts.root),
+        "GANTRY_ROOT": str(root),
         "GANTRY_JOB": str(order.job),
         "GANTRY_RUN_ID": order.run_id,
         "GANTRY_ATTEMPT": str(order.attempt),
@@ -33,11 +42,10 @@ async def run(parts: Parts, order: HooksRun, task: Task) -> HooksRan:
     if order.dry_run:
         extra["GANTRY_DRY_RUN"] = "1"
     rooted = {
-        version: _rooted(parts.root, environment)
-        for version, environment in order.environments.items()
+        version: _rooted(root, environment) for version, environment in order.environments.items()
     }
     order = msgspec.structs.replace(order, environments=rooted)
-    return await run_hooks(parts.root / DIRECTORY, order, extra, on_started=task.started)
+    return await run_hooks(root / DIRECTORY, order, extra, on_started=on_started)
 
 
 def _rooted(root: Path, environment: dict[str, str]) -> dict[str, str]:

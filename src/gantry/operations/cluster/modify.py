@@ -70,15 +70,19 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
     def needs(self, cluster: Snapshot) -> Needs:
         return Needs.of(exclusive=[locks.CLUSTER])
 
-    def check(self, cluster: Snapshot, given: Given) -> ClusterModifyPlan:
-        before = cluster.cluster
+    def changed(self, before: Cluster) -> Cluster:
+        """The cluster with all that was asked for, or Rejected; also for a new one."""
         changes = {
             **self._numbers(),
             **self._settings(),
             **self._lists(before),
             **self._parameters(before),
         }
-        after = msgspec.structs.replace(before, **changes)
+        return msgspec.structs.replace(before, **changes)
+
+    def check(self, cluster: Snapshot, given: Given) -> ClusterModifyPlan:
+        before = cluster.cluster
+        after = self.changed(before)
         if after == before and not (self.osparams or self.osparams_private_cluster):
             raise Rejected(
                 "nothing to change: the cluster is like that already",

@@ -1,0 +1,26 @@
+"""``gnt-cluster init``: its options. The work is done where the store is built, in ``main``."""
+
+from __future__ import annotations
+
+import argparse
+
+from gantry.cli.cluster import modify
+
+EXAMPLES = """
+gnt-cluster init cluster.example.com
+gnt-cluster init --node-name node1.example.com --primary-ip 192.0.2.11 cluster.example.com
+gnt-cluster init --hooks-version 2 --enabled-hypervisors kvm -N mode=bridged,link=br0 \\
+    cluster.example.com
+then: systemctl enable --now gantry-agent gantry-master
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The cluster's name and parameters, and who this machine is."""
+    parser.add_argument("name", metavar="CLUSTER", help="the cluster's own host name")
+    parser.add_argument("--node-name", metavar="NAME", help="this machine's (its own host name)")
+    parser.add_argument("--primary-ip", metavar="ADDRESS", help="where its agent listens")
+    parser.add_argument("-s", "--secondary-ip", metavar="ADDRESS", help="for disks' traffic")
+    parser.add_argument("--port", type=int, default=1811, help="the agent's (1811)")
+    parser.add_argument("--api-port", type=int, default=5080, help="the API's (5080)")
+    modify.parameters(parser)

@@ -1,0 +1,235 @@
+"""Making a cluster: its certificates, its state, the first node's agent configuration.
+
+No daemon needs to run, and none is started. The scripts of ``cluster-init`` run here, as the
+hook interface says: in version 1 before and after the state is made, in version 2 after.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gantry.agent import configuration as agent_configuration
+from gantry.agent.hooks import run_below
+from gantry.hooks.plan import phase_runs
+from gantry.hooks.subject import Subject, SubjectKind
+from gantry.hooks.table import Phase
+from gantry.hooks.verdict import NodeScripts, denial, warnings
+from gantry.host.clock import SystemClock
+from gantry.jobs.distributor import ssconf
+from gantry.model.codec import encode
+from gantry.model.entities import AnyEntity, Cluster, Group, Node, key
+from gantry.model.errors import Reason, Rejected
+from gantry.model.names import Uuid, host_name
+from gantry.model.orders import HooksRun
+from gantry.model.snapshot import Snapshot, build
+from gantry.operations.cluster.modify import ClusterModify
+from gantry.operations.steps.allocation import ip_address
+from gantry.pki import files as certificates
+from gantry.pki.authority import Authority
+from gantry.ports.clock import Clock
+from gantry.ports.store import Compare, Put
+from gantry.store.sqlite import open_sqlite
+
+STATE: Final = "var/lib/gantry/state.db"
+MASTER: Final = "etc/gantry/master.json"
+OPCODE: Final = "OP_CLUSTER_POST_INIT"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for; ``parameters`` are fields of OP_CLUSTER_SET_PARAMS."""
+
+    cluster_name: str
+    node_name: str | None = None
+    primary_ip: str | None = None
+    secondary_ip: str | None = None
+    port: int = 1811
+    api_port: int = 5080
+    parameters: dict[str, Any] = {}
+
+
+class MasterConfiguration(msgspec.Struct, frozen=True, kw_only=True):
+    """``etc/gantry/master.json``: where the API listens beside its socket."""
+
+    api_host: str
+    api_port: int = 5080
+
+
+async def init(root: Path, settings: Settings, say: Callable[[str], None]) -> Snapshot:
+    """Make the cluster below ``root``, with this machine as its master and first node.
+
+    Rejected where there is one already or a value does not fit: nothing was changed then.
+    HooksDenied where a pre script said no.
+    """
+    clock = SystemClock()
+    await _is_new(root)
+    snapshot = _entities(settings, clock)
+    job = f"init-{snapshot.cluster.uuid}"
+    await _hooks(root, snapshot, Phase.PRE, job, say)
+    say(f"making cluster {snapshot.cluster.name}, master {snapshot.master.name}")
+    _certificates(root, snapshot, clock.now())
+    master = snapshot.master
+    shared = snapshot.cluster
+    agent_configuration.write(
+        root,
+        agent_configuration.Configuration(
+            cluster=shared.uuid,
+            node=master.uuid,
+            name=master.name,
+            host=master.primary_ip,
+            port=master.port,
+            hypervisors=tuple(shared.enabled_hypervisors),
+            storage_directories=(shared.file_storage_dir,),
+            shared_storage_directories=(shared.shared_file_storage_dir,),
+        ),
+    )
+    configuration = MasterConfiguration(api_host=master.primary_ip, api_port=settings.api_port)
+    certificates.write(root / MASTER, msgspec.json.encode(configuration).decode())
+    _words_of_cluster(root, snapshot)
+    await _store(root, snapshot)
+    await _hooks(root, snapshot, Phase.POST, job, say)
+    return snapshot
+
+
+async def _is_new(root: Path) -> None:
+    state = root / STATE
+    if not state.exists():
+        return
+    store = await open_sqlite(state, create=False)
+    try:
+        made = await store.get("cluster") is not None
+    finally:
+        await store.close()
+    if made:
+        raise Rejected(
+            f"there is a cluster on this machine already: {state}",
+            "gnt-cluster info shows it; gnt-cluster destroy ends it",
+            reason=Reason.EXISTS,
+        )
+
+
+def _entities(settings: Settings, clock: Clock) -> Snapshot:
+    now = clock.now()
+    name = host_name(settings.node_name or socket.getfqdn(), "the name of a node")
+    cluster_name = host_name(settings.cluster_name, "the name of a cluster")
+    if name == cluster_name:
+        raise Rejected(f"cluster and node cannot both be called {name}")
+    for port in (settings.port, settings.api_port):
+        if not 0 < port < 65536:
+            raise Rejected(f"{port} is not a port number")
+    primary = ip_address(settings.primary_ip or _address(name))
+    group = Group(uuid=clock.uuid(), name="default", ctime=now, mtime=now)
+    node = Node(
+        uuid=clock.uuid(),
+        name=name,
+        ctime=now,
+        mtime=now,
+        primary_ip=primary,
+        secondary_ip=ip_address(settings.secondary_ip) if settings.secondary_ip else primary,
+        port=settings.port,
+        group=group.uuid,
+    )
+    cluster = Cluster(
+        uuid=clock.uuid(), name=cluster_name, ctime=now, mtime=now, master_node=node.uuid
+    )
+    bare = build(0, [cluster, group, node])
+    if not settings.parameters:
+        return bare
+    operation = msgspec.convert(settings.parameters, ClusterModify)
+    changed = operation.changed(cluster)
+    return bare.with_changes(0, [changed])
+
+
+def _address(name: str) -> str:
+    try:
+        found = socket.getaddrinfo(name, None, proto=socket.IPPROTO_TCP)
+    except OSError as error:
+        raise Rejected(
+            f"the name {name} of this machine does not resolve: {error}",
+            "enter it in /etc/hosts, or give --primary-ip",
+            reason=Reason.RESOLVER,
+        ) from None
+    return str(found[0][4][0])
+
+
+def _certificates(root: Path, snapshot: Snapshot, now: float) -> None:
+    master = snapshot.master
+    authority = Authority.create(snapshot.cluster.uuid, snapshot.cluster.name, now)
+    authority.save(root)
+    issued = {
+        certificates.NODE: authority.issue_node(master.uuid, master.name, now),
+        certificates.MASTER: authority.issue_master(now),
+        certificates.API: authority.issue_api(
+            [snapshot.cluster.name, master.name, master.primary_ip], now
+        ),
+    }
+    for name, pair in issued.items():
+        certificates.write(certificates.certificate(root, name), pair.certificate)
+        certificates.write(certificates.key(root, name), pair.key)
+
+
+def _words_of_cluster(root: Path, snapshot: Snapshot) -> None:
+    directory = root / "var/lib/ganeti"
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in ssconf(snapshot).items():
+        (directory / name).write_text(text)
+
+
+async def _store(root: Path, snapshot: Snapshot) -> None:
+    (root / STATE).parent.mkdir(parents=True, exist_ok=True)
+    store = await open_sqlite(root / STATE, create=True)
+    try:
+        entities: list[AnyEntity] = [
+            snapshot.cluster,
+            *snapshot.groups.values(),
+            *snapshot.nodes.values(),
+        ]
+        puts = [Put(key(entity), encode(entity)) for entity in entities]
+        await store.txn([Compare(put.key, 0) for put in puts], puts)
+    finally:
+        await store.close()
+
+
+async def _hooks(
+    root: Path, snapshot: Snapshot, phase: Phase, job: str, say: Callable[[str], None]
+) -> None:
+    subject = Subject(kind=SubjectKind.CLUSTER)
+    after = snapshot if phase is Phase.POST else None
+    runs = phase_runs(OPCODE, phase, snapshot, subject, after, subject if after else None)
+    for run in runs:
+        order = HooksRun(
+            directories=run.directories,
+            environments=run.environments,
+            main_version=run.main_version,
+            job=0,
+            run_id=f"{job}-{phase}",
+            attempt=1,
+        )
+        ran = await run_below(root, order)
+        scripts = [NodeScripts(node=snapshot.master.name, results=ran.results)]
+        denied = denial(scripts) if phase is Phase.PRE else None
+        if denied is not None:
+            raise denied
+        for line in warnings(scripts):
+            say(line)
+
+
+def root_directory() -> Path:
+    """The node's root: ``GANTRY_ROOT``, else ``/``."""
+    return Path(os.environ.get("GANTRY_ROOT") or "/").absolute()
+
+
+def to_stderr(text: str) -> None:
+    """Say a line to the operator."""
+    sys.stderr.write(text + "\n")
+
+
+def node_uuid(root: Path) -> Uuid:
+    """Which node this machine is; Rejected where it never joined a cluster."""
+    return agent_configuration.read(root).node
