@@ -65,7 +65,7 @@ def phase_runs(
             main_version=main,
         )
         for node, named in by_node.items()
-        if not _offline(node, after or before)
+        if not _offline(node, before, after)
     )
 
 
@@ -138,6 +138,7 @@ def _nodes(where: Where, subject: Subject, cluster: Snapshot) -> list[Uuid]:
     return list(dict.fromkeys(found))
 
 
-def _offline(node: Uuid, cluster: Snapshot) -> bool:
-    entity = cluster.nodes.get(node)
+def _offline(node: Uuid, before: Snapshot, after: Snapshot | None) -> bool:
+    """As the operation left it; a node that it removed is as it was, one it adds is there."""
+    entity = (after.nodes.get(node) if after else None) or before.nodes.get(node)
     return entity is not None and entity.offline

@@ -62,9 +62,16 @@ def _name(result: ScriptResult) -> str:
 def _said(result: ScriptResult) -> str:
     """The output on one line, as scripts of operators expect it, and how the script ended."""
     text = result.output.strip()
-    shown = text.encode("unicode_escape").decode("ascii") if text else "(no output)"
+    shown = "".join(map(_escaped, text)) if text else "(no output)"
     if result.problem:
         return f"{shown} ({result.problem})"
     if result.signal is not None:
         return f"{shown} (ended by signal {result.signal})"
     return f"{shown} (exit status {result.exit_status})"
+
+
+def _escaped(character: str) -> str:
+    """Printable ASCII as it is, a backslash included; everything else as an escape."""
+    if " " <= character <= "~":
+        return character
+    return character.encode("unicode_escape").decode("ascii")

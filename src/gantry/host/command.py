@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 
-from gantry.host.process import Ended, Stop
+from gantry.host.process import Ended, Stop, exists
 from gantry.host.process import run as run_process
 from gantry.model.errors import OperationFailed, Reason
 
@@ -54,11 +53,24 @@ async def in_thread(stop: Stop, work: Callable[[], T]) -> T:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         stop.set()
-        await asyncio.wait([task])
+        await _settled(task)
         raise
     finally:
-        if task.done():
-            stop.close()
+        stop.close()
+
+
+async def _settled(task: asyncio.Future[T]) -> None:
+    """Wait until it has ended, whatever came of it, even if we are cancelled once more.
+
+    It ends soon, since its program is being ended; and what it works with is ours to close.
+    """
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            continue
+    if not task.cancelled():
+        task.exception()
 
 
 async def run(
@@ -78,7 +90,6 @@ async def run(
     """
     environment = ENVIRONMENT if env is None else env
     program = _find(argv[0])
-    stop = Stop()
     with (
         tempfile.TemporaryFile() as given,
         tempfile.TemporaryFile() as out,
@@ -86,6 +97,7 @@ async def run(
     ):
         given.write(stdin)
         given.seek(0)
+        stop = Stop()
 
         def work() -> Ended:
             return run_process(
@@ -116,7 +128,7 @@ def _find(name: str) -> str:
         return name
     for directory in ENVIRONMENT["PATH"].split(":"):
         candidate = f"{directory}/{name}"
-        if os.access(candidate, os.X_OK):
+        if exists(candidate):
             return candidate
     raise CommandFailed(
         f"the program {name} is not installed",

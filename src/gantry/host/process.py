@@ -8,11 +8,13 @@ working directory (an agent's is ``/``). No output is read here: it goes to file
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -73,25 +75,30 @@ def run(
     timeout: float,
     stop: Stop | None = None,
     on_started: Callable[[Identity], None] | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Ended:
     """Run ``argv`` with exactly ``environment`` in a session of its own.
 
     ``stdout``, ``stderr``, ``stdin`` are open descriptors (stdin: ``/dev/null`` where None).
     After ``timeout`` seconds, or when ``stop`` is set, the whole process group is ended: TERM,
     a grace of ``timeouts.KILL_GRACE`` seconds, KILL. A background child of a program that
-    ended by itself goes on and holds nobody up.
+    ended by itself goes on and holds nobody up. ``on_started`` is told which process it is,
+    ``meanwhile`` is then called once: work of the caller's for which the program need not wait.
     """
     began = time.monotonic()
     try:
-        pid = _spawn(argv, environment, stdin, stdout, stderr, directory)
+        pid, pidfd = _start(argv, environment, stdin, stdout, stderr, directory)
     except OSError as error:
         return Ended(problem=f"cannot be executed: {os.strerror(error.errno or 0)}")
-    pidfd = os.pidfd_open(pid)
+    except ValueError as error:  # a NUL in an argument or in the environment
+        return Ended(problem=f"cannot be executed: {error}")
     try:
         ended = False
         try:
             if on_started is not None:
                 on_started(identity(pid) or Identity(pid, 0))
+            if meanwhile is not None:
+                meanwhile()
             ended = _wait(pidfd, began + timeout, stop)
         finally:
             if not ended:
@@ -137,6 +144,42 @@ def end_orphans(records: Sequence[Identity]) -> list[Identity]:
         finally:
             os.close(pidfd)
     return found
+
+
+def _start(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    stdin: int | None,
+    stdout: int,
+    stderr: int,
+    directory: str | None,
+) -> tuple[int, int]:
+    """The new process and its pidfd; where there is none to be had, no process either."""
+    _keep_what_we_inherited()
+    pid = _spawn(argv, environment, stdin, stdout, stderr, directory)
+    try:
+        return pid, os.pidfd_open(pid)
+    except OSError:
+        _signal_group(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+
+
+@cache
+def _keep_what_we_inherited() -> None:
+    """Mark the descriptors that we were started with: programs get 0 to 2 and no other.
+
+    Python opens all others so that they are closed on exec; ``posix_spawn`` closes none.
+    """
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers only
+        descriptor = int(name)
+        if descriptor <= 2:
+            continue
+        try:
+            flags = fcntl.fcntl(descriptor, fcntl.F_GETFD)
+            fcntl.fcntl(descriptor, fcntl.F_SETFD, flags | fcntl.FD_CLOEXEC)
+        except OSError:  # the one that listed them
+            continue
 
 
 def _spawn(

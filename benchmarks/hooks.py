@@ -1,0 +1,94 @@
+"""A phase of 200 scripts through the hook runner, against the bare loop of a shell.
+
+    python -m benchmarks.hooks [--scripts 200] [--runs 7]
+
+Each script is ``#!/bin/sh`` and ``exit 0``. The shell's loop is dash's ``for``; the runner gives
+each script a session, two output files, its own environment and a deadline. Prints the median
+of both, in milliseconds, and the ratio; the target is at most 1.4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from gantry.host.scripts import run_hooks
+from gantry.model.orders import HookDirectory, HooksRun, ScriptStatus
+
+TARGET = 1.4
+NAME = "instance-start-pre.d"
+ENVIRONMENT = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin"} | {
+    f"GANETI_INSTANCE_VARIABLE_{number}": "value" for number in range(45)
+}
+
+
+def make(base: Path, count: int) -> Path:
+    directory = base / NAME
+    directory.mkdir()
+    for number in range(count):
+        script = directory / f"{number:03d}-nothing"
+        script.write_text("#!/bin/sh\nexit 0\n")
+        script.chmod(0o755)
+    return directory
+
+
+def bare_loop(directory: Path) -> float:
+    began = time.perf_counter()
+    subprocess.run(
+        ["/bin/dash", "-c", 'for one in "$0"/*; do "$one" || exit 1; done', str(directory)],
+        env=ENVIRONMENT,
+        check=True,
+    )
+    return time.perf_counter() - began
+
+
+async def through_runner(base: Path, count: int) -> float:
+    order = HooksRun(
+        directories=(HookDirectory(name=NAME, version=2),),
+        environments={"2": ENVIRONMENT},
+        main_version=2,
+        job=1,
+        run_id="benchmark",
+        attempt=1,
+    )
+    began = time.perf_counter()
+    ran = await run_hooks(base, order, {"GANTRY_JOB": "1"})
+    took = time.perf_counter() - began
+    assert [one.status for one in ran.results] == [ScriptStatus.SUCCEEDED] * count
+    return took
+
+
+def measure(count: int, runs: int) -> tuple[list[float], list[float]]:
+    """Both kinds in turn, so that a noisy moment meets both; the first of each is for warmth."""
+    loops, runner = [], []
+    with tempfile.TemporaryDirectory() as path:
+        directory = make(Path(path), count)
+        for _ in range(runs + 1):
+            loops.append(bare_loop(directory))
+            runner.append(asyncio.run(through_runner(Path(path), count)))
+    return loops[1:], runner[1:]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--scripts", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=7)
+    given = parser.parse_args()
+    os.umask(0o077)
+    loops, runner = measure(given.scripts, given.runs)
+    loop, ours = statistics.median(loops), statistics.median(runner)
+    print(f"bare dash loop  {loop * 1000:7.1f} ms  (median of {given.runs})")
+    print(f"hook runner     {ours * 1000:7.1f} ms")
+    print(f"ratio           {ours / loop:7.2f}     (target: at most {TARGET})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
