@@ -8,6 +8,7 @@ guests (or ``*``) mapped to what is in :class:`Behaviour`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import GuestLive, GuestState, HypervisorFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import ConsoleAddress, GuestSpec
+
+_log = logging.getLogger(__name__)
 
 FACTS: Final = HypervisorFacts(
     available=True,
@@ -92,7 +95,11 @@ class Fake:
         if not self._directory.is_dir():
             return
         for path in self._directory.glob("*.json"):
-            kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+            try:
+                kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+            except msgspec.DecodeError as error:
+                _log.warning("the file %s of a fake guest cannot be read: %s", path, error)
+                continue
             self._guests[kept.live.uuid] = kept
             if kept.live.up:
                 self._adopt(kept)
@@ -255,7 +262,14 @@ class Fake:
             return Behaviour()
         if changed != self._read_at:
             content = self._failures.read_bytes()
-            self._behaviours = msgspec.json.decode(content, type=dict[str, Behaviour])
+            try:
+                self._behaviours = msgspec.json.decode(content, type=dict[str, Behaviour])
+            except msgspec.DecodeError as error:
+                raise OperationFailed(
+                    f"{self._failures} is not what it should be: {error}",
+                    "mend it, or remove it",
+                    reason=Reason.ENVIRONMENT,
+                ) from error
             self._read_at = changed
         return self._behaviours.get(name) or self._behaviours.get("*") or Behaviour()
 

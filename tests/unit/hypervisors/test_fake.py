@@ -92,6 +92,20 @@ async def test_a_death_that_is_due_happens_under_another_agent(tmp_path: Path) -
     assert (await told.get()).state is GuestState.DIED
 
 
+async def test_a_file_of_failures_with_a_mistake_is_named(tmp_path: Path) -> None:
+    driver, _ = await opened(tmp_path)
+    behave(tmp_path, {"*": {"strat": {}}})
+    with pytest.raises(OperationFailed, match=r"fake-failures\.json .* `strat`"):
+        await driver.start(SPEC)
+
+
+async def test_a_damaged_guest_hides_no_other(tmp_path: Path) -> None:
+    keep(tmp_path, Kept(LIVE, machine.boot_id()))
+    (tmp_path / "var/lib/gantry/fake-guests/other.json").write_text("{")
+    driver, _ = await opened(tmp_path)
+    assert driver.guests() == (LIVE,)
+
+
 async def test_no_guest_survives_a_reboot(tmp_path: Path) -> None:
     keep(tmp_path, Kept(LIVE, "an earlier boot"))
     driver, _ = await opened(tmp_path)
