@@ -205,7 +205,7 @@ def test_a_token_that_is_no_token_lets_nobody_join(cluster: Cluster, tmp_path: P
     from tests.support.cluster import GANTRY
 
     done = subprocess.run(
-        [*GANTRY, "join", "--primary-ip", "127.0.0.1"],
+        [*GANTRY, "join", "--address", "127.0.0.1"],
         input="gantry-join-1:bm9uc2Vuc2U=\n",
         capture_output=True,
         text=True,

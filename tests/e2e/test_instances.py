@@ -91,7 +91,7 @@ def test_the_jobs_of_all_that_are_listed_and_told(cluster: Cluster) -> None:
 
 def test_a_job_that_runs_can_be_cancelled(cluster: Cluster) -> None:
     job = cluster.gnt("gnt-debug", "delay", "--submit", "60").split()[-1]
-    cluster.gnt("gnt-job", "cancel", job)
+    cluster.gnt("gnt-job", "cancel", "--kill", job)
     done = cluster.try_gnt("gnt-job", "wait", job)
     assert done.status == 1
     (row,) = cluster.rows("gnt-job", "list", "-o", "id,status", job)

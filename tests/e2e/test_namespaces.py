@@ -11,8 +11,8 @@ WEB = "web1.example.com"
 
 def _join(master: Machine, new: Machine) -> None:
     token = master.must("gantry", "token", new.name)
-    new.must("gantry", "join", "--primary-ip", new.address, stdin=token)
-    again = new.run("gantry", "join", "--primary-ip", new.address, stdin=token)
+    new.must("gantry", "join", "--address", new.address, stdin=token)
+    again = new.run("gantry", "join", "--address", new.address, stdin=token)
     assert again.status != 0, "a token lets in once"
     new.start("agent")
     master.must("gnt-node", "add", new.name)

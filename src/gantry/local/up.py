@@ -139,7 +139,7 @@ class Cluster:
             await self.operator(node).run(
                 "gantry",
                 "join",
-                "--primary-ip",
+                "--address",
                 self.about.primary(node),
                 "--port",
                 str(description.AGENT_PORT),
