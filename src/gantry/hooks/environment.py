@@ -11,9 +11,11 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from gantry.hooks.entry import Phase, Row
 from gantry.hooks.subject import Subject, SubjectKind
-from gantry.hooks.table import Phase, Row
-from gantry.model.entities import Disk, Instance, Nic, NicMode
+from gantry.model.entities import Disk, DiskTemplate, Instance, Nic, NicMode
+from gantry.model.errors import GantryError
+from gantry.model.names import Uuid
 from gantry.model.parameters import backend, backend_parameters, hypervisor_parameters
 from gantry.model.snapshot import Snapshot
 
@@ -28,12 +30,11 @@ def common(
     row: Row | None, version: int, phase: Phase, prefix: str, code: str, cluster: Snapshot
 ) -> Variables:
     """What every script gets; ``row`` is None after an operation without hooks."""
-    seed = row.seed if row is not None else None
     found = {
         "HOOKS_VERSION": str(version),
         "HOOKS_PHASE": phase.value.upper() if version == 1 else phase.value,
         "HOOKS_PATH": prefix,
-        "OP_ID": seed.op_id if seed is not None else code,
+        "OP_ID": row.op_id if row is not None else code,
         "OP_CODE": code,
         "DATA_DIR": DATA_DIR,
         "CLUSTER": cluster.cluster.name,
@@ -44,8 +45,17 @@ def common(
     return found
 
 
-def operation(row: Row, subject: Subject, version: int, cluster: Snapshot) -> Variables:
-    """The operation's own variables: those with a ``POST_`` twin."""
+def operation(
+    row: Row, subject: Subject, version: int, cluster: Snapshot, group: Uuid | None = None
+) -> Variables:
+    """The operation's own variables: those with a ``POST_`` twin.
+
+    ``group``: tell only of the nodes of this group. GantryError where the operation hands over
+    a variable that its entry does not name (a fault of ours).
+    """
+    unknown = subject.values.keys() - set(row.own)
+    if unknown:
+        raise GantryError(f"{row.opcode} has no hook variable {', '.join(sorted(unknown))}")
     found: dict[str, Any] = {}
     if row.target:
         found["OP_TARGET"] = _target(subject, cluster)
@@ -59,15 +69,23 @@ def operation(row: Row, subject: Subject, version: int, cluster: Snapshot) -> Va
         }
         found.update({name: addresses[name] for name in row.node_variables})
     if row.tags:
-        found.update(_tags(cluster))
+        found.update(_tags(cluster, group))
     found.update(subject.values)
-    if "ADD_MODE" in found:
-        found["INSTANCE_ADD_MODE"] = found["ADD_MODE"]
+    _add_seed_names(found)
     if version == 1:
         found.update(subject.seed_values)
         absent = {name for name, value in subject.seed_values.items() if value is None}
+        absent |= {name for name in row.flags if not found.get(name)}
         found = {name: value for name, value in found.items() if name not in absent}
     return {name: str(value) for name, value in found.items()}
+
+
+def _add_seed_names(found: dict[str, Any]) -> None:
+    """The names that version 1 has for what the operation told under those of version 2."""
+    if "ADD_MODE" in found:
+        found["INSTANCE_ADD_MODE"] = found["ADD_MODE"]
+    if found.get("SRC_IMAGES"):
+        found["SRC_IMAGE"] = found["SRC_IMAGES"][0]
 
 
 def complete(common: Variables, before: Variables, after: Variables | None) -> Variables:
@@ -93,18 +111,20 @@ def _target(subject: Subject, cluster: Snapshot) -> str:
             return cluster.cluster.name
 
 
-def _tags(cluster: Snapshot) -> Variables:
+def _tags(cluster: Snapshot, group: Uuid | None) -> Variables:
     found = {"CLUSTER_TAGS": " ".join(cluster.cluster.tags)}
     for node in cluster.nodes.values():
-        found[f"NODE_TAGS_{node.name}"] = " ".join(node.tags)
-        # A shell cannot read a variable with dots and dashes in its name.
-        found[f"NODE_TAGS_{re.sub('[^a-zA-Z0-9_]', '_', node.name)}"] = " ".join(node.tags)
+        if group in (None, node.group):
+            found[f"NODE_TAGS_{node.name}"] = " ".join(node.tags)
+            # A shell cannot read a variable with dots and dashes in its name.
+            found[f"NODE_TAGS_{re.sub('[^a-zA-Z0-9_]', '_', node.name)}"] = " ".join(node.tags)
     return found
 
 
 def _instance(subject: Subject, instance: Instance, cluster: Snapshot) -> dict[str, Any]:
     chosen = subject.chosen or instance
     filled = backend(cluster.cluster, chosen)
+    template = _template(instance.disks)
     secondaries = " ".join(cluster.nodes[uuid].name for uuid in instance.secondary_nodes)
     found: dict[str, Any] = {
         "INSTANCE_NAME": instance.name,
@@ -120,9 +140,9 @@ def _instance(subject: Subject, instance: Instance, cluster: Snapshot) -> dict[s
         "MEM_SIZE": filled.maxmem,
         "INSTANCE_VCPUS": filled.vcpus,
         "VCPUS": filled.vcpus,
-        "INSTANCE_DISK_TEMPLATE": instance.disk_template.value,
-        "INSTANCE_DISK_TYPE": instance.disk_template.value,
-        "DISK_TEMPLATE": instance.disk_template.value,
+        "INSTANCE_DISK_TEMPLATE": template,
+        "INSTANCE_DISK_TYPE": template,
+        "DISK_TEMPLATE": template,
         "INSTANCE_HYPERVISOR": instance.hypervisor.value,
         "INSTANCE_TAGS": " ".join(instance.tags),
     }
@@ -135,6 +155,12 @@ def _instance(subject: Subject, instance: Instance, cluster: Snapshot) -> dict[s
     )
     found.update({f"INSTANCE_HV_{name}": value for name, value in parameters.items()})
     return found
+
+
+def _template(disks: tuple[Disk, ...]) -> str:
+    """What the disks are, whatever they were made as."""
+    found = {disk.template.value for disk in disks}
+    return "mixed" if len(found) > 1 else found.pop() if found else DiskTemplate.DISKLESS.value
 
 
 def _nics(nics: tuple[Nic, ...]) -> Iterator[tuple[str, Any]]:

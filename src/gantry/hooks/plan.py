@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import msgspec
 
 from gantry.hooks import environment
+from gantry.hooks.entry import Phase, Row, Where
 from gantry.hooks.subject import Subject
-from gantry.hooks.table import CONFIG_UPDATE, ROWS, Phase, Row, Where, row
+from gantry.hooks.table import CONFIG_UPDATE, ROWS, row
 from gantry.model.names import Uuid
 from gantry.model.orders import HookDirectory
 from gantry.model.snapshot import Snapshot
@@ -41,31 +44,33 @@ def phase_runs(
     ``after`` and ``subject_after`` are as it left them.
     """
     entry = row(opcode)
-    main = before.cluster.hooks_version
-    directories = _directories(entry, phase, main)
-    environments = {
-        str(directory.version): _environment(
-            entry, directory, phase, before, subject, after, subject_after
-        )
-        for directory in directories
-    }
-    by_node: dict[Uuid, list[HookDirectory]] = {}
+    directories = _directories(entry, phase, before.cluster.hooks_version)
+    by_node: dict[Uuid, list[_Directory]] = {}
     for directory in directories:
-        named = HookDirectory(name=f"{directory.prefix}-{phase.value}.d", version=directory.version)
-        nodes = _nodes(directory.where, subject, before)
-        if entry.leaving and phase is Phase.POST and directory.version == 2 and subject.node:
-            nodes = [subject.node.uuid, *nodes]
-        for node in nodes:
-            by_node.setdefault(node, []).append(named)
+        for node in _reached(entry, directory, phase, subject, before):
+            if not _offline(node, before, after):
+                by_node.setdefault(node, []).append(directory)
+
+    # The environment is the same on all nodes, but for what is told group by group.
+    @cache
+    def variables(directory: _Directory, group: Uuid | None) -> dict[str, str]:
+        return _environment(
+            entry, directory, phase, before, subject, after, subject_after, group=group
+        )
+
     return tuple(
         NodeRun(
             node=node,
-            directories=tuple(named),
-            environments={str(one.version): environments[str(one.version)] for one in named},
-            main_version=main,
+            directories=tuple(
+                HookDirectory(name=f"{one.prefix}-{phase.value}.d", version=one.version)
+                for one in found
+            ),
+            environments={
+                str(one.version): variables(one, _group(entry, one, node, before)) for one in found
+            },
+            main_version=before.cluster.hooks_version,
         )
-        for node, named in by_node.items()
-        if not _offline(node, before, after)
+        for node, found in by_node.items()
     )
 
 
@@ -73,7 +78,7 @@ def config_update(opcode: str, before: Snapshot, subject: Subject | None) -> Nod
     """The run on the master after any operation that changed the configuration."""
     entry = ROWS.get(opcode)
     version = before.cluster.hooks_version
-    code = entry.code if entry is not None else opcode
+    code = entry.op_code if entry is not None else opcode
     variables = environment.operation(entry, subject, version, before) if entry and subject else {}
     common = environment.common(entry, version, Phase.POST, CONFIG_UPDATE, code, before)
     return NodeRun(
@@ -85,18 +90,32 @@ def config_update(opcode: str, before: Snapshot, subject: Subject | None) -> Nod
 
 
 def _directories(entry: Row, phase: Phase, main: int) -> list[_Directory]:
-    """The directories of a phase; one that only one version knows is always read."""
-    mine = _Directory(entry.prefix, 2, entry.pre if phase is Phase.PRE else entry.post)
-    if entry.seed is None:
-        found = [_Directory(mine.prefix, main, mine.where)]
-    else:
-        where = entry.seed.pre if phase is Phase.PRE else entry.seed.post
-        seeds = _Directory(entry.seed.prefix, 1, where)
-        if seeds.prefix != mine.prefix or Where.NOWHERE in (seeds.where, mine.where):
-            found = [seeds, mine]
-        else:
-            found = [seeds if main == 1 else mine]
+    """The directories of a phase, each read in one version.
+
+    An operation that has one name in each version has both of its directories read.
+    """
+    versions = (1, 2) if entry.directory(1) != entry.directory(2) else (main,)
+    found = [
+        _Directory(entry.directory(version), version, entry.where(phase, version))
+        for version in versions
+    ]
     return [directory for directory in found if directory.where is not Where.NOWHERE]
+
+
+def _reached(
+    entry: Row, directory: _Directory, phase: Phase, subject: Subject, before: Snapshot
+) -> list[Uuid]:
+    nodes = _nodes(directory.where, subject, before)
+    if entry.leaving and phase is Phase.POST and directory.version == 2 and subject.node:
+        nodes = [subject.node.uuid, *nodes]
+    if entry.grouped and directory.version == 2 and subject.group:
+        nodes = [uuid for uuid in nodes if before.nodes[uuid].group == subject.group]
+    return nodes
+
+
+def _group(entry: Row, directory: _Directory, node: Uuid, before: Snapshot) -> Uuid | None:
+    """The group whose run this is on ``node``; None where the operation runs once for all."""
+    return before.nodes[node].group if entry.grouped and directory.version == 2 else None
 
 
 def _environment(
@@ -107,33 +126,38 @@ def _environment(
     subject: Subject,
     after: Snapshot | None,
     subject_after: Subject | None,
+    *,
+    group: Uuid | None,
 ) -> dict[str, str]:
     version = directory.version
-    common = environment.common(entry, version, phase, directory.prefix, entry.code, before)
-    mine = environment.operation(entry, subject, version, before)
+    common = environment.common(entry, version, phase, directory.prefix, entry.op_code, before)
+    mine = environment.operation(entry, subject, version, before, group)
     if phase is Phase.PRE or after is None or subject_after is None:
         return environment.complete(common, mine, None)
-    # An object that the operation removed is described by what it was.
-    later = environment.operation(entry, subject_after, version, after)
+    later = environment.operation(entry, subject_after, version, after, group)
     return environment.complete(common, mine, later)
 
 
 def _nodes(where: Where, subject: Subject, cluster: Snapshot) -> list[Uuid]:
-    master = cluster.cluster.master_node
-    own = subject.node.uuid if subject.node is not None else None
-    others = [uuid for uuid in cluster.nodes if uuid != own]
-    instance = [master, *subject.extra_nodes]
-    if subject.instance is not None:
-        instance[1:1] = [subject.instance.primary_node, *subject.instance.secondary_nodes]
-    node = [own] if own else []
+    master, targets = [cluster.cluster.master_node], list(subject.extra_nodes)
+    node = [subject.node.uuid] if subject.node is not None else []
+    others = [uuid for uuid in cluster.nodes if uuid not in node]
+    primary = [subject.instance.primary_node] if subject.instance is not None else []
+    secondaries = list(subject.instance.secondary_nodes) if subject.instance is not None else []
     found = {
         Where.NOWHERE: [],
-        Where.MASTER: [master],
-        Where.INSTANCE: instance,
+        Where.MASTER: master,
+        Where.INSTANCE: master + primary + secondaries,
+        Where.INSTANCE_AND_TARGET: master + primary + secondaries + targets,
+        Where.PRIMARY_AND_TARGET: master + primary + targets,
+        Where.SECONDARIES_AND_TARGET: master + secondaries + targets,
+        Where.TARGET: targets,
         Where.ALL: list(cluster.nodes),
         Where.OTHERS: others,
         Where.OTHERS_AND_NODE: others + node,
-        Where.MASTER_AND_NODE: [master, *node],
+        Where.MASTER_AND_NODE: master + node,
+        Where.MASTER_AND_MEMBERS: master + targets,
+        Where.MEMBERS: targets,
     }[where]
     return list(dict.fromkeys(found))
 

@@ -27,7 +27,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     ``values`` are the operation's own variables under their version 2 names, without
     ``GANETI_``, as Python values: a script sees ``str()`` of them. ``seed_values`` replaces
     some of them in version 1; None there means that version 1 does not send the variable.
-    ``extra_nodes`` are target nodes, which count as nodes of the instance.
+    ``extra_nodes`` are the target nodes of the operation, or the nodes of its group;
+    ``group``: cluster-verify looks at this one group.
     """
 
     kind: SubjectKind
@@ -36,6 +37,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, Any] = {}
     seed_values: dict[str, Any] = {}
     extra_nodes: tuple[Uuid, ...] = ()
+    group: Uuid | None = None
     status: str | None = None
     """Instead of the admin state: instance-add sends its start flag."""
     new_disks: bool = False
