@@ -1,0 +1,77 @@
+"""What the API offers and the job queue does not: the master process fills it in.
+
+Contracts only. Methods raise GantryError, ``Unavailable`` where a node does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from gantry.model.names import Uuid
+from gantry.model.orders import OsList
+from gantry.ports.agents import Address
+
+
+class ConsoleStream(Protocol):
+    """A guest's console, attached."""
+
+    def output(self) -> AsyncIterator[bytes]:
+        """What the guest writes; ends when the console does."""
+
+    async def write(self, data: bytes) -> None:
+        """Type into the console."""
+
+    async def close(self) -> None:
+        """Detach."""
+
+
+class LockRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One lock: ``name`` such as ``node/<uuid>``; ``mode`` is None where nobody holds it.
+
+    ``owners`` and ``pending`` are jobs.
+    """
+
+    name: str
+    mode: str | None = None
+    owners: tuple[int, ...] = ()
+    pending: tuple[int, ...] = ()
+
+
+class JoinRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /gantry/1/join``. ``csr`` is PEM; the machine's key stays where it is."""
+
+    secret: str
+    csr: str
+    address: str
+    port: int = 1811
+
+
+class Services(Protocol):
+    """Everything that is not a job."""
+
+    async def console(self, address: Address, instance: Uuid) -> ConsoleStream:
+        """Attach to the console of a guest on the node at ``address``."""
+
+    async def diagnose_oses(self) -> Mapping[str, OsList]:
+        """What every node that counts (online, can run guests) has, by node name, asked now."""
+
+    async def accept_join(self, request: JoinRequest) -> msgspec.Struct:
+        """Use the token up by a job, then issue the certificate: the bundle for the machine.
+
+        Rejected where the token is not valid; only the job decides that.
+        """
+
+    async def create_token(self, name: str) -> str:
+        """The text that lets the machine ``name`` join once within the hour."""
+
+    def locks(self) -> Sequence[LockRow]:
+        """All locks that somebody holds or waits for."""
+
+    async def backup_state(self) -> str:
+        """Copy the cluster's state; the path of the copy on the master."""
+
+    async def destroyed(self) -> None:
+        """The cluster is no more: end the master when this request is answered."""

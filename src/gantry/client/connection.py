@@ -1,0 +1,171 @@
+"""The API over the master's Unix socket: one HTTP/1.0 request a connection.
+
+Standard library only (``socket``, ``json``): every ``gnt-*`` command pays for what is
+imported here. What a command says or shows is not decided here.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+
+from gantry.client import paths
+from gantry.client.errors import ApiError, ClientError, MasterDown, from_answer
+from gantry.model import timeouts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+BASE = "/gantry/1/"
+_WAITING = ("wait=1", "/wait")
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~,")
+_PATH = _PLAIN | frozenset(b"/?&=%+:@*")
+_MOST_HEAD = 65536
+
+
+def quoted(text: str, plain: frozenset[int] = _PLAIN) -> str:
+    """``text`` for one part of a URL."""
+    data = text.encode("utf-8", "surrogateescape")
+    return "".join(chr(byte) if byte in plain else f"%{byte:02X}" for byte in data)
+
+
+class Connection:
+    """To the master of the cluster at ``root`` (else ``$GANTRY_ROOT``, else ``/``).
+
+    All methods raise ``ApiError`` (the master's own error) and ``ClientError`` (no answer).
+    Paths are below ``/gantry/1/`` and may have a query already; names in them must have been
+    ``quoted`` where they come from a user. ``query`` values are quoted here.
+    """
+
+    def __init__(self, root: str | None = None) -> None:
+        self.root = paths.root_of(root)
+
+    def get(self, path: str, **query: str) -> Any:
+        """What ``GET`` answers."""
+        return self._once("GET", _with(path, query), None)
+
+    def post(self, path: str, body: Any = None, **query: str) -> Any:
+        """What ``POST`` answers; ``body`` becomes JSON."""
+        return self._once("POST", _with(path, query), {} if body is None else body)
+
+    def stream(self, method: str, path: str, body: Any = None) -> Iterator[dict[str, Any]]:
+        """The lines of an answer, as they come. The request is sent, and refused, at once."""
+        reader = self._send(method, path, body, timeouts.CLIENT_READ)
+        return self._lines(reader)
+
+    def _once(self, method: str, path: str, body: Any) -> Any:
+        endless = any(word in path for word in _WAITING)
+        with self._send(method, path, body, None if endless else timeouts.CLIENT_READ) as reader:
+            try:
+                data = reader.read()
+            except OSError as error:
+                raise _silent(error) from error
+        return _decoded(data)
+
+    def _lines(self, reader: Any) -> Iterator[dict[str, Any]]:
+        with reader:
+            while True:
+                try:
+                    line = reader.readline()
+                except OSError as error:
+                    raise _silent(error) from error
+                if not line:
+                    return
+                if line == b"\n":
+                    continue
+                value = _decoded(line)
+                if "error" in value and len(value) == 1:
+                    raise from_answer(value["error"])
+                yield value
+
+    def _send(self, method: str, path: str, body: Any, timeout: float | None) -> Any:
+        """A reader that stands at the answer's body; an answer that is an error is raised."""
+        reader = self.open(_request(method, path, body), timeout)
+        try:
+            status = _head(reader)
+            if status >= 400:
+                raise _refused(status, reader.read())
+        except OSError as error:
+            reader.close()
+            raise _silent(error) from error
+        except (ApiError, ClientError):
+            reader.close()
+            raise
+        return reader
+
+    def open(self, request: bytes, timeout: float | None) -> Any:
+        """Connect and send ``request``; the buffered reader of what comes back."""
+        connection = self.connect()
+        try:
+            connection.sendall(request)
+            connection.settimeout(timeout)
+            return connection.makefile("rb", buffering=65536)
+        except OSError as error:
+            raise _silent(error) from error
+        finally:
+            # The reader keeps the descriptor open.
+            connection.close()
+
+    def connect(self) -> socket.socket:
+        """A connection to the master, or why there is none."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(timeouts.CONNECT)
+        try:
+            connection.connect(paths.socket_path(self.root))
+        except OSError as error:
+            connection.close()
+            raise paths.unreachable(self.root, error) from error
+        return connection
+
+
+def _with(path: str, query: dict[str, str]) -> str:
+    if not query:
+        return path
+    text = "&".join(f"{name}={quoted(str(value))}" for name, value in query.items())
+    return f"{path}{'&' if '?' in path else '?'}{text}"
+
+
+def _request(method: str, path: str, body: Any) -> bytes:
+    data = b"" if body is None else json.dumps(body).encode()
+    head = (
+        f"{method} {BASE}{quoted(path, _PATH)} HTTP/1.0\r\nHost: gantry\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+    return head.encode("ascii") + data
+
+
+def _head(reader: Any) -> int:
+    """Read up to the empty line; the status."""
+    first = reader.readline(_MOST_HEAD)
+    while reader.readline(_MOST_HEAD) not in (b"\r\n", b"\n", b""):
+        pass
+    parts = first.split(None, 2)
+    if len(parts) < 2 or not parts[0].startswith(b"HTTP/") or not parts[1].isdigit():
+        raise MasterDown("the master closed the connection without an answer", "try again")
+    return int(parts[1])
+
+
+def _refused(status: int, data: bytes) -> ApiError:
+    try:
+        return from_answer(json.loads(data)["error"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ApiError("error", f"the master answered with HTTP status {status}")
+
+
+def _decoded(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise MasterDown(
+            "the master's answer broke off", "gnt-job list shows what became of a job"
+        ) from error
+
+
+def _silent(error: OSError) -> MasterDown:
+    what = "said nothing in time" if isinstance(error, TimeoutError) else "went away"
+    return MasterDown(
+        f"the master {what} while this command waited for its answer",
+        "gnt-job list shows what became of a job; the master's log may say more",
+    )

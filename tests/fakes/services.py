@@ -1,0 +1,94 @@
+"""``api.services.Services`` in memory: everything is set by the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import msgspec
+
+from gantry.api.services import JoinRequest, LockRow
+from gantry.model.errors import Reason, Rejected
+from gantry.model.names import Uuid
+from gantry.model.orders import OsList
+from gantry.ports.agents import Address
+
+
+class FakeConsole:
+    """Says back what was typed, in capitals; ``end`` ends it."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.closed = False
+
+    async def output(self) -> AsyncIterator[bytes]:
+        """See the port."""
+        while (data := await self._queue.get()) is not None:
+            yield data
+
+    async def write(self, data: bytes) -> None:
+        """See the port."""
+        self._queue.put_nowait(data.upper())
+
+    async def close(self) -> None:
+        """See the port."""
+        self.closed = True
+
+    def say(self, data: bytes) -> None:
+        """The guest writes."""
+        self._queue.put_nowait(data)
+
+    def end(self) -> None:
+        """The guest is gone."""
+        self._queue.put_nowait(None)
+
+
+class Bundle(msgspec.Struct):
+    """What a joining machine gets here."""
+
+    node: str
+
+
+class FakeServices:
+    """Filled by the test."""
+
+    def __init__(self) -> None:
+        self.consoles: list[tuple[Address, Uuid, FakeConsole]] = []
+        self.oses: dict[str, OsList] = {}
+        self.rows: tuple[LockRow, ...] = ()
+        self.joined: list[JoinRequest] = []
+        self.secret = "right"
+        self.ended = False
+
+    async def console(self, address: Address, instance: Uuid) -> FakeConsole:
+        """See the port."""
+        found = FakeConsole()
+        self.consoles.append((address, instance, found))
+        return found
+
+    async def diagnose_oses(self) -> Mapping[str, OsList]:
+        """See the port."""
+        return self.oses
+
+    async def accept_join(self, request: JoinRequest) -> Bundle:
+        """See the port."""
+        if request.secret != self.secret:
+            raise Rejected("the token is not valid", reason=Reason.STATE)
+        self.joined.append(request)
+        return Bundle(node="node4.example.com")
+
+    async def create_token(self, name: str) -> str:
+        """See the port."""
+        return f"gantry-join-1:{name}"
+
+    def locks(self) -> Sequence[LockRow]:
+        """See the port."""
+        return self.rows
+
+    async def backup_state(self) -> str:
+        """See the port."""
+        return "/var/lib/gantry/backup/state-1.db"
+
+    async def destroyed(self) -> None:
+        """See the port."""
+        self.ended = True
