@@ -10,7 +10,7 @@ from typing import Any
 from gantry.cli import confirm, jobs
 from gantry.cli import options as shared
 from gantry.cli.errors import Usage
-from gantry.client.connection import Connection
+from gantry.client.connection import Connection, quoted
 from gantry.client.jobs import submission
 
 _MODES = ("all", "primary", "secondary", "node", "instance")
@@ -114,4 +114,4 @@ def _matching(meant: Callable[[dict[str, Any]], bool]) -> list[str]:
 
 
 def _node(name: str) -> str:
-    return str(Connection().get(f"nodes/{name}")["name"])
+    return str(Connection().get(f"nodes/{quoted(name)}")["name"])

@@ -25,6 +25,19 @@ def socket_path(root: str) -> str:
     return root.rstrip("/") + _SOCKET
 
 
+def master_name(root: str) -> str:
+    """The master's name as this node knows it, also while the master is down; or NoCluster."""
+    from pathlib import Path
+
+    name = _text(Path(root) / _SSCONF_MASTER)
+    if not name:
+        raise NoCluster(
+            "this machine is not part of a cluster",
+            "gnt-cluster init makes one; gantry join joins one",
+        )
+    return name
+
+
 def unreachable(root: str, reason: OSError) -> ClientError:
     """Why there is nobody at the socket, and what to do."""
     from pathlib import Path  # costs 10 ms, and only who goes wrong pays

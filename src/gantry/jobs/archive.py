@@ -19,6 +19,8 @@ BATCH: Final = 40
 """Jobs archived in one transaction: a record and a log each."""
 KEEP: Final = 5000
 """Ended jobs that stay in the store and in memory; the oldest go to the history."""
+SPARE: Final = 1000
+"""So many more may gather before the oldest go, for that means looking through all."""
 
 
 class History(Protocol):
@@ -59,7 +61,8 @@ class Archiver:
         self._requests = requests
         self._highest = highest
         self._archived = 0
-        self._over = sum(1 for entry in entries.values() if entry.job.status.ended)
+        self.kept = sum(1 for entry in entries.values() if entry.job.status.ended)
+        """Ended jobs that are not archived."""
         self._pruning = False
 
     def next_id(self) -> JobId:
@@ -69,8 +72,8 @@ class Archiver:
 
     def ended(self, entry: Entry) -> None:
         """One more has ended; the oldest go when there are too many."""
-        self._over += 1
-        if self._over > KEEP + BATCH and not self._pruning:
+        self.kept += 1
+        if self.kept > KEEP + SPARE and not self._pruning:
             self._pruning = True
             self._context.background.start(self._prune())
 
@@ -110,15 +113,12 @@ class Archiver:
 
     async def _prune(self) -> None:
         try:
-            while self._over > KEEP:
-                oldest = [
-                    entry
-                    for entry in self._entries.values()
-                    if entry.job.status.ended and entry.task is None
-                ][: max(BATCH, self._over - KEEP)]
-                if not oldest:
-                    return
-                await self.archive(oldest)
+            oldest = [
+                entry
+                for entry in self._entries.values()
+                if entry.job.status.ended and entry.task is None
+            ]
+            await self.archive(oldest[: self.kept - KEEP])
         finally:
             self._pruning = False
 
@@ -141,5 +141,5 @@ class Archiver:
         self._archived = highest
         for entry in batch:
             if self._entries.pop(entry.id, None) is not None:
-                self._over -= 1
+                self.kept -= 1
             self._requests.pop(entry.job.request_id, None)

@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 
-from gantry.jobs import codec, phases
+from gantry.jobs import codec
 from gantry.jobs.codec import Direction, PlanRecord, TurnRecord
 from gantry.jobs.context import Context
 from gantry.jobs.draw import Draw
 from gantry.jobs.entry import Entry
 from gantry.jobs.journal import ROOM
+from gantry.jobs.phases import Phases
 from gantry.jobs.steps import JournaledSteps, Recorded
 from gantry.model.codec import decode as decode_entity
 from gantry.model.codec import encode as encode_entity
@@ -45,7 +46,7 @@ class Attempt:
         self.now = context.clock.now()
         self.run_id = ""
         self.plan: Plan = Plan()
-        self.runs = phases.Runs()
+        self.phases = Phases(context, entry, op, operation)
         self.turn: TurnRecord | None = None
         self.debris: dict[str, codec.DebrisRecord] = {}
         self.planned = False
@@ -60,7 +61,7 @@ class Attempt:
         self.steps = self._steps(recorded, lost=record.secret)
         self.plan = msgspec.json.decode(record.plan, type=self.operation.plan_type)
         self.context.reservations.take(self.entry.id, self.plan)
-        self.runs = phases.before(self, self._snapshot_before())
+        self.phases.plan(self.plan, self.run_id, self._snapshot_before())
 
     async def prepare(self) -> None:
         """Check, reserve, examine; raises GantryError with nothing done."""
@@ -73,12 +74,12 @@ class Attempt:
             self.plan = await operation.examine(self.plan, snapshot, draw)
             context.reservations.take(self.entry.id, self.plan)
         self.run_id = context.clock.uuid() if operation.hooked else ""
-        self.runs = phases.before(self, self.context.state.snapshot())
+        self.phases.plan(self.plan, self.run_id, context.state.snapshot())
 
     async def forward(self) -> None:
         """Run, and make the outcome durable; raises what went wrong, or Halt."""
         outcome = await self.operation.run(self.plan, self.steps)
-        if self.runs.nodes:
+        if self.phases.asks:
             await self.steps.pass_gate()
         await self._final(outcome)
 
@@ -146,6 +147,9 @@ class Attempt:
         if surplus and self.turn is not None:
             await self.context.journal.delete(keys[:surplus])
         await self.context.journal.job(entry, job, writes, **entities)
+        if job.status.ended:
+            # From now on it is read from the store.
+            entry.log = None
         if surplus and self.turn is None:
             self.context.background.start(self.context.journal.delete(keys[:surplus]))
 
@@ -175,7 +179,7 @@ class Attempt:
                 self.planned = True
         elif ops:
             await self.context.journal.write(ops)
-        await phases.run_before(self)
+        await self.phases.run_before()
         self.entry.check_cancelled()
 
     def _plan_record(self) -> bytes:
@@ -207,7 +211,7 @@ class Attempt:
         async with entry.lock:
             entry.check_cancelled()
             was = self._was(outcome)
-            if not (self.debris or self.runs.hooked or was):
+            if not (self.debris or self.phases.hooked or was):
                 result = outcome.result
                 await self.close(self.ended(JobStatus.SUCCESS, result=result), **entities)
                 entry.settled = True

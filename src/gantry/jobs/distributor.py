@@ -7,6 +7,7 @@ contents are a pure function of the snapshot; the names are Ganeti's.
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -45,7 +46,7 @@ def ssconf(cluster: Snapshot) -> dict[str, str]:
         "offline_nodes": [node.name for node in nodes if node.offline],
         "online_nodes": [node.name for node in nodes if not node.offline],
         "primary_ip_family": [_family(cluster.master)],
-        "release_version": [version("gantry-cluster")],
+        "release_version": [_version()],
         "networks": [],
         "uid_pool": [],
     }
@@ -63,6 +64,7 @@ class Distributor:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._written: dict[Uuid, dict[str, str]] = {}
+        self._told: tuple[object, ...] = ()
         self._number = 0
 
     def soon(self) -> None:
@@ -78,6 +80,7 @@ class Distributor:
     def forget(self, node: Uuid) -> None:
         """The node was away: all of its files are written again."""
         self._written.pop(node, None)
+        self._told = ()
 
     async def _write(self, node: Node, wanted: dict[str, str]) -> None:
         known = self._written.get(node.uuid, {})
@@ -96,6 +99,11 @@ class Distributor:
         except (GantryError, TimeoutError):
             # It is written when the node is back.
             self.forget(node.uuid)
+
+
+@cache
+def _version() -> str:
+    return version("gantry-cluster")
 
 
 def _family(node: Node) -> str:

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gantry.jobs import phases
 from gantry.jobs.attempt import Attempt
 from gantry.model.jobs import DryRun, JobStatus, LogKind
 from gantry.model.names import Uuid
@@ -78,9 +77,9 @@ async def rehearse(attempt: Attempt) -> None:
         await attempt.operation.run(attempt.plan, rehearsal)
     except Rehearsed:
         complete = False
-    if entry.job.dry_run is DryRun.HOOKS and attempt.runs.nodes:
+    if entry.job.dry_run is DryRun.HOOKS and attempt.phases.asks:
         await _keep(attempt)
-        await phases.run_before(attempt)
+        await attempt.phases.run_before()
     for effect in rehearsal.effects:
         attempt.steps.log(f"would do on {effect['node']}: {effect['order']} ({effect['step']})")
     result = {"dry_run": True, "effects": rehearsal.effects, "complete": complete}

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import Any
 
-from gantry.jobs import issue, phases
+from gantry.jobs import issue
 from gantry.jobs.attempt import Attempt
 from gantry.jobs.debris import Debris
 from gantry.jobs.distributor import Distributor
@@ -54,7 +54,7 @@ async def _follow_up(
             await distributor.distribute()
         else:
             distributor.soon()
-    scripts = await phases.run_after(attempt)
+    scripts = await attempt.phases.run_after(changed=attempt.turn.changed)
     done += await _clean(attempt, debris, last)
     return attempt.operation.conclude(attempt.plan, attempt.turn.result, scripts)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from gantry.model.locks import Lock, Mode, Needs
 from gantry.model.names import JobId
@@ -78,6 +78,15 @@ class _Row:
         return not (self.holders or self.shared or self.exclusive)
 
 
+class LockView(NamedTuple):
+    """One lock for people: its name, its mode where somebody holds it, jobs."""
+
+    name: str
+    mode: str | None
+    owners: list[int]
+    pending: list[int]
+
+
 class LockTable:
     """All locks of the cluster. ``slots`` says how many jobs may run now."""
 
@@ -129,6 +138,18 @@ class LockTable:
             request.rank = (priority, *request.rank[1:])
             self._enqueue(request)
             self._wake([request.rank, *self._touched(request)])
+
+    def view(self) -> list[LockView]:
+        """All locks that somebody holds or waits for, in the global order."""
+        return [
+            LockView(
+                name=f"{lock.level.name.lower()}/{lock.name}",
+                mode=row.mode.value if row.holders else None,
+                owners=sorted(row.holders),
+                pending=[rank[1] for rank in sorted((*row.shared, *row.exclusive))],
+            )
+            for lock, row in sorted(self._rows.items())
+        ]
 
     def slots_changed(self) -> None:
         """More jobs may run than before."""

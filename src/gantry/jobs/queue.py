@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -16,7 +16,7 @@ from gantry.jobs.distributor import Distributor
 from gantry.jobs.election import Mastership
 from gantry.jobs.entry import Entry
 from gantry.jobs.journal import Journal, Lost, unavailable
-from gantry.jobs.locks import LockTable
+from gantry.jobs.locks import LockTable, LockView
 from gantry.jobs.reservations import Reservations
 from gantry.jobs.runner import Left, Runner
 from gantry.jobs.state import LiveStates, State
@@ -190,7 +190,8 @@ class Engine:
                 await log.changed()
         ended = await self.get(job)
         entries = tuple(line for line in await self.log(job) if line.serial > after)
-        yield JobChange(entries=entries, job=ended)
+        if entries or told is None or not told.status.ended:
+            yield JobChange(entries=entries, job=ended)
 
     async def get(self, job: JobId) -> Job:
         """One job, archived or not."""
@@ -276,6 +277,14 @@ class Engine:
         except Lost:
             raise unavailable() from None
 
+    def on_change(self, told: Callable[[], None]) -> None:
+        """Call ``told`` after every commit that changes objects."""
+        self._context.state.on_change(told)
+
+    def locks(self) -> list[LockView]:
+        """All locks that somebody holds or waits for."""
+        return self._context.locks.view()
+
     def set_live(self, node: Uuid, live: NodeLive) -> None:
         """What is true on a node now; one that is back gets what it is owed."""
         before = self.live.nodes.get(node)
@@ -290,7 +299,7 @@ class Engine:
                 "gnt-cluster queue undrain",
                 reason=Reason.STATE,
             )
-        running = sum(1 for entry in self._entries.values() if not entry.job.status.ended)
+        running = len(self._entries) - self._archiver.kept
         if running >= MAX_JOBS:
             raise Rejected(
                 f"the job queue is full: {running} jobs have not ended yet",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -35,6 +35,11 @@ class State:
         self._snapshot = snapshot
         self._live = live
         self._reservations = reservations
+        self._told: list[Callable[[], None]] = []
+
+    def on_change(self, told: Callable[[], None]) -> None:
+        """Call ``told`` after every commit that changes objects."""
+        self._told.append(told)
 
     def snapshot(self) -> Snapshot:
         """The cluster now; the same object until something changes."""
@@ -54,4 +59,8 @@ class State:
         self, revision: int, put: Iterable[AnyEntity], delete: Iterable[AnyEntity] = ()
     ) -> None:
         """Take over a commit of our own."""
+        put, delete = tuple(put), tuple(delete)
         self._snapshot = self._snapshot.with_changes(revision, put, delete)
+        if put or delete:
+            for told in self._told:
+                told()

@@ -10,10 +10,8 @@ import asyncio
 import contextlib
 import gc
 import logging
-import logging.handlers
 import os
 import signal
-import socket
 import ssl
 import sys
 import time
@@ -32,6 +30,7 @@ from gantry.agent.server import Server
 from gantry.host import process
 from gantry.host.daemon import Identity
 from gantry.hypervisors.contract import Hypervisor
+from gantry.main.daemon import log_to, say_ready
 from gantry.model.entities import DiskTemplate
 from gantry.model.errors import Reason, Rejected
 from gantry.model.live import GuestLive, NodeFacts
@@ -47,7 +46,6 @@ logger = logging.getLogger("gantry.agent")
 _PATIENCE: Final = 3.0
 """Seconds that running orders get when the agent is told to end."""
 _WARN_BEFORE: Final = 30 * 86400.0
-_LOG_BYTES: Final = 5_000_000
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -69,7 +67,7 @@ def run(root: Path, arguments: Sequence[str]) -> int:
     os.umask(0o077)
     os.chdir("/")
     configuration = configured.read(root)
-    _log(root)
+    log_to(root / configured.LOG)
     if sys.version_info < (3, 12):
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     return asyncio.run(_serve(root, configuration, given.ready_fd))
@@ -110,7 +108,7 @@ async def _serve(root: Path, configuration: Configuration, ready: int | None) ->
             configuration.port,
             memory.epoch,
         )
-        _say_ready(ready)
+        say_ready(ready)
         await ended.wait()
         logger.info("ending")
         await effects.close(_PATIENCE)
@@ -219,27 +217,3 @@ async def _prune(memory: Memory) -> None:
     while True:
         await asyncio.sleep(86400.0)
         memory.prune(time.time() - KEEP)
-
-
-def _log(root: Path) -> None:
-    path = root / configured.LOG
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=3)
-    form = logging.Formatter(
-        "time=%(asctime)s.%(msecs)03d level=%(levelname)s logger=%(name)s %(message)s",
-        "%Y-%m-%dT%H:%M:%S",
-    )
-    handler.setFormatter(form)
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-
-
-def _say_ready(descriptor: int | None) -> None:
-    """Tell whoever started us: a pipe's end, and systemd (sd_notify(3))."""
-    if descriptor is not None:
-        os.write(descriptor, b"ready\n")
-        os.close(descriptor)
-    address = os.environ.pop("NOTIFY_SOCKET", None)
-    if address is not None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
-            notify.connect("\0" + address[1:] if address.startswith("@") else address)
-            notify.send(b"READY=1")

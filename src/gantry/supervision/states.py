@@ -19,7 +19,9 @@ A = TypeVar("A", bound=msgspec.Struct)
 class LiveHolder(Protocol):
     """Where the snapshot's live part is kept."""
 
-    nodes: dict[Uuid, NodeLive]
+    @property
+    def nodes(self) -> dict[Uuid, NodeLive]:
+        """What is known now."""
 
     def set_live(self, node: Uuid, live: NodeLive) -> None:
         """``live`` is what is true on ``node`` from now on."""

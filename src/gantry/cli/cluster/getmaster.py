@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from gantry.client.connection import Connection
+from gantry.client import paths
 
 EXAMPLES = """
 gnt-cluster getmaster
@@ -19,6 +19,6 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show it; works on any node, also while the master is down."""
-    name = Connection().master_name()
+    name = paths.master_name(paths.root_of(None))
     sys.stdout.write((json.dumps({"master": name}) if arguments.json else name) + "\n")
     return 0

@@ -6,7 +6,8 @@ import argparse
 import sys
 
 from gantry.cli.errors import Usage
-from gantry.client.connection import Connection
+from gantry.client import paths
+from gantry.client.connection import Connection, quoted
 
 EXAMPLES = """
 gnt-instance console web1        (leave it with Ctrl-] )
@@ -23,7 +24,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Connect this terminal, or standard input and output, to the console."""
     connection = Connection()
-    found = connection.get(f"instances/{arguments.name}")
+    found = connection.get(f"instances/{quoted(arguments.name)}")
     name = found["name"]
     if arguments.show_cmd:
         sys.stdout.write(f"{sys.argv[0]} console {name}\n")
@@ -37,5 +38,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     if sys.stdin.isatty():
         sys.stderr.write(f"Connected to {name}; leave with Ctrl-]\n")
-    terminal.attach(connection.socket_path, f"/gantry/1/instances/{name}/console")
+    terminal.attach(paths.socket_path(connection.root), f"/gantry/1/instances/{name}/console")
     return 0

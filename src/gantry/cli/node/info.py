@@ -7,7 +7,7 @@ import json
 import sys
 
 from gantry.cli import table
-from gantry.client.connection import Connection
+from gantry.client.connection import Connection, quoted
 
 EXAMPLES = """
 gnt-node info NAME
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = arguments.names
     if arguments.all or not names:
         names = [row[0] for row in connection.get("query/node", fields="name")["rows"]]
-    found = [connection.get(f"nodes/{name}") for name in names]
+    found = [connection.get(f"nodes/{quoted(name)}") for name in names]
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
     else:

@@ -7,7 +7,7 @@ import json
 import sys
 
 from gantry.cli.tags import target
-from gantry.client.connection import Connection
+from gantry.client.connection import Connection, quoted
 
 EXAMPLES = """
 gnt-instance list-tags web1
@@ -23,6 +23,6 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """One a line."""
     kind, name, _ = target.split(arguments, False)
-    tags = Connection().get(f"tags/{kind}/{name}" if name else f"tags/{kind}")["tags"]
+    tags = Connection().get(f"tags/{kind}/{quoted(name)}" if name else f"tags/{kind}")["tags"]
     sys.stdout.write(json.dumps(tags) + "\n" if arguments.json else "".join(f"{t}\n" for t in tags))
     return 0

@@ -1,0 +1,36 @@
+"""What agent and master have in common as daemons: their log, and saying that they are ready."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+_BYTES: Final = 5_000_000
+
+
+def log_to(path: Path) -> None:
+    """Everything of level INFO and above to a file that is rotated at 5 MB, three kept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_BYTES, backupCount=3)
+    form = logging.Formatter(
+        "time=%(asctime)s.%(msecs)03d level=%(levelname)s logger=%(name)s %(message)s",
+        "%Y-%m-%dT%H:%M:%S",
+    )
+    handler.setFormatter(form)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def say_ready(descriptor: int | None) -> None:
+    """Tell whoever started us: a pipe's end, and systemd (sd_notify(3))."""
+    if descriptor is not None:
+        os.write(descriptor, b"ready\n")
+        os.close(descriptor)
+    address = os.environ.pop("NOTIFY_SOCKET", None)
+    if address is not None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            notify.connect("\0" + address[1:] if address.startswith("@") else address)
+            notify.send(b"READY=1")

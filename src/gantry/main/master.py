@@ -1,0 +1,272 @@
+"""``gantry master``: build the master out of its parts and run it until it is told to end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import datetime
+import gc
+import logging
+import os
+import signal
+import ssl
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gantry.api.app import build
+from gantry.api.serve import Server
+from gantry.api.users import Users
+from gantry.history.store import open_history
+from gantry.host.clock import SystemClock
+from gantry.jobs.election import stand
+from gantry.jobs.queue import Engine
+from gantry.jobs.recovery import read_snapshot
+from gantry.main.bootstrap import MASTER, STATE, MasterConfiguration, node_uuid
+from gantry.main.daemon import log_to, say_ready
+from gantry.main.services import MasterServices
+from gantry.model.errors import GantryError, Reason, Rejected
+from gantry.model.live import NodeLive
+from gantry.model.names import Uuid
+from gantry.model.snapshot import Snapshot
+from gantry.pki import files as certificates
+from gantry.ports.agents import Address
+from gantry.rpc.certificates import Files
+from gantry.rpc.client import HttpAgents
+from gantry.store import backup
+from gantry.store.sqlite import SqliteStore, open_sqlite
+from gantry.supervision.states import ObservingAgents, States
+from gantry.supervision.supervisor import Supervisor, addresses
+
+logger = logging.getLogger("gantry.master")
+
+SOCKET: Final = "run/gantry/master.sock"
+HISTORY: Final = "var/lib/gantry/history.db"
+USERS: Final = "etc/gantry/users"
+LOG: Final = "var/log/gantry/master.log"
+BACKUPS: Final = "backups"
+_HOUR: Final = 3600.0
+_ARCHIVE_AFTER: Final = 6 * _HOUR
+_SWITCH_INTERVAL: Final = 0.0001
+"""With Python's default a busy event loop would starve the store's writer thread."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The sub-command; the root is ``--root``, else ``GANTRY_ROOT``, else ``/``."""
+    parser = argparse.ArgumentParser(
+        prog="gantry master",
+        description="Run the cluster's master on this node: the one that gnt-cluster init ran on.",
+        epilog="example: gantry master --root /",
+    )
+    parser.add_argument("--root", metavar="DIR", help="the node's root (default: /)")
+    parser.add_argument("--ready-fd", type=int, metavar="N", help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    root = Path(given.root or os.environ.get("GANTRY_ROOT") or "/").absolute()
+    os.umask(0o077)
+    os.chdir("/")
+    log_to(root / LOG)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    return asyncio.run(_serve(root, given.ready_fd))
+
+
+async def _serve(root: Path, ready: int | None) -> int:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    async with contextlib.AsyncExitStack() as stack:
+        master = await _open(root, stack, ended.set)
+        gc.freeze()
+        logger.info("ready cluster=%s epoch=%d", master.name, master.epoch)
+        say_ready(ready)
+        failing = loop.create_task(master.engine.failed())
+        waiting = loop.create_task(ended.wait())
+        await asyncio.wait([failing, waiting], return_when=asyncio.FIRST_COMPLETED)
+        logger.info("ending")
+        waiting.cancel()
+        failing.cancel()
+        [why, _] = await asyncio.gather(failing, waiting, return_exceptions=True)
+    if master.destroyed:
+        _put_away(root)
+    if isinstance(why, GantryError):
+        logger.error("not the master any more: %s", why)
+        sys.stderr.write(f"gantry master: {why}\n")
+        return 1
+    return 0
+
+
+class Master:
+    """The parts, put together; whoever opened it ends them."""
+
+    def __init__(self, engine: Engine, epoch: int) -> None:
+        self.engine = engine
+        self.epoch = epoch
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+        return self.engine.snapshot().cluster.name
+
+    @property
+    def destroyed(self) -> bool:
+        """Whether ``gnt-cluster destroy`` was the end."""
+        return self.engine.snapshot().cluster.destroyed
+
+
+class _Holder:
+    """Live states go through the engine, which gives nodes that are back what they are owed."""
+
+    def __init__(self) -> None:
+        self.engine: Engine | None = None
+
+    @property
+    def _ready(self) -> Engine:
+        if self.engine is None:
+            raise GantryError("live states came before the job queue was there")
+        return self.engine
+
+    @property
+    def nodes(self) -> dict[Uuid, NodeLive]:
+        """What is known now."""
+        return self._ready.live.nodes
+
+    def set_live(self, node: Uuid, live: NodeLive) -> None:
+        """What is true on a node from now on."""
+        self._ready.set_live(node, live)
+
+    def forget(self, node: Uuid) -> None:
+        """The node is not of the cluster any more."""
+        self._ready.live.forget(node)
+
+
+async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], None]) -> Master:
+    """Take the mastership, read everything back, go on with all jobs, serve."""
+    configuration = _configuration(root)
+    clock = SystemClock()
+    store = await open_sqlite(root / STATE, create=False)
+    stack.push_async_callback(store.close)
+    history = await open_history(root / HISTORY)
+    stack.push_async_callback(history.close)
+    before = await read_snapshot(store)
+    _may_be_master(root, before)
+    agents = HttpAgents(_files(root, certificates.MASTER), before.cluster.uuid)
+    stack.push_async_callback(agents.close)
+    mastership = await stand(
+        store, agents, clock, before.cluster.master_node, list(addresses(before))
+    )
+    holder = _Holder()
+    states = States(holder, clock)
+    engine = await Engine.open(store, ObservingAgents(agents, states), clock, mastership, history)
+    holder.engine = engine
+    stack.push_async_callback(engine.stop)
+
+    async def came(address: Address) -> None:
+        await agents.announce(address, mastership.epoch)
+
+    supervisor = Supervisor(engine, agents, states, clock, came)
+    engine.on_change(supervisor.refresh)
+    services = MasterServices(
+        root,
+        root / STATE,
+        engine,
+        agents,
+        clock,
+        f"{_bracketed(configuration.api_host)}:{configuration.api_port}",
+        end,
+    )
+    await engine.start()
+    supervisor.start()
+    stack.push_async_callback(supervisor.close)
+    app = build(engine, services, Users(root / USERS))
+    server = await Server.start(
+        app,
+        root / SOCKET,
+        tls=_tls(root),
+        host=configuration.api_host,
+        port=configuration.api_port,
+    )
+    stack.push_async_callback(server.close)
+    chores = asyncio.create_task(_chores(engine, store), name="chores")
+    stack.callback(chores.cancel)
+    return Master(engine, mastership.epoch)
+
+
+async def _chores(engine: Engine, store: SqliteStore) -> None:
+    """Once an hour: put old jobs away; once a day: copy the state, keep a week of copies."""
+    directory = store.path.parent / BACKUPS
+    while True:
+        try:
+            await engine.auto_archive(_ARCHIVE_AFTER)
+            now = datetime.datetime.now(datetime.UTC)
+            copies = await asyncio.to_thread(backup.list_backups, directory)
+            if backup.is_due(copies, now):
+                await asyncio.to_thread(backup.backup, store.path, directory, now)
+                for old in backup.surplus(await asyncio.to_thread(backup.list_backups, directory)):
+                    await asyncio.to_thread(backup.remove, old)
+        except GantryError as error:
+            logger.warning("the daily chores: %s", error)
+        await asyncio.sleep(_HOUR)
+
+
+def _configuration(root: Path) -> MasterConfiguration:
+    path = root / MASTER
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=MasterConfiguration)
+    except FileNotFoundError:
+        raise Rejected(
+            f"no cluster was made on this machine: {path} is not there",
+            "gnt-cluster init makes one; the master runs where that was done",
+            reason=Reason.ENVIRONMENT,
+        ) from None
+    except (OSError, msgspec.MsgspecError) as error:
+        raise Rejected(f"{path} cannot be read: {error}", reason=Reason.ENVIRONMENT) from error
+
+
+def _may_be_master(root: Path, cluster: Snapshot) -> None:
+    if cluster.cluster.destroyed:
+        raise Rejected(
+            "this cluster was destroyed", "make a new one: gnt-cluster init", reason=Reason.STATE
+        )
+    here = node_uuid(root)
+    if here != cluster.cluster.master_node:
+        raise Rejected(
+            f"this node is not the master: {cluster.master.name} is",
+            f"start the master on {cluster.master.name}",
+            reason=Reason.STATE,
+        )
+
+
+def _files(root: Path, name: str) -> Files:
+    return Files(
+        ca=certificates.certificate(root, certificates.CA),
+        certificate=certificates.certificate(root, name),
+        key=certificates.key(root, name),
+    )
+
+
+def _tls(root: Path) -> ssl.SSLContext:
+    """For the API's port: a client may show a certificate of ours, or a password."""
+    files = _files(root, certificates.API)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(files.certificate, files.key)
+    context.load_verify_locations(files.ca)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _put_away(root: Path) -> None:
+    """A destroyed cluster's state is kept aside, so that a new one can be made."""
+    state = root / STATE
+    state.rename(state.with_name(f"{state.name}.destroyed-{int(time.time())}"))
+    for suffix in ("-wal", "-shm"):
+        state.with_name(state.name + suffix).unlink(missing_ok=True)

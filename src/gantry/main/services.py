@@ -1,0 +1,153 @@
+"""What the API offers beside jobs, made of the master's parts."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from gantry.api.services import ConsoleStream, JoinRequest, LockRow
+from gantry.jobs.queue import Engine
+from gantry.model import timeouts
+from gantry.model.errors import GantryError, Unavailable, from_info
+from gantry.model.jobs import JobStatus, Submission
+from gantry.model.names import Uuid
+from gantry.model.orders import OsDiagnose, OsList
+from gantry.pki.authority import Authority
+from gantry.pki.joining import JoinRequest as MachineRequest
+from gantry.pki.joining import accept
+from gantry.pki.joining import check as check_request
+from gantry.pki.tokens import create, encode, secret_hash
+from gantry.ports.agents import Address
+from gantry.ports.clock import Clock
+from gantry.rpc.client import HttpAgents
+from gantry.store import backup
+from gantry.supervision.supervisor import addresses
+
+
+class MasterServices:
+    """Implements ``gantry.api.services.Services``."""
+
+    def __init__(
+        self,
+        root: Path,
+        state: Path,
+        engine: Engine,
+        agents: HttpAgents,
+        clock: Clock,
+        api_address: str,
+        end: Callable[[], None],
+    ) -> None:
+        self._root = root
+        self._state = state
+        self._engine = engine
+        self._agents = agents
+        self._clock = clock
+        self._api_address = api_address
+        self._end = end
+
+    async def console(self, address: Address, instance: Uuid) -> ConsoleStream:
+        """Attach to the console of a guest."""
+        return await self._agents.console(address, instance)
+
+    async def diagnose_oses(self) -> Mapping[str, OsList]:
+        """Ask every node that can run guests what it has, now."""
+        cluster = self._engine.snapshot()
+        asked = [one for one in addresses(cluster) if cluster.nodes[one.node].vm_capable]
+        answers = await asyncio.gather(*(self._diagnose(one) for one in asked))
+        return {
+            one.name: answer
+            for one, answer in zip(asked, answers, strict=True)
+            if answer is not None
+        }
+
+    async def accept_join(self, request: JoinRequest) -> msgspec.Struct:
+        """Use the token up by a job, then issue the certificate."""
+        machine = MachineRequest(
+            secret=request.secret, csr=request.csr, address=request.address, port=request.port
+        )
+        check_request(machine)
+        node = self._clock.uuid()
+        name = await self._job(
+            {
+                "OP_ID": "OP_NODE_JOIN",
+                "secret_hash": secret_hash(request.secret),
+                "node_uuid": node,
+                "primary_ip": request.address,
+                "port": request.port,
+            },
+            f"join from {request.address}",
+        )
+        authority = Authority.load(self._root)
+        cluster = self._engine.snapshot().cluster.name
+        return accept(
+            authority,
+            machine,
+            node=node,
+            name=str(name),
+            cluster_name=cluster,
+            now=self._clock.now(),
+        )
+
+    async def create_token(self, name: str) -> str:
+        """The text that lets one machine join."""
+        token = create(
+            self._api_address, Authority.load(self._root).fingerprint, self._clock.random_bytes(32)
+        )
+        await self._job(
+            {
+                "OP_ID": "OP_TOKEN_CREATE",
+                "node_name": name,
+                "secret_hash": secret_hash(token.secret),
+            },
+            "gantry token",
+        )
+        return encode(token)
+
+    def locks(self) -> Sequence[LockRow]:
+        """All locks that somebody holds or waits for."""
+        return [
+            LockRow(
+                name=one.name, mode=one.mode, owners=tuple(one.owners), pending=tuple(one.pending)
+            )
+            for one in self._engine.locks()
+        ]
+
+    async def backup_state(self) -> str:
+        """Copy the state now."""
+        taken = datetime.datetime.fromtimestamp(self._clock.now(), datetime.UTC)
+        made = await asyncio.to_thread(
+            backup.backup, self._state, self._state.parent / "backups", taken
+        )
+        return str(made.file)
+
+    async def destroyed(self) -> None:
+        """The cluster is no more."""
+        self._end()
+
+    async def _diagnose(self, to: Address) -> OsList | None:
+        try:
+            return await self._agents.ask(to, OsDiagnose(), timeouts.FAST)
+        except Unavailable:
+            return None
+
+    async def _job(self, operation: dict[str, object], why: str) -> object:
+        """Run one internal operation to its end and give back its result."""
+        request = hashlib.sha256(self._clock.random_bytes(32)).hexdigest()
+        number = await self._engine.submit(
+            Submission(
+                ops=(operation,),
+                request_id=request,
+                reason=(("gnt:master", why, int(self._clock.now() * 1e9)),),
+                requester="gnt:master",
+            )
+        )
+        job = await self._engine.wait(number)
+        if job.status is JobStatus.SUCCESS:
+            return job.ops[0].result
+        errors: Iterable[GantryError] = (from_info(op.error) for op in job.ops if op.error)
+        raise next(iter(errors), GantryError(f"job {number} ended as {job.status}"))
