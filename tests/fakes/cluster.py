@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tests.fakes.agents import FakeAgents
@@ -96,6 +96,7 @@ class FakeCluster:
         self.masters: list[Engine] = []
         self.mastership: Mastership | None = None
         self._requests = itertools.count(1)
+        self._silence: list[Callable[[], None]] = []
 
     @classmethod
     async def make(
@@ -135,16 +136,26 @@ class FakeCluster:
         engine = await Engine.open(
             store or self.store, agents or self.agents, self.clock, self.mastership, self.history
         )
-        for node in self.world.nodes.values():
+        for silence in self._silence:
+            silence()
+        self._silence = [self._watch(engine, node) for node in self.world.nodes.values()]
+        self.masters.append(engine)
+        await engine.start()
+        return engine
+
+    def _watch(self, engine: Engine, node: FakeNode) -> Callable[[], None]:
+        """Keep the engine's live state of ``node`` right, as supervision would."""
+
+        def look() -> None:
             live = NodeLive(
                 reachable=node.uuid not in self.agents.unreachable,
                 facts=node.facts(),
                 guests={guest.uuid: guest for guest in node.live},
             )
             engine.set_live(node.uuid, live)
-        self.masters.append(engine)
-        await engine.start()
-        return engine
+
+        look()
+        return node.listen(lambda event: look())
 
     async def crash(self) -> None:
         """The master is gone from one moment to the next: nothing of it runs any more."""

@@ -120,6 +120,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
             return tables[kind]
 
         cluster = self.cluster
+        put, delete = tuple(put), tuple(delete)
+        renamed = {type(one) for one in (*put, *delete) if not self._same_name(one, delete)}
         for gone in delete:
             table(type(gone)).pop(gone.uuid, None)
         for entity in put:
@@ -128,11 +130,18 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
             else:
                 table(type(entity))[entity.uuid] = entity
         fields: dict[str, Any] = {_TABLES[kind]: entities for kind, entities in tables.items()}
-        if Node in tables:
+        if Node in renamed:
             fields["node_names"] = _names(fields["nodes"])
-        if Instance in tables:
+        if Instance in renamed:
             fields["instance_names"] = _names(fields["instances"])
         return msgspec.structs.replace(self, revision=revision, cluster=cluster, **fields)
+
+    def _same_name(self, entity: AnyEntity, delete: tuple[AnyEntity, ...]) -> bool:
+        """Whether the indexes need not change: 10,000 names are slow to go through."""
+        if isinstance(entity, Cluster):
+            return True
+        known = getattr(self, _TABLES[type(entity)]).get(entity.uuid)
+        return known is not None and known.name == entity.name and entity not in delete
 
 
 _TABLES: Final[dict[type, str]] = {
@@ -148,7 +157,7 @@ def build(
     revision: int, entities: Iterable[AnyEntity], live: Mapping[Uuid, NodeLive] | None = None
 ) -> Snapshot:
     """A snapshot of these entities; GantryError where the cluster itself is not among them."""
-    tables: dict[str, dict[Uuid, Any]] = {name: {} for name in _TABLES.values()}
+    tables: dict[str, Any] = {name: {} for name in _TABLES.values()}
     cluster: Cluster | None = None
     for entity in entities:
         if isinstance(entity, Cluster):
