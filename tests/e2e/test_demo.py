@@ -50,13 +50,46 @@ def test_the_demo_shows_a_guest_hooks_and_a_denial_and_leaves_nothing() -> None:
     assert "The demo took" in said
 
 
-def test_a_demo_that_fails_says_so_and_takes_the_cluster_down_too() -> None:
-    """The guest cannot say that it is up here, as there is none."""
+def test_the_demo_can_be_run_again_at_once() -> None:
     with short_directory() as directory:
-        done = _demo(directory, "--fake")
-        assert done.returncode == 0, done.stdout + done.stderr
-        _nothing_left(directory)
+        for _ in range(2):
+            done = _demo(directory, "--fake")
+            assert done.returncode == 0, done.stdout + done.stderr
+            _nothing_left(directory)
+
+
+def test_a_demo_that_fails_says_so_and_takes_the_cluster_down_too() -> None:
+    with short_directory() as directory:
         broken = _demo(directory, "--dir", str(directory / ("x" * 90)))
         assert broken.returncode == 1
         assert "demo failed" in broken.stderr
+        _nothing_left(directory)
+
+
+def test_the_demo_leaves_a_directory_alone_that_is_in_use() -> None:
+    with short_directory() as directory:
+        (directory / "thesis.txt").write_text("three years of work")
+        done = _demo(directory, "--dir", str(directory))
+        assert done.returncode != 0
+        assert "is not empty" in done.stderr
+        assert (directory / "thesis.txt").exists()
+
+
+def test_a_demo_that_is_told_to_end_takes_the_cluster_down() -> None:
+    with short_directory() as directory:
+        with subprocess.Popen(
+            [*GANTRY, "local", "demo", "--fake"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(directory)},
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if "gnt-os list" in line:
+                    process.terminate()
+                    break
+            _, complaint = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "it was interrupted" in complaint
         _nothing_left(directory)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 
 import msgspec
@@ -85,6 +84,7 @@ class Cluster:
             case Kind.MASTER:
                 async with self.progress.step(f"starting the master on {node.label}"):
                     await processes.start(self.layout, node, Role.MASTER)
+                await self._let_go_of_removed()
             case Kind.JOIN:
                 async with self.progress.step(f"joining {node.name}"):
                     await self.join(node)
@@ -95,6 +95,23 @@ class Cluster:
             case Kind.RESUME:
                 await maintain(self.operator(), True)
                 self.note(msgspec.structs.replace(self.about, resting=False))
+
+    async def names(self) -> set[str]:
+        """The nodes that the cluster has."""
+        rows = await self.operator().rows("gnt-node", "list", "-o", "name")
+        return {str(row["name"]) for row in rows}
+
+    async def _let_go_of_removed(self) -> None:
+        """Nodes that an operator took out with gnt-node remove are none of ours any more."""
+        if not any(node.member for node in self.about.nodes[1:]):
+            return
+        there = await self.names()
+        for node in self.about.nodes:
+            if node.member and node.name not in there:
+                self.progress.say(f"{node.name} is not in the cluster any more")
+                await processes.stop(self.layout, node, Role.AGENT)
+                left = tuple(one for one in self.about.nodes if one != node)
+                self.note(msgspec.structs.replace(self.about, nodes=left))
 
     async def _initialise(self, node: LocalNode) -> None:
         # Whatever is there is of an attempt that was cut off: nothing was in use yet.
@@ -130,8 +147,7 @@ class Cluster:
 
     async def join(self, node: LocalNode) -> None:
         """Make a new machine, let it join with a token, and add it as a node."""
-        rows = await self.operator().rows("gnt-node", "list", "-o", "name")
-        if node.name not in {row["name"] for row in rows}:
+        if node.name not in await self.names():
             await processes.stop(self.layout, node, Role.AGENT)
             files.remove(self.layout, node)
             files.make(self.layout, node)
@@ -249,8 +265,3 @@ async def add_node(directory: Path, progress: Progress) -> LocalNode:
         async with progress.step(f"joining {nodes[-1].name}"):
             await cluster.join(nodes[-1])
         return nodes[-1]
-
-
-def erase(directory: Path) -> None:
-    """Remove the directory of a cluster that is down."""
-    shutil.rmtree(directory)

@@ -17,7 +17,7 @@ from gantry.local.down import down
 from gantry.local.progress import Progress
 from gantry.local.shipped import shipped
 from gantry.local.up import Cluster, Wishes, up
-from gantry.model.errors import GantryError
+from gantry.model.errors import GantryError, Rejected
 
 GUEST: Final = "web1.gantry.test"
 ADDRESS: Final = "10.0.2.15"
@@ -32,28 +32,37 @@ async def demo(directory: Path | None, *, keep: bool, fake: bool) -> int:
     """Show it all; the exit status. The cluster is taken down even where a step fails."""
     began = time.monotonic()
     place = directory or Path(tempfile.mkdtemp(prefix="gantry-demo-"))
-    failure: GantryError | None = None
-    task = asyncio.current_task()
-    if task is not None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, task.cancel)
+    if place.is_dir() and any(place.iterdir()):
+        raise Rejected(
+            f"{place} is not empty: the demo makes a cluster of its own and removes it",
+            "choose a new directory, or leave --dir out",
+        )
+    _heed_signals()
+    problem = ""
     try:
         await _play(place, fake)
     except GantryError as error:
-        failure = error
-    finally:
-        if not keep:
-            failure = await _take_down(place, own=directory is None) or failure
+        problem = f"{error}\n{error.hint}".rstrip()
+    except asyncio.CancelledError:
+        problem = "it was interrupted"
+    if not keep:
+        problem = await _take_down(place) or problem
     took = time.monotonic() - began
-    if failure is not None:
-        hint = f"\n{failure.hint}" if failure.hint else ""
-        sys.stderr.write(f"\ndemo failed after {took:.1f} s: {failure}{hint}\n")
+    if problem:
+        sys.stderr.write(f"\ndemo failed after {took:.1f} s: {problem}\n")
         return 1
     sys.stdout.write(f"\nThe demo took {took:.1f} s.\n")
     if keep:
         sys.stdout.write(f'To go on: eval "$(gantry local env --dir {place})"\n')
     return 0
+
+
+def _heed_signals() -> None:
+    """Being told to end leads to the taking down, like Ctrl-C."""
+    task = asyncio.current_task()
+    if task is not None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 async def _play(place: Path, fake: bool) -> None:
@@ -115,15 +124,17 @@ def _show_record(stage: Stage, cluster: Cluster) -> None:
         stage.write(record.read_text() if record.exists() else "(none)\n")
 
 
-async def _take_down(place: Path, own: bool) -> GantryError | None:
-    stage = Stage({})
-    if description.load(place) is not None:
-        stage.tell("take everything down")
-        stage.show(["gantry", "local", "down", "--dir", str(place)])
-        try:
+async def _take_down(place: Path) -> str:
+    """End and remove everything; what went wrong, or nothing."""
+    try:
+        if description.load(place) is not None:
+            stage = Stage({})
+            stage.tell("take everything down")
+            stage.show(["gantry", "local", "down", "--dir", str(place)])
             await down(place, False, Progress(sys.stdout))
-        except GantryError as error:
-            return error
-    if own:
+            stage.show(["rm", "-r", str(place)])
+    except GantryError as error:
+        return f"{error}\n{error.hint}".rstrip()
+    if place.exists():
         shutil.rmtree(place)
-    return None
+    return ""

@@ -69,6 +69,7 @@ class Stage:
         """Show what a console says until ``until`` comes; OperationFailed if it does not."""
         self.show(argv)
         output, theirs = os.pipe()
+        os.set_blocking(output, False)
         stdin, held = os.pipe()  # never written: the end of input would detach the console
         stop = process.Stop()
 
@@ -104,7 +105,10 @@ class Stage:
                 while until.encode() not in seen:
                     came.clear()
                     await came.wait()
-                    data = os.read(descriptor, 4096)
+                    try:
+                        data = os.read(descriptor, 4096)
+                    except BlockingIOError:  # the loop had told of what was read already
+                        continue
                     if not data:
                         raise OperationFailed(f"the console ended before it said {until!r}")
                     seen = (seen + data)[-CONSOLE_LINE:]
