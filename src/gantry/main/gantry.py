@@ -19,13 +19,14 @@ COMMANDS: Final = {
     "token": ("gantry.main.token", "let a machine join once, within the hour"),
     "join": ("gantry.main.join", "join a cluster with a token on standard input"),
     "state": ("gantry.main.state", "copy the cluster's state, or bring it back"),
+    "renew-certificates": ("gantry.main.renew", "give certificates a new term"),
     "local": ("gantry.local.command", "a cluster on this one machine"),
 }
 
 
 def usage() -> str:
     """What ``gantry --help`` says."""
-    lines = [f"  {name:<8} {text}" for name, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:<18} {text}" for name, (_, text) in COMMANDS.items()]
     return (
         "usage: gantry COMMAND [ARGUMENT …]\n\n"
         "commands:\n" + "\n".join(lines) + "\n\n"

@@ -41,7 +41,9 @@ def main(arguments: Sequence[str]) -> int:
         epilog="example: gantry join < FILE      (FILE comes from: gantry token NAME > FILE)",
     )
     parser.add_argument("--root", metavar="DIR", help="the node's root (default: /)")
-    parser.add_argument("--address", help="this machine's address in the cluster")
+    parser.add_argument(
+        "--primary-ip", "--address", dest="address", help="this machine's address in the cluster"
+    )
     parser.add_argument("--port", type=int, default=1811, help="its agent's port (default: 1811)")
     given = parser.parse_args(arguments)
     root = Path(given.root or os.environ.get("GANTRY_ROOT") or "/").absolute()
