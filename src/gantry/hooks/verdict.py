@@ -60,14 +60,17 @@ def _name(result: ScriptResult) -> str:
 
 
 def _said(result: ScriptResult) -> str:
-    """The output on one line, as scripts of operators expect it, and how the script ended."""
+    """The output on one line, as scripts of operators expect it.
+
+    How the script ended is said where that was not an exit status of its own.
+    """
     text = result.output.strip()
     shown = "".join(map(_escaped, text)) if text else "(no output)"
     if result.problem:
         return f"{shown} ({result.problem})"
     if result.signal is not None:
         return f"{shown} (ended by signal {result.signal})"
-    return f"{shown} (exit status {result.exit_status})"
+    return shown
 
 
 def _escaped(character: str) -> str:

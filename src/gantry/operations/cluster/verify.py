@@ -71,7 +71,8 @@ class ClusterVerify(Operation[VerifyPlan], frozen=True, kw_only=True):
         return msgspec.structs.replace(plan, findings=settled)
 
     def subject(self, plan: VerifyPlan, cluster: Snapshot) -> Subject:
-        return Subject(kind=SubjectKind.CLUSTER)
+        group = cluster.group(self.group_name).uuid if self.group_name else None
+        return Subject(kind=SubjectKind.CLUSTER, group=group)
 
     async def run(self, plan: VerifyPlan, steps: Steps) -> Outcome:
         steps.log(f"Verified {plan.nodes} node(s), {plan.instances} instance(s)")

@@ -79,6 +79,11 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
     ignore_ipolicy: bool = False
     opportunistic_locking: bool = False
 
+    @property
+    def _starts(self) -> bool:
+        # What nothing was installed on is not started, as with Ganeti.
+        return self.start and not self.no_install
+
     def summary(self) -> str:
         return f"INSTANCE_CREATE({self.instance_name})"
 
@@ -98,7 +103,7 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
         draft = self._draft(cluster, given, name, hypervisor)
         memory = backend(cluster.cluster, draft).maxmem
         space = sum(disk.size for disk in draft.disks)
-        node = self._node(cluster, hypervisor, memory if self.start else 0, space)
+        node = self._node(cluster, hypervisor, memory if self._starts else 0, space)
         if draft.os:
             oses.installable(cluster, draft.os, node)
         instance = self._pinned(cluster, draft, node)
@@ -108,9 +113,9 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
             instance=instance,
             spec=specs.guest(cluster.cluster, instance),
             install=specs.os_run(placed, instance) if install else None,
-            start=self.start,
+            start=self._starts,
             reserve=_reservations(instance),
-            claims=(Claim(node=node.uuid, memory=memory if self.start else 0, disk=space),),
+            claims=(Claim(node=node.uuid, memory=memory if self._starts else 0, disk=space),),
         )
 
     async def examine(self, plan: AddPlan, cluster: Snapshot, ask: Examiner) -> AddPlan:
@@ -137,7 +142,7 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
             kind=SubjectKind.INSTANCE,
             instance=plan.instance,
             values={"ADD_MODE": self.mode},
-            status=str(self.start),
+            status=str(plan.start),
             new_disks=True,
         )
 
@@ -199,7 +204,7 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
             beparams=beparams,
             osparams=self.osparams,
             osparams_private=self.osparams_private,
-            admin_state=AdminState.UP if self.start else AdminState.DOWN,
+            admin_state=AdminState.UP if self._starts else AdminState.DOWN,
             disk_template=template,
             disks=self._disks(cluster, given, name, template),
             nics=self._nics(cluster, given),

@@ -68,9 +68,11 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
         )
 
     def subject(self, plan: NodeModifyPlan, cluster: Snapshot) -> Subject:
-        dropped = plan.flags.get("drained") is True and self.offline is None
+        # Scripts see what was asked for and an automatic promotion, not what follows from it.
         shown = {
-            name: value for name, value in plan.flags.items() if not (dropped and name == "offline")
+            name: value
+            for name, value in plan.flags.items()
+            if getattr(self, name) is not None or (name == "master_candidate" and value)
         }
         return Subject(
             kind=SubjectKind.NODE,
