@@ -83,6 +83,7 @@ async def make(situation: Situation, *, store: MemoryStore | None = None) -> Fak
     cluster = await FakeCluster.make(situation.objects, nodes=situation.nodes, store=store)
     situation.prepare(cluster)
     await cluster.start()
+    await cluster.engine.settle()
     return cluster
 
 
@@ -103,13 +104,13 @@ async def clean(situation: Situation) -> Clean:
     """Run it undisturbed."""
     cluster = await make(situation)
     try:
-        before = await look(cluster)
+        before, calls = await look(cluster), len(cluster.agents.calls)
         commits = cluster.engine.awaited_commits
         job = await cluster.run(situation.op, secrets=situation.secrets)
         awaited = cluster.engine.awaited_commits - commits
         await cluster.engine.settle()
         assert job.status is JobStatus.SUCCESS, job.ops[0].error
-        orders = tuple(dict.fromkeys(order_name(call) for call in cluster.agents.calls))
+        orders = tuple(dict.fromkeys(order_name(call) for call in cluster.agents.calls[calls:]))
         await nothing_left(cluster)
         return Clean(
             before=before,

@@ -36,6 +36,7 @@ ADD: dict[str, Any] = {
 async def cluster() -> AsyncIterator[FakeCluster]:
     made = await FakeCluster.make([instance(1), instance(2, node=2)], store=BreakingStore())
     await made.start()
+    await made.engine.settle()
     yield made
     await made.close()
 
@@ -106,6 +107,8 @@ async def test_4_keys_are_random_so_that_a_fresh_store_meets_no_old_answers(
     fresh = await FakeCluster.make([instance(1)])
     fresh.clock.random_bytes(1)
     await fresh.start()
+    await fresh.engine.settle()
+    fresh.agents.calls.clear()
     again = await fresh.run(op)
     assert (job.id, again.id) == (1, 1)
     assert job.uid != again.uid

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gantry.jobs import codec
+from gantry.jobs import codec, issue
 from gantry.jobs.codec import Direction, PlanRecord, TurnRecord
 from gantry.jobs.context import Context
 from gantry.jobs.draw import Draw
@@ -150,6 +150,7 @@ class Attempt:
         if job.status.ended:
             # From now on it is read from the store.
             entry.log = None
+            self.context.background.start(issue.forget(self.context, entry))
         if surplus and self.turn is None:
             self.context.background.start(self.context.journal.delete(keys[:surplus]))
 

@@ -29,7 +29,13 @@ class Background:
         """Do ``work`` beside everything else; its errors are logged."""
         task = asyncio.get_running_loop().create_task(self._run(work))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            # One that was ended before its first step is not to be complained about.
+            work.close()
+
+        task.add_done_callback(done)
 
     async def settle(self) -> None:
         """Until all of it is done."""

@@ -11,7 +11,7 @@ import msgspec
 from gantry.jobs.context import Context
 from gantry.jobs.entry import Entry
 from gantry.model import timeouts
-from gantry.model.errors import Superseded, Unavailable
+from gantry.model.errors import GantryError, Superseded, Unavailable
 from gantry.model.jobs import LogKind
 from gantry.model.orders import Order
 from gantry.ports.agents import Address, Progress
@@ -67,6 +67,17 @@ async def cancel(context: Context, to: Address, key: str) -> None:
         return
     except Superseded as error:
         raise context.journal.superseded(error) from error
+
+
+async def forget(context: Context, entry: Entry) -> None:
+    """The job is over: its agents need not remember it. One that does not answer forgets later."""
+    nodes, entry.touched = list(entry.touched.values()), {}
+    for to in nodes:
+        try:
+            async with asyncio.timeout(timeouts.URGENT):
+                await context.agents.forget(to, f"{entry.job.uid}/", context.epoch)
+        except (GantryError, TimeoutError):
+            continue
 
 
 def say(context: Context, entry: Entry, text: str, kind: LogKind, op: int) -> None:

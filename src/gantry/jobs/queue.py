@@ -117,6 +117,7 @@ class Engine:
         self._context.background.start(self._journal.delete(kept.stale))
         for node in {record.to.node for record in kept.debris.values()}:
             self._debris.node_back(node)
+        self.distributor.soon()
 
     async def stop(self) -> None:
         """End in order: nothing new, effects under way are left to the next master."""
@@ -291,6 +292,8 @@ class Engine:
         self.live.set_live(node, live)
         if live.reachable and (before is None or not before.reachable):
             self._debris.node_back(node)
+            self.distributor.forget(node)
+            self.distributor.soon()
 
     def _admit(self, submission: Submission, operations: list[AnyOperation]) -> None:
         if self._drained:

@@ -12,5 +12,6 @@ from tests.fakes.cluster import FakeCluster, instance
 async def cluster() -> AsyncIterator[FakeCluster]:
     made = await FakeCluster.make([instance(1), instance(2, node=2)])
     await made.start()
+    await made.engine.settle()
     yield made
     await made.close()

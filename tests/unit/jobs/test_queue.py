@@ -206,6 +206,7 @@ async def test_what_is_no_operation_is_refused_and_nothing_is_kept(
 
 async def test_a_dry_run_does_nothing_and_says_what_it_would(cluster: FakeCluster) -> None:
     before = cluster.world.state()
+    cluster.agents.calls.clear()
     job = await cluster.run(START, dry_run=DryRun.YES)
     assert job.status is JobStatus.SUCCESS
     assert job.ops[0].result["effects"][0]["step"] == "start-guest"
