@@ -136,7 +136,7 @@ class FakeAgents:
                 effect.listeners.append(progress)
             if effect.task is not None:
                 # What an agent does goes on when the master that asked for it goes away.
-                await asyncio.shield(effect.task)
+                await asyncio.wait([effect.task])
         except GantryError as error:
             raise from_info(msgspec.structs.replace(error.info(), node=to.name)) from None
         await self._after(fault, to)
@@ -165,6 +165,9 @@ class FakeAgents:
         elif effect.task is not None and not effect.task.done():
             effect.task.cancel()
             await asyncio.wait([effect.task])
+            if effect.answer is None and effect.error is None:
+                # Cancelled before its first step, a task runs no line of its code.
+                effect.error = _cancelled()
 
     async def forget(self, to: Address, prefix: str, epoch: int) -> None:
         """See the port."""

@@ -180,6 +180,8 @@ class FakeNode:
     async def carry_out(self, order: AnyOrder, say: Say) -> msgspec.Struct:
         """What the agent would do."""
         if isinstance(order, Delay):
+            if order.duration >= 0.1:
+                say(Progress(f"waiting {order.duration:g} seconds on {self.name}"))
             await asyncio.sleep(order.duration)
             return Nothing()
         table: dict[type, Callable[[Any, Say], msgspec.Struct | None]] = {
@@ -339,6 +341,11 @@ class FakeNode:
             guests=self.live,
             oses=self.oses,
             disks=tuple(sorted(self.disks)),
+            problems=tuple(
+                ("EINSTANCEMISSINGDISK", path, f"disk {path} is not on {self.name}")
+                for path in question.disks
+                if path not in self.disks
+            ),
         )
 
     def _tick(self) -> float:

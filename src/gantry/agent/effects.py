@@ -31,6 +31,7 @@ from gantry.model.errors import (
     Reason,
     Rejected,
     Superseded,
+    Unavailable,
 )
 from gantry.model.orders import AnyOrder, HooksRun, OsCreate, encode
 from gantry.ports.agents import Envelope
@@ -196,6 +197,7 @@ class Effects:
         effect.task = asyncio.get_running_loop().create_task(
             self._run(effect, task, work, attempt), name=envelope.key
         )
+        effect.task.add_done_callback(lambda _task: self._never_began(effect, attempt))
         return effect
 
     async def cancel(self, key: str, epoch: int) -> None:
@@ -257,6 +259,9 @@ class Effects:
             )
 
     def _cancelled(self) -> bytes:
+        if self._closing:
+            why = f"the agent of node {self._node} was stopped before the order was done"
+            return wire.error(Unavailable(why, node=self._node).info())
         return wire.error(Cancelled("cancelled by the master", node=self._node).info())
 
     async def _run(self, effect: Effect, task: Task, work: Work, attempt: int) -> None:
@@ -280,6 +285,11 @@ class Effects:
             logger.exception("failed unexpectedly effect=%s", effect.key)
             outcome = wire.error(self._bug().info())
         self._end(effect, outcome, attempt if remember else None)
+
+    def _never_began(self, effect: Effect, attempt: int) -> None:
+        """A task that is cancelled before its first step runs no line of its code."""
+        if effect.outcome is None:
+            self._end(effect, self._cancelled(), None if self._closing else attempt)
 
     def _end(self, effect: Effect, outcome: bytes, attempt: int | None) -> None:
         self._running.pop(effect.key, None)

@@ -33,10 +33,13 @@ from gantry.pki import files as certificates
 _PING: Final = 2.0
 """Seconds to wait for a ping's answer."""
 _LOOKUP: Final = 10.0
+_WORTH_SAYING: Final = 0.1
 
 
 async def delay(parts: Parts, order: Delay, task: Task) -> Nothing:
-    """Do nothing for a while."""
+    """Do nothing for a while; a longer one is said, so that it is seen to have begun."""
+    if order.duration >= _WORTH_SAYING:
+        task.say(f"waiting {order.duration:g} seconds on {parts.node}")
     await asyncio.sleep(order.duration)
     return Nothing()
 

@@ -7,8 +7,9 @@ found out in the handshake, before anything is sent.
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
@@ -27,6 +28,8 @@ from gantry.rpc.diagnosis import explain
 A = TypeVar("A", bound=msgspec.Struct)
 
 _LOST = (aiohttp.ClientError, OSError, TimeoutError, EOFError)
+_LARGE: Final = 256 * 1024
+"""Bytes of a body that is written piece by piece, so that the event loop is not held up."""
 _events: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _lines = msgspec.json.Decoder(wire.Line)
 _announced = msgspec.json.Decoder(Announced)
@@ -142,7 +145,7 @@ class HttpAgents:
     def _post(self, to: Address, path: str, body: bytes, limits: aiohttp.ClientTimeout) -> Any:
         return self._session.post(
             self._url(to, path),
-            data=body,
+            data=io.BytesIO(body) if len(body) > _LARGE else body,
             timeout=limits,
             server_hostname=node_host(self._cluster, to.node),
         )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+from tests.contract.agents.harness import Harness
 from tests.support.agent_process import new_uuid
 
 from gantry.model.entities import DiskTemplate
 from gantry.model.orders import (
+    Delay,
     DiskSpec,
     GuestSpec,
     GuestStart,
     GuestStop,
     HookDirectory,
     HooksRun,
+    Nothing,
     OsRun,
 )
 from gantry.ports.agents import Envelope
@@ -64,3 +68,19 @@ def os_run(os: str, *disks: DiskSpec) -> OsRun:
         primary_node=(new_uuid(), "node1"),
         disks=disks,
     )
+
+
+async def begun(harness: Harness, key: str, seconds: float) -> asyncio.Task[Nothing]:
+    """A delay that is running on the node when this returns."""
+    running = asyncio.Event()
+    order = harness.agents.order(
+        harness.address, envelope(key), Delay(duration=seconds), lambda line: running.set()
+    )
+    task = asyncio.get_running_loop().create_task(_collect(order))
+    await running.wait()
+    return task
+
+
+async def _collect(order: Any) -> Nothing:
+    answer: Nothing = await order
+    return answer

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 from tests.contract.agents.harness import Harness
-from tests.contract.agents.requests import disk, envelope, guest, start
+from tests.contract.agents.requests import begun, disk, envelope, guest, start
 
 from gantry.model.errors import Rejected, Superseded
-from gantry.model.orders import Delay, DiskCreate, ReadFacts
+from gantry.model.orders import DiskCreate, ReadFacts
 
 
 async def test_a_new_master_learns_the_highest_epoch_and_what_runs(harness: Harness) -> None:
@@ -45,14 +45,10 @@ async def test_what_waits_when_a_new_master_comes_is_not_done_for_the_old_one(
     harness: Harness,
 ) -> None:
     one = disk()
-    slow = asyncio.ensure_future(
-        harness.agents.order(harness.address, envelope("j/slow"), Delay(duration=0.5))
-    )
-    await asyncio.sleep(0.1)
+    slow = await begun(harness, "j/slow", 0.4)
     waiting = asyncio.ensure_future(
         harness.agents.order(harness.address, envelope("j/make"), DiskCreate(disk=one))
     )
-    await asyncio.sleep(0.1)
     await harness.agents.announce(harness.address, 2)
     with pytest.raises(Superseded):
         await waiting

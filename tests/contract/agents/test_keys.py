@@ -7,7 +7,7 @@ import time
 
 import pytest
 from tests.contract.agents.harness import Harness
-from tests.contract.agents.requests import disk, envelope, guest, hooks, start, stop
+from tests.contract.agents.requests import begun, disk, envelope, guest, hooks, start, stop
 
 from gantry.model.errors import Cancelled, OperationFailed, Rejected
 from gantry.model.orders import Delay, DiskCreate, DiskRemove, Nothing, ReadGuests
@@ -50,37 +50,25 @@ async def test_a_key_that_is_running_is_attached_to(harness: Harness) -> None:
 
 
 async def test_what_was_ordered_goes_on_when_its_master_goes_away(harness: Harness) -> None:
-    waiting = asyncio.ensure_future(
-        harness.agents.order(harness.address, envelope("j/a"), Delay(duration=0.5))
-    )
-    # The second order of the job waits for the first one: both have arrived when it is attached.
-    attached = asyncio.ensure_future(
-        harness.agents.order(harness.address, envelope("j/a"), Delay(duration=0.5))
-    )
-    await asyncio.sleep(0.2)
+    waiting = await begun(harness, "j/a", 0.4)
     waiting.cancel()
-    assert await attached == Nothing()
+    began = time.monotonic()
+    order = Delay(duration=0.4)
+    assert await harness.agents.order(harness.address, envelope("j/a"), order) == Nothing()
+    assert time.monotonic() - began < 0.8
 
 
 async def test_orders_of_one_job_run_in_the_order_of_their_arrival(harness: Harness) -> None:
     one = disk()
-    slow = asyncio.ensure_future(
-        harness.agents.order(harness.address, envelope("j/slow"), Delay(duration=0.5))
-    )
-    await asyncio.sleep(0.1)
-    made = asyncio.ensure_future(
-        harness.agents.order(harness.address, envelope("j/make"), DiskCreate(disk=one))
-    )
-    await asyncio.sleep(0.1)
-    assert not harness.disk_is_there(one.path), "it did not wait for its turn"
-    await asyncio.gather(slow, made)
+    slow = await begun(harness, "j/slow", 0.4)
+    await harness.agents.order(harness.address, envelope("j/make"), DiskCreate(disk=one))
+    assert slow.done(), "it did not wait for its turn"
     assert harness.disk_is_there(one.path)
+    await slow
 
 
 async def test_orders_of_different_jobs_do_not_wait_for_each_other(harness: Harness) -> None:
-    slow = asyncio.ensure_future(
-        harness.agents.order(harness.address, envelope("j1/slow"), Delay(duration=5.0))
-    )
+    slow = await begun(harness, "j1/slow", 30.0)
     await harness.agents.order(harness.address, envelope("j2/make"), DiskCreate(disk=disk()))
     assert not slow.done()
     await harness.agents.cancel(harness.address, "j1/slow", 1)
@@ -89,10 +77,7 @@ async def test_orders_of_different_jobs_do_not_wait_for_each_other(harness: Harn
 
 
 async def test_a_cancelled_order_fails_as_cancelled_and_stays_so(harness: Harness) -> None:
-    slow = asyncio.ensure_future(
-        harness.agents.order(harness.address, envelope("j/slow"), Delay(duration=30.0))
-    )
-    await asyncio.sleep(0.1)
+    slow = await begun(harness, "j/slow", 30.0)
     await harness.agents.cancel(harness.address, "j/slow", 1)
     with pytest.raises(Cancelled):
         await slow
@@ -120,23 +105,17 @@ async def test_a_waiting_order_that_is_cancelled_lets_nobody_past_the_running_on
     harness: Harness,
 ) -> None:
     one = disk()
-    orders = [
+    slow = await begun(harness, "j/1", 0.4)
+    second, third = (
         asyncio.ensure_future(harness.agents.order(harness.address, envelope(key), order))
-        for key, order in (("j/1", Delay(duration=0.6)), ("j/2", Delay(duration=0.0)))
-    ]
-    await asyncio.sleep(0.1)
-    third = asyncio.ensure_future(
-        harness.agents.order(harness.address, envelope("j/3"), DiskCreate(disk=one))
+        for key, order in (("j/2", DiskRemove(disk=one)), ("j/3", DiskCreate(disk=one)))
     )
-    await asyncio.sleep(0.1)
     await harness.agents.cancel(harness.address, "j/2", 1)
-    assert not harness.disk_is_there(one.path)
-    assert not orders[0].done()
     await third
-    assert orders[0].done()
+    assert slow.done()
     with pytest.raises(Cancelled):
-        await orders[1]
-    await orders[0]
+        await second
+    await slow
 
 
 async def test_a_forgotten_key_is_free_again(harness: Harness) -> None:

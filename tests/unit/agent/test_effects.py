@@ -1,0 +1,224 @@
+"""The rules of effects that need no network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gantry.agent.effects import Effect, Effects, Task
+from gantry.agent.memory import Memory
+from gantry.model.errors import Rejected, Superseded
+from gantry.model.orders import Delay, HooksRun, Nothing
+from gantry.ports.agents import Envelope
+from gantry.rpc import wire
+
+
+class Machine:
+    """Effects over a file, which may be opened again as after a crash."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.done: list[str] = []
+        self.gate = asyncio.Event()
+        self.started = asyncio.Event()
+        self.memory = Memory(path)
+        self.effects = Effects(self.memory, "node1")
+
+    async def crash(self) -> None:
+        # What is ended while the agent ends is left in the memory as it was.
+        await self.effects.close(0.0)
+        self.memory.close()
+        self.memory = Memory(self.path)
+        self.effects = Effects(self.memory, "node1")
+        self.effects.recover()
+
+    def quick(self, key: str, duration: float = 0.0, **changes: float) -> Effect:
+        async def work(task: Task) -> Nothing:
+            self.done.append(key)
+            return Nothing()
+
+        return self.effects.begin(envelope(key, **changes), Delay(duration=duration), work)
+
+    def slow(self, key: str, **changes: float) -> Effect:
+        async def work(task: Task) -> Nothing:
+            self.started.set()
+            await self.gate.wait()
+            self.done.append(key)
+            return Nothing()
+
+        return self.effects.begin(envelope(key, **changes), Delay(duration=9.0), work)
+
+
+def envelope(key: str, *, epoch: float = 1, lease: float = 10.0, timeout: float = 10.0) -> Envelope:
+    return Envelope(key=key, job=1, epoch=int(epoch), lease=lease, timeout=timeout)
+
+
+async def outcome(effect: Effect) -> wire.Line:
+    async with asyncio.timeout(5):
+        lines = effect.listen()
+        while True:
+            line = msgspec.json.decode(await lines.get(), type=wire.Line)
+            if line.progress is None:
+                return line
+
+
+async def code(effect: Effect) -> str:
+    error = (await outcome(effect)).error
+    return error.code if error else ""
+
+
+@pytest.fixture
+async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
+    made = Machine(tmp_path / "agent.db")
+    yield made
+    await made.effects.close(0.0)
+    made.memory.close()
+
+
+async def test_what_waits_is_not_done_for_a_master_that_was_replaced(machine: Machine) -> None:
+    first, second = machine.slow("j/1"), machine.quick("j/2")
+    await machine.started.wait()
+    machine.effects.announce(2)
+    machine.gate.set()
+    assert await code(first) == ""
+    assert await code(second) == "superseded"
+    assert machine.done == ["j/1"]
+    # It was not remembered: the new master may issue it.
+    assert await code(machine.quick("j/2", epoch=2)) == ""
+
+
+async def test_what_waits_is_done_for_the_new_master_that_attached(machine: Machine) -> None:
+    first, second = machine.slow("j/1"), machine.quick("j/2")
+    await machine.started.wait()
+    machine.effects.announce(2)
+    assert machine.quick("j/2", epoch=2) is second
+    machine.gate.set()
+    assert [await code(first), await code(second)] == ["", ""]
+
+
+async def test_what_waits_longer_than_the_lease_is_refused(machine: Machine) -> None:
+    machine.slow("j/1", lease=0.05)
+    second = machine.quick("j/2", lease=0.05)
+    asyncio.get_running_loop().call_later(0.1, machine.gate.set)
+    error = (await outcome(second)).error
+    assert error is not None
+    assert "lease" in error.message
+    assert machine.done == ["j/1"]
+
+
+async def test_later_words_of_the_same_master_renew_its_lease(machine: Machine) -> None:
+    first = machine.slow("j/1", lease=0.05)
+    second = machine.quick("j/2", lease=0.05)
+    machine.quick("k/1", lease=30.0)
+    asyncio.get_running_loop().call_later(0.1, machine.gate.set)
+    assert [await code(first), await code(second)] == ["", ""]
+
+
+async def test_an_order_that_is_cancelled_before_its_first_step_has_an_end(
+    machine: Machine,
+) -> None:
+    effect = machine.quick("j/1")
+    await machine.effects.cancel("j/1", 1)
+    assert await code(effect) == "cancelled"
+    assert machine.done == []
+
+
+async def test_a_fault_of_ours_ends_the_order_and_not_the_agent(machine: Machine) -> None:
+    async def work(task: Task) -> Nothing:
+        raise ZeroDivisionError
+
+    effect = machine.effects.begin(envelope("j/1"), Delay(duration=0.0), work)
+    assert await code(effect) == "failed"
+    assert await code(machine.quick("j/2")) == ""
+
+
+async def test_debris_of_a_job_waits_for_that_jobs_orders(machine: Machine) -> None:
+    running, owed = machine.slow("j/1"), machine.quick("debris/j/0/0/x")
+    machine.gate.set()
+    await asyncio.gather(code(owed), code(running))
+    assert machine.done == ["j/1", "debris/j/0/0/x"]
+
+
+async def test_no_queue_is_left_behind(machine: Machine) -> None:
+    for number in range(3):
+        await code(machine.quick(f"j{number}/1"))
+    turns = machine.effects._turns
+    assert not turns._locks
+    assert not turns._users
+
+
+async def test_a_slow_reader_misses_progress_but_not_the_end(machine: Machine) -> None:
+    async def work(task: Task) -> Nothing:
+        for number in range(5000):
+            task.say(str(number))
+        return Nothing()
+
+    effect = machine.effects.begin(envelope("j/1"), Delay(duration=0.0), work)
+    lines = effect.listen()
+    assert effect.task is not None
+    await effect.task
+    assert lines.qsize() <= 1000
+    last = b""
+    while not lines.empty():
+        last = lines.get_nowait()
+    assert last == effect.outcome
+
+
+async def test_scripts_are_interrupted_by_a_crash_and_run_again_as_a_new_attempt(
+    machine: Machine,
+) -> None:
+    def hooks(attempt: int) -> HooksRun:
+        return HooksRun(
+            directories=(),
+            environments={},
+            main_version=1,
+            job=1,
+            run_id="r",
+            attempt=attempt,
+        )
+
+    async def forever(task: Task) -> Nothing:
+        await asyncio.Event().wait()
+        return Nothing()
+
+    async def work(task: Task) -> Nothing:
+        return Nothing()
+
+    machine.effects.begin(envelope("j/pre"), hooks(1), forever)
+    await machine.crash()
+    assert await code(machine.effects.begin(envelope("j/pre"), hooks(1), work)) == "interrupted"
+    assert await code(machine.effects.begin(envelope("j/pre"), hooks(2), work)) == ""
+    assert await code(machine.effects.begin(envelope("j/pre"), hooks(3), forever)) == ""
+
+
+async def test_the_epoch_outlives_a_crash(machine: Machine) -> None:
+    machine.effects.announce(7)
+    await machine.crash()
+    with pytest.raises(Superseded, match="7"):
+        machine.quick("j/1", epoch=6)
+    assert machine.effects.announce(8) == 7
+
+
+async def test_an_empty_prefix_forgets_nothing(machine: Machine) -> None:
+    await code(machine.quick("j/1"))
+    machine.effects.forget("", 1)
+    with pytest.raises(Rejected):
+        machine.quick("j/1", duration=1.0)
+
+
+async def test_old_effects_are_pruned_and_running_scripts_are_not(tmp_path: Path) -> None:
+    memory = Memory(tmp_path / "agent.db")
+    memory.put("j/old", b"d", b"done", 100.0)
+    memory.put("j/new", b"d", b"done", 300.0)
+    memory.put("j/script", b"d", None, 100.0)
+    memory.prune(200.0)
+    assert [memory.get(key) is None for key in ("j/old", "j/new", "j/script")] == [
+        True,
+        False,
+        False,
+    ]
+    memory.close()
