@@ -117,7 +117,12 @@ def test_a_stop_from_another_thread_ends_it(null: int, stop: process.Stop) -> No
 
 def test_a_stop_while_it_waits_wakes_it(null: int, stop: process.Stop) -> None:
     waiting = threading.Event()
-    thread = threading.Thread(target=lambda: waiting.wait(20) and stop.set())
+
+    def later() -> None:
+        waiting.wait(20)
+        stop.set()
+
+    thread = threading.Thread(target=later)
     thread.start()
     ended = sh("sleep 1000", null, stop=stop, meanwhile=waiting.set)
     thread.join(20)
