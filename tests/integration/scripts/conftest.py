@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -78,3 +80,15 @@ def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hooks:
     base = tmp_path / "hooks"
     base.mkdir()
     return Hooks(base)
+
+
+def gone(pid: int) -> bool:
+    """Whether the process has ended, or does so soon: it was signalled, which takes a moment."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([pidfd], [], [], 20)[0])
+    finally:
+        os.close(pidfd)

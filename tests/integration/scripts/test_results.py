@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.integration.scripts.conftest import PRE, Hooks
+from tests.integration.scripts.conftest import PRE, Hooks, gone
 
 from gantry.host.daemon import identity
 from gantry.model import timeouts
@@ -178,7 +178,7 @@ async def test_a_script_is_ended_with_its_children_at_its_deadline(
     long, following = await hooks.run(timeout=0.5)
     assert (long.status, long.signal, long.output) == (FAILED, signal.SIGTERM, "begun\n")
     assert long.problem == "took longer than 0.5 s and was ended"
-    assert identity(int(said.read_text())) is None
+    assert gone(int(said.read_text()))
     assert following.status is SUCCEEDED
 
 
