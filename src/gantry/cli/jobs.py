@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from gantry.cli import errors, options
 from gantry.client.connection import Connection
+from gantry.client.errors import MasterDown
 from gantry.client.jobs import submission
 
 _ENDED: Final = ("success", "error", "canceled")
@@ -89,38 +90,52 @@ def summary(job: dict[str, Any]) -> dict[str, Any]:
 def _follow(
     connection: Connection, number: int, stream: Iterator[dict[str, Any]], quiet: bool
 ) -> dict[str, Any] | None:
+    shown = _Shown(quiet)
     while True:
         try:
-            return _show(stream, quiet)
+            return _show(stream, shown)
         except KeyboardInterrupt:
-            again = _interrupted(connection, number)
+            again = _interrupted(connection, number, shown.serial)
             if again is None:
                 return None
             stream = again
 
 
-def _show(stream: Iterator[dict[str, Any]], quiet: bool) -> dict[str, Any]:
+class _Shown:
+    """How far the log has been written, so that it can be followed on."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.serial = 0
+
+    def write(self, entries: Iterable[dict[str, Any]]) -> None:
+        """Write these lines, unless nothing is to be shown."""
+        for entry in entries:
+            self.serial = max(self.serial, entry["serial"])
+            if not self.quiet:
+                sys.stdout.write(line(entry) + "\n")
+        sys.stdout.flush()
+
+
+def _show(stream: Iterator[dict[str, Any]], shown: _Shown) -> dict[str, Any]:
     """Write lines as they come; the job when it has ended."""
     job: dict[str, Any] = {}
     waiting = ""
     for change in stream:
-        for entry in change.get("entries", ()):
-            if not quiet:
-                sys.stdout.write(line(entry) + "\n")
-        sys.stdout.flush()
+        shown.write(change.get("entries", ()))
         job = change.get("job") or job
         now_waiting = ", ".join(job.get("waiting_for", ()))
-        if job.get("status") == "waiting" and now_waiting != waiting and not quiet:
+        if job.get("status") == "waiting" and now_waiting != waiting and not shown.quiet:
             sys.stderr.write(f"waiting for {now_waiting}\n")
         waiting = now_waiting
         if job.get("status") in _ENDED:
             return job
-    raise errors.Usage("the master went away while the job was running", "see gnt-job list")
+    raise MasterDown("the master went away while the job was running", "see gnt-job list")
 
 
 def line(entry: dict[str, Any]) -> str:
     """One line of a job's log, as Ganeti's commands show it."""
-    when = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(entry["time"]))
+    when = time.ctime(entry["time"])
     text, kind = entry["text"], entry["kind"]
     if kind == "warning":
         shown = text if text.startswith("  - ") else f" - WARNING: {text}"
@@ -134,7 +149,9 @@ def _coloured(text: str, colour: str) -> str:
     return f"{colour}{text}{_PLAIN}" if sys.stdout.isatty() else text
 
 
-def _interrupted(connection: Connection, number: int) -> Iterator[dict[str, Any]] | None:
+def _interrupted(
+    connection: Connection, number: int, serial: int
+) -> Iterator[dict[str, Any]] | None:
     """Ctrl-C: what shall become of the job? None: leave it; otherwise the stream to go on with."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         sys.stderr.write(f"\njob {number} goes on: gnt-job watch {number}\n")
@@ -148,4 +165,4 @@ def _interrupted(connection: Connection, number: int) -> Iterator[dict[str, Any]
     elif answer != "w":
         sys.stderr.write(f"job {number} goes on: gnt-job watch {number}\n")
         return None
-    return connection.stream("GET", f"jobs/{number}/follow?after=999999999")
+    return connection.stream("GET", f"jobs/{number}/follow?after={serial}")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import pwd
+from collections.abc import Sequence
 from typing import Any
 
 from gantry.cli.errors import Usage
 
+_DASHED = ("--net", "--disk")
 PRIORITIES = {"low": 10, "normal": 0, "high": -10}
 
 
@@ -44,6 +46,23 @@ def job(parser: argparse.ArgumentParser, dry_run: bool = True) -> None:
             choices=("no", "yes", "hooks"),
             help="only check; =hooks also runs the pre scripts, which are told",
         )
+
+
+def plain(argv: Sequence[str]) -> list[str]:
+    """``argv`` in words that argparse understands as users of Ganeti mean them.
+
+    ``--dry-run NAME`` has no value of its own, and that of ``--net -1:remove`` begins with a
+    dash.
+    """
+    found: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            return [*found, word, *words]
+        if word == "--dry-run":
+            word = "--dry-run=yes"
+        found.append(f"{found.pop()}={word}" if found and found[-1] in _DASHED else word)
+    return found
 
 
 def force(parser: argparse.ArgumentParser, what: str = "do not ask") -> None:

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from gantry import __version__
-from gantry.cli import errors
+from gantry.cli import errors, options
 from gantry.cli.programs import ALIASES, PROGRAMS, Command
 
 
@@ -46,7 +46,7 @@ def call(program: str, name: str, command: Command, argv: Sequence[str]) -> int:
     """Import the command's module, parse, run; its errors become text and a status."""
     module = importlib.import_module(f"gantry.cli.{command.module}")
     parser = parser_of(program, name, command, module)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(options.plain(argv))
     arguments.program, arguments.command = program, name
     try:
         status: int = module.run(arguments)

@@ -19,7 +19,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Put them away; exit status 1 where one could not be (it has not ended)."""
-    moved = Connection().post("jobs/archive", {"jobs": arguments.numbers})["archived"]
+    moved = Connection().post("jobs/archive", {"jobs": arguments.numbers})["jobs"]
     left = [number for number in arguments.numbers if number not in moved]
     for number in left:
         sys.stderr.write(f"job {number} was not archived: it has not ended\n")

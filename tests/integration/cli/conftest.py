@@ -1,0 +1,161 @@
+"""The real commands, run in this process, against the real API over a fake queue."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fakes.cluster import entities, instance, node_uuid
+from tests.fakes.queue import FakeQueue
+from tests.fakes.services import FakeServices
+
+from gantry.api.app import build
+from gantry.api.serve import Server
+from gantry.cli import program
+from gantry.model.entities import AdminState, Nic, NicMode
+from gantry.model.jobs import JobChange, Submission
+from gantry.model.live import GuestLive, GuestState, NodeFacts, NodeLive
+from gantry.model.names import JobId, Uuid
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class WatchedQueue(FakeQueue):
+    """``arrived`` has the number of every job, as it comes; ``broken`` streams end with the next change."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.broken = False
+        self.arrived: asyncio.Queue[JobId] = asyncio.Queue()
+
+    async def submit(self, submission: Submission) -> JobId:
+        number = await super().submit(submission)
+        self.arrived.put_nowait(number)
+        return number
+
+    async def follow(self, job: JobId, after: int = 0) -> AsyncIterator[JobChange]:
+        async for change in super().follow(job, after):
+            if self.broken:
+                return
+            yield change
+
+
+class Commands:
+    """Runs ``gnt-*`` commands; ``queue`` is what the master has."""
+
+    def __init__(self, queue: WatchedQueue, services: FakeServices, root: Path) -> None:
+        self.queue = queue
+        self.services = services
+        self.root = root
+
+    async def __call__(self, line: str, *more: str, stdin: str = "") -> Done:
+        """``line`` is split at spaces; ``more`` are arguments as they are."""
+        words = [*line.split(), *more]
+        return await asyncio.to_thread(_run, words[0], words[1:], stdin)
+
+    async def operation(self, line: str, *more: str) -> dict[str, Any]:
+        """The one operation that a command submits; the job succeeds at once."""
+        self.queue.at_once = True
+        before = len(self.queue.submissions)
+        done = await self(line, *more)
+        assert done.status == 0, done
+        (submission,) = self.queue.submissions[before:]
+        (operation,) = submission.ops
+        return operation
+
+
+def _run(name: str, argv: list[str], stdin: str) -> Done:
+    out, err, before = io.StringIO(), io.StringIO(), sys.stdin
+    sys.stdin = io.StringIO(stdin)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                status = program.main(name, argv)
+            except SystemExit as end:
+                status = int(end.code or 0)
+    finally:
+        sys.stdin = before
+    return Done(status, out.getvalue(), err.getvalue())
+
+
+def guest(number: int, state: GuestState = GuestState.RUNNING) -> GuestLive:
+    """The guest of instance ``number``."""
+    one = instance(number)
+    return GuestLive(uuid=one.uuid, name=one.name, state=state, since=1000.0, memory=128, vcpus=1)
+
+
+def live(*guests: GuestLive, reachable: bool = True) -> NodeLive:
+    """A node with 4 GiB that runs these guests."""
+    facts = NodeFacts(
+        boot_id="00000000-0000-4000-8000-00000000b007",
+        memory_total=4096,
+        memory_free=3000,
+        memory_node=200,
+        disk_total=100 * 1024,
+        disk_free=80 * 1024,
+        cpus=4,
+        version="0.1.0",
+    )
+    return NodeLive(
+        reachable=reachable, since=1000.0, facts=facts, guests={one.uuid: one for one in guests}
+    )
+
+
+@pytest.fixture
+def queue() -> WatchedQueue:
+    """Three nodes; web1 runs, web2 is down, web3 should run and does not, web10 has a node down."""
+    nic = Nic(
+        uuid=Uuid("00000000-0000-4000-8000-00000000a1c1"),
+        mac="aa:00:00:00:00:01",
+        mode=NicMode.USER,
+        ip="10.0.2.15",
+    )
+    instances = [
+        instance(1, admin_state=AdminState.UP, nics=(nic,), beparams={"maxmem": 256}),
+        instance(2, tags=("env:test", "tier:1")),
+        instance(3, 2, admin_state=AdminState.UP),
+        instance(10, 3, admin_state=AdminState.UP),
+    ]
+    lives = {
+        node_uuid(1): live(guest(1)),
+        node_uuid(2): live(),
+        node_uuid(3): live(reachable=False),
+    }
+    return WatchedQueue([*entities(3), *instances], lives)
+
+
+@pytest.fixture
+async def gnt(
+    queue: WatchedQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Commands]:
+    """The commands, on a node whose master answers."""
+    monkeypatch.setenv("GANTRY_ROOT", str(tmp_path))
+    monkeypatch.delenv("GANTRY_JOB", raising=False)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    services = FakeServices()
+    server = await Server.start(build(queue, services), tmp_path / "run/gantry/master.sock")
+    yield Commands(queue, services, tmp_path)
+    await server.close()
+    monkeypatch.undo()
+    time.tzset()

@@ -1,0 +1,184 @@
+"""Commands that submit a job: what they send, what they show, how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from tests.integration.cli.conftest import Commands
+
+from gantry.model.errors import ErrorInfo, Reason, Rejected
+from gantry.model.jobs import DryRun, JobStatus
+from gantry.model.names import JobId
+
+FIRST = JobId(1)
+
+
+async def test_start_is_one_job_with_its_log_live(gnt: Commands) -> None:
+    running = asyncio.create_task(gnt("gnt-instance start web1"))
+    await gnt.queue.arrived.get()
+    await gnt.queue.say(FIRST, "starting web1.example.com")
+    await gnt.queue.end(FIRST)
+    done = await running
+    assert done.status == 0
+    assert done.out == "Thu Jan  1 00:33:20 1970 starting web1.example.com\n"
+    (submission,) = gnt.queue.submissions
+    assert submission.ops[0]["OP_ID"] == "OP_INSTANCE_STARTUP"
+    assert submission.ops[0]["instance_name"] == "web1"
+    assert submission.reason[0][0] == "gnt:client:gnt-instance:startup"
+
+
+async def test_submit_prints_the_number_and_does_not_wait(gnt: Commands) -> None:
+    done = await gnt("gnt-instance start --submit web1")
+    assert (done.status, done.out) == (0, "1\n")
+    assert not gnt.queue.jobs()[0].status.ended
+
+
+async def test_submit_as_json(gnt: Commands) -> None:
+    done = await gnt("gnt-instance start --submit --json web1")
+    assert done.json == {"job": 1}
+
+
+async def test_print_jobid_comes_before_the_log(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    done = await gnt("gnt-instance start --print-jobid web1")
+    assert done.out.startswith("1\n")
+
+
+async def test_a_failed_job_ends_with_status_one_and_ganetis_words(gnt: Commands) -> None:
+    running = asyncio.create_task(gnt("gnt-instance start web1"))
+    await gnt.queue.arrived.get()
+    error = ErrorInfo(
+        code="rejected",
+        message="instance web1.example.com is marked offline",
+        reason=Reason.STATE,
+        hint="gnt-instance modify --online web1.example.com",
+    )
+    await gnt.queue.end(FIRST, JobStatus.ERROR, error)
+    done = await running
+    assert done.status == 1
+    assert done.err == (
+        "Failure: prerequisites not met for this operation:\n"
+        "error type: wrong_state, error details:\n"
+        "instance web1.example.com is marked offline\n"
+        "  gnt-instance modify --online web1.example.com\n"
+    )
+
+
+async def test_a_denial_by_hooks_keeps_the_heading_that_scripts_look_for(gnt: Commands) -> None:
+    running = asyncio.create_task(gnt("gnt-instance start web1"))
+    await gnt.queue.arrived.get()
+    message = "hooks execution failed:\n  node: n1, script: d/x, output: no (exit status 1)"
+    await gnt.queue.end(
+        FIRST, JobStatus.ERROR, ErrorInfo(code="hooks-denied", message=message, hint="site rules")
+    )
+    done = await running
+    assert done.status == 1
+    assert done.err.startswith("Failure: hooks execution failed:\n  node: n1, script: d/x,")
+
+
+async def test_a_failed_job_as_json_is_on_stdout_and_nothing_else_is(gnt: Commands) -> None:
+    running = asyncio.create_task(gnt("gnt-instance start --json web1"))
+    await gnt.queue.arrived.get()
+    await gnt.queue.say(FIRST, "not shown")
+    await gnt.queue.end(FIRST, JobStatus.ERROR, ErrorInfo(code="failed", message="QEMU ended"))
+    done = await running
+    assert done.status == 1
+    assert done.json["status"] == "error"
+    assert done.json["errors"][0]["message"] == "QEMU ended"
+
+
+async def test_a_refused_submission_says_why(gnt: Commands) -> None:
+    gnt.queue.refuse = Rejected(
+        "there is no instance 'web9'", "gnt-instance list shows them", reason=Reason.UNKNOWN
+    )
+    done = await gnt("gnt-instance start web9")
+    assert done.status == 1
+    assert "unknown_entity" in done.err
+    assert "there is no instance 'web9'" in done.err
+    as_json = await gnt("gnt-instance start --json web9")
+    assert json.loads(as_json.err)["error"]["hint"] == "gnt-instance list shows them"
+
+
+async def test_the_surrounding_job_of_a_hook_is_told(
+    gnt: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANTRY_JOB", "77")
+    await gnt.operation("gnt-instance start web1")
+    assert gnt.queue.submissions[0].within_job == 77
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("", DryRun.NO),
+        ("--dry-run", DryRun.YES),
+        ("--dry-run=yes", DryRun.YES),
+        ("--dry-run=hooks", DryRun.HOOKS),
+    ],
+)
+async def test_dry_run_may_stand_before_the_name(gnt: Commands, given: str, wanted: DryRun) -> None:
+    operation = await gnt.operation(f"gnt-instance start {given} web1")
+    assert operation["instance_name"] == "web1"
+    assert gnt.queue.submissions[0].dry_run is wanted
+
+
+async def test_priority_and_reason_travel_with_the_job(gnt: Commands) -> None:
+    await gnt.operation("gnt-instance start --priority high --reason", "planned work", "web1")
+    (submission,) = gnt.queue.submissions
+    assert submission.priority == -10
+    assert submission.reason[0][1] == "planned work"
+
+
+async def test_several_instances_need_a_word(gnt: Commands) -> None:
+    done = await gnt("gnt-instance start --all")
+    assert done.status != 0
+    assert "--force-multiple" in done.err
+    assert not gnt.queue.submissions
+
+
+async def test_all_means_one_job_an_instance(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    done = await gnt("gnt-instance stop --all --force-multiple")
+    assert done.status == 0
+    names = [submission.ops[0]["instance_name"] for submission in gnt.queue.submissions]
+    assert names == [f"web{n}.example.com" for n in (1, 2, 3, 10)]
+
+
+async def test_one_failure_among_several_is_the_commands_failure(gnt: Commands) -> None:
+    running = asyncio.create_task(gnt("gnt-instance start --force-multiple web1 web2"))
+    await gnt.queue.arrived.get()
+    await gnt.queue.arrived.get()
+    await gnt.queue.end(JobId(1), JobStatus.ERROR, ErrorInfo(code="failed", message="no memory"))
+    await gnt.queue.end(JobId(2))
+    done = await running
+    assert done.status == 1
+    assert "Failure: no memory" in done.err
+
+
+async def test_removal_asks_first(gnt: Commands) -> None:
+    done = await gnt("gnt-instance remove web1")
+    assert done.status != 0
+    assert not gnt.queue.submissions
+    assert (await gnt.operation("gnt-instance remove -f web1"))["OP_ID"] == "OP_INSTANCE_REMOVE"
+
+
+async def test_the_master_going_away_in_the_middle_is_no_wrong_use(gnt: Commands) -> None:
+    running = asyncio.create_task(gnt("gnt-instance start web1"))
+    await gnt.queue.arrived.get()
+    gnt.queue.broken = True
+    await gnt.queue.say(FIRST, "never seen")
+    done = await running
+    assert done.status == 1
+    assert "the master went away" in done.err
+    assert "gnt-job list" in done.err
+
+
+async def test_wait_is_silent_and_watch_is_not(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    await gnt("gnt-instance start web1")
+    await gnt.queue.say(FIRST, "one line")
+    assert (await gnt("gnt-job wait 1")).out == ""
+    assert "one line" in (await gnt("gnt-job watch 1")).out
+    assert (await gnt("gnt-job wait 5")).status == 1
