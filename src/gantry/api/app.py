@@ -9,6 +9,9 @@ from aiohttp import web
 from gantry.api import errors
 from gantry.api.access import Gate
 from gantry.api.jobs import Jobs
+from gantry.api.queries import Queries
+from gantry.api.query import resources
+from gantry.api.query.listing import Listings
 from gantry.api.services import Services
 from gantry.api.users import Users
 from gantry.ports.queue import Queue
@@ -23,5 +26,6 @@ def build(queue: Queue, services: Services, users: Users | None = None) -> web.A
     app = web.Application(
         middlewares=[errors.middleware, gate.middleware()], client_max_size=MAX_BODY
     )
-    app.add_routes([*Jobs(queue).routes()])
+    listings = Listings(queue, resources.table(queue, services))
+    app.add_routes([*Jobs(queue).routes(), *Queries(listings).routes()])
     return app
