@@ -128,21 +128,17 @@ def test_an_up_that_was_killed_in_the_middle_is_finished_by_the_next(moment: str
 
 def test_a_damaged_store_is_told_and_restored(own: Cluster) -> None:
     own.add(WEB)
-    backup = own.directory / "copy"
-    own.gnt("gantry", "state", "backup", str(backup))
+    copies = str(own.directory / "copies")
+    own.gnt("gantry", "state", "backup", "--directory", copies)
     own.local("down", "--keep-guests")
-    (store,) = [
-        path
-        for path in (own.root() / "var/lib/gantry").rglob("*.db")
-        if path.name.startswith(("store", "state", "cluster"))
-    ]
+    store = own.root() / "var/lib/gantry/state.db"
     for extra in store.parent.glob(store.name + "-*"):
         extra.unlink()
     store.write_bytes(b"this is no database" * 1000)
     failed = own.local("up", check=False)
     assert failed.status == 1
     assert "gantry state restore" in failed.said
-    own.gnt("gantry", "state", "restore", str(backup))
+    own.gnt("gantry", "state", "restore", "--directory", copies)
     own.local("up")
     assert own.instances() == [WEB]
     own.remove_all()

@@ -79,10 +79,7 @@ check_parameters() {
 }
 
 check_variant() {
-  case "${OS_VARIANT:-}" in
-    "" | default) ;;
-    *) fail "there is no variant '$OS_VARIANT'; the only one is default" ;;
-  esac
+  [ -z "${OS_VARIANT:-}" ] || fail "there is no variant '$OS_VARIANT': this OS has none"
 }
 
 check_instance_name() {

@@ -63,7 +63,7 @@ def instance(disk: Path | None, **more: str) -> dict[str, str]:
     environment = {
         "OS_API_VERSION": "20",
         "OS_NAME": "busybox",
-        "OS_VARIANT": "default",
+        "OS_VARIANT": "",
         "DEBUG_LEVEL": "0",
         "INSTANCE_NAME": "web1.gantry.test",
         "INSTANCE_OS": "busybox+default",

@@ -23,7 +23,7 @@ def test_has_the_files_of_api_20(definition: Definition) -> None:
         assert path.is_file(), name
         assert path.stat().st_mode & 0o111 == 0o111, name
     assert (definition.directory / "ganeti_api_version").read_text() == "20\n15\n10\n"
-    assert (definition.directory / "variants.list").read_text() == "default\n"
+    assert (definition.directory / "variants.list").read_text() == ""
 
 
 def test_every_parameter_is_described_once(definition: Definition) -> None:

@@ -65,7 +65,7 @@ async def test_debian_s_ganeti_os_noop_works_unchanged(tmp_path: Path) -> None:
 
 async def test_our_noop_works(tmp_path: Path) -> None:
     shutil.copytree(OURS / "noop", tmp_path / "os/noop")
-    lines = await install(Finder(tmp_path, ("/os",)), "noop+default", tmp_path)
+    lines = await install(Finder(tmp_path, ("/os",)), "noop", tmp_path)
     assert lines == ["noop: create of web1.example.com: nothing to do"]
 
 
