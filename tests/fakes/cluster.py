@@ -159,12 +159,12 @@ class FakeCluster:
 
     async def crash(self) -> None:
         """The master is gone from one moment to the next: nothing of it runs any more."""
-        await self.engine.stop()
+        await self.engine.abandon()
 
     async def close(self) -> None:
         """End everything."""
         for engine in self.masters:
-            await engine.stop()
+            await engine.abandon()
         await self.agents.close()
         await self.store.close()
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from gantry.jobs import codec
 from gantry.jobs.context import Context
 from gantry.jobs.entry import Entry
 from gantry.jobs.locks import LockTable
-from gantry.model.errors import GantryError, Reason, Rejected
-from gantry.model.jobs import Job, OpRecord, Submission
+from gantry.model.errors import Cancelled, GantryError, Reason, Rejected
+from gantry.model.jobs import Job, JobStatus, OpRecord, Submission
 from gantry.model.locks import Level, Lock
 from gantry.model.names import JobId, Uuid
 from gantry.model.snapshot import Snapshot
@@ -94,6 +96,20 @@ def entry(submission: Submission, asked: list[AnyOperation], job: JobId, context
         if size > MAX_VALUE_BYTES:
             raise Rejected(f"the job is too large: {size} bytes, at most {MAX_VALUE_BYTES}")
     return made
+
+
+def cancelled(job: Job, now: float) -> Job:
+    """The job when it was cancelled before its current operation began."""
+    error = Cancelled(f"job {job.id} was cancelled before it began").info()
+    ops = tuple(
+        record
+        if record.status.ended
+        else msgspec.structs.replace(record, status=JobStatus.CANCELED, error=error, end=now)
+        for record in job.ops
+    )
+    return msgspec.structs.replace(
+        job, status=JobStatus.CANCELED, ops=ops, ended=now, waiting_for=()
+    )
 
 
 def waits_for(waiting: Entry, context: Context) -> tuple[str, ...]:

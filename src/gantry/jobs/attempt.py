@@ -5,8 +5,9 @@ What happens when it fails is in ``unwinding``; which operation comes next, in `
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -30,6 +31,9 @@ from gantry.operations.base import AnyOperation, Plan
 from gantry.operations.base import Operation as BaseOperation
 from gantry.ports.steps import Outcome
 from gantry.ports.store import Delete, Operation, Put
+
+PATIENCE: Final = 0.05
+"""Seconds that nodes may take to answer before a submission is acknowledged without them."""
 
 
 class Attempt:
@@ -71,10 +75,24 @@ class Attempt:
         self.plan = operation.check(snapshot, draw)
         context.reservations.take(self.entry.id, self.plan)
         if _examines(operation):
-            self.plan = await operation.examine(self.plan, snapshot, draw)
+            self.plan = await self._examined(snapshot, draw)
             context.reservations.take(self.entry.id, self.plan)
         self.run_id = context.clock.uuid() if operation.hooked else ""
         self.phases.plan(self.plan, self.run_id, context.state.snapshot())
+
+    async def _examined(self, snapshot: Snapshot, draw: Draw) -> Plan:
+        """The plan as the nodes' answers leave it; a client does not wait for slow ones."""
+        work = asyncio.ensure_future(self.operation.examine(self.plan, snapshot, draw))
+        try:
+            done, _ = await asyncio.wait([work], timeout=PATIENCE)
+            if not done and self.entry.revision == 0:
+                async with self.entry.lock:
+                    self.entry.check_cancelled()
+                    await self.context.journal.job(self.entry, self.begun())
+            plan: Plan = await work
+            return plan
+        finally:
+            work.cancel()
 
     async def forward(self) -> None:
         """Run, and make the outcome durable; raises what went wrong, or Halt."""
@@ -150,7 +168,8 @@ class Attempt:
         if job.status.ended:
             # From now on it is read from the store.
             entry.log = None
-            self.context.background.start(issue.forget(self.context, entry))
+            if entry.touched:
+                issue.forget(self.context, entry)
         if surplus and self.turn is None:
             self.context.background.start(self.context.journal.delete(keys[:surplus]))
 

@@ -85,6 +85,8 @@ class Context:
         self.epoch = epoch
         self.lease_left = lease_left
         self.background = Background()
+        self.over: dict[Address, list[str]] = {}
+        """Prefixes of keys that agents are being told to forget."""
 
     def address(self, node: Uuid) -> Address:
         """Where a node's agent answers, also of a machine that is joining; or Rejected."""

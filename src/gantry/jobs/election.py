@@ -14,7 +14,7 @@ import msgspec
 from gantry.jobs import codec
 from gantry.jobs.codec import Holder
 from gantry.model import timeouts
-from gantry.model.errors import GantryError
+from gantry.model.errors import GantryError, Superseded
 from gantry.model.names import Uuid
 from gantry.ports.agents import Address, Agents, Announced
 from gantry.ports.clock import Clock
@@ -57,27 +57,39 @@ async def stand(
     item = await store.get(codec.ELECTION)
     revision = item.mod_revision if item else 0
     epoch = codec.decode(codec.ELECTION, item.value, Holder).epoch if item else 0
+    step = 1
     while True:
-        epoch += 1
+        epoch += step
         holder = Holder(epoch=epoch, node=node, since=clock.now())
         put = Put(codec.ELECTION, codec.encode(holder), lease)
         revision = await store.txn([Compare(codec.ELECTION, revision)], [put])
         announced = await _announce(agents, nodes, epoch)
-        highest = max((each.epoch for each in announced.values()), default=0)
-        if highest <= epoch:
+        if announced is not None:
             return Mastership(
                 epoch=epoch, revision=revision, lease_left=lease_left, announced=announced
             )
-        epoch = highest
+        # After a restore the store may be far behind; a refusal does not say how far.
+        step *= 2
 
 
-async def _announce(agents: Agents, nodes: Sequence[Address], epoch: int) -> dict[Uuid, Announced]:
-    async def tell(to: Address) -> Announced | None:
+async def _announce(
+    agents: Agents, nodes: Sequence[Address], epoch: int
+) -> dict[Uuid, Announced] | None:
+    """What the nodes that answer say; None where one of them has seen a higher epoch."""
+
+    async def tell(to: Address) -> Announced | Superseded | None:
         try:
             async with asyncio.timeout(timeouts.CONNECT):
                 return await agents.announce(to, epoch)
+        except Superseded as error:
+            return error
         except (GantryError, TimeoutError):
             return None
 
-    answers = await asyncio.gather(*(tell(to) for to in nodes))
-    return {to.node: each for to, each in zip(nodes, answers, strict=True) if each is not None}
+    answers = dict(
+        zip((to.node for to in nodes), await asyncio.gather(*map(tell, nodes)), strict=True)
+    )
+    if any(isinstance(each, Superseded) for each in answers.values()):
+        return None
+    found = {node: each for node, each in answers.items() if isinstance(each, Announced)}
+    return None if any(each.epoch > epoch for each in found.values()) else found

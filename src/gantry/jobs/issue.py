@@ -13,7 +13,7 @@ from gantry.jobs.entry import Entry
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, Superseded, Unavailable
 from gantry.model.jobs import LogKind
-from gantry.model.orders import Order
+from gantry.model.orders import HooksRun, Order
 from gantry.ports.agents import Address, Progress
 
 A = TypeVar("A", bound=msgspec.Struct)
@@ -39,7 +39,8 @@ async def issue(
         say(context, entry, line.text, LogKind.PROGRESS, op)
 
     entry.orders[key] = to
-    entry.touched[to.node] = to
+    if not isinstance(order, HooksRun):
+        entry.touched[to.node] = to
     began = context.clock.monotonic()
     try:
         envelope = context.envelope(key, entry.id, timeout, secrets)
@@ -69,15 +70,29 @@ async def cancel(context: Context, to: Address, key: str) -> None:
         raise context.journal.superseded(error) from error
 
 
-async def forget(context: Context, entry: Entry) -> None:
+def forget(context: Context, entry: Entry) -> None:
     """The job is over: its agents need not remember it. One that does not answer forgets later."""
     nodes, entry.touched = list(entry.touched.values()), {}
     for to in nodes:
-        try:
+        pending = context.over.get(to)
+        if pending is not None:
+            pending.append(f"{entry.job.uid}/")
+        else:
+            context.over[to] = [f"{entry.job.uid}/"]
+            context.background.start(_forget(context, to))
+
+
+async def _forget(context: Context, to: Address) -> None:
+    """Tell one agent, until nothing came meanwhile: under load many jobs share a call."""
+    try:
+        while prefixes := context.over[to]:
+            context.over[to] = []
             async with asyncio.timeout(timeouts.URGENT):
-                await context.agents.forget(to, f"{entry.job.uid}/", context.epoch)
-        except (GantryError, TimeoutError):
-            continue
+                await context.agents.forget(to, prefixes, context.epoch)
+    except (GantryError, TimeoutError):
+        return
+    finally:
+        del context.over[to]
 
 
 def say(context: Context, entry: Entry, text: str, kind: LogKind, op: int) -> None:

@@ -139,6 +139,10 @@ class LockTable:
             self._enqueue(request)
             self._wake([request.rank, *self._touched(request)])
 
+    def known(self, lock: Lock) -> bool:
+        """Whether somebody holds it or waits for it."""
+        return lock in self._rows
+
     def view(self) -> list[LockView]:
         """All locks that somebody holds or waits for, in the global order."""
         return [

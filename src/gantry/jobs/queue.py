@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
@@ -21,9 +22,10 @@ from gantry.jobs.reservations import Reservations
 from gantry.jobs.runner import Left, Runner
 from gantry.jobs.state import LiveStates, State
 from gantry.model.entities import AnyEntity
-from gantry.model.errors import Cancelled, GantryError, Reason, Rejected
+from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.jobs import Job, JobChange, JobStatus, LogEntry, Submission
 from gantry.model.live import NodeLive
+from gantry.model.locks import Lock
 from gantry.model.names import JobId, Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import AnyOperation
@@ -33,6 +35,9 @@ from gantry.ports.store import Store
 
 MAX_JOBS: Final = 5000
 """Jobs that have not ended; more are refused."""
+
+STOP: Final = 5.0
+"""Seconds that closing what is done may take when the master ends."""
 
 
 class Engine:
@@ -78,6 +83,8 @@ class Engine:
         )
         self._drained = False
         self._stopping = False
+        self._slots = self.snapshot().cluster.max_running_jobs
+        state.on_change(self._changed)
 
     @classmethod
     async def open(
@@ -120,13 +127,24 @@ class Engine:
         self.distributor.soon()
 
     async def stop(self) -> None:
-        """End in order: nothing new, effects under way are left to the next master."""
+        """End in order: what is done is closed, effects under way are the next master's."""
+        await self._end_jobs()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP):
+                await self._context.background.settle()
+        await self._context.background.stop()
+
+    async def abandon(self) -> None:
+        """End at once, as a crash would."""
+        await self._end_jobs()
+        await self._context.background.stop()
+
+    async def _end_jobs(self) -> None:
         self._stopping = True
         tasks = [entry.task for entry in self._entries.values() if entry.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._context.background.stop()
 
     async def settle(self) -> None:
         """Until everything that goes on in the background is done."""
@@ -282,6 +300,10 @@ class Engine:
         """Call ``told`` after every commit that changes objects."""
         self._context.state.on_change(told)
 
+    def concerns(self, lock: Lock) -> bool:
+        """Whether a job holds the lock or waits for it."""
+        return self._context.locks.known(lock)
+
     def locks(self) -> list[LockView]:
         """All locks that somebody holds or waits for."""
         return self._context.locks.view()
@@ -334,6 +356,12 @@ class Engine:
             if entry.log is not None:
                 entry.log.ring()
 
+    def _changed(self) -> None:
+        slots = self.snapshot().cluster.max_running_jobs
+        if slots != self._slots:
+            self._slots = slots
+            self._context.locks.slots_changed()
+
     def _ended(self, entry: Entry) -> None:
         self._archiver.ended(entry)
 
@@ -344,21 +372,9 @@ class Engine:
 
     async def _cancel_waiting(self, entry: Entry) -> None:
         """Holds ``entry.lock``: the job's first commit has not happened and now will not."""
-        now = self._context.clock.now()
-        error = Cancelled(f"job {entry.id} was cancelled before it began").info()
-        ops = tuple(
-            record
-            if record.status.ended
-            else msgspec.structs.replace(record, status=JobStatus.CANCELED, error=error, end=now)
-            for record in entry.job.ops
-        )
         entry.cancel_wanted = True
-        await self._journal.job(
-            entry,
-            msgspec.structs.replace(
-                entry.job, status=JobStatus.CANCELED, ops=ops, ended=now, waiting_for=()
-            ),
-        )
+        ended = admission.cancelled(entry.job, self._context.clock.now())
+        await self._journal.job(entry, ended)
         if entry.task is not None:
             entry.task.cancel()
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pytest
-from tests.fakes.cluster import FakeCluster
+from tests.fakes.agents import FakeAgents
+from tests.fakes.cluster import FakeCluster, node_uuid
+from tests.fakes.world import World
 
-from gantry.model.errors import Rejected
+from gantry.model.errors import Rejected, Unavailable
 from gantry.model.jobs import Dependency, DryRun, JobStatus, LogEntry, Submission
 from gantry.model.names import JobId
-from gantry.model.orders import Delay
+from gantry.model.orders import Delay, Question
+from gantry.ports.agents import Address
 
+A = TypeVar("A", bound=msgspec.Struct)
 DUMMY: dict[str, Any] = {"OP_ID": "OP_TEST_DUMMY"}
 START: dict[str, Any] = {"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"}
 
@@ -234,6 +239,88 @@ async def test_a_full_name_taken_by_a_running_job_is_refused(cluster: FakeCluste
     }
     jobs = await asyncio.gather(cluster.run(add), cluster.run({**add, "pnode": "node3"}))
     assert sorted(job.status for job in jobs) == [JobStatus.ERROR, JobStatus.SUCCESS]
+
+
+async def test_a_master_that_ends_in_order_closes_what_is_done(cluster: FakeCluster) -> None:
+    job = await cluster.run(START)
+    await cluster.engine.stop()
+    assert await cluster.keys("journal/") == []
+    runs = sum(len(node.hook_runs) for node in cluster.world.nodes.values())
+    await cluster.start()
+    assert (await cluster.engine.wait(job.id)).attempt == 1
+    assert sum(len(node.hook_runs) for node in cluster.world.nodes.values()) == runs
+
+
+async def test_a_master_that_ends_leaves_running_jobs_to_the_next(cluster: FakeCluster) -> None:
+    job = await cluster.submit(delay(duration=0.2))
+    waiter = asyncio.create_task(cluster.engine.wait(job))
+    await asyncio.sleep(0)
+    await cluster.engine.stop()
+    with pytest.raises(Unavailable):
+        await waiter
+    await cluster.start()
+    assert (await cluster.engine.wait(job)).status is JobStatus.SUCCESS
+
+
+async def test_locks_show_who_holds_and_who_waits(cluster: FakeCluster) -> None:
+    first, second = await cluster.submit(delay()), await cluster.submit(delay())
+    row = {one.name: one for one in cluster.engine.locks()}[f"node/{node_uuid(2)}"]
+    assert (row.mode, row.owners, row.pending) == ("exclusive", [first], [second])
+
+
+async def test_more_places_for_running_jobs_are_used_at_once(cluster: FakeCluster) -> None:
+    await cluster.run({"OP_ID": "OP_CLUSTER_SET_PARAMS", "max_running_jobs": 2})
+    free = {**delay(), "no_locks": True}
+    jobs = [await cluster.submit(free) for _ in range(3)]
+    assert (await cluster.engine.get(jobs[2])).status is JobStatus.WAITING
+    settings = msgspec.structs.replace(cluster.engine.snapshot().cluster, max_running_jobs=3)
+    await cluster.engine.change(put=[settings])
+    async with asyncio.timeout(5):
+        async for change in cluster.engine.follow(jobs[2]):
+            if change.job is not None and change.job.status is JobStatus.RUNNING:
+                break
+
+
+async def test_changes_of_the_configuration_are_told(cluster: FakeCluster) -> None:
+    told: list[int] = []
+    cluster.engine.on_change(lambda: told.append(cluster.engine.snapshot().revision))
+    await cluster.run(DUMMY)
+    assert told == []
+    await cluster.run(START)
+    assert told == [cluster.engine.snapshot().revision]
+
+
+class SlowAgents(FakeAgents):
+    """Questions are answered when ``let`` is set."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.let = asyncio.Event()
+
+    async def ask(self, to: Address, question: Question[A], timeout: float) -> A:
+        """See the port."""
+        await self.let.wait()
+        return await super().ask(to, question, timeout)
+
+
+async def test_a_client_does_not_wait_for_nodes_that_answer_slowly(cluster: FakeCluster) -> None:
+    agents = SlowAgents(cluster.world)
+    await cluster.crash()
+    await cluster.start(agents=agents)
+    add = {
+        "OP_ID": "OP_INSTANCE_CREATE",
+        "instance_name": "new.example.com",
+        "os_type": "noop",
+        "disk_template": "diskless",
+        "pnode": "node2",
+    }
+    first, second = await cluster.submit(add), await cluster.submit(add)
+    assert (await cluster.engine.get(first)).status is JobStatus.RUNNING
+    assert "had not begun" in await cluster.engine.cancel(first)
+    agents.let.set()
+    assert (await cluster.engine.wait(first)).status is JobStatus.CANCELED
+    await cluster.engine.wait(second)
+    await agents.close()
 
 
 async def test_an_unknown_job_is_named(cluster: FakeCluster) -> None:
