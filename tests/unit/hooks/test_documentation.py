@@ -1,0 +1,34 @@
+"""The documentation says what the table and the environments say."""
+
+from __future__ import annotations
+
+import re
+
+from tests.unit.hooks.cluster import snapshot
+from tests.unit.hooks.page import PAGE, page
+from tests.unit.hooks.situation import rich_instance
+
+from gantry.hooks.entry import Phase
+from gantry.hooks.plan import phase_runs
+from gantry.hooks.subject import Subject, SubjectKind
+
+
+def test_the_page_of_operations_is_what_the_table_says() -> None:
+    assert PAGE.read_text() == page(), "python -m tests.unit.hooks.page"
+
+
+def test_every_variable_of_an_instance_is_described() -> None:
+    described = set(re.findall(r"`([A-Z_a-z*0-9]+)`", (PAGE.parent / "variables.md").read_text()))
+    before = snapshot(instances=[rich_instance()])
+    subject = Subject(kind=SubjectKind.INSTANCE, instance=rich_instance())
+    for run in phase_runs("OP_INSTANCE_STARTUP", Phase.PRE, before, subject):
+        for environment in run.environments.values():
+            for name in environment:
+                assert _general(name) in described, name
+
+
+def _general(name: str) -> str:
+    """As the page writes it."""
+    bare = name.removeprefix("GANETI_")
+    bare = re.sub(r"^INSTANCE_(NIC|DISK)\d+_", r"INSTANCE_\1n_", bare)
+    return re.sub(r"^INSTANCE_(BE|HV)_.*", r"INSTANCE_\1_*", bare)
