@@ -6,6 +6,7 @@ rules here are those of the hook interface, sections 2.3 to 2.5.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
@@ -144,7 +145,7 @@ def _run_all(
             # An earlier script may have removed this one, or taken its rights away.
             skip = script.skip or _look(script.name, script.path)[0]
             if skip:
-                yield _skipped(script, skip)
+                yield skipped(script, skip)
             else:
                 environment = environments[str(script.version)]
                 yield _run_one(script, environment, outputs, timeout, stop, on_started)
@@ -195,7 +196,11 @@ class _Outputs:
 
 
 def _file() -> IO[bytes]:
-    return tempfile.TemporaryFile(buffering=0)
+    file = tempfile.TemporaryFile(buffering=0)
+    # A script that writes to /dev/stderr opens it anew, with an offset of its own: what it
+    # writes either way must not land on what is there.
+    fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+    return file
 
 
 def _run_one(
@@ -267,7 +272,7 @@ def _problem(ended: Ended, timeout: float) -> str:
     return ended.problem
 
 
-def _skipped(script: Script, why: str) -> ScriptResult:
+def skipped(script: Script, why: str) -> ScriptResult:
     return ScriptResult(
         directory=script.directory,
         script=script.name,

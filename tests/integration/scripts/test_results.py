@@ -127,6 +127,15 @@ async def test_output_is_stdout_and_then_stderr(hooks: Hooks) -> None:
     assert (result.output, result.exit_status) == ("second\nfirst\n", 3)
 
 
+async def test_a_stream_that_is_opened_by_its_name_stays_whole(hooks: Hooks) -> None:
+    hooks.script("10-named", "echo lost >&2; echo named > /dev/stderr; echo numbered, later >&2")
+    hooks.script("20-appends", "echo one; echo two >> /dev/stdout; echo three")
+    named, appends = await hooks.run()
+    # Opening a file for writing empties it; a pipe would not be.
+    assert named.output == "named\nnumbered, later\n"
+    assert appends.output == "one\ntwo\nthree\n"
+
+
 async def test_output_that_is_no_text_does_not_deny(hooks: Hooks) -> None:
     hooks.script("10-latin", "printf 'gr\\374n\\000\\033[1m'")
     result = await hooks.only()
