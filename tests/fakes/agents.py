@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -169,11 +169,13 @@ class FakeAgents:
                 # Cancelled before its first step, a task runs no line of its code.
                 effect.error = _cancelled()
 
-    async def forget(self, to: Address, prefix: str, epoch: int) -> None:
+    async def forget(self, to: Address, prefixes: Sequence[str], epoch: int) -> None:
         """See the port."""
         memory = self._check(self._reach(to), epoch)
         for key, effect in list(memory.effects.items()):
-            if key.startswith(prefix) and (effect.answer is not None or effect.error is not None):
+            if key.startswith(tuple(prefixes)) and (
+                effect.answer is not None or effect.error is not None
+            ):
                 del memory.effects[key]
 
     async def announce(self, to: Address, epoch: int) -> Announced:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-import msgspec
-
-from gantry.api.services import JoinRequest, LockRow
+from gantry.api.services import LockRow
 from gantry.model.errors import Reason, Rejected
 from gantry.model.names import Uuid
 from gantry.model.orders import OsList
+from gantry.pki.joining import JoinBundle, JoinRequest
 from gantry.ports.agents import Address
 
 
@@ -43,12 +42,6 @@ class FakeConsole:
         self._queue.put_nowait(None)
 
 
-class Bundle(msgspec.Struct):
-    """What a joining machine gets here."""
-
-    node: str
-
-
 class FakeServices:
     """Filled by the test."""
 
@@ -70,12 +63,19 @@ class FakeServices:
         """See the port."""
         return self.oses
 
-    async def accept_join(self, request: JoinRequest) -> Bundle:
+    async def accept_join(self, request: JoinRequest) -> JoinBundle:
         """See the port."""
         if request.secret != self.secret:
             raise Rejected("the token is not valid", reason=Reason.STATE)
         self.joined.append(request)
-        return Bundle(node="node4.example.com")
+        return JoinBundle(
+            cluster=Uuid("00000000-0000-4000-8000-000000000002"),
+            cluster_name="cluster.example.com",
+            node=Uuid("00000000-0000-4000-8000-000000000104"),
+            name="node4.example.com",
+            ca="CA",
+            certificate="CERTIFICATE",
+        )
 
     async def create_token(self, name: str) -> str:
         """See the port."""

@@ -16,7 +16,7 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -200,6 +200,12 @@ class Effects:
         effect.task.add_done_callback(lambda _task: self._never_began(effect, attempt))
         return effect
 
+    def admit(self, envelope: Envelope) -> None:
+        """Refuse what ``begin`` would refuse, of an order that leaves nothing to remember."""
+        self.check(envelope.epoch)
+        self._lease_until = max(self._lease_until, time.monotonic() + envelope.lease)
+        self._admit(envelope)
+
     async def cancel(self, key: str, epoch: int) -> None:
         """End what runs under ``key``; when it returns, it has ended."""
         self.check(epoch)
@@ -212,10 +218,10 @@ class Effects:
         effect.task.cancel()
         await asyncio.wait([effect.task])
 
-    def forget(self, prefix: str, epoch: int) -> None:
+    def forget(self, prefixes: Sequence[str], epoch: int) -> None:
         """The master does not need those effects any more."""
         self.check(epoch)
-        if prefix:
+        for prefix in filter(None, prefixes):
             self._memory.forget(prefix)
 
     async def close(self, patience: float) -> None:

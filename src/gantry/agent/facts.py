@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib.metadata
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -122,5 +122,11 @@ def bridges() -> tuple[str, ...]:
 
 @functools.cache
 def version() -> str:
-    """This program's version."""
-    return importlib.metadata.version("gantry-cluster")
+    """This program's version: from the name of its metadata's directory.
+
+    ``importlib.metadata`` would read it out of there, and cost an agent 1.5 MB.
+    """
+    for entry in sys.path:
+        for found in Path(entry or ".").glob("gantry_cluster-*.dist-info"):
+            return found.name.removeprefix("gantry_cluster-").removesuffix(".dist-info")
+    return ""

@@ -12,7 +12,7 @@ import msgspec
 from gantry.agent.effects import Task
 from gantry.agent.parts import Parts
 from gantry.host.daemon import Identity
-from gantry.host.scripts import run_hooks
+from gantry.host.scripts import listing, run_hooks, skipped
 from gantry.model.errors import Rejected
 from gantry.model.orders import HooksRan, HooksRun
 
@@ -21,11 +21,18 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}(?:\.d)?")
 _DATA_DIRECTORY: Final = "GANETI_DATA_DIR"
 
 
+def nothing_to_run(parts: Parts, order: HooksRun) -> HooksRan | None:
+    """The answer where no script would run, which is most often so; None where one would."""
+    _checked(parts, order)
+    found = listing(parts.root / DIRECTORY, order)
+    if any(not script.skip for script in found):
+        return None
+    return HooksRan(results=tuple(skipped(script, script.skip) for script in found))
+
+
 async def run(parts: Parts, order: HooksRun, task: Task) -> HooksRan:
     """All scripts of the order's directories, in one sequence."""
-    for directory in order.directories:
-        if not _NAME.fullmatch(directory.name):
-            raise Rejected(f"{directory.name!r} is not a hooks directory", node=parts.node)
+    _checked(parts, order)
     return await run_below(parts.root, order, task.started)
 
 
@@ -46,6 +53,12 @@ async def run_below(
     }
     order = msgspec.structs.replace(order, environments=rooted)
     return await run_hooks(root / DIRECTORY, order, extra, on_started=on_started)
+
+
+def _checked(parts: Parts, order: HooksRun) -> None:
+    for directory in order.directories:
+        if not _NAME.fullmatch(directory.name):
+            raise Rejected(f"{directory.name!r} is not a hooks directory", node=parts.node)
 
 
 def _rooted(root: Path, environment: dict[str, str]) -> dict[str, str]:

@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gantry.agent import console, dispatch
+from gantry.agent import console, dispatch, hooks
 from gantry.agent.effects import Effects
 from gantry.agent.parts import Parts
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, OperationFailed, Reason, Rejected
 from gantry.model.identity import Identity, Role
-from gantry.model.orders import Nothing
+from gantry.model.orders import HooksRun, Nothing
 from gantry.ports.agents import Announced, Event, Heartbeat, Hello
 from gantry.rpc import certificates, wire
 
@@ -124,6 +124,10 @@ class Server:
     async def _on_order(self, request: web.BaseRequest) -> web.StreamResponse:
         received = _order.decode(await _body(request))
         order = received.order
+        nothing = hooks.nothing_to_run(self._parts, order) if isinstance(order, HooksRun) else None
+        if nothing is not None:
+            self._effects.admit(received.envelope)
+            return _plain(wire.answer(nothing))
         effect = self._effects.begin(
             received.envelope, order, lambda task: dispatch.carry_out(self._parts, order, task)
         )
@@ -154,7 +158,7 @@ class Server:
 
     async def _on_forget(self, request: web.BaseRequest) -> web.StreamResponse:
         received = _forget.decode(await _body(request))
-        self._effects.forget(received.prefix, received.epoch)
+        self._effects.forget(received.prefixes, received.epoch)
         return _plain(wire.answer(Nothing()))
 
     async def _on_announce(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -273,6 +273,7 @@ def _problem(ended: Ended, timeout: float) -> str:
 
 
 def skipped(script: Script, why: str) -> ScriptResult:
+    """What is said of a script that does not run."""
     return ScriptResult(
         directory=script.directory,
         script=script.name,

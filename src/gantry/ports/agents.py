@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -101,8 +101,8 @@ class Agents(Protocol):
     async def cancel(self, to: Address, key: str, epoch: int) -> None:
         """End what runs under ``key``; the order then fails as cancelled."""
 
-    async def forget(self, to: Address, prefix: str, epoch: int) -> None:
-        """The job is over: the agent may forget all keys that begin with ``prefix``."""
+    async def forget(self, to: Address, prefixes: Sequence[str], epoch: int) -> None:
+        """Jobs are over: the agent may forget all keys that begin with one of ``prefixes``."""
 
     async def announce(self, to: Address, epoch: int) -> Announced:
         """Tell the agent of a new master; it refuses lower epochs from now on, durably."""

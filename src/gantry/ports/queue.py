@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from gantry.model.jobs import Job, JobChange, LogEntry, Submission
+from gantry.model.locks import Lock
 from gantry.model.names import JobId
 from gantry.model.snapshot import Snapshot
 
@@ -52,6 +53,9 @@ class Queue(Protocol):
 
     async def auto_archive(self, age: float) -> int:
         """Archive what ended more than ``age`` seconds ago; returns how many."""
+
+    def concerns(self, lock: Lock) -> bool:
+        """Whether a job holds the lock or waits for it."""
 
     def snapshot(self) -> Snapshot:
         """The cluster now."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import aiohttp
@@ -75,7 +75,7 @@ class HttpAgents:
                 self._post(to, wire.ORDER, body, limits) as response,
             ):
                 async for text in response.content:
-                    line = _lines.decode(text)
+                    line: wire.Line = self._decoded(to, text, _lines)
                     if line.progress is not None and progress is not None:
                         progress(Progress(line.progress))
                     if line.answer or line.error:
@@ -98,9 +98,9 @@ class HttpAgents:
         body = wire.encode(wire.CancelRequest(key, epoch))
         self._checked(to, await self._call(to, wire.CANCEL, body, timeouts.URGENT))
 
-    async def forget(self, to: Address, prefix: str, epoch: int) -> None:
+    async def forget(self, to: Address, prefixes: Sequence[str], epoch: int) -> None:
         """See the port."""
-        body = wire.encode(wire.ForgetRequest(prefix, epoch))
+        body = wire.encode(wire.ForgetRequest(tuple(prefixes), epoch))
         self._checked(to, await self._call(to, wire.FORGET, body, timeouts.URGENT))
 
     async def announce(self, to: Address, epoch: int) -> Announced:
@@ -118,7 +118,8 @@ class HttpAgents:
         try:
             async with self._post(of, wire.EVENTS, b"{}", limits) as response:
                 if response.status != 200:
-                    self._checked(of, _lines.decode(await response.content.readline()))
+                    refused = await response.content.readline()
+                    self._checked(of, self._decoded(of, refused, _lines))
                 async for text in response.content:
                     yield self._decoded(of, text, _events)
         except _LOST as error:
@@ -159,11 +160,10 @@ class HttpAgents:
         limits = aiohttp.ClientTimeout(sock_connect=timeouts.CONNECT, total=timeout)
         try:
             async with self._post(to, path, body, limits) as response:
-                return _lines.decode(await response.read())
+                line: wire.Line = self._decoded(to, await response.read(), _lines)
+                return line
         except _LOST as error:
             raise await self._explained(to, error) from error
-        except msgspec.MsgspecError as error:
-            raise self._nonsense(to, error) from error
 
     async def _explained(self, to: Address, error: BaseException) -> GantryError:
         return await explain(to, error, self._files, self._cluster)

@@ -56,7 +56,7 @@ class CancelRequest(msgspec.Struct, frozen=True):
 class ForgetRequest(msgspec.Struct, frozen=True):
     """Body of ``/1/forget``."""
 
-    prefix: str
+    prefixes: tuple[str, ...]
     epoch: int
 
 

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
-from gantry.model import timeouts
+from gantry.model import locks, timeouts
 from gantry.model.entities import AdminState, Instance
-from gantry.model.errors import GantryError, Rejected
+from gantry.model.errors import GantryError
 from gantry.model.jobs import Priority, Submission
 from gantry.model.live import GuestState
 from gantry.model.names import Uuid
@@ -48,15 +48,6 @@ def _up(cluster: Snapshot, instance: Instance) -> bool:
     return guest is not None and guest.up
 
 
-def _about(cluster: Snapshot, name: object, instance: Instance) -> bool:
-    if not isinstance(name, str):
-        return False
-    try:
-        return cluster.instance(name).uuid == instance.uuid
-    except Rejected:
-        return False
-
-
 def left_by_user(cluster: Snapshot, instance: Instance) -> bool:
     """Whether the guest was shut down from inside and its instance allows that."""
     guest = cluster.guest(instance)
@@ -75,19 +66,25 @@ class Restarts:
         self._tries: dict[Uuid, list[float]] = {}
         self._told: set[Uuid] = set()
 
-    async def look(self, nodes: Iterable[Uuid]) -> None:
-        """Start again what should be up on these nodes."""
-        cluster = self._queue.snapshot()
+    async def look(self, nodes: Iterable[Uuid]) -> set[Uuid]:
+        """Start again what should be up on these nodes.
+
+        Gives the nodes to look at again later: a job is about one of their instances now, and
+        may leave it down against the operator's wish (because it fails, say).
+        """
+        cluster, later = self._queue.snapshot(), set()
         for node in nodes:
             for instance in wanted(cluster, node):
+                if self._queue.concerns(locks.instance(instance.uuid)):
+                    later.add(node)
+                    continue
                 try:
                     await self._one(cluster, instance)
                 except GantryError as error:
                     _log.warning("cannot start instance %s again: %s", instance.name, error)
+        return later
 
     async def _one(self, cluster: Snapshot, instance: Instance) -> None:
-        if self._pending(cluster, instance):
-            return
         if left_by_user(cluster, instance):
             await self._submit(
                 {
@@ -122,15 +119,6 @@ class Restarts:
             },
             f"should be up and is down (try {len(recent) + 1} of {TRIES})",
         )
-
-    def _pending(self, cluster: Snapshot, instance: Instance) -> bool:
-        """Whether a job about the instance is on its way already: ours, or anybody's."""
-        for job in self._queue.jobs():
-            if not job.status.ended and any(
-                _about(cluster, op.input.get("instance_name"), instance) for op in job.ops
-            ):
-                return True
-        return False
 
     async def _submit(self, op: dict[str, Any], why: str) -> None:
         now = self._clock.now()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -133,9 +133,9 @@ class ObservingAgents:
         """As the agents do it."""
         await self._agents.cancel(to, key, epoch)
 
-    async def forget(self, to: Address, prefix: str, epoch: int) -> None:
+    async def forget(self, to: Address, prefixes: Sequence[str], epoch: int) -> None:
         """As the agents do it."""
-        await self._agents.forget(to, prefix, epoch)
+        await self._agents.forget(to, prefixes, epoch)
 
     async def announce(self, to: Address, epoch: int) -> Announced:
         """As the agents do it."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
+from gantry.model import timeouts
+from gantry.model.entities import Node
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.ports.agents import Address, Agents
@@ -41,6 +43,8 @@ class Supervisor:
         self._queue = queue
         self._watch = Watch(agents, states, clock, came, self._touched)
         self._restarts = Restarts(queue, clock)
+        self._nodes: Mapping[Uuid, Node] | None = None
+        self._maintain: bool | None = None
         self._dirty: set[Uuid] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -51,8 +55,12 @@ class Supervisor:
         self._task = asyncio.create_task(self._restart(), name="restarts")
 
     def refresh(self) -> None:
-        """The configuration changed: nodes may have come, gone or moved."""
+        """Objects changed. Called after every commit, so it looks at nodes only if those did."""
         cluster = self._queue.snapshot()
+        settings = cluster.cluster.maintain
+        if cluster.nodes is self._nodes and settings == self._maintain:
+            return
+        self._nodes, self._maintain = cluster.nodes, settings
         self._watch.update(addresses(cluster))
         self._dirty.update(cluster.nodes)
         self._wake.set()
@@ -73,4 +81,10 @@ class Supervisor:
             await self._wake.wait()
             self._wake.clear()
             dirty, self._dirty = self._dirty, set()
-            await self._restarts.look(dirty)
+            later = await self._restarts.look(dirty)
+            if later:
+                asyncio.get_running_loop().call_later(timeouts.LOOK_AGAIN, self._again, later)
+
+    def _again(self, nodes: set[Uuid]) -> None:
+        self._dirty |= nodes
+        self._wake.set()

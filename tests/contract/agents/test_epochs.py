@@ -35,7 +35,7 @@ async def test_everything_from_an_older_master_is_refused_with_the_known_epoch(
     with pytest.raises(Superseded):
         await harness.agents.cancel(harness.address, "j/make", 4)
     with pytest.raises(Superseded):
-        await harness.agents.forget(harness.address, "j/", 4)
+        await harness.agents.forget(harness.address, ["j/"], 4)
     assert not harness.disk_is_there(one.path)
     await harness.agents.order(harness.address, envelope("j/make", epoch=5), DiskCreate(disk=one))
     assert harness.disk_is_there(one.path)

@@ -122,7 +122,7 @@ async def test_a_forgotten_key_is_free_again(harness: Harness) -> None:
     one = disk()
     await harness.agents.order(harness.address, envelope("j/make"), DiskCreate(disk=one))
     await harness.agents.order(harness.address, envelope("j/gone"), DiskRemove(disk=one))
-    await harness.agents.forget(harness.address, "j/", 1)
+    await harness.agents.forget(harness.address, ["j/"], 1)
     await harness.agents.order(harness.address, envelope("j/make"), DiskCreate(disk=one))
     assert harness.disk_is_there(one.path)
 
@@ -131,7 +131,7 @@ async def test_other_jobs_keys_are_not_forgotten(harness: Harness) -> None:
     one = disk()
     await harness.agents.order(harness.address, envelope("j/make"), DiskCreate(disk=one))
     await harness.agents.order(harness.address, envelope("j/gone"), DiskRemove(disk=one))
-    await harness.agents.forget(harness.address, "k/", 1)
+    await harness.agents.forget(harness.address, ["k/"], 1)
     await harness.agents.order(harness.address, envelope("j/make"), DiskCreate(disk=one))
     assert not harness.disk_is_there(one.path)
 

@@ -205,7 +205,7 @@ async def test_the_epoch_outlives_a_crash(machine: Machine) -> None:
 
 async def test_an_empty_prefix_forgets_nothing(machine: Machine) -> None:
     await code(machine.quick("j/1"))
-    machine.effects.forget("", 1)
+    machine.effects.forget([""], 1)
     with pytest.raises(Rejected):
         machine.quick("j/1", duration=1.0)
 

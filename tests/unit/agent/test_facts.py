@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+
 import msgspec
 import pytest
 
-from gantry.agent.facts import matters
+from gantry.agent.facts import matters, version
 from gantry.model.live import NodeFacts
 
 OLD = NodeFacts(
@@ -31,3 +33,7 @@ OLD = NodeFacts(
 def test_a_change_is_told_when_it_matters(change: dict[str, object], told: bool) -> None:
     new = msgspec.structs.replace(OLD, **change)
     assert matters(OLD, new) is told
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert version() == importlib.metadata.version("gantry-cluster")
