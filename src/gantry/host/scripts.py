@@ -171,8 +171,7 @@ class _Outputs:
 
     def take(self) -> tuple[IO[bytes], IO[bytes]]:
         """For stdout and stderr; OSError where there is no room for files."""
-        while len(self._next) < 2:
-            self._next.append(_file())
+        self._make()
         out, errors = self._next
         self._next = []
         return out, errors
@@ -183,11 +182,15 @@ class _Outputs:
 
     def prepare(self) -> None:
         """A script is running: time to close the last ones and to make the next."""
-        self._close(self._used)
         try:
-            self._next += (_file(), _file())
+            self._close(self._used)
+            self._make()
         except OSError:  # ``take`` will say so, of the script that they were for
             return
+
+    def _make(self) -> None:
+        while len(self._next) < 2:
+            self._next.append(_file())
 
     @staticmethod
     def _close(files: list[IO[bytes]]) -> None:
@@ -196,7 +199,7 @@ class _Outputs:
 
 
 def _file() -> IO[bytes]:
-    file = tempfile.TemporaryFile(buffering=0)
+    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as its script
     # A script that writes to /dev/stderr opens it anew, with an offset of its own: what it
     # writes either way must not land on what is there.
     fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
