@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import msgspec
 
@@ -19,6 +19,7 @@ from gantry.model.jobs import (
     Submission,
 )
 from gantry.model.live import NodeLive
+from gantry.model.locks import Lock
 from gantry.model.names import JobId, Uuid
 from gantry.model.snapshot import Snapshot, build
 
@@ -44,6 +45,7 @@ class FakeQueue:
         self.cancelled: list[tuple[JobId, bool]] = []
         self.followers = 0
         self._jobs: dict[JobId, _Kept] = {}
+        self._bell = asyncio.Condition()
 
     # Of the port
 
@@ -67,6 +69,7 @@ class FakeQueue:
             received=1000.0 + number,
         )
         self._jobs[number] = _Kept(job)
+        await self._ring()
         if self.at_once:
             await self.end(number)
         return number
@@ -83,6 +86,7 @@ class FakeQueue:
         kept = self._known(job)
         told: JobStatus | None = None
         self.followers += 1
+        await self._ring()
         try:
             while True:
                 entries = tuple(one for one in kept.log if one.serial > after)
@@ -102,6 +106,7 @@ class FakeQueue:
                         )
         finally:
             self.followers -= 1
+            await self._ring()
 
     async def get(self, job: JobId) -> Job:
         """See the port."""
@@ -144,11 +149,20 @@ class FakeQueue:
         ended = [job.id for job in self.jobs() if job.status.ended]
         return len(await self.archive(ended))
 
+    def concerns(self, lock: Lock) -> bool:
+        """See the port; nothing here holds a lock."""
+        return False
+
     def snapshot(self) -> Snapshot:
         """See the port."""
         return self.cluster
 
     # For tests
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until jobs and followers are as ``condition`` says."""
+        async with asyncio.timeout(10), self._bell:
+            await self._bell.wait_for(condition)
 
     async def say(self, job: JobId, text: str) -> None:
         """One more line in the job's log."""
@@ -179,6 +193,10 @@ class FakeQueue:
     def set_live(self, node: Uuid, live: NodeLive) -> None:
         """What is true on a node from now on."""
         self.cluster = msgspec.structs.replace(self.cluster, live={**self.cluster.live, node: live})
+
+    async def _ring(self) -> None:
+        async with self._bell:
+            self._bell.notify_all()
 
     async def _change(self, job: JobId, **fields: object) -> None:
         kept = self._known(job)

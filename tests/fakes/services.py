@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import NamedTuple
 
 from gantry.api.services import LockRow
 from gantry.model.errors import Reason, Rejected
@@ -18,7 +19,12 @@ class FakeConsole:
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.closed = False
+        self.detached = asyncio.Event()
+
+    @property
+    def closed(self) -> bool:
+        """Whether somebody detached."""
+        return self.detached.is_set()
 
     async def output(self) -> AsyncIterator[bytes]:
         """See the port."""
@@ -31,7 +37,7 @@ class FakeConsole:
 
     async def close(self) -> None:
         """See the port."""
-        self.closed = True
+        self.detached.set()
 
     def say(self, data: bytes) -> None:
         """The guest writes."""
@@ -40,6 +46,15 @@ class FakeConsole:
     def end(self) -> None:
         """The guest is gone."""
         self._queue.put_nowait(None)
+
+
+class FakeLock(NamedTuple):
+    """A row."""
+
+    name: str
+    mode: str | None
+    owners: Sequence[int]
+    pending: Sequence[int]
 
 
 class FakeServices:

@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from gantry.api import access, exchange
+from gantry.api.services import Services
 from gantry.model.errors import Rejected
 from gantry.model.jobs import Submission
 from gantry.model.names import JobId
@@ -48,8 +49,9 @@ _archives = msgspec.json.Decoder(Archive)
 class Jobs:
     """The handlers."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, services: Services) -> None:
         self._queue = queue
+        self._services = services
 
     def routes(self) -> list[web.RouteDef]:
         """Below ``/gantry/1``."""
@@ -76,9 +78,13 @@ class Jobs:
         follow, wait = exchange.flag(request, "follow"), exchange.flag(request, "wait")
         job = await self._queue.submit(known)
         if follow:
-            return await exchange.lines(request, self._told(job))
+            told = await exchange.lines(request, self._told(job))
+            await self._mind_the_end()
+            return told
         if wait:
-            return exchange.answer(await self._queue.wait(job))
+            ended = await self._queue.wait(job)
+            await self._mind_the_end()
+            return exchange.answer(ended)
         return exchange.answer({"job": job})
 
     async def show(self, request: web.Request) -> web.StreamResponse:
@@ -125,6 +131,11 @@ class Jobs:
         if not 0 <= age < float("inf"):
             raise Rejected("the age is a number of seconds from 0 on")
         return exchange.answer({"count": await self._queue.auto_archive(age)})
+
+    async def _mind_the_end(self) -> None:
+        """Whoever destroyed the cluster hears of it before the master ends."""
+        if self._queue.snapshot().cluster.destroyed:
+            await self._services.destroyed()
 
     async def _told(self, job: JobId) -> AsyncIterator[Any]:
         yield {"job": job}

@@ -6,13 +6,15 @@ Contracts only. Methods raise GantryError, ``Unavailable`` where a node does not
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Protocol
-
-import msgspec
+from typing import TYPE_CHECKING, Protocol
 
 from gantry.model.names import Uuid
 from gantry.model.orders import OsList
 from gantry.ports.agents import Address
+
+if TYPE_CHECKING:
+    # Brings in cryptography.
+    from gantry.pki.joining import JoinBundle, JoinRequest
 
 
 class ConsoleStream(Protocol):
@@ -28,25 +30,24 @@ class ConsoleStream(Protocol):
         """Detach."""
 
 
-class LockRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One lock: ``name`` such as ``node/<uuid>``; ``mode`` is None where nobody holds it.
+class LockRow(Protocol):
+    """One lock; ``owners`` and ``pending`` are jobs."""
 
-    ``owners`` and ``pending`` are jobs.
-    """
+    @property
+    def name(self) -> str:
+        """Kind and object, such as ``node/<uuid>``."""
 
-    name: str
-    mode: str | None = None
-    owners: tuple[int, ...] = ()
-    pending: tuple[int, ...] = ()
+    @property
+    def mode(self) -> str | None:
+        """``shared``, ``exclusive``; None where nobody holds it."""
 
+    @property
+    def owners(self) -> Sequence[int]:
+        """Who holds it."""
 
-class JoinRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of ``POST /gantry/1/join``. ``csr`` is PEM; the machine's key stays where it is."""
-
-    secret: str
-    csr: str
-    address: str
-    port: int = 1811
+    @property
+    def pending(self) -> Sequence[int]:
+        """Who waits for it."""
 
 
 class Services(Protocol):
@@ -58,7 +59,7 @@ class Services(Protocol):
     async def diagnose_oses(self) -> Mapping[str, OsList]:
         """What every node that counts (online, can run guests) has, by node name, asked now."""
 
-    async def accept_join(self, request: JoinRequest) -> msgspec.Struct:
+    async def accept_join(self, request: JoinRequest) -> JoinBundle:
         """Use the token up by a job, then issue the certificate: the bundle for the machine.
 
         Rejected where the token is not valid; only the job decides that.

@@ -13,6 +13,7 @@ from tests.fakes.queue import FakeQueue
 from tests.fakes.services import FakeServices
 
 from gantry.api.app import build
+from gantry.api.events import Bell
 from gantry.api.serve import Server
 from gantry.client.connection import Connection
 
@@ -27,6 +28,7 @@ class Api:
         self.services = services
         self.root = root
         self.client = Connection(str(root))
+        self.bell = Bell()
         self.path = root / "run/gantry/master.sock"
 
     async def call(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
@@ -49,6 +51,6 @@ def queue() -> FakeQueue:
 async def api(queue: FakeQueue, tmp_path: Path) -> AsyncIterator[Api]:
     services = FakeServices()
     found = Api(queue, services, tmp_path)
-    server = await Server.start(build(queue, services), found.path)
+    server = await Server.start(build(queue, services, bell=found.bell), found.path)
     yield found
     await server.close()

@@ -11,14 +11,9 @@ from tests.integration.api.conftest import Api
 from gantry.client.errors import ApiError
 from gantry.client.jobs import submission
 from gantry.model.errors import Reason, Rejected, Unavailable
+from gantry.model.jobs import JobChange
 
 DUMMY = {"OP_ID": "OP_TEST_DUMMY"}
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_submitted_job_has_a_number_and_a_requester(api: Api) -> None:
@@ -35,7 +30,7 @@ async def test_the_same_request_is_the_same_job(api: Api) -> None:
 
 async def test_waiting_answers_with_the_ended_job(api: Api) -> None:
     waiting = asyncio.create_task(api.post("jobs?wait=1", submission([DUMMY])))
-    await until(lambda: api.queue.submissions)
+    await api.queue.until(lambda: api.queue.submissions)
     assert not waiting.done()
     await api.queue.end(api.queue.jobs()[0].id)
     job = await waiting
@@ -73,9 +68,9 @@ async def test_a_follower_that_leaves_is_forgotten(
     monkeypatch.setattr("gantry.model.timeouts.EVENT_HEARTBEAT", 0.01)
     stream = await api.call(api.client.stream, "POST", "jobs?follow=1", submission([DUMMY]))
     await api.call(next, stream)
-    await until(lambda: api.queue.followers)
+    await api.queue.until(lambda: api.queue.followers)
     stream.close()  # type: ignore[attr-defined]
-    await until(lambda: not api.queue.followers)
+    await api.queue.until(lambda: not api.queue.followers)
 
 
 async def test_a_quiet_stream_shows_signs_of_life(
@@ -98,7 +93,7 @@ async def test_a_slow_reader_misses_nothing(api: Api) -> None:
     for number in range(300):
         await api.queue.say(job, f"{number} " + "x" * 10_000)
     await api.queue.end(job)
-    lines = await api.call(list, stream)
+    lines: list[dict[str, Any]] = await api.call(list, stream)
     told = [entry["text"].split()[0] for line in lines for entry in line["entries"]]
     assert told == [str(number) for number in range(300)]
     assert lines[-1]["job"]["status"] == "success"
@@ -108,12 +103,13 @@ async def test_a_queue_that_stops_is_an_error_at_the_end_of_the_stream(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(job: int, after: int = 0) -> Any:
+        yield JobChange()
         raise Unavailable("the master is stopping")
-        yield
 
     monkeypatch.setattr(api.queue, "follow", broken)
     stream = await api.call(api.client.stream, "POST", "jobs?follow=1", submission([DUMMY]))
-    await api.call(next, stream)
+    assert await api.call(next, stream) == {"job": 1}
+    assert await api.call(next, stream) == {"entries": [], "job": None}
     with pytest.raises(ApiError, match="stopping"):
         await api.call(next, stream)
 

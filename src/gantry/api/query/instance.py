@@ -33,7 +33,8 @@ def hypervisor(view: View, one: Instance) -> Parameters:
     return hypervisor_parameters(view.cluster.cluster, one.hypervisor, one.os, one.hvparams)
 
 
-def _os(view: View, one: Instance) -> dict[str, str]:
+def os(view: View, one: Instance) -> dict[str, str]:
+    """Filled OS parameters; of private ones only the names."""
     public = os_parameters(view.cluster.cluster.osparams, one.os, one.osparams)
     private = os_parameters(view.cluster.cluster.osparams_private, one.os, one.osparams_private)
     return {**public, **dict.fromkeys(private, "<private>")}
@@ -246,7 +247,7 @@ def _levels() -> list[Field[View, Instance]]:
             "Hypervisor parameters, all levels",
             hypervisor,
         ),
-        field("osparams", "OpSystemParams", Kind.OTHER, "OS parameters, all levels", _os),
+        field("osparams", "OpSystemParams", Kind.OTHER, "OS parameters, all levels", os),
         field(
             "custom_beparams",
             "CustomBackendParams",

@@ -1,0 +1,1 @@
+"""What ``info`` tells of one object, as plain values; pure."""
