@@ -12,7 +12,7 @@ def ask(question: str, forced: bool, how: str = "-f") -> None:
     if forced:
         return
     if not sys.stdin.isatty():
-        raise Usage("this asks for a confirmation, and there is no terminal", f"give {how}")
+        raise Usage(f"{question}\nThere is no terminal to ask on", f"give {how} to say yes")
     sys.stderr.write(f"{question}\ny/[n]: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

@@ -1,12 +1,17 @@
-"""The one place where an error becomes text and an exit status."""
+"""The one place where an error becomes text and an exit status.
+
+Nothing here decides what went wrong; commands raise, this says it.
+"""
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import Any, Final
 
 from gantry.client.errors import ApiError, ClientError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 FAILURE: Final = 1
 USAGE: Final = 2
@@ -22,6 +27,8 @@ _STATUS: Final = {
     "usage": USAGE,
     "declined": DECLINED,
 }
+_PLAIN: Final = ("unauthorized", "forbidden", "no-such-resource", "too-large")
+"""Errors of the API itself, not of an operation."""
 
 
 class Usage(Exception):
@@ -38,34 +45,55 @@ class Declined(Exception):
 
 def failure(error: dict[str, Any]) -> str:
     """An error of a job or of the API, in the shape that scripts of operators expect."""
-    message = error.get("message", "")
-    if error.get("code") == "rejected":
+    message, code = error.get("message", ""), error.get("code")
+    if code in ("rejected", "superseded"):
         reason = error.get("reason", "wrong_input")
         text = (
             "Failure: prerequisites not met for this operation:\n"
             f"error type: {reason}, error details:\n{message}"
         )
+    elif code in ("failed", "interrupted"):
+        text = f"Failure: command execution error:\n{message}"
     else:
         text = f"Failure: {message}"
+    node = error.get("node")
+    if node and node not in message:
+        text += f" (node {node})"
     hint = error.get("hint")
     return f"{text}\n  {hint}" if hint else text
 
 
 def report(error: Exception, as_json: bool) -> int:
-    """Say what went wrong on stderr (``as_json``: as an object) and return the exit status."""
-    if isinstance(error, Usage):
-        info = {"code": "usage", "message": str(error), "hint": error.hint}
-    elif isinstance(error, Declined):
-        info = {"code": "declined", "message": "aborted, nothing was changed", "hint": ""}
-    elif isinstance(error, ApiError | ClientError):
-        info = error.info()
-    else:
-        raise error
+    """Say what went wrong on stderr (``as_json``: as an object) and return the exit status.
+
+    What is no error of the user, the cluster or the system is raised again: it is a bug.
+    """
+    info = described(error)
     if as_json:
+        import json
+
         sys.stderr.write(json.dumps({"error": info}) + "\n")
-    elif info["code"] == "usage":
-        hint = f" ({info['hint']})" if info["hint"] else ""
+    elif info["code"] in ("usage", "declined", "system", *_PLAIN):
+        hint = f"\n  {info['hint']}" if info["hint"] else ""
         sys.stderr.write(f"Error: {info['message']}{hint}\n")
     else:
         sys.stderr.write(failure(info) + "\n")
     return _STATUS.get(str(info["code"]), FAILURE)
+
+
+def described(error: Exception) -> dict[str, Any]:
+    """The error as ``--json`` shows it."""
+    if isinstance(error, ApiError | ClientError):
+        return error.info()
+    if isinstance(error, Usage):
+        return _info("usage", str(error), error.hint)
+    if isinstance(error, Declined):
+        return _info("declined", "aborted: nothing was changed")
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else "cannot write the output: "
+        return _info("system", f"{where}{error.strerror or error}")
+    raise error
+
+
+def _info(code: str, message: str, hint: str = "") -> dict[str, Any]:
+    return {"code": code, "message": message, "hint": hint, "node": "", "object": ""}

@@ -1,23 +1,33 @@
-"""Submitting jobs and showing what they say while the operator waits."""
+"""Submitting jobs and showing what they say while the operator waits.
+
+What a job does is the master's business; which operation is submitted, the command's.
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
+import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
 
 from gantry.cli import errors, options
+from gantry.cli.table import printable
 from gantry.client.connection import Connection
-from gantry.client.errors import MasterDown
+from gantry.client.errors import ApiError, MasterDown
 from gantry.client.jobs import submission
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Iterator
+    from typing import Any, Final
+
+    Change = dict[str, Any]
 
 _ENDED: Final = ("success", "error", "canceled")
 _YELLOW: Final = "\033[33m"
 _GREY: Final = "\033[2m"
 _PLAIN: Final = "\033[0m"
+_INTERRUPTED: Final = 130
 _QUESTION: Final = (
     "\n[c]ancel job {job}, [l]eave it running and go, or [w]ait on? (default: leave) "
 )
@@ -31,7 +41,7 @@ def run(
     """Submit one job; wait for it with its live log unless ``--submit``; the exit status."""
     job, status = wait_for(arguments, operations, secrets)
     if arguments.json and job is not None:
-        sys.stdout.write(json.dumps(summary(job)) + "\n")
+        write_json(summary(job))
     return status
 
 
@@ -45,33 +55,38 @@ def wait_for(
     connection = Connection()
     if arguments.submit:
         number = connection.post("jobs", body)["job"]
-        sys.stdout.write(json.dumps({"job": number}) + "\n" if arguments.json else f"{number}\n")
+        if arguments.json:
+            write_json({"job": number})
+        else:
+            sys.stdout.write(f"{number}\n")
         return None, 0
     stream = connection.stream("POST", "jobs?follow=1", body)
     number = next(stream)["job"]
-    if arguments.print_jobid:
+    if arguments.print_jobid and not arguments.json:
         sys.stdout.write(f"{number}\n")
         sys.stdout.flush()
-    job = _follow(connection, number, stream, arguments.json)
-    return (job, verdict(job, arguments.json)) if job is not None else (None, 0)
+    job = _Watch(connection, number, arguments.json).follow(stream)
+    return (job, verdict(job, arguments.json)) if job is not None else (None, _INTERRUPTED)
 
 
 def watch(number: int, as_json: bool = False, quiet: bool = False) -> dict[str, Any] | None:
     """Follow a job that there is already; None where the operator left it running."""
     connection = Connection()
     stream = connection.stream("GET", f"jobs/{number}/follow?after=0")
-    return _follow(connection, number, stream, as_json or quiet)
+    return _Watch(connection, number, as_json or quiet).follow(stream)
 
 
-def verdict(job: dict[str, Any], as_json: bool = False) -> int:
-    """The exit status of an ended job; why it failed goes to stderr."""
+def verdict(job: dict[str, Any] | None, as_json: bool = False, prefix: str = "") -> int:
+    """The exit status of a job, ended or left (None); why it failed goes to stderr."""
+    if job is None:
+        return _INTERRUPTED
     if job["status"] == "success":
         return 0
-    found = [op["error"] for op in job["ops"] if op.get("error")]
     if as_json:
         return errors.FAILURE
+    found = [op["error"] for op in job["ops"] if op.get("error")]
     for one in found:
-        sys.stderr.write(errors.failure(one) + "\n")
+        sys.stderr.write(prefix + errors.failure(one) + "\n")
     if not found:
         sys.stderr.write(f"Job {job['id']} was cancelled\n")
     return errors.FAILURE
@@ -87,56 +102,89 @@ def summary(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _follow(
-    connection: Connection, number: int, stream: Iterator[dict[str, Any]], quiet: bool
-) -> dict[str, Any] | None:
-    shown = _Shown(quiet)
-    while True:
+def write_json(value: Any, indent: int | None = None) -> None:
+    """One JSON document on stdout."""
+    import json
+
+    sys.stdout.write(json.dumps(value, indent=indent) + "\n")
+
+
+class _Watch:
+    """One job, shown until its end or until the operator leaves it."""
+
+    def __init__(self, connection: Connection, number: int, quiet: bool) -> None:
+        self._connection = connection
+        self._number = number
+        self._quiet = quiet
+        self._seen = 0
+        self._waiting = ""
+
+    def follow(self, stream: Iterator[Change]) -> dict[str, Any] | None:
+        """The job when it has ended; None where it was left. Its lines go to stdout."""
+        while True:
+            try:
+                return self._show(stream)
+            except KeyboardInterrupt:
+                if not self._goes_on():
+                    return None
+                stream = self._connection.stream(
+                    "GET", f"jobs/{self._number}/follow?after={self._seen}"
+                )
+            except MasterDown as error:
+                raise MasterDown(error.message, self._later()) from error
+
+    def _show(self, stream: Iterator[Change]) -> dict[str, Any]:
+        for change in stream:
+            for entry in change.get("entries", ()):
+                self._seen = entry.get("serial", self._seen)
+                if not self._quiet:
+                    sys.stdout.write(line(entry) + "\n")
+            sys.stdout.flush()
+            job: dict[str, Any] = change.get("job") or {}
+            if job.get("status") == "waiting":
+                self._tell_waiting(", ".join(job.get("waiting_for", ())))
+            if job.get("status") in _ENDED:
+                return job
+        raise MasterDown(f"the master went away while job {self._number} was on its way")
+
+    def _tell_waiting(self, now: str) -> None:
+        if now and now != self._waiting and not self._quiet:
+            sys.stderr.write(f"waiting for {printable(now)}\n")
+        self._waiting = now
+
+    def _goes_on(self) -> bool:
+        """Ctrl-C: whether to watch on, after asking what shall become of the job."""
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            sys.stderr.write(f"\n{self._later()}\n")
+            return False
+        sys.stderr.write(_QUESTION.format(job=self._number))
+        sys.stderr.flush()
         try:
-            return _show(stream, shown)
+            answer = sys.stdin.readline().strip().lower()[:1]
         except KeyboardInterrupt:
-            again = _interrupted(connection, number, shown.serial)
-            if again is None:
-                return None
-            stream = again
+            answer = "l"
+        if answer == "c":
+            self._cancel()
+        elif answer != "w":
+            sys.stderr.write(f"{self._later()}\n")
+            return False
+        return True
 
+    def _cancel(self) -> None:
+        try:
+            said = self._connection.post(f"jobs/{self._number}/cancel", {"kill": True})["message"]
+        except ApiError as error:
+            said = error.message
+        sys.stderr.write(said + "\n")
 
-class _Shown:
-    """How far the log has been written, so that it can be followed on."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-        self.serial = 0
-
-    def write(self, entries: Iterable[dict[str, Any]]) -> None:
-        """Write these lines, unless nothing is to be shown."""
-        for entry in entries:
-            self.serial = max(self.serial, entry["serial"])
-            if not self.quiet:
-                sys.stdout.write(line(entry) + "\n")
-        sys.stdout.flush()
-
-
-def _show(stream: Iterator[dict[str, Any]], shown: _Shown) -> dict[str, Any]:
-    """Write lines as they come; the job when it has ended."""
-    job: dict[str, Any] = {}
-    waiting = ""
-    for change in stream:
-        shown.write(change.get("entries", ()))
-        job = change.get("job") or job
-        now_waiting = ", ".join(job.get("waiting_for", ()))
-        if job.get("status") == "waiting" and now_waiting != waiting and not shown.quiet:
-            sys.stderr.write(f"waiting for {now_waiting}\n")
-        waiting = now_waiting
-        if job.get("status") in _ENDED:
-            return job
-    raise MasterDown("the master went away while the job was running", "see gnt-job list")
+    def _later(self) -> str:
+        return f"job {self._number} goes on: gnt-job watch {self._number}"
 
 
 def line(entry: dict[str, Any]) -> str:
     """One line of a job's log, as Ganeti's commands show it."""
-    when = time.ctime(entry["time"])
-    text, kind = entry["text"], entry["kind"]
+    when = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(entry["time"]))
+    text, kind = printable(entry["text"]), entry["kind"]
     if kind == "warning":
         shown = text if text.startswith("  - ") else f" - WARNING: {text}"
         return _coloured(f"{when} {shown}", _YELLOW)
@@ -146,23 +194,13 @@ def line(entry: dict[str, Any]) -> str:
 
 
 def _coloured(text: str, colour: str) -> str:
-    return f"{colour}{text}{_PLAIN}" if sys.stdout.isatty() else text
+    return f"{colour}{text}{_PLAIN}" if _colours() else text
 
 
-def _interrupted(
-    connection: Connection, number: int, serial: int
-) -> Iterator[dict[str, Any]] | None:
-    """Ctrl-C: what shall become of the job? None: leave it; otherwise the stream to go on with."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        sys.stderr.write(f"\njob {number} goes on: gnt-job watch {number}\n")
-        raise KeyboardInterrupt
-    sys.stderr.write(_QUESTION.format(job=number))
-    sys.stderr.flush()
-    answer = sys.stdin.readline().strip().lower()[:1]
-    if answer == "c":
-        said = connection.post(f"jobs/{number}/cancel", {"kill": True})["message"]
-        sys.stderr.write(said + "\n")
-    elif answer != "w":
-        sys.stderr.write(f"job {number} goes on: gnt-job watch {number}\n")
-        return None
-    return connection.stream("GET", f"jobs/{number}/follow?after={serial}")
+def _colours() -> bool:
+    """Only on a terminal that can, and where the operator has not said no (no-color.org)."""
+    return (
+        sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM", "") not in ("", "dumb")
+    )

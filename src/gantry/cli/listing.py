@@ -2,37 +2,55 @@
 
 from __future__ import annotations
 
-import argparse
+import sys
 
 from gantry.cli import table
+from gantry.cli.errors import Usage
 from gantry.client.connection import Connection
+from gantry.client.errors import ApiError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+_FIELD_COLUMNS = ("name", "kind", "title", "doc")
 
 
 def show(resource: str, arguments: argparse.Namespace, extra_filter: str = "") -> int:
     """Ask for the rows of ``resource`` and write them to stdout."""
-    query: dict[str, str] = {}
-    if arguments.output:
-        query["fields"] = arguments.output
-    names = arguments.names
-    if arguments.filter and names:
-        query["filter"] = " ".join(names)
-    elif names:
-        query["names"] = ",".join(names)
-    if extra_filter:
-        query["filter"] = extra_filter
-    answer = Connection().get(f"query/{resource}", **query)
+    answer = Connection().get(f"query/{resource}", **_query(arguments, extra_filter))
     if arguments.json:
-        table.show_json(answer["fields"], answer["rows"])
+        sys.stdout.write(table.objects(answer["fields"], answer["rows"]))
         return 0
-    table.show(
+    text = table.show(
         answer["fields"],
         answer["rows"],
+        missing=table.gaps(answer.get("missing", ())),
         headers=not arguments.no_headers,
         separator=arguments.separator,
         units=arguments.units,
         verbose=arguments.verbose,
     )
+    sys.stdout.write(text)
     return 0
+
+
+def _query(arguments: argparse.Namespace, extra_filter: str) -> dict[str, str]:
+    query: dict[str, str] = {}
+    if arguments.output:
+        query["fields"] = arguments.output
+    names = arguments.names
+    if arguments.filter and not names:
+        raise Usage("-F wants a filter expression", "such as -F 'status == \"running\"'")
+    if arguments.filter:
+        query["filter"] = " ".join(names)
+    elif names:
+        query["names"] = ",".join(names)
+    if extra_filter:
+        given = query.get("filter")
+        query["filter"] = f"({given}) and ({extra_filter})" if given else extra_filter
+    return query
 
 
 def fields_options(parser: argparse.ArgumentParser) -> None:
@@ -46,13 +64,18 @@ def show_fields(resource: str, arguments: argparse.Namespace) -> int:
     """Write the fields that ``list`` of ``resource`` knows."""
     fields = Connection().get(f"query/{resource}/fields")["fields"]
     wanted = [one for one in fields if not arguments.names or one["name"] in arguments.names]
-    columns = [
-        {"name": name, "title": name.capitalize(), "kind": "text"}
-        for name in ("name", "kind", "title", "doc")
+    unknown = set(arguments.names) - {one["name"] for one in fields}
+    if unknown:
+        what = f"{resource} has no field {', '.join(sorted(unknown))}"
+        raise ApiError("unknown-field", what, "without names, all are shown")
+    columns: list[dict[str, Any]] = [
+        {"name": name, "title": name.capitalize(), "kind": "text"} for name in _FIELD_COLUMNS
     ]
-    rows = [[one[column["name"]] for column in columns] for one in wanted]
+    rows = [[one[name] for name in _FIELD_COLUMNS] for one in wanted]
     if arguments.json:
-        table.show_json(columns, rows)
+        text = table.objects(columns, rows)
     else:
-        table.show(columns, rows, headers=not arguments.no_headers, separator=arguments.separator)
+        headers = not arguments.no_headers
+        text = table.show(columns, rows, headers=headers, separator=arguments.separator)
+    sys.stdout.write(text)
     return 0

@@ -1,17 +1,19 @@
-"""Options that many commands share, under the names that users of Ganeti know."""
+"""Options that many commands share, under the names that users of Ganeti know.
+
+Options of one command are in its own file.
+"""
 
 from __future__ import annotations
 
 import argparse
-import os
-import pwd
-from collections.abc import Sequence
-from typing import Any
 
-from gantry.cli.errors import Usage
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-_DASHED = ("--net", "--disk")
 PRIORITIES = {"low": 10, "normal": 0, "high": -10}
+_YES = ("yes", "y", "true", "on", "1")
+_NO = ("no", "n", "false", "off", "0")
 
 
 def listing(parser: argparse.ArgumentParser, what: str) -> None:
@@ -22,47 +24,42 @@ def listing(parser: argparse.ArgumentParser, what: str) -> None:
     )
     parser.add_argument("--no-headers", action="store_true", help="leave the titles out")
     parser.add_argument("--separator", metavar="TEXT", help="between columns, instead of aligning")
-    parser.add_argument("--units", choices="hmgt", help="sizes for people (h), or in MiB, GiB, TiB")
+    parser.add_argument(
+        "--units", choices="hmgt", help="sizes for people (h), or in MiB (m), GiB (g), TiB (t)"
+    )
     parser.add_argument(
         "-F", "--filter", action="store_true", help="the argument is a filter expression"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="words for missing values")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="say in words why a value is missing"
+    )
 
 
 def job(parser: argparse.ArgumentParser, dry_run: bool = True) -> None:
     """Of every command that submits a job."""
-    parser.add_argument("--submit", action="store_true", help="print the job's id, do not wait")
-    parser.add_argument("--print-jobid", action="store_true", help="print the job's id first")
-    parser.add_argument(
-        "--priority", choices=PRIORITIES, default="normal", help="which jobs go first"
+    group = parser.add_argument_group("the job")
+    group.add_argument("--submit", action="store_true", help="print the job's id, do not wait")
+    group.add_argument("--print-jobid", action="store_true", help="print the job's id first")
+    group.add_argument(
+        "--priority", choices=PRIORITIES, default="normal", help="which jobs go first (normal)"
     )
-    parser.add_argument("--reason", metavar="TEXT", help="why; kept with the job")
+    group.add_argument("--reason", metavar="TEXT", help="why; kept with the job")
     if dry_run:
-        parser.add_argument(
+        group.add_argument(
             "--dry-run",
-            nargs="?",
+            action="store_const",
             const="yes",
             default="no",
-            choices=("no", "yes", "hooks"),
-            help="only check; =hooks also runs the pre scripts, which are told",
+            help="only check whether it could be done; no script runs",
         )
-
-
-def plain(argv: Sequence[str]) -> list[str]:
-    """``argv`` in words that argparse understands as users of Ganeti mean them.
-
-    ``--dry-run NAME`` has no value of its own, and that of ``--net -1:remove`` begins with a
-    dash.
-    """
-    found: list[str] = []
-    words = iter(argv)
-    for word in words:
-        if word == "--":
-            return [*found, word, *words]
-        if word == "--dry-run":
-            word = "--dry-run=yes"
-        found.append(f"{found.pop()}={word}" if found and found[-1] in _DASHED else word)
-    return found
+        # An option of its own, for an optional value would swallow the name that follows.
+        group.add_argument(
+            "--dry-run=hooks",
+            dest="dry_run",
+            action="store_const",
+            const="hooks",
+            help="also run the pre scripts of hooks, which are told",
+        )
 
 
 def force(parser: argparse.ArgumentParser, what: str = "do not ask") -> None:
@@ -70,13 +67,38 @@ def force(parser: argparse.ArgumentParser, what: str = "do not ask") -> None:
     parser.add_argument("-f", "--force", action="store_true", help=what)
 
 
+def shutdown_timeout(parser: argparse.ArgumentParser, name: str = "--shutdown-timeout") -> None:
+    """How long a guest may take to shut down."""
+    parser.add_argument(
+        name,
+        type=whole_number,
+        default=120,
+        metavar="SECONDS",
+        help="how long it may take to shut down, before it is powered off (120)",
+    )
+
+
 def yes_no(text: str) -> bool:
     """The type of options such as ``--offline=yes``."""
-    if text.lower() in ("yes", "y", "true", "on", "1"):
+    if text.lower() in _YES:
         return True
-    if text.lower() in ("no", "n", "false", "off", "0"):
+    if text.lower() in _NO:
         return False
     raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
+
+
+def whole_number(text: str) -> int:
+    """The type of options that are a count or seconds: from 0 on."""
+    if text.isascii() and text.isdecimal() and len(text) < 16:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+
+
+def job_number(text: str) -> int:
+    """The type of arguments that are jobs."""
+    if text.isascii() and text.isdecimal() and len(text) < 16:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not the number of a job: see gnt-job list")
 
 
 def submission(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -85,21 +107,14 @@ def submission(arguments: argparse.Namespace) -> dict[str, Any]:
 
     reason = getattr(arguments, "reason", None)
     source = f"gnt:client:{arguments.program}:{arguments.command}"
-    trail = [[source, reason or "", time_ns()]]
+    trail = [[source, "", time_ns()]]
+    if reason:
+        trail.insert(0, ["gnt:user", reason, time_ns()])
     return {
         "priority": PRIORITIES[getattr(arguments, "priority", "normal")],
         "dry_run": getattr(arguments, "dry_run", "no"),
         "reason": trail,
-        "requester": user(),
     }
-
-
-def user() -> str:
-    """Who runs the command."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
 
 
 def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
@@ -109,8 +124,6 @@ def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
     }
 
 
-def exactly(names: list[str], count: int, what: str) -> list[str]:
-    """``names`` if there are so many, else Usage."""
-    if len(names) != count:
-        raise Usage(f"give {count} {what}, not {len(names)}")
-    return names
+def listed(text: str | None) -> list[str]:
+    """``a,b`` as a list."""
+    return [one.strip() for one in (text or "").split(",") if one.strip()]

@@ -1,33 +1,56 @@
-"""Runs one ``gnt-*`` program: finds the command, fills in its parser alone, calls it."""
+"""Runs one ``gnt-*`` program: finds the command, fills in its parser alone, calls it.
+
+What a command does is in its own module. Nothing here is imported that a listing does not need:
+every command pays for it.
+"""
 
 from __future__ import annotations
 
 import argparse
-import importlib
+import os
 import sys
-from collections.abc import Sequence
-from difflib import get_close_matches
-from types import ModuleType
-from typing import NoReturn
+from importlib import import_module
 
 from gantry import __version__
-from gantry.cli import errors, options
+from gantry.cli import errors
 from gantry.cli.programs import ALIASES, PROGRAMS, Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any, NoReturn
+
+_HELP = ("-h", "--help", "help")
+INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors on one line with a way on, exit status 2."""
+    """Errors on one line with a way on (or as JSON), exit status 2; options in any place."""
+
+    as_json = False
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """The arguments; options may stand between and after names."""
+        self.as_json = "--json" in argv
+        return self.parse_intermixed_args(argv)
+
+    def _parse_optional(self, arg_string: str) -> Any:
+        # Values such as -1:remove are no options, though they begin with a dash.
+        if arg_string[:1] == "-" and arg_string[1:2].isdigit():
+            return None
+        return super()._parse_optional(arg_string)
 
     def error(self, message: str) -> NoReturn:  # noqa: D102 - argparse documents it
-        sys.stderr.write(f"Error: {message}\n  see {self.prog} --help\n")
-        raise SystemExit(errors.USAGE)
+        wrong = errors.Usage(message, f"see {self.prog} --help")
+        raise SystemExit(errors.report(wrong, self.as_json))
 
 
 def main(program: str, argv: Sequence[str]) -> int:
     """Run ``program`` with ``argv`` and return its exit status."""
     commands = PROGRAMS[program]
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        sys.stdout.write(overview(program))
+    if not argv or argv[0] in _HELP:
+        (sys.stdout if argv else sys.stderr).write(overview(program))
         return 0 if argv else errors.USAGE
     if argv[0] == "--version":
         sys.stdout.write(f"{program} (gantry) {__version__}\n")
@@ -35,45 +58,57 @@ def main(program: str, argv: Sequence[str]) -> int:
     name = ALIASES.get(program, {}).get(argv[0], argv[0])
     command = commands.get(name)
     if command is None:
-        near = get_close_matches(argv[0], [*commands, *ALIASES.get(program, {})], 1)
-        hint = f"did you mean {near[0]}?" if near else f"see {program} --help"
-        sys.stderr.write(f"Error: {program} has no command {argv[0]!r}\n  {hint}\n")
-        return errors.USAGE
+        return errors.report(_unknown(program, argv[0]), "--json" in argv)
     return call(program, name, command, argv[1:])
 
 
 def call(program: str, name: str, command: Command, argv: Sequence[str]) -> int:
     """Import the command's module, parse, run; its errors become text and a status."""
-    module = importlib.import_module(f"gantry.cli.{command.module}")
-    parser = parser_of(program, name, command, module)
-    arguments = parser.parse_args(options.plain(argv))
-    arguments.program, arguments.command = program, name
     try:
-        status: int = module.run(arguments)
+        # Names and logs may have characters that this terminal cannot show.
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        status = _run(program, name, command, argv)
         sys.stdout.flush()
         return status
     except BrokenPipeError:
         # Who reads our output has left (such as head); that is no error of ours.
-        sys.stderr.close()
+        _discard_output()
         return 0
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted\n")
-        return 130
+        return INTERRUPTED
     except Exception as error:
-        return errors.report(error, getattr(arguments, "json", False))
+        if isinstance(error, OSError):
+            _discard_output()
+        return errors.report(error, "--json" in argv)
+
+
+def _run(program: str, name: str, command: Command, argv: Sequence[str]) -> int:
+    module = import_module(f"gantry.cli.{command.module}")
+    try:
+        arguments = parser_of(program, name, command, module).parse(argv)
+    except SystemExit as end:
+        # Of --help, --version and wrong use.
+        return int(end.code or 0)
+    arguments.program, arguments.command = program, name
+    status: int = module.run(arguments)
+    return status
 
 
 def parser_of(program: str, name: str, command: Command, module: ModuleType) -> Parser:
     """The command's own parser, with its examples at the end of ``--help``."""
-    examples = "".join(f"  {line}\n" for line in module.EXAMPLES.strip().splitlines())
+    shown = _examples(program, module.EXAMPLES)
     parser = Parser(
         prog=f"{program} {name}",
         description=command.help + ".",
-        epilog=f"examples:\n{examples}" if examples else None,
+        epilog=f"examples:\n{shown}" if shown else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-d", "--debug", action="count", default=0, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="machine-readable output, sizes in MiB")
+    parser.add_argument(
+        "--version", action="version", version=f"{program} (gantry) {__version__}", help="show it"
+    )
     module.options(parser)
     return parser
 
@@ -88,3 +123,31 @@ def overview(program: str) -> str:
         lines += ["", f"also: {aliases}"]
     lines += ["", f"{program} COMMAND --help explains a command, with examples."]
     return "\n".join(lines) + "\n"
+
+
+def _examples(program: str, text: str) -> str:
+    """Tag commands are many programs' and show each its own examples; lines may go on."""
+    lines = text.strip("\n").splitlines()
+    own = [line for line in lines if line.startswith((f"{program} ", " "))]
+    return "".join(f"  {line}\n" for line in own or lines)
+
+
+def _unknown(program: str, given: str) -> errors.Usage:
+    from difflib import get_close_matches
+
+    aliases = ALIASES.get(program, {})
+    near = get_close_matches(given, [*PROGRAMS[program], *aliases], 1)
+    hint = f"did you mean {program} {near[0]}?" if near else f"see {program} --help"
+    return errors.Usage(f"{program} has no command {given!r}", hint)
+
+
+def _discard_output() -> None:
+    """So that the interpreter's end does not complain about what could not be written."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):
+        # No real standard output: nothing will be written to it.
+        return
+    finally:
+        os.close(nowhere)

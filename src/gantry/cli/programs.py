@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 
-class Command(NamedTuple):
-    """Where a command is, and its one line in ``--help``."""
+class Command:
+    """Where a command is (a module below ``gantry.cli``), and its one line in ``--help``."""
 
-    module: str
-    help: str
+    __slots__ = ("help", "module")
+
+    def __init__(self, module: str, help: str) -> None:
+        self.module = module
+        self.help = help
 
 
 def _tags(kind: str) -> dict[str, Command]:

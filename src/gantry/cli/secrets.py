@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from gantry.cli import values
 from gantry.cli.errors import Usage
@@ -18,14 +17,22 @@ def read(text: str | None, option: str = "--os-parameters-secret") -> dict[str, 
     if not text.startswith("@"):
         return values.texts(text, option)
     try:
-        content = sys.stdin.read() if text == "@-" else Path(text[1:]).read_text("utf-8")
+        content = sys.stdin.read() if text == "@-" else _content(text[1:])
     except (OSError, UnicodeDecodeError) as error:
-        raise Usage(f"{option}: cannot read {text[1:]}: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise Usage(f"{option}: cannot read {text[1:]}: {why}") from None
     found: dict[str, str] = {}
-    for line in content.splitlines():
+    for number, line in enumerate(content.splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             name, equals, value = line.partition("=")
-            if not equals:
-                raise Usage(f"{option}: a line of {text[1:]} has no =")
+            if not equals or not name.strip():
+                # The line itself stays unsaid: it may be the secret.
+                raise Usage(f"{option}: line {number} of {text[1:]} is not NAME=VALUE")
             found[name.strip()] = value
     return found
+
+
+def _content(path: str) -> str:
+    from pathlib import Path
+
+    return Path(path).read_text("utf-8")

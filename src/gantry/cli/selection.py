@@ -1,17 +1,24 @@
-"""Which instances a command means: names, or all of a node, of a tag, of the cluster."""
+"""Which instances a command means: names, or all of a node, of a tag, of the cluster.
+
+One job an instance; what it does is the command's.
+"""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable
-from typing import Any
 
-from gantry.cli import confirm, jobs
+from gantry.cli import confirm, errors, jobs
 from gantry.cli import options as shared
 from gantry.cli.errors import Usage
 from gantry.client.connection import Connection, quoted
+from gantry.client.errors import ApiError
 from gantry.client.jobs import submission
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+    from typing import Any
 
 _MODES = ("all", "primary", "secondary", "node", "instance")
 _TAGS = ("tags", "node_tags", "pri_node_tags", "sec_node_tags")
@@ -37,10 +44,11 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def select(arguments: argparse.Namespace) -> list[str]:
     """The names of the instances meant; Usage where the selectors do not make sense."""
-    chosen = [name for name in (*_MODES, *_TAGS) if getattr(arguments, name)]
-    if len(chosen) > 1:
-        raise Usage("give only one of the options that say which instances")
-    mode = chosen[0] if chosen else "instance"
+    modes = chosen(arguments)
+    if len(modes) > 1:
+        shown = ", ".join(f"--{mode.replace('_', '-')}" for mode in modes)
+        raise Usage(f"give only one of {shown}")
+    mode = modes[0] if modes else "instance"
     if mode == "all":
         if arguments.names:
             raise Usage("--all goes without names")
@@ -57,33 +65,71 @@ def run_each(
     verb: str,
     operation: Callable[[str], dict[str, Any]],
 ) -> int:
-    """One job an instance, all at once; asks first where there are several."""
+    """One job an instance, all at once; asks first where there are several.
+
+    The exit status is 1 where one of them failed or could not be submitted.
+    """
     names = select(arguments)
     if not names:
-        sys.stderr.write("no instance is meant\n")
+        sys.stderr.write("no instance fits\n")
+        if arguments.json:
+            jobs.write_json([])
         return 0
-    if len(names) == 1:
+    if len(names) == 1 and not chosen(arguments):
         return jobs.run(arguments, [operation(names[0])])
-    confirm.ask(
-        f"{verb} {len(names)} instances: {', '.join(names)}?",
-        arguments.force_multiple,
-        "--force-multiple",
-    )
-    connection = Connection()
-    numbers = {
-        name: connection.post(
-            "jobs", submission([operation(name)], **shared.submission(arguments))
-        )["job"]
-        for name in names
-    }
-    if arguments.submit:
-        sys.stdout.write("".join(f"{number}\n" for number in numbers.values()))
-        return 0
-    worst = 0
-    for name, number in numbers.items():
-        sys.stdout.write(f"Waiting for job {number} for {name} ...\n")
-        ended = jobs.watch(number, arguments.json)
-        worst = max(worst, 0 if ended is None else jobs.verdict(ended, arguments.json))
+    if len(names) > 1 and arguments.dry_run == "no":
+        confirm.ask(
+            f"{verb} {len(names)} instances: {', '.join(names)}?",
+            arguments.force_multiple,
+            "--force-multiple",
+        )
+    submitted, status = _submit(arguments, names, operation)
+    if not arguments.submit:
+        return max(status, _wait(arguments, submitted))
+    if arguments.json:
+        jobs.write_json([{"job": job, "instance": name} for name, job in submitted.items()])
+    else:
+        sys.stdout.write("".join(f"{number}\n" for number in submitted.values()))
+    return status
+
+
+def chosen(arguments: argparse.Namespace) -> list[str]:
+    """The selectors that were given."""
+    return [name for name in (*_MODES, *_TAGS) if getattr(arguments, name)]
+
+
+def _submit(
+    arguments: argparse.Namespace,
+    names: list[str],
+    operation: Callable[[str], dict[str, Any]],
+) -> tuple[dict[str, int], int]:
+    """Jobs by instance; one that is refused does not keep back the others."""
+    connection, status = Connection(), 0
+    submitted: dict[str, int] = {}
+    for name in names:
+        body = submission([operation(name)], **shared.submission(arguments))
+        try:
+            submitted[name] = connection.post("jobs", body)["job"]
+        except ApiError as error:
+            status = errors.report(error, arguments.json)
+    return submitted, status
+
+
+def _wait(arguments: argparse.Namespace, submitted: dict[str, int]) -> int:
+    worst, ended = 0, []
+    for name, number in submitted.items():
+        if not arguments.json:
+            sys.stdout.write(f"Waiting for job {number} for {name} ...\n")
+            sys.stdout.flush()
+        job = jobs.watch(number, arguments.json)
+        prefix = f"Job {number} for {name} has failed: "
+        worst = max(worst, jobs.verdict(job, arguments.json, prefix))
+        if job is None:
+            # Whoever leaves one leaves them all; they go on.
+            break
+        ended.append({"instance": name, **jobs.summary(job)})
+    if arguments.json:
+        jobs.write_json(ended)
     return worst
 
 

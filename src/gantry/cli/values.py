@@ -5,14 +5,16 @@ The server checks again; what is refused here never leaves the machine.
 
 from __future__ import annotations
 
-from typing import Any
-
 from gantry.cli.errors import Usage
-from gantry.model import sizes
-from gantry.model.errors import GantryError
 
-_NONE_ITEM = "no_"
-_DISK_ACTIONS = ("add", "attach", "modify", "remove", "detach")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_NO = "no_"
+_MOST = 64
+"""Disks or NICs of one instance: more is a slip of the finger."""
+_ACTIONS = ("add", "modify", "remove")
 
 
 def key_values(text: str, option: str) -> dict[str, Any]:
@@ -28,8 +30,8 @@ def key_values(text: str, option: str) -> dict[str, Any]:
         parsed: Any = value
         if not equals:
             name, parsed = item, True
-            if item.startswith(_NONE_ITEM):
-                name, parsed = item[len(_NONE_ITEM) :], False
+            if item.startswith(_NO):
+                name, parsed = item[len(_NO) :], False
             elif item.startswith("-"):
                 name, parsed = item[1:], "default"
         if not name:
@@ -42,10 +44,7 @@ def key_values(text: str, option: str) -> dict[str, Any]:
 
 def texts(text: str, option: str) -> dict[str, str]:
     """The same where all values are text (OS parameters)."""
-    return {
-        name: value if isinstance(value, str) else str(value)
-        for name, value in key_values(text, option).items()
-    }
+    return {name: _text(value) for name, value in key_values(text, option).items()}
 
 
 def headed(text: str, option: str) -> tuple[str, dict[str, Any]]:
@@ -56,8 +55,23 @@ def headed(text: str, option: str) -> tuple[str, dict[str, Any]]:
     return head, key_values(rest, option)
 
 
+def by_head(given: list[str], option: str) -> dict[str, dict[str, Any]]:
+    """Several such options by their names; Usage where a name comes twice."""
+    found: dict[str, dict[str, Any]] = {}
+    for text in given:
+        head, parameters = headed(text, option)
+        if head in found:
+            raise Usage(f"{option}: {head} is given twice")
+        found[head] = parameters
+    return found
+
+
 def size(text: str, what: str) -> int:
     """MiB, or Usage."""
+    # Imported here: what it needs takes longer than most commands do without it.
+    from gantry.model import sizes
+    from gantry.model.errors import GantryError
+
     try:
         return sizes.parse(text, what)
     except GantryError as error:
@@ -76,33 +90,50 @@ def disks(given: list[str]) -> list[dict[str, Any]]:
 
 def nics(given: list[str]) -> list[dict[str, Any]]:
     """``--net 0:ip=10.0.0.5,link=br0 --net 1`` as the operation wants it."""
-    return [{name: str(value) for name, value in one.items()} for one in _numbered(given, "--net")]
+    return [
+        {name: _text(value) for name, value in one.items()} for one in _numbered(given, "--net")
+    ]
 
 
 def nic_changes(given: list[str]) -> list[list[Any]]:
-    """``--net add:…``, ``--net 0:modify,…``, ``--net 1:remove``: (action, which, values)."""
-    found: list[list[Any]] = []
-    for text in given:
-        head, _, rest = text.partition(":")
-        values = key_values(rest, "--net")
-        action = next((name for name in _DISK_ACTIONS if values.pop(name, None) is True), None)
-        which: int | str = -1
-        if head in _DISK_ACTIONS:
-            action = head
-        else:
-            which = int(head) if head.lstrip("-").isdigit() else head
-        if head == "remove" or not head:
-            raise Usage(f"--net {text!r}: say which one", "such as 0:remove, or -1:remove")
-        shown = {name: str(value) for name, value in values.items()}
-        found.append([action or "modify", which, shown])
-    return found
+    """``--net add:…``, ``--net 0:modify,…``, ``--net 1:remove``: (action, which, values).
+
+    ``remove`` alone is the last one, as Ganeti has it.
+    """
+    return [_nic_change(text) for text in given]
+
+
+def _nic_change(text: str) -> list[Any]:
+    head, _, rest = text.partition(":")
+    values = key_values(rest, "--net")
+    actions = [name for name in _ACTIONS if values.get(name) is True]
+    if head in _ACTIONS:
+        actions.append(head)
+    if not head or head == "modify" or "=" in head:
+        raise Usage(f"--net {text!r}: say which one", "such as 0:ip=10.0.0.5, 0:remove, or add:…")
+    if len(actions) > 1:
+        raise Usage(f"--net {text!r}: give one of {', '.join(_ACTIONS)}")
+    which: int | str = -1
+    if head not in _ACTIONS:
+        which = int(head) if head.isascii() and head.lstrip("-").isdigit() else head
+    shown = {name: _text(value) for name, value in values.items() if name not in actions}
+    if actions == ["remove"] and shown:
+        raise Usage(f"--net {text!r}: what is removed takes no values")
+    return [actions[0] if actions else "modify", which, shown]
+
+
+def _text(value: Any) -> str:
+    """A value that is text in the operation, as the user wrote it."""
+    if value is False:
+        return "no"
+    return "yes" if value is True else str(value)
 
 
 def _numbered(given: list[str], option: str) -> list[dict[str, Any]]:
     by_number: dict[int, dict[str, Any]] = {}
     for text in given:
         head, _, rest = text.partition(":")
-        if not head.isdigit():
+        if not (head.isascii() and head.isdecimal() and len(head) < 4 and int(head) < _MOST):
             raise Usage(
                 f"{option} {text!r}: it begins with a number", "such as 0:…, counted from 0"
             )

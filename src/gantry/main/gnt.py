@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from gantry.cli import program as programs
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(program: str, argv: Sequence[str]) -> int:
     """Run ``program`` with ``argv``; the exit status."""
-    if program == "gnt-cluster" and argv[:1] == ["init"]:
-        from gantry.main import init
+    try:
+        if program == "gnt-cluster" and argv[:1] == ["init"]:
+            from gantry.main import init
 
-        return init.main(argv[1:])
-    return programs.main(program, argv)
+            return init.main(argv[1:])
+        from gantry.cli import program as programs
+
+        return programs.main(program, argv)
+    except KeyboardInterrupt:
+        return 130

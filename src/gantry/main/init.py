@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
     """Parse, make the cluster, say what to do next; the exit status."""
     program = "gnt-cluster"
     parser = parser_of(program, "init", PROGRAMS[program]["init"], command)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
     arguments.program, arguments.command = program, "init"
     try:
         settings = Settings(

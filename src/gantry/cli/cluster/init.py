@@ -11,7 +11,6 @@ gnt-cluster init cluster.example.com
 gnt-cluster init --node-name node1.example.com --primary-ip 192.0.2.11 cluster.example.com
 gnt-cluster init --hooks-version 2 --enabled-hypervisors kvm -N mode=bridged,link=br0 \\
     cluster.example.com
-then: systemctl enable --now gantry-agent gantry-master
 """
 
 

@@ -23,10 +23,23 @@ def parameters(parser: argparse.ArgumentParser) -> None:
         "--hooks-version", type=int, choices=(1, 2), help="of the hook interface (1)"
     )
     parser.add_argument("--enabled-hypervisors", metavar="NAME,…", help="kvm, fake")
-    parser.add_argument("--enabled-disk-templates", metavar="NAME,…")
-    parser.add_argument("-B", "--backend-parameters", metavar="NAME=VALUE,…")
-    parser.add_argument("-N", "--nic-parameters", metavar="mode=bridged|user,link=…")
-    parser.add_argument("-C", "--candidate-pool-size", type=int, metavar="N")
+    parser.add_argument("--enabled-disk-templates", metavar="NAME,…", help="of new instances")
+    parser.add_argument(
+        "-B", "--backend-parameters", metavar="NAME=VALUE,…", help="usual memory, vcpus, …"
+    )
+    parser.add_argument(
+        "-H",
+        "--hypervisor-parameters",
+        action="append",
+        default=[],
+        metavar="HYPERVISOR:NAME=VALUE,…",
+        help="once for each hypervisor",
+    )
+    parser.add_argument("--node-parameters", metavar="NAME=VALUE,…")
+    parser.add_argument(
+        "-N", "--nic-parameters", metavar="mode=bridged|user,link=…", help="usual network"
+    )
+    parser.add_argument("-C", "--candidate-pool-size", type=shared.whole_number, metavar="N")
     parser.add_argument("-m", "--mac-prefix", metavar="aa:00:00")
     parser.add_argument("--file-storage-dir", metavar="PATH")
     parser.add_argument("--shared-file-storage-dir", metavar="PATH")
@@ -41,14 +54,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     """What can be changed."""
     parameters(parser)
     parser.add_argument(
-        "-H",
-        "--hypervisor-parameters",
-        action="append",
-        default=[],
-        metavar="HYPERVISOR:NAME=VALUE,…",
+        "--max-running-jobs", type=shared.whole_number, metavar="N", help="at the same time"
     )
-    parser.add_argument("--node-parameters", metavar="NAME=VALUE,…")
-    parser.add_argument("--max-running-jobs", type=int, metavar="N", help="at the same time")
     shared.force(parser)
     shared.job(parser)
 
@@ -68,9 +75,11 @@ def fields(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     for name in ("enabled_hypervisors", "enabled_disk_templates"):
         if getattr(arguments, name):
-            found[name] = [one for one in getattr(arguments, name).split(",") if one]
+            found[name] = shared.listed(getattr(arguments, name))
     found["beparams"] = values.key_values(arguments.backend_parameters or "", "-B")
     found["nicparams"] = values.key_values(arguments.nic_parameters or "", "-N")
+    found["ndparams"] = values.key_values(arguments.node_parameters or "", "--node-parameters")
+    found["hvparams"] = values.by_head(arguments.hypervisor_parameters, "-H")
     return found
 
 
@@ -79,8 +88,6 @@ def run(arguments: argparse.Namespace) -> int:
     operation = {
         "OP_ID": "OP_CLUSTER_SET_PARAMS",
         "force": arguments.force,
-        "hvparams": dict(values.headed(one, "-H") for one in arguments.hypervisor_parameters),
-        "ndparams": values.key_values(arguments.node_parameters or "", "--node-parameters"),
         **shared.given(arguments, "max_running_jobs"),
         **fields(arguments),
     }

@@ -15,10 +15,24 @@ gnt-debug delay -n node2 --no-master --submit 60
 
 def options(parser: argparse.ArgumentParser) -> None:
     """How long, and where."""
-    parser.add_argument("duration", type=float, metavar="SECONDS")
+    parser.add_argument("duration", type=float, metavar="SECONDS", help="how long")
     parser.add_argument("--no-master", action="store_true", help="not on the master")
-    parser.add_argument("-n", "--node", action="append", default=[], metavar="NODE")
-    parser.add_argument("-r", "--repeat", type=int, default=0, metavar="TIMES")
+    parser.add_argument(
+        "-n",
+        "--node",
+        action="append",
+        default=[],
+        metavar="NODE",
+        help="also there; can be given several times",
+    )
+    parser.add_argument(
+        "-r",
+        "--repeat",
+        type=shared.whole_number,
+        default=0,
+        metavar="TIMES",
+        help="that many times more",
+    )
     parser.add_argument("-i", "--interruptible", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("-l", "--no-locks", action="store_true", help="take no locks")
     shared.job(parser)

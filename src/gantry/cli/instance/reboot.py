@@ -22,9 +22,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "-t", "--type", choices=("soft", "hard", "full"), default="hard", help="how (hard)"
     )
     parser.add_argument("--ignore-secondaries", action="store_true", help="hooks see it")
-    parser.add_argument(
-        "--shutdown-timeout", type=int, default=120, metavar="SECONDS", help="then power it off"
-    )
+    shared.shutdown_timeout(parser)
     shared.job(parser)
 
 

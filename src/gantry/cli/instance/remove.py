@@ -17,9 +17,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Which one, and how."""
     parser.add_argument("name", metavar="INSTANCE")
     shared.force(parser)
-    parser.add_argument(
-        "--shutdown-timeout", type=int, default=120, metavar="SECONDS", help="then power it off"
-    )
+    shared.shutdown_timeout(parser)
     parser.add_argument(
         "--ignore-failures", action="store_true", help="remove it even if it cannot be stopped"
     )

@@ -20,9 +20,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Which instances, and how long to wait."""
     selection.options(parser)
     shared.force(parser, "power off at once, also one that is marked offline")
-    parser.add_argument(
-        "--timeout", type=int, default=120, metavar="SECONDS", help="then power it off (120)"
-    )
+    shared.shutdown_timeout(parser, "--timeout")
     parser.add_argument("--ignore-offline", action="store_true", help="mark it down all the same")
     parser.add_argument("--no-remember", action="store_true", help="do not mark it as down")
     shared.job(parser)

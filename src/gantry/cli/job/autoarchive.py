@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 
+from gantry.cli import jobs
 from gantry.cli.errors import Usage
 from gantry.client.connection import Connection
 
@@ -23,7 +23,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Put them away and say how many."""
     count = Connection().post("jobs/archive", {"age": seconds(arguments.age)})["count"]
-    sys.stdout.write(f"Archived {count} jobs\n")
+    if arguments.json:
+        jobs.write_json({"archived": count})
+    else:
+        sys.stdout.write(f"Archived {count} jobs\n")
     return 0
 
 
@@ -31,7 +34,7 @@ def seconds(text: str) -> float:
     """An age such as ``6h``, or Usage."""
     if text == "all":
         return 0.0
-    match = re.fullmatch(r"(\d+)([smhdw]?)", text)
-    if match is None:
+    number, unit = (text[:-1], text[-1]) if text[-1:].isalpha() else (text, "")
+    if not (number.isascii() and number.isdecimal() and len(number) < 10) or unit not in _UNITS:
         raise Usage(f"{text!r} is not an age", "such as 30m, 6h, 1d, 4w, or all")
-    return float(int(match[1]) * _UNITS[match[2]])
+    return float(int(number) * _UNITS[unit])

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from gantry.cli import errors
 from gantry.cli.job import choice
-from gantry.client.connection import Connection
-from gantry.client.errors import ApiError
 
 EXAMPLES = """
 gnt-job cancel 7
@@ -26,11 +22,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Cancel them, each on its own."""
-    connection, worst = Connection(), 0
-    for number in choice.select(arguments, "Cancel"):
-        try:
-            said = connection.post(f"jobs/{number}/cancel", {"kill": arguments.kill})["message"]
-            sys.stdout.write(said + "\n")
-        except ApiError as error:
-            worst = errors.report(error, arguments.json)
-    return worst
+    return choice.each(
+        arguments,
+        "Cancel",
+        lambda connection, number: connection.post(
+            f"jobs/{number}/cancel", {"kill": arguments.kill}
+        )["message"],
+    )

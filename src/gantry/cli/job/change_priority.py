@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from gantry.cli import errors
 from gantry.cli import options as shared
 from gantry.cli.job import choice
 from gantry.client.connection import Connection
-from gantry.client.errors import ApiError
 
 EXAMPLES = """
 gnt-job change-priority --priority=high 7
@@ -23,11 +21,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Change them, each on its own."""
-    connection, worst = Connection(), 0
     body = {"priority": shared.PRIORITIES[arguments.priority]}
-    for number in choice.select(arguments, "Change the priority of"):
-        try:
-            connection.post(f"jobs/{number}/priority", body)
-        except ApiError as error:
-            worst = errors.report(error, arguments.json)
-    return worst
+
+    def change(connection: Connection, number: int) -> str:
+        connection.post(f"jobs/{number}/priority", body)
+        return f"the priority of job {number} is {arguments.priority}"
+
+    return choice.each(arguments, "Change the priority of", change)

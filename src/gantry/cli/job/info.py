@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from gantry.cli import jobs, table
+from gantry.cli import options as shared
 from gantry.client.connection import Connection
 
 EXAMPLES = """
@@ -17,7 +18,7 @@ gnt-job info 7
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Which ones."""
-    parser.add_argument("numbers", nargs="+", type=int, metavar="JOB")
+    parser.add_argument("numbers", nargs="+", type=shared.job_number, metavar="JOB")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ EXAMPLES = """
 gnt-job list
 gnt-job list --running
 gnt-job list --error -o id,status,summary
+gnt-job list --archived
 gnt-job list -F 'summary =~ m/INSTANCE_/'
 """
 _STATES = {
@@ -33,6 +34,6 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show the rows."""
     chosen = [text for name, text in _STATES.items() if getattr(arguments, name)]
-    if chosen and arguments.names:
+    if chosen and arguments.names and not arguments.filter:
         raise Usage("give states or jobs, not both")
     return listing.show("job", arguments, " or ".join(chosen))

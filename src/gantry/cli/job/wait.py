@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from gantry.cli import jobs
+from gantry.cli import options as shared
 
 EXAMPLES = """
 gnt-job wait 7 && echo done
@@ -13,10 +14,12 @@ gnt-job wait 7 && echo done
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Which one."""
-    parser.add_argument("number", type=int, metavar="JOB")
+    parser.add_argument("number", type=shared.job_number, metavar="JOB")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Wait; the exit status is the job's."""
     job = jobs.watch(arguments.number, quiet=True)
-    return 0 if job is None else jobs.verdict(job, arguments.json)
+    if job is not None and arguments.json:
+        jobs.write_json(jobs.summary(job))
+    return jobs.verdict(job, arguments.json)

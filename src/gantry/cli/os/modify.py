@@ -39,8 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     name = arguments.name
     operation: dict[str, Any] = {"OP_ID": "OP_CLUSTER_SET_PARAMS"}
     if arguments.hypervisor_parameters:
-        headed = dict(values.headed(one, "-H") for one in arguments.hypervisor_parameters)
-        operation["os_hvp"] = {name: headed}
+        operation["os_hvp"] = {name: values.by_head(arguments.hypervisor_parameters, "-H")}
     if arguments.os_parameters:
         operation["osparams"] = {name: values.texts(arguments.os_parameters, "-O")}
     if arguments.os_parameters_private:

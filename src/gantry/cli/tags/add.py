@@ -5,19 +5,17 @@ from __future__ import annotations
 import argparse
 
 from gantry.cli import jobs
-from gantry.cli import options as shared
 from gantry.cli.tags import target
 
 EXAMPLES = """
 gnt-instance add-tags web1 env:prod tier:1
+gnt-instance add-tags --from tags.txt web1
+gnt-node add-tags node2 rack:7
+gnt-group add-tags default site:berlin
 gnt-cluster add-tags site:berlin
 """
 
-
-def options(parser: argparse.ArgumentParser) -> None:
-    """The object (not for the cluster) and the tags."""
-    parser.add_argument("words", nargs="*", metavar="[NAME] TAG…")
-    shared.job(parser)
+options = target.options
 
 
 def run(arguments: argparse.Namespace) -> int:

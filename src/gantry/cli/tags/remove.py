@@ -5,19 +5,17 @@ from __future__ import annotations
 import argparse
 
 from gantry.cli import jobs
-from gantry.cli import options as shared
 from gantry.cli.tags import target
 
 EXAMPLES = """
 gnt-instance remove-tags web1 env:prod tier:1
+gnt-instance remove-tags --from tags.txt web1
+gnt-node remove-tags node2 rack:7
+gnt-group remove-tags default site:berlin
 gnt-cluster remove-tags site:berlin
 """
 
-
-def options(parser: argparse.ArgumentParser) -> None:
-    """The object (not for the cluster) and the tags."""
-    parser.add_argument("words", nargs="*", metavar="[NAME] TAG…")
-    shared.job(parser)
+options = target.options
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,13 +11,15 @@ from gantry.client.connection import Connection, quoted
 
 EXAMPLES = """
 gnt-instance list-tags web1
+gnt-node list-tags node2
+gnt-group list-tags default
 gnt-cluster list-tags
 """
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The object (not for the cluster)."""
-    parser.add_argument("words", nargs="*", metavar="[NAME]")
+    parser.add_argument("words", nargs="*", metavar="NAME", help="none where the cluster is meant")
 
 
 def run(arguments: argparse.Namespace) -> int:
