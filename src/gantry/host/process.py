@@ -8,6 +8,7 @@ working directory (an agent's is ``/``). No output is read here: it goes to file
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -119,14 +120,39 @@ def run(
 
 
 def end_group(pid: int, pidfd: int) -> None:
-    """End the process group that ``pid`` leads: TERM, a grace, KILL; returns when it is dead."""
-    _signal_group(pid, signal.SIGTERM)
-    if not _wait(pidfd, time.monotonic() + timeouts.KILL_GRACE, None):
-        _signal_group(pid, signal.SIGKILL)
-        _wait(pidfd, None, None)
-    else:
-        # The leader went; members that ignored TERM must not stay behind.
-        _signal_group(pid, signal.SIGKILL)
+    """End the process group that ``pid`` leads: TERM, a grace, KILL; returns when it is dead.
+
+    All members have the grace, also when the leader does not need it.
+    """
+    members = _members(pid)
+    try:
+        _signal_group(pid, signal.SIGTERM)
+        deadline = time.monotonic() + timeouts.KILL_GRACE
+        for member in (pidfd, *members):
+            _wait(member, deadline, None)
+    finally:
+        for member in members:
+            os.close(member)
+    # Those that ignored it, and those that were started since.
+    _signal_group(pid, signal.SIGKILL)
+    _wait(pidfd, None, None)
+
+
+def _members(group: int) -> list[int]:
+    """Pidfds of the processes of a group, but not of its leader."""
+    found = []
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names only
+        if name.isdigit() and int(name) != group and _group_of(int(name)) == group:
+            with contextlib.suppress(OSError):
+                found.append(os.pidfd_open(int(name)))
+    return found
+
+
+def _group_of(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return None
 
 
 def end_orphans(records: Sequence[Identity]) -> list[Identity]:
