@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from gantry.jobs.codec import StoredJob
 from gantry.jobs.locks import Request
@@ -46,6 +47,7 @@ class Entry:
         self.began = False
         self.settled = False
         self.orders: dict[str, Address] = {}
+        self.told: Callable[[], None] | None = None
         self.touched: dict[str, Address] = {}
         """Nodes that were sent something, by uuid."""
 
@@ -73,6 +75,8 @@ class Entry:
             self.log.ring()
         if job.status.ended:
             self.done.set()
+        if self.told is not None:
+            self.told()
 
     def check_cancelled(self) -> None:
         """Raise Halt where somebody asked for the job's end."""

@@ -81,6 +81,7 @@ class Engine:
         self._archiver = Archiver(
             self._context, store, history, self._entries, self._requests, kept.highest
         )
+        self._told: Callable[[], None] | None = None
         self._drained = False
         self._stopping = False
         self._slots = self.snapshot().cluster.max_running_jobs
@@ -175,6 +176,7 @@ class Engine:
         self._admit(submission, operations)
         entry = admission.entry(submission, operations, self._archiver.next_id(), self._context)
         entry.acknowledged = asyncio.get_running_loop().create_future()
+        entry.told = self._told
         self._entries[entry.id] = entry
         if submission.request_id:
             self._requests[submission.request_id] = entry
@@ -299,6 +301,12 @@ class Engine:
     def on_change(self, told: Callable[[], None]) -> None:
         """Call ``told`` after every commit that changes objects."""
         self._context.state.on_change(told)
+
+    def on_job(self, told: Callable[[], None]) -> None:
+        """Call ``told`` whenever the status of any job has changed."""
+        self._told = told
+        for entry in self._entries.values():
+            entry.told = told
 
     def concerns(self, lock: Lock) -> bool:
         """Whether a job holds the lock or waits for it."""

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gantry.agent import configuration as configured
 from gantry.agent.configuration import Configuration
@@ -26,7 +26,6 @@ from gantry.agent.events import Listeners
 from gantry.agent.facts import Facts
 from gantry.agent.memory import Memory
 from gantry.agent.parts import Parts
-from gantry.agent.server import Server
 from gantry.host import process
 from gantry.host.daemon import Identity
 from gantry.hypervisors.contract import Hypervisor
@@ -40,6 +39,9 @@ from gantry.ports.agents import FactsChanged, GuestChanged
 from gantry.rpc import certificates
 from gantry.storage.file import FileStorage
 from gantry.storage.sharedfile import SharedFileStorage
+
+if TYPE_CHECKING:
+    from gantry.agent.server import Server
 
 logger = logging.getLogger("gantry.agent")
 
@@ -84,6 +86,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _load_server() -> type[Server]:
+    """The HTTP server's code, without what aiohttp does first when it is loaded.
+
+    It reads all certificates that the system trusts: 80 ms and 2 MB for nothing, since an agent
+    trusts its own cluster's CA alone.
+    """
+    places = dict.fromkeys(("SSL_CERT_FILE", "SSL_CERT_DIR"), os.devnull)
+    before = {name: os.environ.get(name) for name in places}
+    os.environ.update(places)
+    from gantry.agent.server import Server
+
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+    return Server
+
+
 async def _serve(root: Path, configuration: Configuration, ready: int | None) -> int:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -95,7 +116,7 @@ async def _serve(root: Path, configuration: Configuration, ready: int | None) ->
         effects = Effects(memory, configuration.name)
         await _recover(memory, effects)
         parts = await _parts(root, configuration, effects, stack)
-        server = Server(parts, effects)
+        server = _load_server()(parts, effects)
         await server.open(_tls(root))
         stack.push_async_callback(server.close)
         follow = loop.create_task(_follow(parts))

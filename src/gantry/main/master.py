@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from gantry.api.app import build
+from gantry.api.events import Bell
 from gantry.api.serve import Server
 from gantry.api.users import Users
 from gantry.history.store import open_history
@@ -121,8 +122,9 @@ class Master:
 class _Holder:
     """Live states go through the engine, which gives nodes that are back what they are owed."""
 
-    def __init__(self) -> None:
+    def __init__(self, bell: Bell) -> None:
         self.engine: Engine | None = None
+        self._bell = bell
 
     @property
     def _ready(self) -> Engine:
@@ -138,6 +140,7 @@ class _Holder:
     def set_live(self, node: Uuid, live: NodeLive) -> None:
         """What is true on a node from now on."""
         self._ready.set_live(node, live)
+        self._bell.ring()
 
     def forget(self, node: Uuid) -> None:
         """The node is not of the cluster any more."""
@@ -159,7 +162,8 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
     mastership = await stand(
         store, agents, clock, before.cluster.master_node, list(addresses(before))
     )
-    holder = _Holder()
+    bell = Bell()
+    holder = _Holder(bell)
     states = States(holder, clock)
     engine = await Engine.open(store, ObservingAgents(agents, states), clock, mastership, history)
     holder.engine = engine
@@ -170,6 +174,8 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
 
     supervisor = Supervisor(engine, agents, states, clock, came)
     engine.on_change(supervisor.refresh)
+    engine.on_change(bell.ring)
+    engine.on_job(bell.ring)
     services = MasterServices(
         root,
         root / STATE,
@@ -182,7 +188,7 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
     await engine.start()
     supervisor.start()
     stack.push_async_callback(supervisor.close)
-    app = build(engine, services, Users(root / USERS))
+    app = build(engine, services, Users(root / USERS), bell)
     server = await Server.start(
         app,
         root / SOCKET,

@@ -8,9 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
-from gantry.api.services import ConsoleStream, JoinRequest, LockRow
+from gantry.api.services import ConsoleStream, LockRow
 from gantry.jobs.queue import Engine
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, Unavailable, from_info
@@ -18,8 +16,7 @@ from gantry.model.jobs import JobStatus, Submission
 from gantry.model.names import Uuid
 from gantry.model.orders import OsDiagnose, OsList
 from gantry.pki.authority import Authority
-from gantry.pki.joining import JoinRequest as MachineRequest
-from gantry.pki.joining import accept
+from gantry.pki.joining import JoinBundle, JoinRequest, accept
 from gantry.pki.joining import check as check_request
 from gantry.pki.tokens import create, encode, secret_hash
 from gantry.ports.agents import Address
@@ -65,12 +62,9 @@ class MasterServices:
             if answer is not None
         }
 
-    async def accept_join(self, request: JoinRequest) -> msgspec.Struct:
+    async def accept_join(self, request: JoinRequest) -> JoinBundle:
         """Use the token up by a job, then issue the certificate."""
-        machine = MachineRequest(
-            secret=request.secret, csr=request.csr, address=request.address, port=request.port
-        )
-        check_request(machine)
+        check_request(request)
         node = self._clock.uuid()
         name = await self._job(
             {
@@ -86,7 +80,7 @@ class MasterServices:
         cluster = self._engine.snapshot().cluster.name
         return accept(
             authority,
-            machine,
+            request,
             node=node,
             name=str(name),
             cluster_name=cluster,
