@@ -78,6 +78,9 @@ class FakeServices:
         """See the port."""
         return self.oses
 
+    def ca_certificate(self) -> str:
+        return "-----BEGIN CERTIFICATE-----\n"
+
     async def accept_join(self, request: JoinRequest) -> JoinBundle:
         """See the port."""
         if request.secret != self.secret:

@@ -24,7 +24,7 @@ from gantry.model.identity import Role, parse
 from gantry.model.names import Uuid
 from gantry.ports.queue import Queue
 
-OPEN: Final = frozenset({"/gantry/1/join"})
+OPEN: Final = frozenset({("GET", "/gantry/1/ca"), ("POST", "/gantry/1/join")})
 """What may be asked without credentials; joining is protected by its token."""
 _READING: Final = ("GET", "HEAD")
 _WRITING: Final = frozenset({"console"})
@@ -64,7 +64,7 @@ class Gate:
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family == socket.AF_UNIX:
             return _local(connection)
-        if request.path in OPEN and request.method == "POST":
+        if (request.method, request.path) in OPEN:
             return _NOBODY
         found = self._certified(transport.get_extra_info("peercert"))
         found = found or await self._named(request.headers.get("Authorization", ""))

@@ -37,8 +37,15 @@ class Joining:
         """Below ``/gantry/1``."""
         return [
             web.post("/gantry/1/tokens", self.token),
+            web.get("/gantry/1/ca", self.ca),
             web.post("/gantry/1/join", self.join),
         ]
+
+    async def ca(self, request: web.Request) -> web.StreamResponse:
+        """The CA's certificate as text: a machine that wants to join must see it first."""
+        return web.Response(
+            text=self._services.ca_certificate(), content_type="application/x-pem-file"
+        )
 
     async def token(self, request: web.Request) -> web.StreamResponse:
         """``{"token": …}``: whoever reads it can join; it is told once and not kept."""

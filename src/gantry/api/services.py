@@ -59,6 +59,9 @@ class Services(Protocol):
     async def diagnose_oses(self) -> Mapping[str, OsList]:
         """What every node that counts (online, can run guests) has, by node name, asked now."""
 
+    def ca_certificate(self) -> str:
+        """The cluster's CA, PEM: no secret; a machine compares it with its token."""
+
     async def accept_join(self, request: JoinRequest) -> JoinBundle:
         """Use the token up by a job, then issue the certificate: the bundle for the machine.
 

@@ -121,8 +121,9 @@ async def _do_up(given: argparse.Namespace) -> int:
     )
     progress = Progress(sys.stderr)
     cluster = await up(given.dir, wishes, progress)
+    count = "1 node" if len(cluster.about.nodes) == 1 else f"{len(cluster.about.nodes)} nodes"
     progress.say(
-        f"the cluster is up: {len(cluster.about.nodes)} nodes, from {cluster.about.block}.1 on\n"
+        f"the cluster is up: {count}, addresses from {cluster.about.block}.1 on\n"
         f'to use it:  eval "$(gantry local env --dir {cluster.layout.directory})"'
     )
     return 0

@@ -54,7 +54,8 @@ async def _stop_guests(cluster: Cluster) -> None:
         running = [str(row["name"]) for row in rows if row["oper_state"]]
         if not running:
             return
-        async with cluster.progress.step(f"shutting down {len(running)} guests"):
+        count = "1 guest" if len(running) == 1 else f"{len(running)} guests"
+        async with cluster.progress.step(f"shutting down {count}"):
             cluster.note(msgspec.structs.replace(about, resting=True))
             await maintain(operator, False)
             await operator.run(

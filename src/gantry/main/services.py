@@ -15,6 +15,7 @@ from gantry.model.errors import GantryError, Unavailable, from_info
 from gantry.model.jobs import JobStatus, Submission
 from gantry.model.names import Uuid
 from gantry.model.orders import OsDiagnose, OsList
+from gantry.pki import files
 from gantry.pki.authority import Authority
 from gantry.pki.joining import JoinBundle, JoinRequest, accept
 from gantry.pki.joining import check as check_request
@@ -61,6 +62,10 @@ class MasterServices:
             for one, answer in zip(asked, answers, strict=True)
             if answer is not None
         }
+
+    def ca_certificate(self) -> str:
+        """From its file."""
+        return files.certificate(self._root, files.CA).read_text()
 
     async def accept_join(self, request: JoinRequest) -> JoinBundle:
         """Use the token up by a job, then issue the certificate."""
