@@ -26,7 +26,7 @@ from gantry.agent.events import Listeners
 from gantry.agent.facts import Facts
 from gantry.agent.memory import Memory
 from gantry.agent.parts import Parts
-from gantry.host import process
+from gantry.host import orphans, process
 from gantry.host.daemon import Identity
 from gantry.hypervisors.contract import Hypervisor
 from gantry.main.daemon import log_to, say_ready
@@ -141,9 +141,13 @@ async def _serve(root: Path, configuration: Configuration, ready: int | None) ->
 
 async def _recover(memory: Memory, effects: Effects) -> None:
     """End the scripts that an earlier agent left, before anything new is accepted."""
-    left = [Identity(pid, started) for pid, started in memory.scripts()]
+    left = {Identity(pid, started) for pid, started in memory.scripts()}
+    markers = memory.markers()
+    if markers:
+        # A script that had just been started when we were killed is in no record.
+        left.update(await asyncio.to_thread(orphans.marked, markers))
     if left:
-        ended = await asyncio.to_thread(process.end_orphans, left)
+        ended = await asyncio.to_thread(process.end_orphans, list(left))
         logger.warning("ended scripts left by an earlier agent: %d", len(ended))
     effects.recover()
 

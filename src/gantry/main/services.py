@@ -16,6 +16,7 @@ from gantry.model.jobs import JobStatus, Submission
 from gantry.model.names import Uuid
 from gantry.model.orders import OsDiagnose, OsList
 from gantry.pki import files
+from gantry.pki import files as certificates
 from gantry.pki.authority import Authority
 from gantry.pki.joining import JoinBundle, JoinRequest, accept
 from gantry.pki.joining import check as check_request
@@ -67,6 +68,10 @@ class MasterServices:
         """From its file."""
         return files.certificate(self._root, files.CA).read_text()
 
+    def ca_certificate(self) -> str:
+        """The cluster's CA, PEM."""
+        return certificates.certificate(self._root, certificates.CA).read_text()
+
     async def accept_join(self, request: JoinRequest) -> JoinBundle:
         """Use the token up by a job, then issue the certificate."""
         check_request(request)
@@ -109,12 +114,7 @@ class MasterServices:
 
     def locks(self) -> Sequence[LockRow]:
         """All locks that somebody holds or waits for."""
-        return [
-            LockRow(
-                name=one.name, mode=one.mode, owners=tuple(one.owners), pending=tuple(one.pending)
-            )
-            for one in self._engine.locks()
-        ]
+        return self._engine.locks()
 
     async def backup_state(self) -> str:
         """Copy the state now."""
