@@ -114,7 +114,7 @@ async def _serve(root: Path, configuration: Configuration, ready: int | None) ->
         memory = Memory(root / configured.DATABASE)
         stack.callback(memory.close)
         effects = Effects(memory, configuration.name)
-        await _recover(memory, effects)
+        await _recover(root, memory, effects)
         parts = await _parts(root, configuration, effects, stack)
         server = _load_server()(parts, effects)
         await server.open(_tls(root))
@@ -139,10 +139,14 @@ async def _serve(root: Path, configuration: Configuration, ready: int | None) ->
     return 0
 
 
-async def _recover(memory: Memory, effects: Effects) -> None:
+async def _recover(root: Path, memory: Memory, effects: Effects) -> None:
     """End the scripts that an earlier agent left, before anything new is accepted."""
     left = {Identity(pid, started) for pid, started in memory.scripts()}
-    markers = memory.markers()
+    # Agents of other nodes may be on this machine, with scripts of the same run.
+    markers = [
+        (marker, f"GANTRY_ROOT={root}") if marker.startswith("GANTRY_") else (marker,)
+        for marker in memory.markers()
+    ]
     if markers:
         # A script that had just been started when we were killed is in no record.
         left.update(await asyncio.to_thread(orphans.marked, markers))

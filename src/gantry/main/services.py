@@ -15,7 +15,6 @@ from gantry.model.errors import GantryError, Unavailable, from_info
 from gantry.model.jobs import JobStatus, Submission
 from gantry.model.names import Uuid
 from gantry.model.orders import OsDiagnose, OsList
-from gantry.pki import files
 from gantry.pki import files as certificates
 from gantry.pki.authority import Authority
 from gantry.pki.joining import JoinBundle, JoinRequest, accept
@@ -63,10 +62,6 @@ class MasterServices:
             for one, answer in zip(asked, answers, strict=True)
             if answer is not None
         }
-
-    def ca_certificate(self) -> str:
-        """From its file."""
-        return files.certificate(self._root, files.CA).read_text()
 
     def ca_certificate(self) -> str:
         """The cluster's CA, PEM."""
