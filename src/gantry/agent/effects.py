@@ -74,6 +74,8 @@ class Effect:
         self.digest = digest
         self.epoch = epoch
         self.outcome = outcome
+        self.script = False
+        """Whether processes are kept track of."""
         self.task: asyncio.Task[None] | None = None
         self._listeners: list[asyncio.Queue[bytes]] = []
 
@@ -193,6 +195,8 @@ class Effects:
         self._running[envelope.key] = effect
         task = Task(envelope, effect, self._memory)
         if isinstance(order, HooksRun | OsCreate):
+            effect.script = True
+            self._memory.mark(envelope.key, _marker(order))
             self._memory.put(envelope.key, digest, None, time.time(), attempt)
         effect.task = asyncio.get_running_loop().create_task(
             self._run(effect, task, work, attempt), name=envelope.key
@@ -301,7 +305,8 @@ class Effects:
         self._running.pop(effect.key, None)
         if attempt is not None:
             self._memory.put(effect.key, effect.digest, outcome, time.time(), attempt)
-            self._memory.scripts_ended(effect.key)
+            if effect.script:
+                self._memory.scripts_ended(effect.key)
         elif not self._closing:
             self._memory.delete(effect.key)
         effect.settle(outcome)
@@ -343,6 +348,13 @@ def _digest(order: AnyOrder) -> bytes:
     # Hooks that are run again after a crash are the same effect; only the attempt differs.
     same = msgspec.structs.replace(order, attempt=0) if isinstance(order, HooksRun) else order
     return hashlib.blake2b(encode(same), digest_size=16).digest()
+
+
+def _marker(order: HooksRun | OsCreate) -> str:
+    """What tells the order's scripts from all others, should their start not be noted down."""
+    if isinstance(order, HooksRun):
+        return f"GANTRY_RUN_ID={order.run_id}"
+    return f"INSTANCE_UUID={order.run.uuid}"
 
 
 def _job(key: str) -> str:

@@ -29,6 +29,7 @@ CREATE INDEX IF NOT EXISTS effects_ended ON effects(ended);
 CREATE TABLE IF NOT EXISTS scripts(
     pid INTEGER NOT NULL, started INTEGER NOT NULL, key TEXT NOT NULL, PRIMARY KEY(pid, started)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS markers(key TEXT PRIMARY KEY, marker TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 
@@ -116,6 +117,16 @@ class Memory:
 
     # Processes of scripts
 
+    def mark(self, key: str, marker: str) -> None:
+        """Every script of that effect will have ``marker`` (``NAME=value``) in its environment."""
+        with self._lock:
+            self._database.execute("INSERT OR REPLACE INTO markers VALUES(?,?)", (key, marker))
+
+    def markers(self) -> list[str]:
+        """The markers of the effects whose scripts are not known to have ended."""
+        with self._lock:
+            return [marker for (marker,) in self._database.execute("SELECT marker FROM markers")]
+
     def script_started(self, key: str, pid: int, started: int) -> None:
         """A script of that effect runs in the process that started then."""
         sql = "INSERT OR REPLACE INTO scripts(pid, started, key) VALUES(?,?,?)"
@@ -126,6 +137,7 @@ class Memory:
         """No script of that effect runs any more."""
         with self._lock:
             self._database.execute("DELETE FROM scripts WHERE key = ?", (key,))
+            self._database.execute("DELETE FROM markers WHERE key = ?", (key,))
 
     def scripts(self) -> list[tuple[int, int]]:
         """(pid, start) of every script that is not known to have ended."""

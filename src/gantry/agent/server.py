@@ -9,6 +9,7 @@ import asyncio
 import logging
 import ssl
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -42,6 +43,10 @@ class Server:
         self._parts = parts
         self._effects = effects
         self._runner: web.ServerRunner | None = None
+        self._admitted: weakref.WeakKeyDictionary[asyncio.Transport, float] = (
+            weakref.WeakKeyDictionary()
+        )
+        """Connections of the master, and when its certificate ends."""
         self._paths: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
             wire.ORDER: self._on_order,
             wire.ASK: self._on_ask,
@@ -106,6 +111,9 @@ class Server:
 
     def _admit(self, request: web.BaseRequest) -> None:
         """Only the master of this cluster, with a certificate that has not ended."""
+        transport = request.transport
+        if transport is not None and self._admitted.get(transport, 0.0) > time.time():
+            return
         peer = request.get_extra_info("peercert")
         who = certificates.identity(peer)
         if who != Identity(self._parts.configuration.cluster, Role.MASTER):
@@ -120,6 +128,8 @@ class Server:
             error = certificates.expired("the master", ends)
             logger.warning("refused peer=%s: %s", who.uri, error.message)
             raise error
+        if transport is not None:
+            self._admitted[transport] = ends
 
     async def _on_order(self, request: web.BaseRequest) -> web.StreamResponse:
         received = _order.decode(await _body(request))

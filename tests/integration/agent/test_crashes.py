@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import apsw
 import pytest
 from tests.contract.agents.requests import disk, envelope, guest, hooks, os_run, start
 from tests.support.agent_process import AgentProcess
@@ -122,6 +123,27 @@ async def test_an_os_script_that_was_interrupted_is_not_run_again_by_itself(
     assert identity(pid) is None
     with pytest.raises(Interrupted):
         await master.order(node.address, envelope("j/os"), create)
+
+
+async def test_a_script_whose_start_was_not_noted_down_is_ended_too(
+    node: AgentProcess, master: HttpAgents, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "pid"
+    os.mkfifo(fifo)
+    add_hook(node, f"#!/bin/sh\necho $$ > {fifo}\nsleep 300\n")
+    run = hooks(run_id="11111111-0000-4000-8000-000000000000")
+    order = asyncio.ensure_future(master.order(node.address, envelope("j/pre"), run))
+    pid = int(await written(fifo))
+    await node.kill()
+    with pytest.raises(Unavailable):
+        await order
+    with apsw.Connection(str(node.root / "var/lib/gantry/agent.db")) as database:
+        database.execute("DELETE FROM scripts")
+    database.close()
+    await node.start()
+    assert identity(pid) is None
+    with pytest.raises(Interrupted):
+        await master.order(node.address, envelope("j/pre"), run)
 
 
 async def test_cancelling_a_hook_ends_its_whole_process_group(
