@@ -18,13 +18,28 @@ class NodeScripts(msgspec.Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
-def denial(nodes: Iterable[NodeScripts]) -> HooksDenied | None:
-    """The denial of a pre phase, naming every script that failed; None where none did."""
-    lines = [
-        f"  node: {node.node}, script: {_name(one)}, output: {_said(one)}"
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """A script that failed: ``directory/name``, and what it said, on one line."""
+
+    node: str
+    script: str
+    said: str
+
+
+def failures(nodes: Iterable[NodeScripts]) -> list[Failure]:
+    """Every script that failed on any node."""
+    return [
+        Failure(node=node.node, script=f"{one.directory}/{one.script}", said=_said(one))
         for node in nodes
         for one in node.results
         if one.status is ScriptStatus.FAILED
+    ]
+
+
+def denial(nodes: Iterable[NodeScripts]) -> HooksDenied | None:
+    """The denial of a pre phase, naming every script that failed; None where none did."""
+    lines = [
+        f"  node: {one.node}, script: {one.script}, output: {one.said}" for one in failures(nodes)
     ]
     if not lines:
         return None
@@ -38,10 +53,7 @@ def denial(nodes: Iterable[NodeScripts]) -> HooksDenied | None:
 def warnings(nodes: Iterable[NodeScripts]) -> list[str]:
     """Lines for the job's log after a post phase: failed scripts change nothing any more."""
     return [
-        f"On {node.node} script {_name(one)} failed, output: {_said(one)}"
-        for node in nodes
-        for one in node.results
-        if one.status is ScriptStatus.FAILED
+        f"On {one.node} script {one.script} failed, output: {one.said}" for one in failures(nodes)
     ]
 
 
@@ -53,10 +65,6 @@ def unreachable(nodes: Iterable[NodeScripts], phase: str) -> list[str]:
         for node in nodes
         if node.problem
     ]
-
-
-def _name(result: ScriptResult) -> str:
-    return f"{result.directory}/{result.script}"
 
 
 def _said(result: ScriptResult) -> str:

@@ -56,6 +56,8 @@ async def _follow_up(
             distributor.soon()
     scripts = await attempt.phases.run_after(changed=attempt.turn.changed)
     done += await _clean(attempt, debris, last)
+    for text, kind in attempt.operation.report(attempt.plan, scripts):
+        issue.say(attempt.context, attempt.entry, text, kind, attempt.op)
     return attempt.operation.conclude(attempt.plan, attempt.turn.result, scripts)
 
 

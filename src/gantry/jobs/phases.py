@@ -23,7 +23,7 @@ from gantry.model.snapshot import Snapshot
 from gantry.operations.base import AnyOperation, Plan
 from gantry.ports.agents import Address
 
-PHASE: Final = timeouts.SLOW
+PHASE: Final = timeouts.HOOK_PHASE
 """All scripts of one node; each has its own limit, which the agent keeps."""
 
 

@@ -23,6 +23,9 @@ OS_RENAME: Final = 3600.0
 
 HOOK_SCRIPT: Final = 600.0
 """One hook script; then its process group is ended, and that counts as its error."""
+HOOK_PHASE: Final = 86400.0
+"""All hook scripts of a node in one phase. Longer than any number of them takes: a phase that
+this ended would count as a node that does not answer, and not as a denial."""
 KILL_GRACE: Final = 5.0
 """Between SIGTERM and SIGKILL to a process group."""
 SHUTDOWN: Final = 120.0

@@ -16,6 +16,7 @@ import msgspec
 
 from gantry.hooks.subject import Subject
 from gantry.hooks.verdict import NodeScripts
+from gantry.model.jobs import LogKind
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
 from gantry.model.orders import Question
@@ -103,6 +104,10 @@ class Operation(msgspec.Struct, Generic[P], frozen=True, kw_only=True, forbid_un
     def subject(self, plan: P, cluster: Snapshot) -> Subject | None:
         """What hooks are told; called with the snapshot before, and again with the one after."""
         return None
+
+    def report(self, plan: P, scripts: tuple[NodeScripts, ...]) -> tuple[tuple[str, LogKind], ...]:
+        """Lines for the log once the post scripts have run; only cluster-verify has some."""
+        return ()
 
     def conclude(self, plan: P, result: Any, scripts: tuple[NodeScripts, ...]) -> Any:
         """The result once the post scripts have run; only cluster-verify looks at them."""

@@ -14,7 +14,7 @@ from gantry.model.entities import Node
 from gantry.model.errors import Rejected, Unavailable
 from gantry.model.jobs import LogKind
 from gantry.model.locks import Needs
-from gantry.model.orders import Inspect, Inspection, ScriptStatus
+from gantry.model.orders import Inspect, Inspection
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
 from gantry.operations.steps import verification
@@ -77,19 +77,21 @@ class ClusterVerify(Operation[VerifyPlan], frozen=True, kw_only=True):
     async def run(self, plan: VerifyPlan, steps: Steps) -> Outcome:
         steps.log(f"Verified {plan.nodes} node(s), {plan.instances} instance(s)")
         for one in plan.findings:
-            kind = LogKind.MESSAGE if one.level == "NOTICE" else LogKind.WARNING
-            steps.log("  - " + self._text(one), kind)
-        steps.log("* Hooks Results")
+            steps.log(*self._line(one))
         return Outcome(result=not any(one.level == "ERROR" for one in plan.findings))
 
+    def report(
+        self, plan: VerifyPlan, scripts: tuple[NodeScripts, ...]
+    ) -> tuple[tuple[str, LogKind], ...]:
+        lines = [("* Hooks Results", LogKind.MESSAGE)] if scripts else []
+        for one in verification.scripts(scripts):
+            lines.append(self._line(self._settle(one)))
+            lines += [(f"      {text}", LogKind.WARNING) for text in one.details]
+        return tuple(lines)
+
     def conclude(self, plan: VerifyPlan, result: Any, scripts: tuple[NodeScripts, ...]) -> Any:
-        if "ENODEHOOKS" in self.ignore_errors:
-            return result
-        failed = any(
-            node.problem or any(one.status is ScriptStatus.FAILED for one in node.results)
-            for node in scripts
-        )
-        return result and not failed
+        found = [self._settle(one) for one in verification.scripts(scripts)]
+        return result and not any(one.level == "ERROR" for one in found)
 
     def _nodes(self, cluster: Snapshot) -> list[Node]:
         group = cluster.group(self.group_name).uuid if self.group_name else None
@@ -98,6 +100,10 @@ class ClusterVerify(Operation[VerifyPlan], frozen=True, kw_only=True):
     def _settle(self, one: Finding) -> Finding:
         ignored = one.level == "ERROR" and one.code in self.ignore_errors
         return msgspec.structs.replace(one, level="WARNING") if ignored else one
+
+    def _line(self, one: Finding) -> tuple[str, LogKind]:
+        kind = LogKind.MESSAGE if one.level == "NOTICE" else LogKind.WARNING
+        return "  - " + self._text(one), kind
 
     def _text(self, one: Finding) -> str:
         if self.error_codes:

@@ -5,11 +5,13 @@ Error codes are those that monitoring scripts of Ganeti's users know.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
+from gantry.hooks import verdict
+from gantry.hooks.verdict import NodeScripts
 from gantry.model.entities import AdminState, Instance, Node
 from gantry.model.errors import Unavailable
 from gantry.model.live import GuestLive, NodeFacts
@@ -49,13 +51,33 @@ _ERROR_DAYS: Final = 7
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is not as it should be; ``level`` is ERROR, WARNING or NOTICE."""
+    """One thing that is not as it should be; ``level`` is ERROR, WARNING or NOTICE.
+
+    ``details`` are lines that follow the message.
+    """
 
     code: str
     kind: str
     item: str
     message: str
     level: str = "ERROR"
+    details: tuple[str, ...] = ()
+
+
+def scripts(nodes: Iterable[NodeScripts]) -> Iterator[Finding]:
+    """The site's own checks (post scripts) that failed, and nodes that could not run theirs."""
+    for node in nodes:
+        if node.problem:
+            message = f"Communication failure in hooks execution: {node.problem}"
+            yield Finding(code="ENODEHOOKS", kind="node", item=node.node, message=message)
+        for one in verdict.failures([node]):
+            yield Finding(
+                code="ENODEHOOKS",
+                kind="node",
+                item=node.node,
+                message=f"Script {one.script} failed, output:",
+                details=(one.said,),
+            )
 
 
 def configuration(cluster: Snapshot, now: float) -> Iterator[Finding]:
