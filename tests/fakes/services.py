@@ -79,6 +79,7 @@ class FakeServices:
         return self.oses
 
     def ca_certificate(self) -> str:
+        """See the port."""
         return "-----BEGIN CERTIFICATE-----\n"
 
     async def accept_join(self, request: JoinRequest) -> JoinBundle:

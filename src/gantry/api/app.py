@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gantry.api import errors
+from gantry.api import errors, exchange
 from gantry.api.access import Gate
 from gantry.api.console import Console
 from gantry.api.events import Bell, Events
@@ -36,6 +36,8 @@ def build(
     app = web.Application(
         middlewares=[errors.middleware, gate.middleware()], client_max_size=MAX_BODY
     )
+    app.on_startup.append(exchange.prepare)
+    app.on_shutdown.append(exchange.end)
     listings = Listings(queue, resources.table(queue, services))
     app.add_routes(
         [

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from gantry.api.errors import Forbidden
+from gantry.api.exchange import ENDING
 from gantry.api.query.listing import Listings
 from gantry.api.query.view import View
 from gantry.api.services import ConsoleStream, Services
@@ -45,7 +46,7 @@ class Console:
         stream = await self._services.console(_address(view, instance), instance.uuid)
         try:
             await socket.prepare(request)
-            await _carry(socket, stream)
+            await _carry(socket, stream, request.app[ENDING])
         except ConnectionError:
             # The client is gone; the guest does not mind.
             pass
@@ -54,11 +55,13 @@ class Console:
         return socket
 
 
-async def _carry(socket: web.WebSocketResponse, stream: ConsoleStream) -> None:
-    """Both ways until either end is over."""
+async def _carry(
+    socket: web.WebSocketResponse, stream: ConsoleStream, ending: asyncio.Future[None]
+) -> None:
+    """Both ways until either end is over, or the master stops."""
     tasks = {asyncio.create_task(_show(socket, stream)), asyncio.create_task(_type(socket, stream))}
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({*tasks, ending}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     except GantryError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar
 
@@ -16,7 +17,7 @@ from aiohttp import web
 
 from gantry.api import errors
 from gantry.model import timeouts
-from gantry.model.errors import GantryError, Rejected
+from gantry.model.errors import GantryError, Rejected, Unavailable
 from gantry.model.names import JobId
 
 T = TypeVar("T")
@@ -30,6 +31,9 @@ _SILENCE: Final = b"\n"
 
 _END: Final = object()
 _log = logging.getLogger(__name__)
+
+ENDING: Final = web.AppKey("ending", asyncio.Future)
+"""Done when the master stops."""
 
 encoder: Final = msgspec.json.Encoder()
 
@@ -81,6 +85,17 @@ def answer(value: Any) -> web.Response:
     return web.Response(body=encoder.encode(value), headers=_JSON)
 
 
+async def prepare(app: web.Application) -> None:
+    """To be run when the application starts."""
+    app[ENDING] = asyncio.get_running_loop().create_future()
+
+
+async def end(app: web.Application) -> None:
+    """To be run when the application stops: whatever streams is told so, and ends."""
+    if not app[ENDING].done():
+        app[ENDING].set_result(None)
+
+
 async def lines(request: web.Request, source: AsyncIterator[Any]) -> web.StreamResponse:
     """Every value of ``source`` as one line of JSON, as it comes; empty lines in between.
 
@@ -91,17 +106,22 @@ async def lines(request: web.Request, source: AsyncIterator[Any]) -> web.StreamR
     response = web.StreamResponse(headers=_LINES)
     await response.prepare(request)
     task: asyncio.Task[bytes | None] | None = None
+    ending = request.app[ENDING]
     try:
         while True:
             task = task or asyncio.create_task(_next(source))
-            done, _ = await asyncio.wait([task], timeout=timeouts.EVENT_HEARTBEAT)
+            done, _ = await asyncio.wait(
+                (task, ending), timeout=timeouts.EVENT_HEARTBEAT, return_when=FIRST_COMPLETED
+            )
             line: bytes | None = _SILENCE
-            if done:
+            if task in done:
                 line, task = task.result(), None
             if line is None:
                 break
             async with asyncio.timeout(timeouts.URGENT):
-                await response.write(line)
+                await response.write(_last(_stopping()) if done == {ending} else line)
+            if done == {ending}:
+                break
         await response.write_eof()
     except (ConnectionError, TimeoutError):
         if request.transport is not None:
@@ -121,6 +141,12 @@ async def _next(source: AsyncIterator[Any]) -> bytes | None:
         _log.exception("bug: a stream ended")
         return _last(errors.unexpected())
     return None if value is _END else encoder.encode(value) + b"\n"
+
+
+def _stopping() -> Unavailable:
+    return Unavailable(
+        "the master is stopping", "what it was doing goes on when it is there again: gnt-job list"
+    )
 
 
 def _last(error: GantryError) -> bytes:

@@ -1,4 +1,4 @@
-"""``tokens`` and ``join``: letting a machine in. Certificates are issued elsewhere."""
+"""``ca``, ``tokens`` and ``join``: letting a machine in. Certificates are issued elsewhere."""
 
 from __future__ import annotations
 
@@ -36,16 +36,15 @@ class Joining:
     def routes(self) -> list[web.RouteDef]:
         """Below ``/gantry/1``."""
         return [
-            web.post("/gantry/1/tokens", self.token),
             web.get("/gantry/1/ca", self.ca),
+            web.post("/gantry/1/tokens", self.token),
             web.post("/gantry/1/join", self.join),
         ]
 
     async def ca(self, request: web.Request) -> web.StreamResponse:
-        """The CA's certificate as text: a machine that wants to join must see it first."""
-        return web.Response(
-            text=self._services.ca_certificate(), content_type="application/x-pem-file"
-        )
+        """The CA's certificate as PEM: a machine compares it with its token's fingerprint."""
+        text = self._services.ca_certificate()
+        return web.Response(text=text, content_type="application/x-pem-file")
 
     async def token(self, request: web.Request) -> web.StreamResponse:
         """``{"token": …}``: whoever reads it can join; it is told once and not kept."""

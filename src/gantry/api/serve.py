@@ -65,6 +65,7 @@ class Server:
                 server.port = await _listen_tls(runner, tls, host, port)
         except OSError as error:
             await runner.cleanup()
+            path.unlink(missing_ok=True)
             raise OperationFailed(
                 f"the API cannot listen: {error}",
                 "does another program use the address? see ss -lntx",

@@ -23,6 +23,8 @@ T = TypeVar("T")
 class Api:
     """A running API, and a client of it."""
 
+    server: Server
+
     def __init__(self, queue: FakeQueue, services: FakeServices, root: Path) -> None:
         self.queue = queue
         self.services = services
@@ -51,6 +53,6 @@ def queue() -> FakeQueue:
 async def api(queue: FakeQueue, tmp_path: Path) -> AsyncIterator[Api]:
     services = FakeServices()
     found = Api(queue, services, tmp_path)
-    server = await Server.start(build(queue, services, bell=found.bell), found.path)
+    found.server = await Server.start(build(queue, services, bell=found.bell), found.path)
     yield found
-    await server.close()
+    await found.server.close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.integration.api.conftest import Api
 
-from gantry.client.errors import ApiError
+from gantry.client.errors import ApiError, NoCluster
 from gantry.client.jobs import submission
 from gantry.model.errors import Reason, Rejected, Unavailable
 from gantry.model.jobs import JobChange
@@ -204,3 +204,15 @@ async def raw(api: Api, data: bytes) -> tuple[int, bytes]:
     answer = await reader.read()
     writer.close()
     return int(answer.split()[1]), answer
+
+
+async def test_a_master_that_stops_ends_its_streams_at_once_and_says_so(api: Api) -> None:
+    stream = await api.call(api.client.stream, "POST", "jobs?follow=1", submission([DUMMY]))
+    assert await api.call(next, stream) == {"job": 1}
+    await api.call(next, stream)
+    async with asyncio.timeout(2):
+        await api.server.close()
+    with pytest.raises(ApiError, match="stopping"):
+        await api.call(next, stream)
+    with pytest.raises(NoCluster):
+        await api.get("version")
