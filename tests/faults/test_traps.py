@@ -280,3 +280,13 @@ async def test_a_script_that_denies_leaves_everything_as_it_was(cluster: FakeClu
     assert cluster.world.state() == before
     await cluster.engine.settle()
     assert await cluster.keys("journal/") == []
+
+
+async def test_a_denied_job_does_not_say_that_it_began(cluster: FakeCluster) -> None:
+    """What ``run`` logs before its first effect would be a lie if a pre script denies."""
+    node = cluster.world.nodes[node_uuid(1)]
+    node.add_hook("instance-start-pre.d", "00-no", exit_status=1, output="not today")
+    job = await cluster.run({"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"})
+    texts = [entry.text for entry in await cluster.engine.log(job.id)]
+    assert any("not today" in text for text in texts)
+    assert not [text for text in texts if text.startswith("starting instance")]

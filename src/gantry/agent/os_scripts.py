@@ -40,7 +40,7 @@ async def create(parts: Parts, order: OsCreate, task: Task) -> Nothing:
 
 async def verify(parts: Parts, question: OsVerify) -> Nothing:
     """Check a definition with these parameters."""
-    await run_verify(parts.finder, question)
+    await run_verify(parts.finder, question, question.secret_parameters)
     return Nothing()
 
 

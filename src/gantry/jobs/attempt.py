@@ -99,6 +99,7 @@ class Attempt:
         outcome = await self.operation.run(self.plan, self.steps)
         if self.phases.asks:
             await self.steps.pass_gate()
+        self.steps.say_held()
         await self._final(outcome)
 
     def job(self, overall: JobStatus, **changes: Any) -> Job:

@@ -75,6 +75,7 @@ class JournaledSteps:
                 self._known[effect.name] = (effect, result)
         self._silent = bool(self._known)
         self._busy = False
+        self._held: list[tuple[str, LogKind]] = []
         self._fresh: list[Recorded] = []
         self.intents = list(recorded)
         self.passed = any(each.results is not None for each in recorded)
@@ -98,9 +99,13 @@ class JournaledSteps:
         return self._secrets
 
     def log(self, text: str, kind: LogKind = LogKind.MESSAGE) -> None:
-        """A line for the job's log; not said again on a replay."""
-        if not self._silent:
+        """A line for the job's log; not said again on a replay, nor before the scripts agreed."""
+        if self._silent:
+            return
+        if self.passed:
             issue.say(self._context, self._entry, text, kind, self._op)
+        else:
+            self._held.append((text, kind))
 
     def warn(self, text: str) -> None:
         """A warning for the job's log."""
@@ -147,8 +152,19 @@ class JournaledSteps:
     async def pass_gate(self) -> None:
         """The operation has no effects, or none yet, and its scripts must run now."""
         if not self.passed:
-            self.passed = True
-            await self._gate(())
+            await self._pass(())
+
+    async def _pass(self, ops: tuple[Operation, ...]) -> None:
+        """Through the gate."""
+        await self._gate(ops)
+        self.passed = True
+        self.say_held()
+
+    def say_held(self) -> None:
+        """What was said on the way to the gate is true now: nothing can deny it any more."""
+        held, self._held = self._held, []
+        for text, kind in held:
+            issue.say(self._context, self._entry, text, kind, self._op)
 
     async def _perform(self, effects: Sequence[Effect], timeout: float) -> list[Result]:
         self._entry.check_cancelled()
@@ -159,8 +175,7 @@ class JournaledSteps:
         elif None not in results:
             return [result for result in results if result is not None]
         elif not self.passed:
-            self.passed = True
-            await self._gate(())
+            await self._pass(())
         self._silent = False
         self._entry.check_cancelled()
         self.issued = True
@@ -218,8 +233,7 @@ class JournaledSteps:
         if self.passed:
             await self._context.journal.write(ops)
         else:
-            self.passed = True
-            await self._gate(tuple(ops))
+            await self._pass(tuple(ops))
 
     def unsaved(self) -> list[Operation]:
         """The puts of results that the store does not know yet, and from now on does."""

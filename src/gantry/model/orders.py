@@ -172,11 +172,15 @@ class OsCreate(Order[Nothing], frozen=True, kw_only=True, tag="os-create"):
 
 
 class OsVerify(Question[Nothing], frozen=True, kw_only=True, tag="os-verify"):
-    """Find the definition, check variant and parameters, run its ``verify``. Error: Rejected."""
+    """Find the definition, check variant and parameters, run its ``verify``. Error: Rejected.
+
+    A question is never kept, so secret parameters may be in it.
+    """
 
     os: str
     parameters: dict[str, str] = {}
     private_parameters: dict[str, str] = {}
+    secret_parameters: dict[str, str] = {}
     force_variant: bool = False
     required: bool = True
 

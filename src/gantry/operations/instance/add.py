@@ -132,6 +132,7 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
                 os=plan.instance.os,
                 parameters=run.parameters,
                 private_parameters=run.private_parameters,
+                secret_parameters=ask.secrets,
                 force_variant=self.force_variant,
             )
             await ask.ask(plan.instance.primary_node, verify, timeouts.OS_VERIFY)
