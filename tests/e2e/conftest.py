@@ -17,6 +17,7 @@ def cluster(running_cluster: Cluster) -> Iterator[Cluster]:
     """Three nodes with the fake hypervisor; without instances and hooks at both ends."""
     yield running_cluster
     running_cluster.no_hooks()
+    running_cluster.no_definitions()
     running_cluster.local("up")
     running_cluster.remove_all()
 

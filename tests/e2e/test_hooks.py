@@ -103,12 +103,11 @@ def test_a_failing_post_script_is_told_and_changes_nothing(cluster: Cluster) -> 
 
 
 def test_a_hook_can_ask_the_cluster(cluster: Cluster) -> None:
-    answer = Path(cluster.root(2)) / "answer"
+    answer = Path(cluster.root()) / "answer"
     cluster.hook(
         "instance-add-pre.d",
         "10-asks",
         '"$GANTRY_ROOT/bin/gnt-node" list --no-headers -o name > "$GANTRY_ROOT/answer" 2>&1\n',
-        (2,),
     )
-    cluster.add(WEB, node=2)
+    cluster.add(WEB)
     assert answer.read_text().split() == [f"node{n}.gantry.test" for n in ALL]

@@ -42,9 +42,10 @@ def test_machines_join_over_the_wire_and_run_an_instance() -> None:
             "-B", "memory=32M", "--no-nics", WEB,
         )  # fmt: skip
         assert (third.root / "mark").read_text() == f"{WEB}\n"
-        # From another machine the command line speaks to the master over TLS.
-        (row,) = json.loads(second.must("gnt-instance", "list", "-o", "name,status", "--json"))
+        (row,) = json.loads(first.must("gnt-instance", "list", "-o", "name,status", "--json"))
         assert row == {"name": WEB, "status": "running"}
+        elsewhere = second.run("gnt-instance", "list")
+        assert (elsewhere.status, first.name in elsewhere.stderr) == (11, True)
         first.must("gnt-instance", "remove", "-f", "web1")
         first.must("gnt-node", "remove", "node2")
         assert len(json.loads(first.must("gnt-node", "list", "-o", "name", "--json"))) == 2

@@ -165,6 +165,15 @@ class Cluster:
             shutil.copytree(self.root(number) / "srv/ganeti/os/noop", place)
             (place / "create").write_text("#!/bin/sh\n" + create)
             (place / "create").chmod(0o755)
+        self.try_gnt("gnt-os", "diagnose")  # the nodes look again
+        if nodes == (1, 2, 3):
+            eventually(f"OS {name} is known", lambda: name in self.gnt("gnt-os", "list").split())
+
+    def no_definitions(self) -> None:
+        """Only the OS definitions that come with Gantry are left."""
+        for place in self.directory.glob("node*/srv/ganeti/os/*"):
+            if place.name not in ("busybox", "noop"):
+                shutil.rmtree(place)
 
 
 def kill(pid: int) -> None:

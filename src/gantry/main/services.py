@@ -24,6 +24,7 @@ from gantry.ports.agents import Address
 from gantry.ports.clock import Clock
 from gantry.rpc.client import HttpAgents
 from gantry.store import backup
+from gantry.supervision.states import States
 from gantry.supervision.supervisor import addresses
 
 
@@ -36,6 +37,7 @@ class MasterServices:
         state: Path,
         engine: Engine,
         agents: HttpAgents,
+        states: States,
         clock: Clock,
         api_address: str,
         end: Callable[[], None],
@@ -44,6 +46,7 @@ class MasterServices:
         self._state = state
         self._engine = engine
         self._agents = agents
+        self._states = states
         self._clock = clock
         self._api_address = api_address
         self._end = end
@@ -57,6 +60,9 @@ class MasterServices:
         cluster = self._engine.snapshot()
         asked = [one for one in addresses(cluster) if cluster.nodes[one.node].vm_capable]
         answers = await asyncio.gather(*(self._diagnose(one) for one in asked))
+        for one, answer in zip(asked, answers, strict=True):
+            if answer is not None:
+                self._states.oses(one.node, answer.oses)
         return {
             one.name: answer
             for one, answer in zip(asked, answers, strict=True)

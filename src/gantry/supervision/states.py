@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from gantry.model.live import UNKNOWN, GuestLive, GuestState, NodeFacts, NodeLive
+from gantry.model.live import UNKNOWN, GuestLive, GuestState, NodeFacts, NodeLive, OsFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import GuestForget, GuestStart, GuestStop, Order, Question
 from gantry.ports.agents import Address, Agents, Announced, Envelope, Event, Progress
@@ -58,6 +58,12 @@ class States:
     def facts(self, node: Uuid, facts: NodeFacts) -> None:
         """The node's facts changed."""
         self._holder.set_live(node, msgspec.structs.replace(self.of(node), facts=facts))
+
+    def oses(self, node: Uuid, oses: tuple[OsFacts, ...]) -> None:
+        """The node was asked for its OS definitions: what it said counts from now on."""
+        live = self.of(node)
+        if live.facts is not None and live.facts.oses != oses:
+            self.facts(node, msgspec.structs.replace(live.facts, oses=oses))
 
     def guest(self, node: Uuid, guest: GuestLive, forgotten: bool = False) -> None:
         """One guest changed; a word older than what is known does not count."""
