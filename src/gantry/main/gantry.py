@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "state": ("gantry.main.state", "copy the cluster's state, or bring it back"),
     "renew-certificates": ("gantry.main.renew", "give certificates a new term"),
     "local": ("gantry.local.command", "a cluster on this one machine"),
+    "completion": ("gantry.main.completion", "the shell's completion of all commands"),
 }
 
 
