@@ -131,7 +131,8 @@ class _Watch:
                     "GET", f"jobs/{self._number}/follow?after={self._seen}"
                 )
             except MasterDown as error:
-                raise MasterDown(error.message, self._later()) from error
+                hint = f"{self._later()}; gnt-job list shows what became of it"
+                raise MasterDown(error.message, hint) from error
 
     def _show(self, stream: Iterator[Change]) -> dict[str, Any]:
         for change in stream:
@@ -183,7 +184,7 @@ class _Watch:
 
 def line(entry: dict[str, Any]) -> str:
     """One line of a job's log, as Ganeti's commands show it."""
-    when = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(entry["time"]))
+    when = time.ctime(entry["time"])
     text, kind = printable(entry["text"]), entry["kind"]
     if kind == "warning":
         shown = text if text.startswith("  - ") else f" - WARNING: {text}"

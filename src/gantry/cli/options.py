@@ -43,10 +43,11 @@ def job(parser: argparse.ArgumentParser, dry_run: bool = True) -> None:
     group.add_argument(
         "--priority", choices=PRIORITIES, default="normal", help="which jobs go first (normal)"
     )
-    group.add_argument("--reason", metavar="TEXT", help="why; kept with the job")
     if dry_run:
         group.add_argument(
             "--dry-run",
+            "--dry-run=yes",
+            dest="dry_run",
             action="store_const",
             const="yes",
             default="no",
@@ -105,11 +106,9 @@ def submission(arguments: argparse.Namespace) -> dict[str, Any]:
     """The parts of a submission that the shared options say."""
     from time import time_ns
 
-    reason = getattr(arguments, "reason", None)
-    source = f"gnt:client:{arguments.program}:{arguments.command}"
-    trail = [[source, "", time_ns()]]
-    if reason:
-        trail.insert(0, ["gnt:user", reason, time_ns()])
+    trail = [[f"gnt:client:{arguments.program}", arguments.command, time_ns()]]
+    if arguments.reason:
+        trail.insert(0, ["gnt:user", arguments.reason, time_ns()])
     return {
         "priority": PRIORITIES[getattr(arguments, "priority", "normal")],
         "dry_run": getattr(arguments, "dry_run", "no"),

@@ -33,7 +33,8 @@ class Parser(argparse.ArgumentParser):
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         """The arguments; options may stand between and after names."""
         self.as_json = "--json" in argv
-        return self.parse_intermixed_args(argv)
+        # What parses intermixed arguments loses the -- that keeps names from being options.
+        return self.parse_args(argv) if "--" in argv else self.parse_intermixed_args(argv)
 
     def _parse_optional(self, arg_string: str) -> Any:
         # Values such as -1:remove are no options, though they begin with a dash.
@@ -65,8 +66,6 @@ def main(program: str, argv: Sequence[str]) -> int:
 def call(program: str, name: str, command: Command, argv: Sequence[str]) -> int:
     """Import the command's module, parse, run; its errors become text and a status."""
     try:
-        # Names and logs may have characters that this terminal cannot show.
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         status = _run(program, name, command, argv)
         sys.stdout.flush()
         return status
@@ -106,6 +105,7 @@ def parser_of(program: str, name: str, command: Command, module: ModuleType) -> 
     )
     parser.add_argument("-d", "--debug", action="count", default=0, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="machine-readable output, sizes in MiB")
+    parser.add_argument("--reason", metavar="TEXT", help="why; kept with the jobs it makes")
     parser.add_argument(
         "--version", action="version", version=f"{program} (gantry) {__version__}", help="show it"
     )

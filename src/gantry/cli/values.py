@@ -35,7 +35,8 @@ def key_values(text: str, option: str) -> dict[str, Any]:
             elif item.startswith("-"):
                 name, parsed = item[1:], "default"
         if not name:
-            raise Usage(f"{option} {text!r}: a name is missing in front of =")
+            # The value stays unsaid: it may be a secret.
+            raise Usage(f"{option}: a name is missing in front of =", "such as NAME=VALUE,…")
         if name in found:
             raise Usage(f"{option}: {name} is given twice")
         found[name] = parsed

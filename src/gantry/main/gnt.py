@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -9,6 +11,8 @@ if TYPE_CHECKING:
 
 def main(program: str, argv: Sequence[str]) -> int:
     """Run ``program`` with ``argv``; the exit status."""
+    # Names and logs may have characters that this terminal cannot show.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         if program == "gnt-cluster" and argv[:1] == ["init"]:
             from gantry.main import init

@@ -41,7 +41,7 @@ class Done:
 
 
 class WatchedQueue(FakeQueue):
-    """``arrived`` has the number of every job, as it comes; ``broken`` streams end with the next change."""
+    """``arrived`` has the number of every job; ``broken`` streams end with the next change."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -85,7 +85,7 @@ class Commands:
 
 
 def _run(name: str, argv: list[str], stdin: str) -> Done:
-    out, err, before = io.StringIO(), io.StringIO(), sys.stdin
+    out, err, before = _written(), _written(), sys.stdin
     sys.stdin = io.StringIO(stdin)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -95,7 +95,16 @@ def _run(name: str, argv: list[str], stdin: str) -> Done:
                 status = int(end.code or 0)
     finally:
         sys.stdin = before
-    return Done(status, out.getvalue(), err.getvalue())
+    return Done(status, _text(out), _text(err))
+
+
+def _written() -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+
+
+def _text(written: io.TextIOWrapper) -> str:
+    written.seek(0)
+    return written.read()
 
 
 def guest(number: int, state: GuestState = GuestState.RUNNING) -> GuestLive:

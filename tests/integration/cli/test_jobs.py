@@ -26,7 +26,7 @@ async def test_start_is_one_job_with_its_log_live(gnt: Commands) -> None:
     (submission,) = gnt.queue.submissions
     assert submission.ops[0]["OP_ID"] == "OP_INSTANCE_STARTUP"
     assert submission.ops[0]["instance_name"] == "web1"
-    assert submission.reason[0][0] == "gnt:client:gnt-instance:startup"
+    assert submission.reason[0][:2] == ("gnt:client:gnt-instance", "startup")
 
 
 async def test_submit_prints_the_number_and_does_not_wait(gnt: Commands) -> None:
@@ -128,7 +128,10 @@ async def test_priority_and_reason_travel_with_the_job(gnt: Commands) -> None:
     await gnt.operation("gnt-instance start --priority high --reason", "planned work", "web1")
     (submission,) = gnt.queue.submissions
     assert submission.priority == -10
-    assert submission.reason[0][1] == "planned work"
+    assert [one[:2] for one in submission.reason] == [
+        ("gnt:user", "planned work"),
+        ("gnt:client:gnt-instance", "startup"),
+    ]
 
 
 async def test_several_instances_need_a_word(gnt: Commands) -> None:
@@ -144,6 +147,18 @@ async def test_all_means_one_job_an_instance(gnt: Commands) -> None:
     assert done.status == 0
     names = [submission.ops[0]["instance_name"] for submission in gnt.queue.submissions]
     assert names == [f"web{n}.example.com" for n in (1, 2, 3, 10)]
+    assert done.out.startswith("Waiting for job 1 for web1.example.com ...\n")
+
+
+async def test_several_instances_are_one_array_of_json(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    done = await gnt("gnt-instance stop --force-multiple --json web1 web2")
+    assert [(one["instance"], one["job"], one["status"]) for one in done.json] == [
+        ("web1", 1, "success"),
+        ("web2", 2, "success"),
+    ]
+    submitted = await gnt("gnt-instance stop --node node2 --json --submit")
+    assert submitted.json == [{"job": 3, "instance": "web3.example.com"}]
 
 
 async def test_one_failure_among_several_is_the_commands_failure(gnt: Commands) -> None:
@@ -154,7 +169,7 @@ async def test_one_failure_among_several_is_the_commands_failure(gnt: Commands) 
     await gnt.queue.end(JobId(2))
     done = await running
     assert done.status == 1
-    assert "Failure: no memory" in done.err
+    assert done.err == ("Job 1 for web1 has failed: Failure: command execution error:\nno memory\n")
 
 
 async def test_removal_asks_first(gnt: Commands) -> None:

@@ -15,7 +15,7 @@ gnt-instance add -t file --disk 0:size=10G,name=root --disk 1:size=1G -o debian+
     -n node2 -B memory=2G,vcpus=2 --net 0:link=br0,ip=10.0.0.5 db1.example.com
 gnt-instance add -t diskless -o noop --no-install --no-start test1.example.com
 gnt-instance add -t file -s 1G -o busybox --net 0:mode=user,ip=10.0.2.15 try.example.com
-gnt-instance add … --dry-run web1.example.com
+gnt-instance add -t file -s 10G -o busybox --dry-run web1.example.com
 """
 
 

@@ -1,0 +1,143 @@
+"""Every command: that it is there, explains itself, and that its examples are right."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from gantry.cli import program
+from gantry.cli.programs import ALIASES, PROGRAMS
+
+COMMANDS = [
+    (name, command) for name, commands in PROGRAMS.items() for command in commands
+]  # fmt: skip
+REMARK = re.compile(r"\s{2,}\(.*\)$")
+
+
+def parser_of(name: str, command: str) -> program.Parser:
+    found = PROGRAMS[name][command]
+    module = importlib.import_module(f"gantry.cli.{found.module}")
+    return program.parser_of(name, command, found, module)
+
+
+def examples(text: str) -> Iterator[list[str]]:
+    """The commands in the text of the examples, without remarks."""
+    for line in text.strip().replace("\\\n", " ").splitlines():
+        command = REMARK.sub("", line.strip())
+        if command.startswith("gnt-"):
+            yield shlex.split(command.partition(" && ")[0])
+
+
+@pytest.mark.parametrize(("name", "command"), COMMANDS)
+def test_every_command_explains_itself_with_examples(
+    name: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser_of(name, command).parse_args(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: {name} {command}")
+    assert "examples:\n" in shown
+
+
+@pytest.mark.parametrize(("name", "command"), COMMANDS)
+def test_every_example_can_be_typed(name: str, command: str) -> None:
+    module = importlib.import_module(f"gantry.cli.{PROGRAMS[name][command].module}")
+    for words in examples(module.EXAMPLES):
+        typed = ALIASES.get(words[0], {}).get(words[1], words[1])
+        parser_of(words[0], typed).parse(words[2:])
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_program_shows_its_commands(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(name, ["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {command} " in shown for command in PROGRAMS[name])
+
+
+def test_without_a_command_the_overview_is_shown_and_it_is_wrong_use(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert program.main("gnt-instance", []) == 2
+    assert "startup" in capsys.readouterr().err
+
+
+def test_every_alias_means_a_command() -> None:
+    for name, aliases in ALIASES.items():
+        assert set(aliases.values()) <= set(PROGRAMS[name])
+        assert not set(aliases) & set(PROGRAMS[name])
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert program.main("gnt-instance", ["lst"]) == 2
+    assert "did you mean gnt-instance list?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--version"], ["list", "--version"]])
+def test_version(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        status = program.main("gnt-instance", words)
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    assert status == 0
+    assert capsys.readouterr().out.startswith("gnt-instance (gantry) ")
+
+
+@pytest.mark.parametrize(("name", "command"), COMMANDS)
+def test_every_command_takes_json_debug_and_reason(name: str, command: str) -> None:
+    taken = {
+        option for action in parser_of(name, command)._actions for option in action.option_strings
+    }
+    assert {"--json", "--debug", "-d", "--reason", "--version", "--help"} <= taken
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "name", "value"),
+    [
+        ("remove", ["--dry-run", "web1"], "dry_run", "yes"),
+        ("remove", ["--dry-run=yes", "web1"], "dry_run", "yes"),
+        ("remove", ["--dry-run=hooks", "web1"], "dry_run", "hooks"),
+        ("remove", ["web1"], "dry_run", "no"),
+        ("modify", ["--net", "-1:remove", "web1"], "net", ["-1:remove"]),
+        ("add", ["-s", "-1G", "web1"], "os_size", "-1G"),
+        ("list", ["a", "-o", "name", "b", "--json", "c"], "names", ["a", "b", "c"]),
+        ("list", ["--", "-a"], "names", ["-a"]),
+    ],
+)
+def test_words_are_read_as_users_of_ganeti_mean_them(
+    command: str, words: list[str], name: str, value: object
+) -> None:
+    assert getattr(parser_of("gnt-instance", command).parse(words), name) == value
+
+
+def test_an_unknown_option_is_wrong_use_also_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main("gnt-instance", ["list", "--nonsense"]) == 2
+    assert capsys.readouterr().err == (
+        "Error: unrecognized arguments: --nonsense\n  see gnt-instance list --help\n"
+    )
+    assert program.main("gnt-instance", ["list", "--nonsense", "--json"]) == 2
+    assert '"code": "usage"' in capsys.readouterr().err
+
+
+def test_tag_commands_show_only_the_examples_of_their_program(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert program.main("gnt-node", ["add-tags", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "gnt-node add-tags" in shown
+    assert "gnt-instance" not in shown
+
+
+def test_a_full_disk_under_the_output_is_an_error_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        monkeypatch.setattr("sys.stdout", full)
+        assert program.main("gnt-cluster", ["version"]) == 1
+    assert "No space left" in capsys.readouterr().err
