@@ -53,7 +53,7 @@ def read(text: str, where: str) -> dict[str, User]:
         if not known or parts[2] not in (Rights.READ, Rights.WRITE) or ":" in parts[0]:
             raise Rejected(
                 f"{where}, line {number} is not a user",
-                "write: NAME ARGON2ID-HASH read, or write at the end; docs/json.md shows how to make one",
+                "write: NAME ARGON2ID-HASH read, or write at the end; see docs/json.md",
                 reason=Reason.ENVIRONMENT,
             )
         users[parts[0]] = User(parts[0], parts[1], Rights(parts[2]))
