@@ -48,7 +48,7 @@ def test_no_rows_show_titles_alone_or_nothing() -> None:
 
 
 def test_why_a_value_is_missing_is_a_sign_or_with_verbose_a_word() -> None:
-    rows = [["web1", None, []], ["web2", None, []], ["web3", None, []]]
+    rows: list[list[object]] = [["web1", None, []], ["web2", None, []], ["web3", None, []]]
     gaps = table.gaps([[1, 1, "nodata"], [2, 1, "offline"]])
     signs = table.show(FIELDS, rows, missing=gaps, separator="|", headers=False)
     words = table.show(FIELDS, rows, missing=gaps, separator="|", headers=False, verbose=True)
