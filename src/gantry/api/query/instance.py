@@ -191,6 +191,11 @@ def _places() -> list[Field[View, Instance]]:
             "Identifier of that group",
             lambda view, one: _group(view, one.primary_node, "uuid"),
         ),
+    ]
+
+
+def _copies() -> list[Field[View, Instance]]:
+    return [
         field(
             "snodes",
             "Secondary_Nodes",
@@ -248,6 +253,11 @@ def _levels() -> list[Field[View, Instance]]:
             hypervisor,
         ),
         field("osparams", "OpSystemParams", Kind.OTHER, "OS parameters, all levels", os),
+    ]
+
+
+def _own() -> list[Field[View, Instance]]:
+    return [
         field(
             "custom_beparams",
             "CustomBackendParams",
@@ -350,7 +360,7 @@ def _numbered() -> list[Pattern[View, Instance]]:
 FIELDS: Final[Fields[View, Instance]] = Fields(
     "instance",
     DEFAULT,
-    [*_identity(), *_places(), *_live(), *_levels(), *_devices()],
+    [*_identity(), *_places(), *_copies(), *_live(), *_levels(), *_own(), *_devices()],
     [
         *_numbered(),
         common.parameters("be/", BACKEND, "backend", backend),
