@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +19,16 @@ OS: Final = "busybox"
 ARGUMENTS: Final = "ro quiet cryptomgr.notests panic=10"
 
 
-def cache(around: dict[str, str] | os._Environ[str] = os.environ) -> Path:
+def cache(around: Mapping[str, str] = os.environ) -> Path:
     """Where the kernel is kept between clusters."""
     base = around.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "gantry" / "guest-kernel"
+
+
+def environment(around: Mapping[str, str]) -> dict[str, str]:
+    """The user's own, with proxies and so on; and the programs that Debian keeps from users."""
+    path = around.get("PATH", "/usr/local/bin:/usr/bin:/bin")
+    return {**around, "PATH": f"{path}:/usr/local/sbin:/usr/sbin:/sbin"}
 
 
 async def fetch() -> Path:
@@ -29,7 +36,7 @@ async def fetch() -> Path:
     directory = cache()
     script = str(shipped("packaging/guest-kernel"))
     done = await command.run(
-        [script, str(directory)], timeout=timeouts.NORMAL, env=dict(os.environ), check=False
+        [script, str(directory)], timeout=timeouts.NORMAL, env=environment(os.environ), check=False
     )
     if done.status != 0:
         raise OperationFailed(

@@ -74,7 +74,7 @@ async def _play(place: Path, fake: bool) -> None:
     wishes = Wishes(nodes=3, hypervisors=hypervisors, kernel=not fake)
     cluster = await up(place, wishes, Progress(sys.stdout))
     stage = Stage(cluster.operator().environment)
-    stage.show(["eval", f"$(gantry local env --dir {place})"])
+    stage.write(f'$ eval "$(gantry local env --dir {place})"\n')
     await stage.run("gnt-node", "list")
     await _put_hooks(stage, cluster)
     stage.tell("a guest, installed by an OS definition")
@@ -105,7 +105,7 @@ async def _play(place: Path, fake: bool) -> None:
 
 
 def _add(name: str) -> list[str]:
-    words = "gnt-instance add -t file -s 256M -o busybox -n node1 -B memory=128M"
+    words = "gnt-instance add -t file -s 256M -o busybox -n node2 -B memory=128M"
     return [*words.split(), "--net", f"0:mode=user,ip={ADDRESS}", name]
 
 
