@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.fakes.cluster import entities, instance, node_uuid
 from tests.fakes.queue import FakeQueue
@@ -22,7 +23,7 @@ from gantry.api.app import build
 from gantry.api.serve import Server
 from gantry.cli import program
 from gantry.model.entities import AdminState, Nic, NicMode
-from gantry.model.jobs import JobChange, Submission
+from gantry.model.jobs import JobChange, LogKind, Submission
 from gantry.model.live import GuestLive, GuestState, NodeFacts, NodeLive
 from gantry.model.names import JobId, Uuid
 
@@ -58,6 +59,12 @@ class WatchedQueue(FakeQueue):
             if self.broken:
                 return
             yield change
+
+    async def warn(self, job: JobId, text: str) -> None:
+        """One more warning in the job's log."""
+        await self.say(job, text)
+        log = self._jobs[job].log
+        log[-1] = msgspec.structs.replace(log[-1], kind=LogKind.WARNING)
 
 
 class Commands:
