@@ -31,6 +31,7 @@ from gantry.jobs.recovery import read_snapshot
 from gantry.main.bootstrap import MASTER, STATE, MasterConfiguration, node_uuid
 from gantry.main.daemon import log_to, say_ready
 from gantry.main.services import MasterServices
+from gantry.model import timeouts
 from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.live import NodeLive
 from gantry.model.names import Uuid
@@ -175,7 +176,7 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
     supervisor = Supervisor(engine, agents, states, clock, came)
     engine.on_change(supervisor.refresh)
     engine.on_change(bell.ring)
-    engine.on_job(bell.ring)
+    engine.on_job(_told(engine, bell, end))
     services = MasterServices(
         root,
         root / STATE,
@@ -201,6 +202,18 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
     chores = asyncio.create_task(_chores(engine, store), name="chores")
     stack.callback(chores.cancel)
     return Master(engine, mastership.epoch)
+
+
+def _told(engine: Engine, bell: Bell, end: Callable[[], None]) -> Callable[[], None]:
+    """What is done whenever a job's status changes."""
+
+    def told() -> None:
+        bell.ring()
+        if engine.snapshot().cluster.destroyed and all(job.status.ended for job in engine.jobs()):
+            # Whoever waits for the job hears of its end first.
+            asyncio.get_running_loop().call_later(timeouts.FAREWELL, end)
+
+    return told
 
 
 async def _chores(engine: Engine, store: SqliteStore) -> None:

@@ -38,6 +38,8 @@ NODE_DOWN_AFTER: Final = 10.0
 """An event stream that is gone for so long shows its node as down."""
 RECONNECT: Final = 1.0
 """Between two attempts to open an agent's event stream."""
+FAREWELL: Final = 1.0
+"""Between the end of a cluster and that of its master."""
 LOOK_AGAIN: Final = 3.0
 """After which supervision looks again at a guest that a job was about."""
 TOKEN_LIFETIME: Final = 3600.0
