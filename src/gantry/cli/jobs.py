@@ -69,6 +69,21 @@ def wait_for(
     return (job, verdict(job, arguments.json)) if job is not None else (None, _INTERRUPTED)
 
 
+def modify(arguments: argparse.Namespace, what: str, operation: dict[str, Any]) -> int:
+    """Of the commands whose result is what they changed: it is told as Ganeti tells it."""
+    job, status = wait_for(arguments, [operation])
+    if job is not None and arguments.json:
+        write_json(summary(job))
+    if job is None or status or arguments.json:
+        return status
+    changes = [pair for op in job["ops"] for pair in op.get("result") or ()]
+    if changes:
+        sys.stdout.write(f"Modified {what} {arguments.name}\n")
+    for name, value in changes:
+        sys.stdout.write(f" - {name} -> {printable(str(value))}\n")
+    return status
+
+
 def watch(number: int, as_json: bool = False, quiet: bool = False) -> dict[str, Any] | None:
     """Follow a job that there is already; None where the operator left it running."""
     connection = Connection()

@@ -19,7 +19,7 @@ _TIB = 1024 * 1024
 _RIGHT = ("unit", "number", "float")
 _SHORT = {"unavailable": "-", "nodata": "?", "offline": "*"}
 _WORDS = {"unavailable": "(unavail)", "nodata": "(nodata)", "offline": "(offline)"}
-_MOMENTS = ("ctime", "mtime", "since")
+_MOMENTS = ("ctime", "mtime", "since", "start", "execution", "end", "certificate_expires")
 _SIZES = ("size", "memory", "maxmem", "minmem")
 _UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 
@@ -164,6 +164,6 @@ def _scalar(name: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float) and name in _MOMENTS:
         return moment(value)
-    if isinstance(value, int) and name in _SIZES:
+    if isinstance(value, int) and (name in _SIZES or name.startswith(("memory_", "disk_"))):
         return size(value, "h")
     return printable(str(value))

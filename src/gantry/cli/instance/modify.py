@@ -64,4 +64,4 @@ def run(arguments: argparse.Namespace) -> int:
         operation["os_name"] = arguments.os_type
     if arguments.offline is not None:
         operation["offline"] = arguments.offline
-    return jobs.run(arguments, [operation])
+    return jobs.modify(arguments, "instance", operation)

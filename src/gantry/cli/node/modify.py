@@ -58,4 +58,4 @@ def run(arguments: argparse.Namespace) -> int:
             "secondary_ip",
         ),
     }
-    return jobs.run(arguments, [operation])
+    return jobs.modify(arguments, "node", operation)
