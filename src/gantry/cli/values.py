@@ -67,6 +67,17 @@ def by_head(given: list[str], option: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+def host_name(text: str, what: str) -> str:
+    """The name of an object that is to be made, in lower case; or Usage."""
+    from gantry.model import names
+    from gantry.model.errors import GantryError
+
+    try:
+        return names.host_name(text, what)
+    except GantryError as error:
+        raise Usage(error.message, error.hint) from None
+
+
 def size(text: str, what: str) -> int:
     """MiB, or Usage."""
     # Imported here: what it needs takes longer than most commands do without it.

@@ -85,7 +85,7 @@ class Commands:
         self.queue.at_once = True
         before = len(self.queue.submissions)
         done = await self(line, *more)
-        assert done.status == 0, done
+        assert done.err == "", done
         (submission,) = self.queue.submissions[before:]
         (operation,) = submission.ops
         return operation

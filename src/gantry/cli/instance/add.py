@@ -78,7 +78,7 @@ def operation(arguments: argparse.Namespace) -> dict[str, Any]:
     """The operation's fields; Usage where the options do not make sense."""
     found: dict[str, Any] = {
         "OP_ID": "OP_INSTANCE_CREATE",
-        "instance_name": arguments.name,
+        "instance_name": values.host_name(arguments.name, "the name of an instance"),
         "mode": "create",
         "disks": _disks(arguments),
         "nics": _nics(arguments),

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Submit it."""
     operation: dict[str, Any] = {
         "OP_ID": "OP_NODE_ADD",
-        "node_name": arguments.name,
+        "node_name": values.host_name(arguments.name, "the name of a node"),
         "readd": arguments.readd,
         "ndparams": values.key_values(arguments.node_parameters or "", "--node-parameters"),
         **shared.given(arguments, "secondary_ip", "master_capable", "vm_capable"),

@@ -1,0 +1,178 @@
+"""What commands send fits the operations that it is meant for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from tests.integration.cli.conftest import Commands
+
+from gantry.cli.programs import PROGRAMS
+from gantry.operations.registry import load
+
+LINES: dict[str, dict[str, Any]] = {
+    "gnt-cluster modify --hooks-version 2 -B memory=512M,vcpus=2 -H kvm:acpi,no_vhost_net": {
+        "hooks_version": 2,
+        "beparams": {"memory": "512M", "vcpus": "2"},
+        "hvparams": {"kvm": {"acpi": True, "vhost_net": False}},
+    },
+    "gnt-cluster modify -N mode=bridged,link=br1 --enabled-hypervisors kvm,fake -m aa:bb:cc": {},
+    "gnt-cluster modify --max-running-jobs 50 -C 3 --maintain-node-health no --no-ip-check": {},
+    "gnt-cluster verify --error-codes -I ENODEHOOKS -I ENODEOS": {
+        "ignore_errors": ("ENODEHOOKS", "ENODEOS")
+    },
+    "gnt-cluster destroy --yes-do-it": {},
+    "gnt-cluster add-tags site:berlin": {"kind": "cluster", "tags": ("site:berlin",)},
+    "gnt-node add -s 192.0.2.14 node4.example.com": {
+        "node_name": "node4.example.com",
+        "secondary_ip": "192.0.2.14",
+    },
+    "gnt-node add --readd -g default --vm-capable=no --node-parameters ssh_port=2 n4.x.de": {},
+    "gnt-node remove node3": {"node_name": "node3"},
+    "gnt-node modify --drained=yes node3": {"drained": True, "offline": None},
+    "gnt-node modify -f -O yes node3": {"offline": True},
+    "gnt-node modify -C no --auto-promote node3": {"master_candidate": False},
+    "gnt-node remove-tags node3 a b": {"kind": "node", "name": "node3", "tags": ("a", "b")},
+    "gnt-instance add -t file -s 10G -o busybox -n node1 Web9.Example.COM": {
+        "instance_name": "web9.example.com",
+        "disk_template": "file",
+        "os_type": "busybox",
+        "pnode": "node1",
+        "start": True,
+        "name_check": None,
+    },
+    "gnt-instance add -t file --disk 0:size=1G,name=root,mode=ro --disk 1:size=512 "
+    "-H kvm:kernel_path=/x,serial_console=false -B maxmem=1G,minmem=512M -O a=1,b=2 "
+    "--net 0:ip=10.0.0.5,mac=aa:00:00:00:00:09,mode=bridged,link=br0,name=front "
+    "--tags a,b --no-start --no-install --no-name-check --no-ip-check -o noop web9.example.com": {
+        "start": False,
+        "no_install": True,
+        "name_check": False,
+        "ip_check": False,
+        "hypervisor": "kvm",
+        "tags": ("a", "b"),
+        "osparams": {"a": "1", "b": "2"},
+    },
+    "gnt-instance add -t diskless --no-nics -o noop web9.example.com": {"disks": (), "nics": ()},
+    "gnt-instance startup --paused --no-remember --ignore-offline web1": {"startup_paused": True},
+    "gnt-instance start -H kernel_args=single -B memory=1G web1": {
+        "hvparams": {"kernel_args": "single"},
+        "beparams": {"memory": "1G"},
+    },
+    "gnt-instance stop --timeout=0 web1": {"timeout": 0.0},
+    "gnt-instance shutdown --force --no-remember web1": {"force": True},
+    "gnt-instance reboot -t full --shutdown-timeout 5 web1": {"reboot_type": "full"},
+    "gnt-instance set -B vcpus=2 web1": {"beparams": {"vcpus": "2"}},
+    "gnt-instance modify --net add:link=br1 --net -1:remove --net 0:ip=10.0.0.9 web1": {},
+    "gnt-instance modify -H acpi=default -O x=1 --os-parameters-private y=2 web1": {
+        "osparams_private": {"y": "2"}
+    },
+    "gnt-instance modify --online web1": {"offline": False},
+    "gnt-instance modify -o debian web1": {"os_name": "debian"},
+    "gnt-instance remove -f --ignore-failures web1": {"ignore_failures": True},
+    "gnt-instance add-tags web1 a": {"kind": "instance", "name": "web1"},
+    "gnt-group add-tags default a": {"kind": "nodegroup", "name": "default"},
+    "gnt-os modify -H kvm:kernel_path=/k,initrd_path=/i -O a=1 busybox": {
+        "os_hvp": {"busybox": {"kvm": {"kernel_path": "/k", "initrd_path": "/i"}}},
+        "osparams": {"busybox": {"a": "1"}},
+    },
+    "gnt-os modify --hidden=yes --blacklisted=no busybox": {},
+    "gnt-debug delay -n node1 --no-master -r 2 -l 0.5": {"duration": 0.5, "repeat": 2},
+}
+READING = {
+    "init", "info", "getmaster", "version", "list", "list-fields", "list-tags", "console",
+    "diagnose", "wait", "watch", "cancel", "archive", "autoarchive", "change-priority", "locks",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_an_operation_takes_what_its_command_sends(gnt: Commands, line: str) -> None:
+    loaded = load(await gnt.operation(line))
+    shown = msgspec.structs.asdict(loaded)
+    assert {name: shown[name] for name in LINES[line]} == LINES[line]
+
+
+def test_every_command_that_submits_is_here() -> None:
+    tried = {tuple(line.split()[:2]) for line in LINES}
+    tried |= {("gnt-instance", "modify"), ("gnt-instance", "startup"), ("gnt-instance", "shutdown")}
+    tags = {(program, f"{verb}-tags") for program in PROGRAMS for verb in ("add", "remove")}
+    submitting = {
+        (program, command)
+        for program, commands in PROGRAMS.items()
+        for command in commands
+        if command not in READING
+    }
+    assert submitting - tags <= tried
+
+
+async def test_secrets_travel_beside_the_operation(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    line = "gnt-instance add -t diskless -o noop --os-parameters-secret @- web9.example.com"
+    done = await gnt(line, stdin="root_password=a,b\n")
+    assert done.status == 0
+    (submission,) = gnt.queue.submissions
+    assert submission.secrets == ({"root_password": "a,b"},)
+    assert "a,b" not in str(submission.ops)
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("gnt-instance add -t file -s -1 -o noop web9.example.com", "-1"),
+        ("gnt-instance add -t file -s 0 -o noop web9.example.com", "at least 1 MiB"),
+        ("gnt-instance add -t file -s 10X -o noop web9.example.com", "10X"),
+        ("gnt-instance add -t file -s 1e3 -o noop web9.example.com", "1e3"),
+        ("gnt-instance add -t file --disk 0:size=1e3 -o noop web9.example.com", "1e3"),
+        ("gnt-instance add -t diskless -o noop ../x", "../x"),
+        ("gnt-instance add -t diskless -o noop web_9", "web_9"),
+        ("gnt-node add ../x", "../x"),
+        ("gnt-instance add -t diskless -o noop", "NAME"),
+        ("gnt-instance start --nonsense web1", "--nonsense"),
+        ("gnt-instance stop --timeout=-5 web1", "-5"),
+        ("gnt-instance reboot -t warm web1", "warm"),
+        ("gnt-instance start", "which instances"),
+        ("gnt-instance start --all web1", "--all"),
+        ("gnt-instance start --all --node node1", "only one"),
+        ("gnt-instance modify --net 0:remove,add web1", "--net"),
+        ("gnt-node modify --offline=perhaps node3", "perhaps"),
+        ("gnt-cluster destroy", "--yes-do-it"),
+        ("gnt-cluster add-tags", "tags"),
+        ("gnt-job watch seven", "seven"),
+        ("gnt-job autoarchive soon", "soon"),
+        ("gnt-instance frobnicate", "frobnicate"),
+    ],
+)
+async def test_bad_input_is_refused_before_anything_is_sent(
+    gnt: Commands, line: str, word: str
+) -> None:
+    done = await gnt(line)
+    assert done.status == 2
+    assert word in done.err
+    assert "Traceback" not in done.err
+    assert not gnt.queue.submissions
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "word"),
+    [
+        ("gnt-instance list -o name,nonsense", 14, "nonsense"),
+        ("gnt-instance list nonsense", 1, "nonsense"),
+        ("gnt-instance info nonsense", 1, "nonsense"),
+        ("gnt-instance info ../../jobs", 1, "../../jobs"),
+        ("gnt-instance info web", 1, "ambiguous"),
+        ("gnt-job info 77", 1, "77"),
+        ("gnt-instance list-tags nonsense", 1, "nonsense"),
+    ],
+)
+async def test_what_only_the_master_can_refuse(
+    gnt: Commands, line: str, status: int, word: str
+) -> None:
+    done = await gnt(line)
+    assert (done.status, word in done.err) == (status, True), done
+
+
+async def test_a_wrong_filter_is_shown_where_it_is_wrong(gnt: Commands) -> None:
+    done = await gnt("gnt-instance list -F", 'status = = "x"')
+    assert done.status == 1
+    assert "filter" in done.err
