@@ -66,7 +66,14 @@ def wait_for(
         sys.stdout.write(f"{number}\n")
         sys.stdout.flush()
     job = _Watch(connection, number, arguments.json).follow(stream)
+    if job is not None and job["status"] == "success" and not arguments.json:
+        _tell_trial(arguments)
     return (job, verdict(job, arguments.json)) if job is not None else (None, _INTERRUPTED)
+
+
+def _tell_trial(arguments: argparse.Namespace) -> None:
+    if getattr(arguments, "dry_run", "no") != "no":
+        sys.stdout.write("This could be done. It was only tried: nothing was changed.\n")
 
 
 def modify(arguments: argparse.Namespace, what: str, operation: dict[str, Any]) -> int:

@@ -197,3 +197,10 @@ async def test_wait_is_silent_and_watch_is_not(gnt: Commands) -> None:
     assert (await gnt("gnt-job wait 1")).out == ""
     assert "one line" in (await gnt("gnt-job watch 1")).out
     assert (await gnt("gnt-job wait 5")).status == 1
+
+
+async def test_a_trial_that_went_well_says_that_nothing_was_changed(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    assert "nothing was changed" in (await gnt("gnt-instance remove --dry-run web1")).out
+    assert (await gnt("gnt-instance remove --dry-run --json web1")).json["status"] == "success"
+    assert (await gnt("gnt-instance start web1")).out == ""

@@ -6,6 +6,7 @@ import importlib
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -141,3 +142,12 @@ def test_a_full_disk_under_the_output_is_an_error_in_words(
         monkeypatch.setattr("sys.stdout", full)
         assert program.main("gnt-cluster", ["version"]) == 1
     assert "No space left" in capsys.readouterr().err
+
+
+def test_every_command_in_the_guide_can_be_typed() -> None:
+    guide = Path(__file__).parents[3] / "docs/cli.md"
+    lines = [line for line in guide.read_text().splitlines() if line.startswith("gnt-")]
+    assert len(lines) > 30
+    for line in lines:
+        name, command, *words = shlex.split(line)
+        parser_of(name, ALIASES.get(name, {}).get(command, command)).parse(words)
