@@ -29,7 +29,7 @@ MAX_TAGS: Final = 4096
 
 def host_name(text: str, what: str) -> str:
     """``text`` as a host name in lower case, or Rejected; ``what`` names its role."""
-    name = text.strip().rstrip(".").lower()
+    name = text.strip().removesuffix(".").lower()
     if len(name) > 253 or not _HOST_NAME.fullmatch(name):
         raise Rejected(
             f"{text!r} cannot be {what}: it is not a host name",

@@ -8,6 +8,7 @@ QEMU.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -119,6 +120,8 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "disk_discard": ("ignore", "unmap"),
 }
 _MEMORY: Final = ("maxmem", "minmem", "memory")
+_MOST: Final = 2**31 - 1
+"""No number means anything beyond it, and no program that gets it takes more."""
 _TRUE: Final = ("true", "yes", "on", "1")
 _FALSE: Final = ("false", "no", "off", "0")
 
@@ -145,6 +148,13 @@ def fill(*levels: Mapping[str, ParameterValue]) -> Parameters:
 def backend_parameters(cluster: Cluster, own: Mapping[str, ParameterValue]) -> Parameters:
     """The filled backend parameters, sorted by name."""
     return dict(sorted(fill(BACKEND, cluster.beparams, own).items()))
+
+
+def memory(cluster: Cluster, instance: Instance) -> int:
+    """The MiB that an instance may use: what ``backend`` gives as ``maxmem``, and quickly."""
+    own = instance.beparams.get("maxmem")
+    filled = cluster.beparams.get("maxmem", BACKEND["maxmem"]) if own is None else own
+    return filled if isinstance(filled, int) else backend(cluster, instance).maxmem
 
 
 def backend(cluster: Cluster, instance: Instance) -> Backend:
@@ -188,10 +198,11 @@ def check(
                 f"{what} has no parameter {name!r}",
                 "known are: " + ", ".join(sorted(defaults)),
             )
-        if value == "default":
+        if name == "memory":
+            both = "default" if value == "default" else _one(name, value, 128, what)
+            checked["maxmem"] = checked["minmem"] = both
+        elif value == "default":
             checked[name] = "default"
-        elif name == "memory":
-            checked["maxmem"] = checked["minmem"] = _one(name, value, 128, what)
         else:
             checked[name] = _one(name, value, defaults[name], what)
     return checked
@@ -205,7 +216,7 @@ def merge(old: Mapping[str, ParameterValue], new: Mapping[str, ParameterValue]) 
 
 def _one(name: str, value: object, default: ParameterValue, what: str) -> ParameterValue:
     if name in _MEMORY:
-        return value if type(value) is int and value > 0 else sizes.parse(str(value), name)
+        return sizes.parse(str(value), name)
     if isinstance(default, bool):
         return _boolean(name, value, what)
     if isinstance(default, int | float):
@@ -232,6 +243,6 @@ def _number(name: str, value: object, default: int | float, what: str) -> int | 
         number = type(default)(str(value))
     except ValueError:
         raise Rejected(f"{what}: {name} is a number, not {value!r}") from None
-    if number < 0 or (name == "vcpus" and number < 1):
+    if not math.isfinite(number) or not 0 <= number <= _MOST or (name == "vcpus" and number < 1):
         raise Rejected(f"{what}: {name} cannot be {value}")
     return number

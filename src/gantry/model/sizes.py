@@ -10,7 +10,9 @@ from typing import Final
 
 from gantry.model.errors import Rejected
 
-_SIZE: Final = re.compile(r"([0-9]+)(?:\.([0-9]+))?\s*([mgt])?(?:iB|ib|IB|B|b)?", re.IGNORECASE)
+_SIZE: Final = re.compile(
+    r"([0-9]{1,15})(?:\.([0-9]{1,15}))?\s*(?:([mgt])(?:i?b)?)?", re.IGNORECASE | re.ASCII
+)
 _FACTOR: Final = {"m": 1, "g": 1024, "t": 1024 * 1024}
 _MAXIMUM: Final = 1 << 40
 

@@ -102,7 +102,9 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
         hypervisor = self._hypervisor(cluster)
         draft = self._draft(cluster, given, name, hypervisor)
         memory = backend(cluster.cluster, draft).maxmem
-        space = sum(disk.size for disk in draft.disks)
+        # What is known of a node's disk is its own; a shared one is the agent's to measure.
+        own = draft.disk_template is DiskTemplate.FILE
+        space = sum(disk.size for disk in draft.disks) if own else 0
         node = self._node(cluster, hypervisor, memory if self._starts else 0, space)
         if draft.os:
             oses.installable(cluster, draft.os, node)
@@ -114,7 +116,7 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
             spec=specs.guest(cluster.cluster, instance),
             install=specs.os_run(placed, instance) if install else None,
             start=self._starts,
-            reserve=_reservations(instance),
+            reserve=_reservations(instance, self.conflicts_check),
             claims=(Claim(node=node.uuid, memory=memory if self._starts else 0, disk=space),),
         )
 
@@ -187,6 +189,11 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
         self, cluster: Snapshot, given: Given, name: str, hypervisor: HypervisorName
     ) -> Instance:
         template = requests.template(self.disk_template, cluster.cluster)
+        if not (self.os_type or self.no_install or template is DiskTemplate.DISKLESS):
+            raise Rejected(
+                "the OS definition is missing",
+                "such as -o busybox (see gnt-os list); --no-install leaves the disks empty",
+            )
         beparams = merge({}, check(self.beparams, BACKEND, "an instance"))
         for key in (*self.osparams, *self.osparams_private):
             parameter(key, "an OS parameter")
@@ -232,10 +239,13 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
     def _nics(self, cluster: Snapshot, given: Given) -> tuple[Nic, ...]:
         if len(self.nics) > nics.MAX_NICS:
             raise Rejected(f"an instance has at most {nics.MAX_NICS} NICs, not {len(self.nics)}")
-        taken: set[str] = set()
-        return tuple(
-            nics.make(one, cluster, given, taken, self.conflicts_check) for one in self.nics
-        )
+        made: tuple[Nic, ...] = ()
+        for one in self.nics:
+            others = nics.Others(
+                cluster=cluster, given=given, beside=made, conflicts=self.conflicts_check
+            )
+            made += (nics.make(one, others),)
+        return made
 
     def _node(self, cluster: Snapshot, hypervisor: HypervisorName, memory: int, disk: int) -> Node:
         if self.pnode is None:
@@ -276,10 +286,8 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
         )
 
 
-def _reservations(instance: Instance) -> tuple[str, ...]:
-    found = [f"name/{instance.name}"]
-    found += [f"mac/{nic.mac}" for nic in instance.nics]
-    found += [f"ip/{nic.link}/{nic.ip}" for nic in instance.nics if nic.ip and nic.link]
+def _reservations(instance: Instance, conflicts: bool) -> tuple[str, ...]:
+    found = [f"name/{instance.name}", *nics.reservations(instance.nics, conflicts)]
     if instance.network_port is not None:
         found.append(f"port/{instance.network_port}")
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import msgspec
@@ -24,6 +25,8 @@ from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
 from gantry.operations.steps import checks, nics, oses
 from gantry.ports.steps import Outcome, Steps
+
+_NUMBER = re.compile(r"-?[0-9]{1,4}")
 
 
 class NicChange(msgspec.Struct, frozen=True, array_like=True):
@@ -94,7 +97,7 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
             after=checks.changed(after, given.now),
             told=tuple(_differences(before, after)),
             running=running,
-            reserve=tuple(f"mac/{nic.mac}" for nic in after.nics if nic.mac not in _macs(before)),
+            reserve=self._reserve(before, after),
             claims=claims,
         )
 
@@ -162,39 +165,42 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
             checks.memory_fits(cluster, node, more, f"the change of instance {after.name}")
         return (Claim(node=node.uuid, memory=more),)
 
+    def _reserve(self, before: Instance, after: Instance) -> tuple[str, ...]:
+        had = set(nics.reservations(before.nics, conflicts=True))
+        wanted = nics.reservations(after.nics, self.conflicts_check)
+        return tuple(name for name in wanted if name not in had)
+
     def _nics(self, cluster: Snapshot, given: Given, before: Instance) -> tuple[Nic, ...]:
         found = list(before.nics)
-        taken = {nic.mac for nic in found}
         for change in self.nics:
-            if change.action == "add":
-                at = len(found) if change.which in (-1, "-1") else _index(change.which, found, True)
-                nic = nics.make(change.request, cluster, given, taken, self.conflicts_check)
-                found.insert(at, nic)
-                continue
-            at = _index(change.which, found, False)
-            if change.action == "remove":
-                del found[at]
-            elif change.action == "modify":
-                nic = nics.apply(
-                    change.request, found[at], cluster, self.conflicts_check, before.uuid
-                )
-                found[at] = nic if nic.mac else _with_mac(nic, cluster, given, taken)
-            else:
+            if change.action not in ("add", "modify", "remove"):
                 raise Rejected(f"a NIC cannot be {change.action!r}", "use add, modify or remove")
+            adds = change.action == "add"
+            last = adds and change.which in (-1, "-1")
+            at = len(found) if last else _index(change.which, found, adds)
+            old = None if adds else found.pop(at)
+            if change.action == "remove":
+                continue
+            others = nics.Others(
+                cluster=cluster,
+                given=given,
+                beside=tuple(found),
+                owner=before.uuid,
+                conflicts=self.conflicts_check,
+            )
+            request = change.request
+            found.insert(
+                at, nics.apply(request, old, others) if old else nics.make(request, others)
+            )
         if len(found) > nics.MAX_NICS:
             raise Rejected(f"an instance has at most {nics.MAX_NICS} NICs, not {len(found)}")
         return tuple(found)
 
 
-def _with_mac(nic: Nic, cluster: Snapshot, given: Given, taken: set[str]) -> Nic:
-    made = nics.make(nics.NicRequest(), cluster, given, taken, False)
-    return msgspec.structs.replace(nic, mac=made.mac)
-
-
 def _index(which: int | str, found: list[Nic], inserting: bool) -> int:
     """The place of a NIC named by number (-1: the last), name or uuid; or Rejected."""
     text = str(which)
-    number = int(text) if text.lstrip("-").isdigit() else None
+    number = int(text) if _NUMBER.fullmatch(text) else None
     if number is None:
         places = [at for at, nic in enumerate(found) if text in (nic.name, nic.uuid)]
         number = places[0] if places else len(found) + 1
@@ -210,10 +216,6 @@ def _merged(old: dict[str, str], new: dict[str, str]) -> dict[str, str]:
     for key in new:
         names.parameter(key, "an OS parameter")
     return {key: value for key, value in {**old, **new}.items() if value != "default"}
-
-
-def _macs(instance: Instance) -> set[str]:
-    return {nic.mac for nic in instance.nics}
 
 
 def _differences(before: Instance, after: Instance) -> list[tuple[str, Any]]:

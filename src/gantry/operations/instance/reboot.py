@@ -10,7 +10,7 @@ from gantry.model.entities import AdminState, Instance
 from gantry.model.errors import Rejected
 from gantry.model.locks import Needs
 from gantry.model.orders import GuestReset, GuestSpec, GuestStart, GuestStop, RebootKind
-from gantry.model.snapshot import Snapshot
+from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Given, Operation, Plan
 from gantry.operations.steps import checks, specs
 from gantry.ports.steps import Outcome, Steps
@@ -50,9 +50,15 @@ class InstanceReboot(Operation[RebootPlan], frozen=True, kw_only=True):
         node = cluster.nodes[instance.primary_node]
         checks.node_usable(cluster, node, f"reboot instance {instance.name}")
         spec = specs.guest(cluster.cluster, instance)
-        if instance.admin_state is not AdminState.UP:
-            checks.memory_fits(cluster, node, spec.memory, f"instance {instance.name}")
-        return RebootPlan(instance=instance, spec=spec, running=checks.running(cluster, instance))
+        checks.nowhere_else(cluster, instance)
+        more = checks.uncounted(cluster, instance, spec.memory)
+        checks.memory_fits(cluster, node, more, f"instance {instance.name}")
+        return RebootPlan(
+            instance=instance,
+            spec=spec,
+            running=checks.running(cluster, instance),
+            claims=(Claim(node=node.uuid, memory=more),) if more else (),
+        )
 
     def subject(self, plan: RebootPlan, cluster: Snapshot) -> Subject:
         return Subject(

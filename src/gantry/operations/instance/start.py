@@ -67,15 +67,15 @@ class InstanceStart(Operation[StartPlan], frozen=True, kw_only=True):
             note = f"node {node.name} is offline: only marked as to be up"
             return StartPlan(instance=instance, spec=None, remember=True, note=note)
         checks.node_usable(cluster, node, f"start instance {instance.name}")
+        checks.nowhere_else(cluster, instance)
         remember = not self.no_remember
         if checks.running(cluster, instance):
             note = f"instance {instance.name} is running already"
             return StartPlan(instance=instance, spec=None, remember=remember, note=note)
         spec = specs.guest(cluster.cluster, instance, hvparams, beparams)
-        wanted = spec.memory
-        counted = instance.admin_state is AdminState.UP
-        checks.memory_fits(cluster, node, 0 if counted else wanted, f"instance {instance.name}")
-        claims = () if counted else (Claim(node=node.uuid, memory=wanted),)
+        more = checks.uncounted(cluster, instance, spec.memory)
+        checks.memory_fits(cluster, node, more, f"instance {instance.name}")
+        claims = (Claim(node=node.uuid, memory=more),) if more else ()
         return StartPlan(instance=instance, spec=spec, remember=remember, claims=claims)
 
     def subject(self, plan: StartPlan, cluster: Snapshot) -> Subject:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from gantry.hooks.subject import Subject, SubjectKind
 from gantry.model import timeouts
 from gantry.model.entities import AdminState, Instance
-from gantry.model.errors import Rejected
+from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.orders import GuestSpec, GuestStart, GuestStop
 from gantry.model.snapshot import Snapshot
@@ -48,7 +48,13 @@ class InstanceStop(Operation[StopPlan], frozen=True, kw_only=True):
     def check(self, cluster: Snapshot, given: Given) -> StopPlan:
         if not 0 <= self.timeout <= 86400:
             raise Rejected(f"the time limit is 0 to 86400 seconds, not {self.timeout}")
+        if self.admin_state_source not in ("admin", "user"):
+            raise Rejected("who wants it down is admin or user")
         instance = cluster.instance(self.instance_name)
+        running = checks.running(cluster, instance)
+        if running and self.admin_state_source == "user":
+            # Supervision saw it shut down from inside; somebody has started it since.
+            raise Rejected(f"instance {instance.name} is running again", reason=Reason.STATE)
         if not self.force:
             checks.not_offline(instance)
         node = cluster.nodes[instance.primary_node]
@@ -58,7 +64,7 @@ class InstanceStop(Operation[StopPlan], frozen=True, kw_only=True):
         return StopPlan(
             instance=instance,
             reach=reach,
-            running=checks.running(cluster, instance),
+            running=running,
             spec=specs.guest(cluster.cluster, instance),
         )
 

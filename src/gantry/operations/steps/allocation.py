@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 
-from gantry.model.entities import AllocPolicy, HypervisorName, NicMode, Node
+from gantry.model.entities import AllocPolicy, HypervisorName, Instance, NicMode, Node
 from gantry.model.errors import Reason, Rejected
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Given
@@ -64,14 +64,14 @@ def most_free(cluster: Snapshot, hypervisor: HypervisorName, memory: int, disk: 
     )
 
 
-def new_mac(cluster: Snapshot, given: Given, taken: Iterable[str] = ()) -> str:
+def new_mac(cluster: Snapshot, given: Given, taken: Collection[str] = ()) -> str:
     """A MAC address with the cluster's prefix that nobody has."""
-    used = {nic.mac for one in cluster.instances.values() for nic in one.nics}
-    used |= set(taken)
     for _ in range(_TRIES):
         tail = ":".join(f"{byte:02x}" for byte in given.random_bytes(3))
         address = f"{cluster.cluster.mac_prefix}:{tail}"
-        if address not in used and f"mac/{address}" not in cluster.reserved:
+        if address in taken or f"mac/{address}" in cluster.reserved:
+            continue
+        if _owner(cluster, address) is None:
             return address
     raise Rejected(
         f"no free MAC address was found below {cluster.cluster.mac_prefix}",
@@ -82,13 +82,22 @@ def new_mac(cluster: Snapshot, given: Given, taken: Iterable[str] = ()) -> str:
 
 def mac_is_free(cluster: Snapshot, mac: str, but: str = "") -> None:
     """No instance (other than the one with uuid ``but``) has the address, or Rejected."""
+    owner = _owner(cluster, mac, but)
+    if owner is not None:
+        raise Rejected(
+            f"MAC address {mac} is that of instance {owner.name}",
+            "leave it out, and one is generated",
+            reason=Reason.NOT_UNIQUE,
+        )
+
+
+def _owner(cluster: Snapshot, mac: str, but: str = "") -> Instance | None:
+    # Loops, and no set of all addresses: it would be made anew for every check.
     for one in cluster.instances.values():
-        if one.uuid != but and any(nic.mac == mac for nic in one.nics):
-            raise Rejected(
-                f"MAC address {mac} is that of instance {one.name}",
-                "leave it out, and one is generated",
-                reason=Reason.NOT_UNIQUE,
-            )
+        for nic in one.nics:
+            if nic.mac == mac and one.uuid != but:
+                return one
+    return None
 
 
 def ip_is_free(cluster: Snapshot, ip: str, mode: NicMode, link: str, but: str = "") -> None:
@@ -110,8 +119,10 @@ def ip_is_free(cluster: Snapshot, ip: str, mode: NicMode, link: str, but: str = 
 
 
 def ip_address(text: str) -> str:
-    """An address in its usual form, or Rejected."""
+    """An address in its usual form, or Rejected; a zone (``%eth0``) is of one machine only."""
     try:
+        if "%" in text:
+            raise ValueError(text)
         return str(ipaddress.ip_address(text.strip()))
     except ValueError:
         raise Rejected(f"{text!r} is not an IP address", "such as 10.0.2.15") from None

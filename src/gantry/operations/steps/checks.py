@@ -11,6 +11,7 @@ from gantry.model.entities import AdminState, Entity, Instance, Node
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
+from gantry.model.parameters import memory
 from gantry.model.snapshot import Snapshot
 
 E = TypeVar("E", bound=Entity)
@@ -72,10 +73,32 @@ def running(cluster: Snapshot, instance: Instance) -> bool:
     return guest is not None and guest.up
 
 
+def nowhere_else(cluster: Snapshot, instance: Instance) -> None:
+    """No other node says that it runs the guest: it must never run twice."""
+    for uuid, live in cluster.live.items():
+        guest = live.guests.get(instance.uuid)
+        if uuid != instance.primary_node and guest is not None and guest.up:
+            node = cluster.nodes.get(uuid)
+            name = node.name if node else uuid
+            raise Rejected(
+                f"instance {instance.name} runs on node {name}, which is not its node",
+                "gnt-cluster verify shows more; end that guest first",
+                reason=Reason.STATE,
+                node=name,
+                object_name=instance.name,
+            )
+
+
+def uncounted(cluster: Snapshot, instance: Instance, wanted: int) -> int:
+    """How many of the ``wanted`` MiB the node's free memory does not count already."""
+    counted = instance.admin_state is AdminState.UP
+    return max(wanted - memory(cluster.cluster, instance), 0) if counted else wanted
+
+
 def memory_fits(cluster: Snapshot, node: Node, wanted: int, what: str) -> None:
     """The node has ``wanted`` MiB that no other instance counts on."""
     free = cluster.free_memory(node.uuid)
-    if free is not None and wanted > free:
+    if free is not None and wanted > max(free, 0):
         raise Rejected(
             f"{what} needs {wanted} MiB of memory, node {node.name} has {max(free, 0)} MiB left",
             "choose another node (gnt-node list shows what is free) or less memory",
@@ -87,7 +110,7 @@ def memory_fits(cluster: Snapshot, node: Node, wanted: int, what: str) -> None:
 def disk_fits(cluster: Snapshot, node: Node, wanted: int, what: str) -> None:
     """The node's file storage has ``wanted`` MiB that nobody else counts on."""
     free = cluster.free_disk(node.uuid)
-    if free is not None and wanted > free:
+    if free is not None and wanted > max(free, 0):
         raise Rejected(
             f"{what} needs {wanted} MiB of disk, node {node.name} has {max(free, 0)} MiB left",
             "choose another node (gnt-node list shows what is free) or smaller disks",

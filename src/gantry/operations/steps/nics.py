@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from gantry.model import names
 from gantry.model.entities import Nic, NicMode
-from gantry.model.errors import Rejected
+from gantry.model.errors import Reason, Rejected
 from gantry.model.parameters import NIC, fill
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Given
 from gantry.operations.steps import allocation
 
 MAX_NICS: Final = 8
+ISOLATED: Final = "isolated"
+"""The one link of mode user: the guest reaches nothing."""
 _LINK: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}")
 _SUPPORTED: Final = (NicMode.BRIDGED, NicMode.USER)
 
@@ -34,52 +37,98 @@ class NicRequest(
     name: str | None = None
 
 
-def make(
-    request: NicRequest, cluster: Snapshot, given: Given, taken: set[str], conflicts: bool
-) -> Nic:
-    """A new NIC; its MAC is added to ``taken``. Rejected where something does not fit."""
-    nic = apply(
-        request,
-        Nic(uuid=given.uuid(), mac="", mode=_default_mode(cluster), link=_default_link(cluster)),
-        cluster,
-        conflicts,
-    )
-    if not nic.mac:
-        nic = msgspec.structs.replace(nic, mac=allocation.new_mac(cluster, given, taken))
-    elif nic.mac in taken:
-        raise Rejected(f"MAC address {nic.mac} is given twice")
-    taken.add(nic.mac)
-    return nic
+class Others(msgspec.Struct, frozen=True, kw_only=True):
+    """What a NIC must get along with: the NICs beside it, and everybody else's.
+
+    ``owner`` is the uuid of the instance, whose present NICs do not count; ``conflicts`` says
+    whether IP addresses are compared at all.
+    """
+
+    cluster: Snapshot
+    given: Given
+    beside: tuple[Nic, ...] = ()
+    owner: str = ""
+    conflicts: bool = True
 
 
-def apply(
-    request: NicRequest, nic: Nic, cluster: Snapshot, conflicts: bool, owner: str = ""
-) -> Nic:
-    """``nic`` changed as asked for; ``owner`` is the uuid of the instance that has it."""
-    mode = _mode(request.mode) if request.mode else nic.mode
-    link = request.link or request.bridge or nic.link
-    if mode is NicMode.USER:
-        link = ""
-    elif not link and not (link := _default_link(cluster)):
-        raise Rejected(f"a NIC in mode {mode} needs a link", "such as --net 0:link=br0")
-    if link and not _LINK.fullmatch(link):
-        raise Rejected(f"{link!r} cannot be the name of a bridge")
-    ip = _optional(request.ip, nic.ip)
-    ip = allocation.ip_address(ip) if ip else None
-    name = _optional(request.name, nic.name)
-    mac = nic.mac
-    if request.mac and request.mac not in ("auto", "generate"):
-        mac = names.mac_address(request.mac)
-        allocation.mac_is_free(cluster, mac, owner)
-    elif request.mac:
-        mac = ""
-    if ip and conflicts:
-        allocation.ip_is_free(cluster, ip, mode, link, owner)
+def make(request: NicRequest, others: Others) -> Nic:
+    """A new NIC. Rejected where something does not fit."""
+    mode = _default_mode(others.cluster)
+    link = "" if mode is NicMode.USER else _default_link(others.cluster)
+    return apply(request, Nic(uuid=others.given.uuid(), mac="", mode=mode, link=link), others)
+
+
+def apply(request: NicRequest, nic: Nic, others: Others) -> Nic:
+    """``nic`` changed as asked for. Rejected where something does not fit."""
     if request.vlan:
         raise Rejected("VLANs need a VLAN-aware bridge or Open vSwitch, not supported yet")
-    return msgspec.structs.replace(
-        nic, mac=mac, mode=mode, link=link, ip=ip, name=names.plain(name, "a NIC") if name else None
+    mode = _mode(request.mode) if request.mode else nic.mode
+    name = _optional(request.name, nic.name)
+    changed = msgspec.structs.replace(
+        nic,
+        mode=mode,
+        link=_link(request, nic, mode, others.cluster),
+        ip=_ip(request, nic),
+        name=names.plain(name, "a NIC") if name else None,
     )
+    if changed.ip and others.conflicts:
+        _ip_fits(changed, changed.ip, others)
+    return msgspec.structs.replace(changed, mac=_mac(request, nic, others))
+
+
+def _link(request: NicRequest, nic: Nic, mode: NicMode, cluster: Snapshot) -> str:
+    asked = request.link or request.bridge
+    if mode is NicMode.USER:
+        if asked not in (None, ISOLATED):
+            raise Rejected(
+                f"a NIC in mode {mode} has no link {asked!r}",
+                f"give mode=bridged for a bridge; link={ISOLATED} cuts the guest off from all",
+            )
+        return asked or (nic.link if nic.mode is NicMode.USER else "")
+    kept = "" if nic.mode is NicMode.USER else nic.link
+    link = asked or kept or _default_link(cluster)
+    if not link:
+        raise Rejected(f"a NIC in mode {mode} needs a link", "such as --net 0:link=br0")
+    if not _LINK.fullmatch(link):
+        raise Rejected(f"{link!r} cannot be the name of a bridge")
+    return link
+
+
+def _ip(request: NicRequest, nic: Nic) -> str | None:
+    ip = _optional(request.ip, nic.ip)
+    return allocation.ip_address(ip) if ip else None
+
+
+def _ip_fits(nic: Nic, ip: str, others: Others) -> None:
+    allocation.ip_is_free(others.cluster, ip, nic.mode, nic.link, others.owner)
+    twin = any(
+        one.ip == ip and (one.mode, one.link) == (nic.mode, nic.link) for one in others.beside
+    )
+    if twin and nic.mode is not NicMode.USER:
+        raise Rejected(f"address {ip} on {nic.link} is given twice", reason=Reason.NOT_UNIQUE)
+
+
+def _mac(request: NicRequest, nic: Nic, others: Others) -> str:
+    taken = {one.mac for one in others.beside}
+    if request.mac and request.mac not in ("auto", "generate"):
+        mac = names.mac_address(request.mac)
+        allocation.mac_is_free(others.cluster, mac, others.owner)
+        if mac in taken:
+            raise Rejected(f"MAC address {mac} is given twice", reason=Reason.NOT_UNIQUE)
+        return mac
+    if nic.mac and not request.mac:
+        return nic.mac
+    return allocation.new_mac(others.cluster, others.given, taken)
+
+
+def reservations(nics: Iterable[Nic], conflicts: bool) -> tuple[str, ...]:
+    """What nobody else may take: the MAC addresses, and the IP addresses unless shared."""
+    nics = tuple(nics)
+    macs = tuple(f"mac/{nic.mac}" for nic in nics)
+    ips = tuple(
+        f"ip/{nic.link}/{nic.ip}" for nic in nics if nic.ip and nic.mode is not NicMode.USER
+    )
+    return macs + (ips if conflicts else ())
 
 
 def _optional(asked: str | None, old: str | None) -> str | None:

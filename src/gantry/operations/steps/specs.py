@@ -9,8 +9,8 @@ from gantry.model.orders import DiskSpec, GuestSpec, NicSpec, OsRun
 from gantry.model.parameters import (
     backend,
     backend_parameters,
-    fill,
     hypervisor_parameters,
+    merge,
     os_parameters,
 )
 from gantry.model.snapshot import Snapshot
@@ -62,9 +62,9 @@ def guest(
     beparams: Parameters | None = None,
 ) -> GuestSpec:
     """What runs; ``hvparams`` and ``beparams`` are for this one start only."""
-    once = msgspec.structs.replace(instance, beparams=fill(instance.beparams, beparams or {}))
+    once = msgspec.structs.replace(instance, beparams=merge(instance.beparams, beparams or {}))
     filled = backend(cluster, once)
-    own = fill(instance.hvparams, hvparams or {})
+    own = merge(instance.hvparams, hvparams or {})
     return GuestSpec(
         uuid=instance.uuid,
         name=instance.name,
