@@ -141,3 +141,17 @@ def test_a_second_master_is_kept_out(cluster: Cluster) -> None:
     assert done.status != 0
     assert "master" in done.said
     assert cluster.rows("gnt-node", "list")
+
+
+def test_a_waiting_start_is_judged_by_what_the_nodes_say_and_not_by_silence(
+    cluster: Cluster,
+) -> None:
+    """A new master that checks a queued job before any agent has spoken would refuse it."""
+    cluster.add("patient.gantry.test", "--no-start")
+    delay = cluster.gnt("gnt-debug", "delay", "-n", "node1", "--submit", "3").strip()
+    start = cluster.gnt("gnt-instance", "start", "--submit", "patient").strip()
+    cluster.kill("master")
+    cluster.local("up")
+    cluster.try_gnt("gnt-job", "wait", delay)
+    done = cluster.try_gnt("gnt-job", "watch", start)
+    assert done.status == 0, done.said

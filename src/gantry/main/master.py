@@ -174,25 +174,18 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
         await agents.announce(address, mastership.epoch)
 
     supervisor = Supervisor(engine, agents, states, clock, came)
+    stack.push_async_callback(supervisor.close)
     engine.on_change(supervisor.refresh)
     engine.on_change(bell.ring)
     engine.on_job(_told(engine, bell, end))
-    services = MasterServices(
-        root,
-        root / STATE,
-        engine,
-        agents,
-        states,
-        clock,
-        f"{_bracketed(configuration.api_host)}:{configuration.api_port}",
-        end,
-    )
+    # Jobs that waited are checked against what the nodes say, so these speak first.
+    await supervisor.listen(mastership.announced, timeouts.CONNECT)
     await engine.start()
     supervisor.start()
-    stack.push_async_callback(supervisor.close)
-    app = build(engine, services, Users(root / USERS), bell)
+    api = f"{_bracketed(configuration.api_host)}:{configuration.api_port}"
+    services = MasterServices(root, root / STATE, engine, agents, states, clock, api, end)
     server = await Server.start(
-        app,
+        build(engine, services, Users(root / USERS), bell),
         root / SOCKET,
         tls=_tls(root),
         host=configuration.api_host,

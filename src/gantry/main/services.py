@@ -7,6 +7,7 @@ import datetime
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gantry.api.services import ConsoleStream, LockRow
 from gantry.jobs.queue import Engine
@@ -76,24 +77,24 @@ class MasterServices:
     async def accept_join(self, request: JoinRequest) -> JoinBundle:
         """Use the token up by a job, then issue the certificate."""
         check_request(request)
-        node = self._clock.uuid()
-        name = await self._job(
+        result: Any = await self._job(
             {
                 "OP_ID": "OP_NODE_JOIN",
                 "secret_hash": secret_hash(request.secret),
-                "node_uuid": node,
+                "node_uuid": self._clock.uuid(),
                 "primary_ip": request.address,
                 "port": request.port,
             },
             f"join from {request.address}",
         )
+        name, node = result
         authority = Authority.load(self._root)
         cluster = self._engine.snapshot().cluster.name
         return accept(
             authority,
             request,
             node=node,
-            name=str(name),
+            name=name,
             cluster_name=cluster,
             now=self._clock.now(),
         )

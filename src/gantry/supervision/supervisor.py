@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from gantry.model import timeouts
 from gantry.model.entities import Node
@@ -41,17 +42,31 @@ class Supervisor:
         came: Callable[[Address], Awaitable[None]],
     ) -> None:
         self._queue = queue
+        self._states = states
         self._watch = Watch(agents, states, clock, came, self._touched)
         self._restarts = Restarts(queue, clock)
         self._nodes: Mapping[Uuid, Node] | None = None
         self._maintain: bool | None = None
         self._dirty: set[Uuid] = set()
         self._wake = asyncio.Event()
+        self._spoke = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to watch the nodes that there are, and to restart guests."""
+    async def listen(self, nodes: Iterable[Uuid], timeout: float) -> None:
+        """Begin to watch; returns when all of ``nodes`` have spoken, or after ``timeout`` s.
+
+        Decisions about nodes that have not spoken yet would be made blindly.
+        """
         self.refresh()
+        awaited = set(nodes)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while any(not self._states.of(node).reachable for node in awaited):
+                    self._spoke.clear()
+                    await self._spoke.wait()
+
+    def start(self) -> None:
+        """Begin to restart guests."""
         self._task = asyncio.create_task(self._restart(), name="restarts")
 
     def refresh(self) -> None:
@@ -73,6 +88,7 @@ class Supervisor:
         await self._watch.close()
 
     def _touched(self, node: Uuid) -> None:
+        self._spoke.set()
         self._dirty.add(node)
         self._wake.set()
 
