@@ -92,6 +92,11 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
         missing = sorted(used - set(after.enabled_hypervisors))
         if missing:
             raise Rejected(f"instances use hypervisor {', '.join(missing)}: it must stay enabled")
+        kept = {one.disk_template for one in cluster.instances.values()}
+        gone = set(before.enabled_disk_templates) - set(after.enabled_disk_templates)
+        if gone & kept:
+            names_of = ", ".join(sorted(gone & kept))
+            raise Rejected(f"instances use disk template {names_of}: it must stay enabled")
         return ClusterModifyPlan(before=before, after=checks.changed(after, given.now))
 
     async def examine(
@@ -125,6 +130,8 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
         for name in ("candidate_pool_size", "max_running_jobs"):
             if changes.get(name, 1) < 1:
                 raise Rejected(f"{name} must be at least 1")
+        if self.mac_prefix is not None:
+            changes["mac_prefix"] = self.mac_prefix.lower()
         if not _PREFIX.fullmatch(changes.get("mac_prefix", "aa:00:00")):
             raise Rejected(
                 f"{self.mac_prefix!r} cannot be a MAC prefix",
@@ -170,9 +177,13 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
         nicparams = merge(before.nicparams, check(self.nicparams, NIC, "a NIC"))
         if nicparams.get("mode", NicMode.BRIDGED) not in (NicMode.BRIDGED, NicMode.USER):
             raise Rejected(f"NIC mode {nicparams['mode']} is not supported", "bridged or user")
+        beparams = merge(before.beparams, check(self.beparams, BACKEND, "an instance"))
+        memory = {name: {**BACKEND, **beparams}[name] for name in ("minmem", "maxmem")}
+        if int(memory["minmem"] or 0) > int(memory["maxmem"] or 0):
+            raise Rejected(f"minmem {memory['minmem']} is more than maxmem {memory['maxmem']}")
         return {
             "hvparams": _by_hypervisor(before.hvparams, self.hvparams),
-            "beparams": merge(before.beparams, check(self.beparams, BACKEND, "an instance")),
+            "beparams": beparams,
             "nicparams": nicparams,
             "ndparams": merge(before.ndparams, check(self.ndparams, NODE, "a node")),
             "os_hvp": {

@@ -9,7 +9,7 @@ from gantry.model import locks, timeouts
 from gantry.model.entities import Joined, Node, ParameterValue
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
-from gantry.model.names import host_name
+from gantry.model.names import Uuid, host_name
 from gantry.model.orders import ReadFacts
 from gantry.model.parameters import NODE, check, merge
 from gantry.model.snapshot import Snapshot
@@ -19,7 +19,7 @@ from gantry.ports.steps import Outcome, Steps
 
 
 class NodeAddPlan(Plan, frozen=True, kw_only=True):
-    """``joined`` is what turns into the node; None where a node is added again."""
+    """``joined`` is what turns into the node; None where a node is back as it was."""
 
     node: Node
     joined: Joined | None
@@ -56,9 +56,15 @@ class NodeAdd(Operation[NodeAddPlan], frozen=True, kw_only=True):
                 reason=Reason.EXISTS,
                 object_name=name,
             )
+        if name in cluster.instance_names or name == cluster.cluster.name:
+            raise Rejected(
+                f"{name} is the name of an instance or of the cluster",
+                "join the machine under another name",
+                reason=Reason.NOT_UNIQUE,
+            )
         joined = next((one for one in cluster.joined.values() if one.name == name), None)
         if known and self.readd:
-            return self._again(cluster.nodes[known], joined, given.now)
+            return self._again(cluster, cluster.nodes[known], joined, given.now)
         if joined is None:
             raise Rejected(
                 f"machine {name} has not joined yet",
@@ -119,25 +125,32 @@ class NodeAdd(Operation[NodeAddPlan], frozen=True, kw_only=True):
             ndparams=merge({}, check(self.ndparams, NODE, "a node")),
         )
 
-    def _secondary(self, cluster: Snapshot, primary: str) -> str:
+    def _secondary(self, cluster: Snapshot, primary: str, own: Uuid | None = None) -> str:
         wanted = allocation.ip_address(self.secondary_ip) if self.secondary_ip else primary
         for node in cluster.nodes.values():
-            if {node.primary_ip, node.secondary_ip} & {wanted, primary}:
-                raise Rejected(
-                    f"address {wanted} is that of node {node.name}",
-                    "give another one with -s",
-                    reason=Reason.NOT_UNIQUE,
-                )
+            for address in (wanted, primary):
+                if node.uuid != own and address in (node.primary_ip, node.secondary_ip):
+                    raise Rejected(
+                        f"address {address} is that of node {node.name}",
+                        "give another one with -s, or join again under another one",
+                        reason=Reason.NOT_UNIQUE,
+                    )
         return wanted
 
-    def _again(self, node: Node, joined: Joined | None, now: float) -> NodeAddPlan:
+    def _again(
+        self, cluster: Snapshot, node: Node, joined: Joined | None, now: float
+    ) -> NodeAddPlan:
         """A node that was made anew keeps its uuid, its instances and its place."""
-        if joined is not None:
+        changes: dict[str, object] = {"offline": False, "drained": False}
+        if joined is not None and joined.uuid != node.uuid:
             raise Rejected(
-                f"{node.name} joined as a new machine, with an identity of its own",
-                f"remove the old node first (gnt-node remove {node.name}), or join it again "
-                "with the old identity",
+                f"{node.name} joined before the node of that name was added",
+                f"join it again: gantry token {node.name} > FILE, and on it gantry join < FILE",
                 reason=Reason.STATE,
             )
-        back = checks.changed(node, now, offline=False, drained=False)
-        return NodeAddPlan(node=back, joined=None)
+        if joined is not None:
+            alone = node.secondary_ip == node.primary_ip
+            changes["primary_ip"], changes["port"] = joined.primary_ip, joined.port
+            if self.secondary_ip or alone:
+                changes["secondary_ip"] = self._secondary(cluster, joined.primary_ip, node.uuid)
+        return NodeAddPlan(node=checks.changed(node, now, **changes), joined=joined)

@@ -23,7 +23,11 @@ class JoinPlan(Plan, frozen=True, kw_only=True):
 
 
 class NodeJoin(Operation[JoinPlan], frozen=True, kw_only=True):
-    """``secret_hash`` names the token; the certificate is issued only when this succeeded."""
+    """``secret_hash`` names the token; the certificate is issued only when this succeeded.
+
+    The result is the machine's name and uuid: ``node_uuid``, or the node's where a node of
+    that name is in the cluster already.
+    """
 
     opcode: ClassVar[str] = "OP_NODE_JOIN"
     hooked: ClassVar[bool] = False
@@ -53,8 +57,10 @@ class NodeJoin(Operation[JoinPlan], frozen=True, kw_only=True):
             )
         if not names.is_uuid(self.node_uuid) or not 0 < self.port < 65536:
             raise Rejected("the request to join is not well formed")
+        # The token was made for this very name: a node that was made anew is itself again.
+        known = cluster.node_names.get(token.name)
         joined = Joined(
-            uuid=Uuid(self.node_uuid),
+            uuid=known or Uuid(self.node_uuid),
             name=token.name,
             ctime=given.now,
             mtime=given.now,
@@ -64,4 +70,5 @@ class NodeJoin(Operation[JoinPlan], frozen=True, kw_only=True):
         return JoinPlan(token=token, joined=joined, reserve=(f"token/{token.uuid}",))
 
     async def run(self, plan: JoinPlan, steps: Steps) -> Outcome:
-        return Outcome(put=(plan.joined,), delete=(plan.token,), result=plan.joined.name)
+        result = [plan.joined.name, plan.joined.uuid]
+        return Outcome(put=(plan.joined,), delete=(plan.token,), result=result)

@@ -58,7 +58,7 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
         flags = {name: value for name, value in wanted.items() if getattr(node, name) is not value}
         changes: dict[str, Any] = dict(flags)
         if self.secondary_ip:
-            changes["secondary_ip"] = allocation.ip_address(self.secondary_ip)
+            changes["secondary_ip"] = self._secondary(cluster, node)
         if self.ndparams:
             changes["ndparams"] = merge(node.ndparams, check(self.ndparams, NODE, "a node"))
         if not changes and not self._asked():
@@ -85,6 +85,15 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
         for name, value in told:
             steps.log(f"{name}: {value}")
         return Outcome(put=(plan.after,), result=told)
+
+    def _secondary(self, cluster: Snapshot, node: Node) -> str:
+        address = allocation.ip_address(self.secondary_ip or "")
+        for other in cluster.nodes.values():
+            if other.uuid != node.uuid and address in (other.primary_ip, other.secondary_ip):
+                raise Rejected(
+                    f"address {address} is that of node {other.name}", reason=Reason.NOT_UNIQUE
+                )
+        return address
 
     def _asked(self) -> bool:
         return any(getattr(self, name) is not None for name in _FLAGS)

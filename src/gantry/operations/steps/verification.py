@@ -44,6 +44,7 @@ CODES: Final = frozenset(
         "ENODEVERSION",
     }
 )
+MOST: Final = 1000
 _SKEW: Final = 150.0
 _DAY: Final = 86400.0
 _WARN_DAYS: Final = 30
@@ -78,6 +79,22 @@ def scripts(nodes: Iterable[NodeScripts]) -> Iterator[Finding]:
                 message=f"Script {one.script} failed, output:",
                 details=(one.said,),
             )
+
+
+def shortened(found: list[Finding]) -> list[Finding]:
+    """At most ``MOST`` findings, errors first among those kept: a plan has its limit of bytes."""
+    if len(found) <= MOST:
+        return found
+    weight = {"ERROR": 0, "WARNING": 1}
+    kept = sorted(found, key=lambda one: weight.get(one.level, 2))[:MOST]
+    left = Finding(
+        code="ECLUSTERCFG",
+        kind="cluster",
+        item="verify",
+        message=f"{len(found) - MOST} more findings are not shown",
+        level="NOTICE",
+    )
+    return [*kept, left]
 
 
 def configuration(cluster: Snapshot, now: float) -> Iterator[Finding]:
@@ -129,6 +146,8 @@ def _node(cluster: Snapshot, node: Node, said: Inspection, now: float) -> Iterat
         return Finding(code=code, kind="node", item=node.name, message=message, level=level)
 
     for code, item, message in said.problems:
+        if code == "EINSTANCEMISSINGDISK":
+            continue  # told of the instance that it belongs to
         yield finding(code if code in CODES else "ENODESETUP", f"{item}: {message}")
     for code, message, level in (
         *_machine(cluster, said.facts, now),
@@ -187,20 +206,22 @@ def _instances(
     cluster: Snapshot, seen: Mapping[Uuid, Inspection | Unavailable]
 ) -> Iterator[Finding]:
     running: dict[Uuid, list[tuple[Uuid, GuestLive]]] = {}
-    present: dict[Uuid, set[str]] = {}
+    missing: dict[Uuid, set[str]] = {}
     for node, said in seen.items():
         if isinstance(said, Inspection):
-            present[node] = set(said.disks)
+            missing[node] = {
+                path for code, path, _ in said.problems if code == "EINSTANCEMISSINGDISK"
+            }
             for guest in said.guests:
                 if guest.up:
                     running.setdefault(guest.uuid, []).append((node, guest))
     for one in cluster.instances.values():
         where = [node for node, _ in running.get(one.uuid, [])]
-        yield from _instance(cluster, one, where, present)
+        yield from _instance(cluster, one, where, missing)
 
 
 def _instance(
-    cluster: Snapshot, one: Instance, where: list[Uuid], present: Mapping[Uuid, set[str]]
+    cluster: Snapshot, one: Instance, where: list[Uuid], missing: Mapping[Uuid, set[str]]
 ) -> Iterator[Finding]:
     def finding(code: str, message: str, level: str = "ERROR") -> Finding:
         return Finding(code=code, kind="instance", item=one.name, message=message, level=level)
@@ -215,12 +236,12 @@ def _instance(
     should = one.admin_state is AdminState.UP
     if should and primary.offline:
         yield finding("EINSTANCEBADNODE", f"its node {primary.name} is offline")
-    if primary.uuid in present:
-        yield from _at_home(one, primary, should, primary.uuid in where, present[primary.uuid])
+    if primary.uuid in missing:
+        yield from _at_home(one, primary, should, primary.uuid in where, missing[primary.uuid])
 
 
 def _at_home(
-    one: Instance, primary: Node, should: bool, runs: bool, present: set[str]
+    one: Instance, primary: Node, should: bool, runs: bool, missing: set[str]
 ) -> Iterator[Finding]:
     def finding(code: str, message: str, level: str = "ERROR") -> Finding:
         return Finding(code=code, kind="instance", item=one.name, message=message, level=level)
@@ -229,5 +250,5 @@ def _at_home(
         yield finding("EINSTANCEDOWN", f"should be up and is not, on {primary.name}")
     if runs and not should:
         yield finding("EINSTANCEDOWN", "runs and should not", "WARNING")
-    for path in sorted({disk.path for disk in one.disks} - present):
+    for path in sorted({disk.path for disk in one.disks} & missing):
         yield finding("EINSTANCEMISSINGDISK", f"{path} is missing on {primary.name}")

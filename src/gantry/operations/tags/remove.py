@@ -45,4 +45,6 @@ class TagsRemove(Operation[TagsPlan], frozen=True, kw_only=True):
         return plan(self.kind, entity, tags)
 
     async def run(self, plan: TagsPlan, steps: Steps) -> Outcome:
+        if plan.tags == plan.before.tags:
+            return Outcome()
         return Outcome(put=(changed(plan.before, steps.now, tags=plan.tags),))
