@@ -42,6 +42,8 @@ FAREWELL: Final = 1.0
 """Between the end of a cluster and that of its master."""
 LOOK_AGAIN: Final = 3.0
 """After which supervision looks again at a guest that a job was about."""
+RESTART_PAUSES: Final = (0.0, 10.0, 60.0, 300.0, 900.0)
+"""Seconds between a try to start a guest again and the one before it; so many tries there are."""
 TOKEN_LIFETIME: Final = 3600.0
 RESTART_WINDOW: Final = 8 * 3600.0
 """A guest that should be up is started again at most 5 times in this time."""

@@ -69,7 +69,7 @@ class States:
         """One guest changed; a word older than what is known does not count."""
         live = self.of(node)
         known = live.guests.get(guest.uuid)
-        if known is not None and known.since > guest.since and not forgotten:
+        if known is not None and not forgotten and _older(guest, known):
             return
         guests = dict(live.guests)
         if forgotten:
@@ -81,6 +81,8 @@ class States:
     def lost(self, node: Uuid, problem: str) -> None:
         """The agent has not been heard of for too long: what its guests do is not known."""
         live = self.of(node)
+        if not live.reachable and live.problem == problem:
+            return
         since = self._clock.now() if live.reachable else live.since
         self._holder.set_live(
             node, msgspec.structs.replace(live, reachable=False, since=since, problem=problem)
@@ -94,10 +96,16 @@ class States:
         """Our order to stop a guest was carried out."""
         guest = self.of(node).guests.get(uuid)
         if guest is not None and guest.up:
-            ended = msgspec.structs.replace(
-                guest, state=GuestState.STOPPED, since=self._clock.now(), pid=0
-            )
-            self.guest(node, ended)
+            # The time stays the node's own: this clock may be ahead of it, and then the next
+            # start would look older than this stop.
+            self.guest(node, msgspec.structs.replace(guest, state=GuestState.STOPPED, pid=0))
+
+
+def _older(word: GuestLive, known: GuestLive) -> bool:
+    """Of the same moment, the end is the later word: it took its time from the start."""
+    if word.since == known.since:
+        return word.up and not known.up
+    return word.since < known.since
 
 
 class ObservingAgents:

@@ -48,6 +48,9 @@ class Supervisor:
         self._nodes: Mapping[Uuid, Node] | None = None
         self._maintain: bool | None = None
         self._dirty: set[Uuid] = set()
+        self._guests: set[Uuid] = set()
+        self._later: set[Uuid] = set()
+        self._timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._spoke = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -67,6 +70,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Begin to restart guests."""
+        self._restarts.recall()
         self._task = asyncio.create_task(self._restart(), name="restarts")
 
     def refresh(self) -> None:
@@ -82,14 +86,19 @@ class Supervisor:
 
     async def close(self) -> None:
         """End everything; what the agents run goes on."""
+        if self._timer is not None:
+            self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._watch.close()
 
-    def _touched(self, node: Uuid) -> None:
+    def _touched(self, node: Uuid, guest: Uuid | None) -> None:
         self._spoke.set()
-        self._dirty.add(node)
+        if guest is None:
+            self._dirty.add(node)
+        else:
+            self._guests.add(guest)
         self._wake.set()
 
     async def _restart(self) -> None:
@@ -97,10 +106,14 @@ class Supervisor:
             await self._wake.wait()
             self._wake.clear()
             dirty, self._dirty = self._dirty, set()
-            later = await self._restarts.look(dirty)
-            if later:
-                asyncio.get_running_loop().call_later(timeouts.LOOK_AGAIN, self._again, later)
+            guests, self._guests = self._guests, set()
+            self._later |= await self._restarts.look(dirty, guests)
+            if self._later and self._timer is None:
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(timeouts.LOOK_AGAIN, self._again)
 
-    def _again(self, nodes: set[Uuid]) -> None:
-        self._dirty |= nodes
+    def _again(self) -> None:
+        self._timer = None
+        self._guests |= self._later
+        self._later = set()
         self._wake.set()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from gantry.model import timeouts
-from gantry.model.errors import GantryError, Unavailable
+from gantry.model.errors import GantryError
 from gantry.model.names import Uuid
 from gantry.ports.agents import (
     Address,
@@ -23,10 +24,16 @@ from gantry.supervision.states import States
 
 _log = logging.getLogger(__name__)
 
+_FIRST: Final = timeouts.CONNECT + timeouts.EVENT_HEARTBEAT
+"""Seconds until a new stream must have said something."""
+_SILENCE: Final = 2 * timeouts.EVENT_HEARTBEAT + timeouts.RECONNECT
+"""Then the stream is given up, early enough for another attempt before the node is lost."""
+
 
 class Watch:
     """The streams of all nodes. ``came`` is awaited whenever a node is heard of (again);
-    ``changed`` is called with a node's uuid after every change of its guests.
+    ``changed`` is called with a node's uuid, and a guest's where only that one went down, after
+    every change that may leave a guest down that should be up.
     """
 
     def __init__(
@@ -35,7 +42,7 @@ class Watch:
         states: States,
         clock: Clock,
         came: Callable[[Address], Awaitable[None]],
-        changed: Callable[[Uuid], None],
+        changed: Callable[[Uuid, Uuid | None], None],
     ) -> None:
         self._agents = agents
         self._states = states
@@ -43,6 +50,7 @@ class Watch:
         self._came = came
         self._changed = changed
         self._tasks: dict[Address, asyncio.Task[None]] = {}
+        self._heard: dict[Uuid, float] = {}
 
     def update(self, addresses: set[Address]) -> None:
         """Watch exactly these nodes from now on."""
@@ -50,6 +58,7 @@ class Watch:
             self._tasks.pop(gone).cancel()
             if gone.node not in {address.node for address in addresses}:
                 self._states.forget(gone.node)
+                self._heard.pop(gone.node, None)
         for new in addresses - set(self._tasks):
             self._tasks[new] = asyncio.create_task(self._keep(new), name=f"watch {new.name}")
 
@@ -62,46 +71,47 @@ class Watch:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep(self, address: Address) -> None:
+        """Follow the stream, again and again; a node is lost only if it stays away some time."""
         while True:
             try:
                 await self._follow(address)
                 problem = "its event stream ended"
-            except (GantryError, TimeoutError) as error:
-                problem = str(error) or "its event stream went silent"
-            if self._states.of(address.node).reachable:
-                await self._again(address, problem)
-            else:
-                self._states.lost(address.node, problem)
-                self._changed(address.node)
-                await self._clock.sleep(timeouts.RECONNECT)
-
-    async def _again(self, address: Address, problem: str) -> None:
-        """The stream broke: the node is down only if it stays away for some time."""
-        deadline = self._clock.monotonic() + timeouts.NODE_DOWN_AFTER
-        while self._clock.monotonic() < deadline:
+            except TimeoutError:
+                problem = "its event stream went silent"
+            except GantryError as error:
+                problem = str(error)
+            if self._left(address) <= 0:
+                self._lose(address, problem)
             await self._clock.sleep(timeouts.RECONNECT)
-            try:
-                left = max(deadline - self._clock.monotonic(), timeouts.RECONNECT)
-                await self._follow(address, connect=left)
-                deadline = self._clock.monotonic() + timeouts.NODE_DOWN_AFTER
-            except (GantryError, TimeoutError) as error:
-                problem = str(error) or problem
-        _log.warning("node %s is lost: %s", address.name, problem)
-        self._states.lost(address.node, problem)
-        self._changed(address.node)
 
-    async def _follow(self, address: Address, connect: float | None = None) -> None:
+    def _lose(self, address: Address, problem: str) -> None:
+        was = self._states.of(address.node).reachable
+        self._states.lost(address.node, problem)
+        if was:
+            _log.warning("node %s is lost: %s", address.name, problem)
+            self._changed(address.node, None)
+
+    def _left(self, address: Address) -> float:
+        """Seconds for which the node may still stay away before it is lost."""
+        heard = self._heard.get(address.node)
+        if heard is None:
+            return 0.0
+        return heard + timeouts.NODE_DOWN_AFTER - self._clock.monotonic()
+
+    async def _follow(self, address: Address) -> None:
         """Take over events until the stream ends or is silent for too long."""
-        limit = connect or timeouts.CONNECT + timeouts.EVENT_HEARTBEAT
+        left = self._left(address)
+        limit = min(left, _FIRST) if left > 0 else _FIRST
         stream = self._agents.events(address)
         try:
             while True:
-                async with asyncio.timeout(limit):
+                async with asyncio.timeout(max(limit, timeouts.RECONNECT)):
                     event = await anext(stream, None)
                 if event is None:
                     return
+                self._heard[address.node] = self._clock.monotonic()
                 await self._take(address, event)
-                limit = timeouts.NODE_DOWN_AFTER
+                limit = _SILENCE
         finally:
             close = getattr(stream, "aclose", None)
             if close is not None:
@@ -111,11 +121,12 @@ class Watch:
         match event:
             case Hello():
                 self._states.hello(address.node, event.facts, event.guests)
-                self._changed(address.node)
+                self._changed(address.node, None)
                 await self._greet(address)
             case GuestChanged():
                 self._states.guest(address.node, event.guest, event.forgotten)
-                self._changed(address.node)
+                if event.forgotten or not event.guest.up:
+                    self._changed(address.node, event.guest.uuid)
             case FactsChanged():
                 self._states.facts(address.node, event.facts)
             case Heartbeat():
@@ -124,5 +135,5 @@ class Watch:
     async def _greet(self, address: Address) -> None:
         try:
             await self._came(address)
-        except Unavailable as error:
-            _log.warning("node %s went away again: %s", address.name, error)
+        except GantryError as error:
+            _log.warning("node %s does not take this master: %s", address.name, error)
