@@ -17,7 +17,7 @@ from gantry.hypervisors.contract import Hypervisor
 from gantry.model.live import HypervisorFacts, NodeFacts
 from gantry.osdefs.search import Finder
 
-INTERVAL: Final = 60.0
+INTERVAL: Final = 5.0
 """Seconds between two looks at what nobody tells us: free space, OS definitions."""
 _SOON: Final = 1.0
 """Seconds from an order that uses memory or disk to the next look."""

@@ -20,6 +20,8 @@ class JoinPlan(Plan, frozen=True, kw_only=True):
 
     token: Token
     joined: Joined
+    older: tuple[Joined, ...] = ()
+    """Joins of the same name that came to nothing."""
 
 
 class NodeJoin(Operation[JoinPlan], frozen=True, kw_only=True):
@@ -67,8 +69,13 @@ class NodeJoin(Operation[JoinPlan], frozen=True, kw_only=True):
             primary_ip=allocation.ip_address(self.primary_ip),
             port=self.port,
         )
-        return JoinPlan(token=token, joined=joined, reserve=(f"token/{token.uuid}",))
+        older = tuple(
+            one
+            for one in cluster.joined.values()
+            if one.name == token.name and one.uuid != joined.uuid
+        )
+        return JoinPlan(token=token, joined=joined, older=older, reserve=(f"token/{token.uuid}",))
 
     async def run(self, plan: JoinPlan, steps: Steps) -> Outcome:
         result = [plan.joined.name, plan.joined.uuid]
-        return Outcome(put=(plan.joined,), delete=(plan.token,), result=result)
+        return Outcome(put=(plan.joined,), delete=(plan.token, *plan.older), result=result)
