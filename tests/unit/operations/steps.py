@@ -1,0 +1,63 @@
+"""``ports.steps.Steps`` that only writes down what an operation does, and fails on request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gantry.model.errors import GantryError
+from gantry.model.jobs import LogKind
+from gantry.model.names import Uuid
+from gantry.model.orders import Nothing, Order
+from gantry.ports.steps import Effect, Undo
+
+
+class Written:
+    """``done`` are (name, node, order, undo)."""
+
+    now = 6000.0
+    secrets: dict[str, str] = {}  # noqa: RUF012
+
+    def __init__(self, failing: dict[str, GantryError] | None = None) -> None:
+        self.done: list[tuple[str, Uuid, Order[Any], Order[Any] | Undo | None]] = []
+        self.lines: list[str] = []
+        self.warnings: list[str] = []
+        self._failing = failing or {}
+
+    async def do(
+        self,
+        name: str,
+        node: Uuid,
+        order: Order[Any],
+        *,
+        undo: Order[Any] | Undo | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Write it down."""
+        self.done.append((name, node, order, undo))
+        if name in self._failing:
+            raise self._failing[name]
+        return Nothing()
+
+    async def all(
+        self, effects: Sequence[Effect], *, timeout: float | None = None
+    ) -> list[msgspec.Struct]:
+        """Write them down."""
+        for one in effects:
+            self.done.append((one.name, one.node, one.order, one.undo))
+        return [Nothing() for _ in effects]
+
+    def log(self, text: str, kind: LogKind = LogKind.MESSAGE) -> None:
+        """Keep the line."""
+        self.lines.append(text)
+
+    def warn(self, text: str) -> None:
+        """Keep the line."""
+        self.warnings.append(text)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the effects."""
+        return [name for name, *_ in self.done]
