@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,11 +20,11 @@ class Written:
     now = 6000.0
     secrets: dict[str, str] = {}  # noqa: RUF012
 
-    def __init__(self, failing: dict[str, GantryError] | None = None) -> None:
+    def __init__(self, failing: Mapping[str, GantryError] | None = None) -> None:
         self.done: list[tuple[str, Uuid, Order[Any], Order[Any] | Undo | None]] = []
         self.lines: list[str] = []
         self.warnings: list[str] = []
-        self._failing = failing or {}
+        self._failing = dict(failing or {})
 
     async def do(
         self,

@@ -1,0 +1,279 @@
+"""Nodes: how they come, what they may be, and when they may go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from tests.unit.operations.scene import NODE1, NODE2, NODE3, check, snapshot, web
+from tests.unit.operations.steps import Written
+
+from gantry.model import locks
+from gantry.model.entities import AllocPolicy, Group, Joined, Token
+from gantry.model.errors import Reason, Rejected
+from gantry.model.live import NodeLive
+from gantry.model.names import Uuid
+from gantry.model.orders import NodeLeave
+from gantry.model.snapshot import Snapshot
+from gantry.operations import registry
+
+NEW = Uuid("30000000-0000-4000-8000-000000000001")
+MACHINE = Joined(uuid=NEW, name="node4.example.com", primary_ip="127.1.0.4", port=1812)
+TOKEN = Token(
+    uuid=Uuid("40000000-0000-4000-8000-000000000001"),
+    name="node4.example.com",
+    secret_hash="5" * 64,
+    expires=5001.0,
+)
+ADD: dict[str, Any] = {"OP_ID": "OP_NODE_ADD", "node_name": "node4.example.com"}
+JOIN: dict[str, Any] = {
+    "OP_ID": "OP_NODE_JOIN",
+    "secret_hash": "5" * 64,
+    "node_uuid": NEW,
+    "primary_ip": "127.1.0.4",
+}
+
+
+def modify(cluster: Snapshot, name: str = "node2", **fields: Any) -> Any:
+    return check(cluster, {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": name, **fields})
+
+
+def refused(cluster: Snapshot, op: dict[str, Any], **changes: Any) -> Rejected:
+    with pytest.raises(Rejected) as caught:
+        check(cluster, {**op, **changes})
+    return caught.value
+
+
+def not_modified(cluster: Snapshot, name: str = "node2", **fields: Any) -> str:
+    with pytest.raises(Rejected) as caught:
+        modify(cluster, name, **fields)
+    return caught.value.message
+
+
+class TestAdd:
+    def test_a_machine_that_joined_becomes_a_node(self) -> None:
+        plan = check(snapshot(MACHINE), ADD)
+        node = plan.node
+        assert (node.uuid, node.name, node.port) == (NEW, "node4.example.com", 1812)
+        assert (node.primary_ip, node.secondary_ip) == ("127.1.0.4", "127.1.0.4")
+        assert node.master_candidate
+        assert plan.joined == MACHINE
+
+    def test_it_becomes_no_candidate_where_there_are_enough(self) -> None:
+        assert not check(snapshot(MACHINE, candidate_pool_size=3), ADD).node.master_candidate
+
+    def test_what_cannot_be_master_is_no_candidate(self) -> None:
+        assert not check(snapshot(MACHINE), {**ADD, "master_capable": False}).node.master_candidate
+
+    def test_refuses_a_machine_that_has_not_joined(self) -> None:
+        error = refused(snapshot(), ADD)
+        assert "has not joined yet" in error.message
+        assert "gantry token node4.example.com > FILE" in error.hint
+
+    def test_refuses_a_node_that_is_there(self) -> None:
+        assert refused(snapshot(), ADD, node_name="node2.example.com").reason is Reason.EXISTS
+
+    def test_refuses_another_address_than_the_machine_joined_with(self) -> None:
+        assert (
+            "joined with address" in refused(snapshot(MACHINE), ADD, primary_ip="10.0.0.1").message
+        )
+        assert check(snapshot(MACHINE), {**ADD, "primary_ip": "127.1.0.4"})
+
+    def test_refuses_addresses_of_other_nodes(self) -> None:
+        error = refused(snapshot(MACHINE), ADD, secondary_ip="127.1.0.2")
+        assert error.message == "address 127.1.0.2 is that of node node2.example.com"
+        same = msgspec.structs.replace(MACHINE, primary_ip="127.1.0.3")
+        error = refused(snapshot(same), ADD, secondary_ip="10.9.9.9")
+        assert error.message == "address 127.1.0.3 is that of node node3.example.com"
+
+    def test_refuses_the_name_of_an_instance(self) -> None:
+        cluster = snapshot(MACHINE, web(4, name="node4.example.com"))
+        assert refused(cluster, ADD).reason is Reason.NOT_UNIQUE
+
+    @pytest.mark.parametrize("name", ["../x", "", "a b"])
+    def test_refuses_names_that_are_no_host_names(self, name: str) -> None:
+        assert "is not a host name" in refused(snapshot(), ADD, node_name=name).message
+
+    def test_refuses_unknown_groups_and_parameters(self) -> None:
+        refused(snapshot(MACHINE), ADD, group="other")
+        refused(snapshot(MACHINE), ADD, ndparams={"colour": "red"})
+        assert check(snapshot(MACHINE), {**ADD, "group": "default"})
+
+    def test_a_node_that_is_back_is_neither_offline_nor_drained(self) -> None:
+        cluster = snapshot(change={NODE2: {"offline": True}})
+        plan = check(cluster, {**ADD, "node_name": "node2.example.com", "readd": True})
+        assert not plan.node.offline
+        assert plan.node.uuid == NODE2
+
+    def test_a_node_that_was_made_anew_keeps_its_identity_and_gets_its_new_address(self) -> None:
+        again = Joined(uuid=NODE2, name="node2.example.com", primary_ip="127.1.0.9", port=1899)
+        plan = check(snapshot(again), {**ADD, "node_name": "node2.example.com", "readd": True})
+        node = plan.node
+        assert (node.uuid, node.primary_ip, node.secondary_ip) == (NODE2, "127.1.0.9", "127.1.0.9")
+        assert node.port == 1899
+        assert plan.joined == again
+
+    def test_a_node_that_joined_under_another_identity_is_not_taken_for_the_old_one(self) -> None:
+        other = Joined(uuid=NEW, name="node2.example.com", primary_ip="127.1.0.9", port=1)
+        op = {**ADD, "node_name": "node2.example.com", "readd": True}
+        assert "join it again" in refused(snapshot(other), op).hint
+
+
+class TestJoin:
+    async def test_a_token_lets_a_machine_in_once(self) -> None:
+        operation = registry.load(JOIN)
+        plan = check(snapshot(TOKEN), JOIN)
+        outcome = await operation.run(plan, Written())
+        assert outcome.delete == (TOKEN,)
+        assert outcome.result == ["node4.example.com", NEW]
+        assert plan.reserve == (f"token/{TOKEN.uuid}",)
+
+    def test_a_node_that_was_made_anew_is_itself_again(self) -> None:
+        token = msgspec.structs.replace(TOKEN, name="node2.example.com")
+        assert check(snapshot(token), JOIN).joined.uuid == NODE2
+
+    @pytest.mark.parametrize("fields", [{"secret_hash": "6" * 64}, {"secret_hash": ""}])
+    def test_refuses_another_secret(self, fields: dict[str, Any]) -> None:
+        assert "token is not valid" in refused(snapshot(TOKEN), JOIN, **fields).message
+
+    def test_refuses_a_token_that_is_too_old(self) -> None:
+        late = msgspec.structs.replace(TOKEN, expires=4999.0)
+        assert "older than an hour" in refused(snapshot(late), JOIN).message
+
+    @pytest.mark.parametrize(
+        "fields",
+        [{"node_uuid": "../x"}, {"port": 0}, {"port": 65536}, {"primary_ip": "node4"}],
+    )
+    def test_refuses_requests_that_are_not_well_formed(self, fields: dict[str, Any]) -> None:
+        refused(snapshot(TOKEN), JOIN, **fields)
+
+
+class TestToken:
+    OP: dict[str, Any] = {"OP_ID": "OP_TOKEN_CREATE", "node_name": "N4", "secret_hash": "a" * 64}  # noqa: RUF012
+
+    def test_lasts_an_hour_and_clears_those_that_are_too_old(self) -> None:
+        late = msgspec.structs.replace(TOKEN, expires=4999.0)
+        plan = check(snapshot(late), self.OP)
+        assert (plan.token.name, plan.token.expires) == ("n4", 5000.0 + 3600)
+        assert plan.stale == (late,)
+
+    def test_refuses_what_is_no_hash_and_names_of_instances(self) -> None:
+        refused(snapshot(), self.OP, secret_hash="secret")
+        refused(snapshot(), self.OP, node_name="web1.example.com")
+        refused(snapshot(), self.OP, node_name="../x")
+
+
+class TestModify:
+    @pytest.mark.parametrize("role", ["offline", "drained"])
+    def test_a_node_has_one_role(self, role: str) -> None:
+        asked: dict[str, Any] = {role: True}
+        after = modify(snapshot(), **asked).after
+        assert getattr(after, role)
+        assert not after.master_candidate
+
+    def test_the_one_role_takes_the_place_of_the_other(self) -> None:
+        after = modify(snapshot(change={NODE2: {"drained": True}}), offline=True).after
+        assert (after.offline, after.drained) == (True, False)
+        after = modify(snapshot(change={NODE2: {"offline": True}}), master_candidate=True).after
+        assert (after.offline, after.master_candidate) == (False, True)
+
+    def test_refuses_two_roles_at_once(self) -> None:
+        assert "only one" in not_modified(snapshot(), offline=True, drained=True)
+        assert "only one" in not_modified(snapshot(), offline=True, master_candidate=True)
+
+    def test_a_node_that_is_back_is_no_candidate_unless_promoted(self) -> None:
+        away = snapshot(change={NODE2: {"offline": True, "master_candidate": False}})
+        assert not modify(away, offline=False).after.master_candidate
+        assert modify(away, offline=False, auto_promote=True).after.master_candidate
+
+    @pytest.mark.parametrize("role", ["offline", "drained"])
+    def test_the_master_stays_in_service(self, role: str) -> None:
+        assert "is the master" in not_modified(
+            snapshot(), "node1", offline=role == "offline", drained=role == "drained"
+        )
+
+    def test_the_master_stays_a_candidate(self) -> None:
+        assert "stays a candidate" in not_modified(snapshot(), "node1", master_candidate=False)
+        assert "stays a candidate" in not_modified(snapshot(), "node1", master_capable=False)
+
+    def test_only_what_can_be_master_is_a_candidate(self) -> None:
+        cluster = snapshot(change={NODE2: {"master_capable": False, "master_candidate": False}})
+        assert "not master_capable" in not_modified(cluster, master_candidate=True)
+        assert not modify(snapshot(), master_capable=False).after.master_candidate
+
+    def test_a_node_with_instances_stays_vm_capable(self) -> None:
+        assert "has instances" in not_modified(snapshot(), "node1", vm_capable=False)
+        assert not modify(snapshot(), vm_capable=False).after.vm_capable
+
+    def test_a_node_with_instances_may_be_drained_and_offline(self) -> None:
+        cluster = snapshot(web(2, node=2))
+        assert modify(cluster, drained=True)
+        assert modify(cluster, offline=True)
+
+    def test_refuses_to_change_nothing(self) -> None:
+        assert not_modified(snapshot()) == "nothing to change"
+
+    def test_refuses_another_nodes_address(self) -> None:
+        assert "is that of node" in not_modified(snapshot(), secondary_ip="127.1.0.3")
+        assert modify(snapshot(), secondary_ip="127.1.0.2").after.secondary_ip == "127.1.0.2"
+
+    def test_parameters_are_merged_and_default_takes_them_away(self) -> None:
+        cluster = snapshot(change={NODE2: {"ndparams": {"ssh_port": 2222}}})
+        after = modify(cluster, ndparams={"spindle_count": 3}).after
+        assert after.ndparams == {"ssh_port": 2222, "spindle_count": 3}
+        assert modify(cluster, ndparams={"ssh_port": "default"}).after.ndparams == {}
+
+    @pytest.mark.parametrize("value", ["nan", "inf", "-1", "1e999", True, None, "x"])
+    def test_refuses_numbers_that_are_none(self, value: object) -> None:
+        not_modified(snapshot(), ndparams={"cpu_speed": value})
+
+    async def test_tells_what_changed(self) -> None:
+        op = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node2", "drained": True}
+        outcome = await registry.load(op).run(check(snapshot(), op), Written())
+        assert sorted(outcome.result) == [["drained", True], ["master_candidate", False]]
+
+
+class TestRemove:
+    OP: dict[str, Any] = {"OP_ID": "OP_NODE_REMOVE", "node_name": "node3"}  # noqa: RUF012
+
+    async def test_goes_and_is_told_to_leave(self) -> None:
+        plan = check(snapshot(), self.OP)
+        outcome = await registry.load(self.OP).run(plan, Written())
+        assert [one.uuid for one in outcome.delete] == [NODE3]
+        [undo] = outcome.cleanup
+        assert isinstance(undo.order, NodeLeave)
+
+    async def test_a_node_that_does_not_answer_is_not_told(self) -> None:
+        plan = check(snapshot(nodes={NODE3: NodeLive(reachable=False)}), self.OP)
+        steps = Written()
+        outcome = await registry.load(self.OP).run(plan, steps)
+        assert outcome.cleanup == ()
+        assert "was not told" in steps.warnings[0]
+
+    def test_refuses_the_master_and_nodes_with_instances(self) -> None:
+        assert "is the master" in refused(snapshot(), self.OP, node_name="node1").message
+        error = refused(snapshot(web(2, node=3)), self.OP)
+        assert error.message.endswith("still has 1 instance(s): web2.example.com")
+        error = refused(snapshot(web(2, node=2, secondary_nodes=(NODE3,))), self.OP)
+        assert "still has 1 instance(s)" in error.message
+
+    def test_takes_the_whole_cluster_and_the_node(self) -> None:
+        needs = dict(registry.load(self.OP).needs(snapshot()).locks)
+        assert needs == {locks.CLUSTER: "exclusive", locks.node(NODE3): "exclusive"}
+
+    def test_refuses_unknown_and_ambiguous_names(self) -> None:
+        assert refused(snapshot(), self.OP, node_name="node9").reason is Reason.UNKNOWN
+        assert refused(snapshot(), self.OP, node_name="node").reason is Reason.NOT_UNIQUE
+
+
+def test_an_unallocable_group_takes_no_new_instance() -> None:
+    from tests.unit.operations.scene import ADD as ADD_INSTANCE
+
+    group = next(iter(snapshot().groups.values()))
+    other = Group(uuid=Uuid("g"), name="other", alloc_policy=AllocPolicy.LAST_RESORT)
+    closed = msgspec.structs.replace(group, alloc_policy=AllocPolicy.UNALLOCABLE)
+    cluster = snapshot(closed, other, change={NODE2: {"group": other.uuid}})
+    assert check(cluster, ADD_INSTANCE).instance.primary_node == NODE2
+    cluster = snapshot(other, change={NODE2: {"group": other.uuid}})
+    assert check(cluster, ADD_INSTANCE).instance.primary_node in (NODE1, NODE3)
