@@ -39,6 +39,10 @@ class Usage(Exception):
         self.hint = hint
 
 
+class Unanswered(Usage):
+    """A confirmation is needed, and nobody is there to give it."""
+
+
 class Declined(Exception):
     """The operator said no."""
 
@@ -85,6 +89,8 @@ def described(error: Exception) -> dict[str, Any]:
     """The error as ``--json`` shows it."""
     if isinstance(error, ApiError | ClientError):
         return error.info()
+    if isinstance(error, Unanswered):
+        return _info("declined", str(error), error.hint)
     if isinstance(error, Usage):
         return _info("usage", str(error), error.hint)
     if isinstance(error, Declined):

@@ -81,7 +81,7 @@ def modify(arguments: argparse.Namespace, what: str, operation: dict[str, Any]) 
     job, status = wait_for(arguments, [operation])
     if job is not None and arguments.json:
         write_json(summary(job))
-    if job is None or status or arguments.json:
+    if job is None or status or arguments.json or arguments.dry_run != "no":
         return status
     changes = [pair for op in job["ops"] for pair in op.get("result") or ()]
     if changes:

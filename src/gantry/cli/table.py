@@ -137,6 +137,10 @@ def objects(fields: Sequence[Field], rows: Rows) -> str:
     return "[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n"
 
 
+_FOLLOWING = " " * 8
+"""Before the further lines of a value that has several."""
+
+
 def document(value: Any, indent: int = 0) -> str:
     """Nested names and values, as every ``info`` shows them."""
     start = "  " * indent
@@ -166,4 +170,5 @@ def _scalar(name: str, value: Any) -> str:
         return moment(value)
     if isinstance(value, int) and (name in _SIZES or name.startswith(("memory_", "disk_"))):
         return size(value, "h")
-    return printable(str(value))
+    lines = str(value).rstrip().split("\n")
+    return ("\n" + _FOLLOWING).join(printable(line) for line in lines)

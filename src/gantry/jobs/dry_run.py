@@ -82,6 +82,7 @@ async def rehearse(attempt: Attempt) -> None:
         await attempt.phases.run_before()
     for effect in rehearsal.effects:
         attempt.steps.log(f"would do on {effect['node']}: {effect['order']} ({effect['step']})")
+    attempt.steps.say_held()
     result = {"dry_run": True, "effects": rehearsal.effects, "complete": complete}
     async with entry.lock:
         entry.check_cancelled()

@@ -88,6 +88,12 @@ def load(directory: Path) -> Description | None:
         content = (directory / FILE).read_bytes()
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise Rejected(
+            f"you may not read {directory / FILE}",
+            "the cluster there is another user's: run this as that user",
+            reason=Reason.ENVIRONMENT,
+        ) from error
     except OSError as error:
         raise _unreadable(directory, error.strerror or str(error)) from error
     try:

@@ -82,7 +82,16 @@ class Layout:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Nobody else brings this cluster up or down meanwhile; Rejected where somebody does."""
-        descriptor = os.open(self.directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.directory / "lock", flags, 0o600)
+        except OSError as error:
+            raise Rejected(
+                f"cannot use {self.directory}: {error.strerror}",
+                "the cluster there is another user's: run this as that user, or choose "
+                "another directory with --dir",
+                reason=Reason.ENVIRONMENT,
+            ) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -38,7 +38,7 @@ from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.pki import files as certificates
 from gantry.ports.agents import Address
-from gantry.rpc.certificates import Files
+from gantry.rpc.certificates import Files, expired, expiry
 from gantry.rpc.client import HttpAgents
 from gantry.store import backup
 from gantry.store.sqlite import SqliteStore, open_sqlite
@@ -152,6 +152,7 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
     """Take the mastership, read everything back, go on with all jobs, serve."""
     configuration = _configuration(root)
     clock = SystemClock()
+    _certificates_hold(root, clock.now())
     store = await open_sqlite(root / STATE, create=False)
     stack.push_async_callback(store.close)
     history = await open_history(root / HISTORY)
@@ -252,6 +253,18 @@ def _may_be_master(root: Path, cluster: Snapshot) -> None:
             f"start the master on {cluster.master.name}",
             reason=Reason.STATE,
         )
+
+
+def _certificates_hold(root: Path, now: float) -> None:
+    """Rejected where a certificate of the master has ended: no agent would listen to it."""
+    for name, whose in (
+        (certificates.CA, "the cluster's CA"),
+        (certificates.MASTER, "the master"),
+        (certificates.API, "the API"),
+    ):
+        ends = expiry(certificates.certificate(root, name))
+        if ends < now:
+            raise expired(whose, ends)
 
 
 def _files(root: Path, name: str) -> Files:

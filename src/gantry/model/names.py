@@ -30,7 +30,8 @@ MAX_TAGS: Final = 4096
 def host_name(text: str, what: str) -> str:
     """``text`` as a host name in lower case, or Rejected; ``what`` names its role."""
     name = text.strip().removesuffix(".").lower()
-    if len(name) > 253 or not _HOST_NAME.fullmatch(name):
+    last = name.rpartition(".")[2]
+    if len(name) > 253 or not _HOST_NAME.fullmatch(name) or last.isdigit():
         raise Rejected(
             f"{text!r} cannot be {what}: it is not a host name",
             "use letters, digits, dashes and dots, such as web1.example.com",

@@ -79,3 +79,7 @@ def test_a_denial_has_the_heading_of_hooks() -> None:
 
 def test_errors_without_an_answer_are_client_errors() -> None:
     assert errors.described(ClientError("m", "h"))["hint"] == "h"
+
+
+def test_a_confirmation_that_nobody_can_give_is_13() -> None:
+    assert errors.report(errors.Unanswered("Really?", "give -f"), False) == errors.DECLINED

@@ -139,3 +139,8 @@ def test_nested_values_are_indented() -> None:
         "beparams:\n"
         "  memory: 2.0G\n"
     )
+
+
+def test_a_value_of_several_lines_keeps_them_and_nothing_that_moves_the_cursor() -> None:
+    text = table.document({"message": "hooks failed:\n  node: a\x1b[2J"})
+    assert text == "message: hooks failed:\n          node: a\\x1b[2J\n"

@@ -215,6 +215,8 @@ async def test_a_dry_run_does_nothing_and_says_what_it_would(cluster: FakeCluste
     job = await cluster.run(START, dry_run=DryRun.YES)
     assert job.status is JobStatus.SUCCESS
     assert job.ops[0].result["effects"][0]["step"] == "start-guest"
+    said = [entry.text for entry in await cluster.engine.log(job.id)]
+    assert "would do on node1.example.com: guest-start (start-guest)" in said
     assert cluster.agents.calls == []
     assert cluster.world.state() == before
 

@@ -49,11 +49,22 @@ def node_usable(cluster: Snapshot, node: Node, purpose: str) -> None:
         why = f" ({live.problem})" if live.problem else ""
         raise Rejected(
             f"cannot {purpose}: the agent of node {node.name} does not answer{why}",
-            f"start it there (systemctl start gantry-agent), or, once the machine is certainly "
-            f"off, mark it: gnt-node modify --offline=yes {node.name}",
+            _way_back(node, live.problem),
             reason=Reason.ENVIRONMENT,
             node=node.name,
         )
+
+
+def _way_back(node: Node, problem: str) -> str:
+    if "certificate" in problem:
+        return (
+            "the machine may well be running: on the master, gantry renew-certificates; if it is "
+            f"the node's that has expired, join it again (gantry token {node.name})"
+        )
+    return (
+        "start it there (systemctl start gantry-agent), or, once the machine is certainly "
+        f"off, mark it: gnt-node modify --offline=yes {node.name}"
+    )
 
 
 def not_offline(instance: Instance) -> None:
