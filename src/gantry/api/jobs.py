@@ -11,10 +11,10 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from gantry.api import access, exchange
+from gantry.api import access, exchange, redaction
 from gantry.api.services import Services
 from gantry.model.errors import Rejected
-from gantry.model.jobs import Submission
+from gantry.model.jobs import JobChange, Submission
 from gantry.model.names import JobId
 from gantry.ports.queue import Queue
 
@@ -84,16 +84,18 @@ class Jobs:
         if wait:
             ended = await self._queue.wait(job)
             await self._mind_the_end()
-            return exchange.answer(ended)
+            return exchange.answer(redaction.job(ended))
         return exchange.answer({"job": job})
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """One job, archived or not."""
-        return exchange.answer(await self._queue.get(exchange.job_id(request)))
+        found = await self._queue.get(exchange.job_id(request))
+        return exchange.answer(redaction.job(found))
 
     async def wait(self, request: web.Request) -> web.StreamResponse:
         """One job when it has ended."""
-        return exchange.answer(await self._queue.wait(exchange.job_id(request)))
+        ended = await self._queue.wait(exchange.job_id(request))
+        return exchange.answer(redaction.job(ended))
 
     async def log(self, request: web.Request) -> web.StreamResponse:
         """``{"entries": […]}``."""
@@ -105,7 +107,7 @@ class Jobs:
         job, after = exchange.job_id(request), exchange.number(request, "after", 0)
         # An unknown job is an error of its own status, so it is found before the lines begin.
         await self._queue.get(job)
-        return await exchange.lines(request, self._queue.follow(job, after))
+        return await exchange.lines(request, self._followed(job, after))
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         """``{"message": …}``."""
@@ -139,5 +141,9 @@ class Jobs:
 
     async def _told(self, job: JobId) -> AsyncIterator[Any]:
         yield {"job": job}
-        async for change in self._queue.follow(job):
+        async for change in self._followed(job):
             yield change
+
+    async def _followed(self, job: JobId, after: int = 0) -> AsyncIterator[JobChange]:
+        async for change in self._queue.follow(job, after):
+            yield redaction.change(change)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from gantry.api import redaction
 from gantry.api.query.common import attribute, field, or_unavailable
 from gantry.api.query.fields import Field, Fields, Kind
 from gantry.api.query.view import View
@@ -50,7 +51,7 @@ _ALL: Final[list[Field[View, Job]]] = [
         "OpCodes",
         Kind.OTHER,
         "Its operations, as they were sent",
-        lambda view, job: [op.input for op in job.ops],
+        lambda view, job: [redaction.operation(op.input) for op in job.ops],
     ),
     field("opresult", "OpCode_result", Kind.OTHER, "What came of its operations", _results),
     _each("opstatus", "OpCode_status", "What its operations are doing", "status"),
