@@ -204,11 +204,17 @@ class Effects:
         effect.task.add_done_callback(lambda _task: self._never_began(effect, attempt))
         return effect
 
-    def admit(self, envelope: Envelope) -> None:
-        """Refuse what ``begin`` would refuse, of an order that leaves nothing to remember."""
+    def admit(self, envelope: Envelope) -> bool:
+        """Refuse what ``begin`` would refuse, of an order that leaves nothing to remember.
+
+        False where something is known of the key already: then ``begin`` has the answer.
+        """
         self.check(envelope.epoch)
+        if envelope.key in self._running or self._memory.get(envelope.key) is not None:
+            return False
         self._lease_until = max(self._lease_until, time.monotonic() + envelope.lease)
         self._admit(envelope)
+        return True
 
     async def cancel(self, key: str, epoch: int) -> None:
         """End what runs under ``key``; when it returns, it has ended."""

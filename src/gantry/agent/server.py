@@ -17,13 +17,14 @@ import msgspec
 from aiohttp import web
 
 from gantry.agent import console, dispatch, hooks
-from gantry.agent.effects import Effects
+from gantry.agent.channel import Channel, next_line
+from gantry.agent.effects import Effect, Effects
 from gantry.agent.parts import Parts
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, OperationFailed, Reason, Rejected
 from gantry.model.identity import Identity, Role
-from gantry.model.orders import HooksRun, Nothing
-from gantry.ports.agents import Announced, Event, Heartbeat, Hello
+from gantry.model.orders import AnyOrder, HooksRun, Nothing
+from gantry.ports.agents import Announced, Envelope, Event, Heartbeat, Hello
 from gantry.rpc import certificates, wire
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Server:
         self._parts = parts
         self._effects = effects
         self._runner: web.ServerRunner | None = None
+        self._channels: set[Channel] = set()
         self._admitted: weakref.WeakKeyDictionary[asyncio.Transport, float] = (
             weakref.WeakKeyDictionary()
         )
@@ -84,11 +86,14 @@ class Server:
     async def close(self) -> None:
         """Accept nothing more and end what is open."""
         self._parts.listeners.close()
+        await asyncio.gather(*(channel.close() for channel in tuple(self._channels)))
         if self._runner is not None:
             await self._runner.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
+            if request.path == wire.ORDERS:
+                return await self._on_orders(request)
             self._admit(request)
             if request.path.startswith(wire.CONSOLE):
                 return await console.serve(self._parts, request)
@@ -133,22 +138,45 @@ class Server:
 
     async def _on_order(self, request: web.BaseRequest) -> web.StreamResponse:
         received = _order.decode(await _body(request))
-        order = received.order
-        nothing = hooks.nothing_to_run(self._parts, order) if isinstance(order, HooksRun) else None
-        if nothing is not None:
-            self._effects.admit(received.envelope)
-            return _plain(wire.answer(nothing))
-        effect = self._effects.begin(
-            received.envelope, order, lambda task: dispatch.carry_out(self._parts, order, task)
-        )
+        effect = self._begin(received.envelope, received.order)
+        if isinstance(effect, bytes):
+            return _plain(effect)
         lines = effect.listen()
         try:
-            line = await _next(lines, wire.STREAM_AFTER)
+            line = await next_line(lines, wire.STREAM_AFTER)
             if effect.outcome is not None and line is effect.outcome:
                 return _plain(line)
             return await _stream(request, lines, line)
         finally:
             effect.silence(lines)
+
+    def _begin(self, envelope: Envelope, order: AnyOrder) -> Effect | bytes:
+        """The effect, or at once the answer of hooks where no script would run."""
+        if isinstance(order, HooksRun):
+            nothing = hooks.nothing_to_run(self._parts, order)
+            if nothing is not None and self._effects.admit(envelope):
+                return wire.answer(nothing)
+        return self._effects.begin(
+            envelope, order, lambda task: dispatch.carry_out(self._parts, order, task)
+        )
+
+    async def _on_orders(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Many orders over one connection; who may not give any is told so, and that is all."""
+        refusal: GantryError | None = None
+        try:
+            self._admit(request)
+        except GantryError as error:
+            refusal = error
+
+        def admit() -> None:
+            self._admit(request)
+
+        channel = Channel(admit, self._begin, self._effects.forget)
+        self._channels.add(channel)
+        try:
+            return await channel.serve(request, refusal)
+        finally:
+            self._channels.discard(channel)
 
     async def _on_ask(self, request: web.BaseRequest) -> web.StreamResponse:
         received = _ask.decode(await _body(request))
@@ -199,15 +227,6 @@ async def _next_event(queue: asyncio.Queue[Event | None]) -> Event | None:
         return Heartbeat()
 
 
-async def _next(lines: asyncio.Queue[bytes], patience: float) -> bytes:
-    """The next line, or a sign of life."""
-    try:
-        async with asyncio.timeout(patience):
-            return await lines.get()
-    except TimeoutError:
-        return wire.ALIVE
-
-
 async def _stream(
     request: web.BaseRequest, lines: asyncio.Queue[bytes], line: bytes
 ) -> web.StreamResponse:
@@ -218,7 +237,7 @@ async def _stream(
         if line.startswith((b'{"answer"', b'{"error"')):
             await response.write_eof()
             return response
-        line = await _next(lines, timeouts.EVENT_HEARTBEAT)
+        line = await next_line(lines, timeouts.EVENT_HEARTBEAT)
 
 
 async def _begin(request: web.BaseRequest) -> web.StreamResponse:

@@ -1,6 +1,7 @@
 """The master's end: ``ports.agents.Agents`` over HTTP/1.1 with mutual TLS.
 
-One session for all nodes; connections are kept. A peer that is not the node that was meant is
+One session for all nodes; connections are kept. Orders share one WebSocket a node; only large
+ones go alone, so that they hold no others up. A peer that is not the node that was meant is
 found out in the handshake, before anything is sent.
 """
 
@@ -22,6 +23,7 @@ from gantry.model.orders import Order, Question
 from gantry.ports.agents import Address, Announced, Envelope, Event, Progress
 from gantry.rpc import wire
 from gantry.rpc.certificates import Files, client_context
+from gantry.rpc.channel import Channel
 from gantry.rpc.console import ConsoleChannel
 from gantry.rpc.diagnosis import explain
 
@@ -54,6 +56,8 @@ class HttpAgents:
             auto_decompress=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
         )
+        self._channels: dict[Address, Channel] = {}
+        self._opening: dict[Address, asyncio.Lock] = {}
 
     async def order(
         self,
@@ -65,13 +69,32 @@ class HttpAgents:
         """See the port. A node that is silent for 10 s is Unavailable."""
         sent: Any = order
         body = wire.encode(wire.OrderRequest(envelope, sent))
+        limit = envelope.timeout + timeouts.NODE_DOWN_AFTER
+        if len(body) <= _LARGE:
+
+            def said(text: str) -> None:
+                if progress is not None:
+                    progress(Progress(text))
+
+            answer: A = self._answer(to, await self._line(to, body, limit, said), order.answer)
+            return answer
+        return await self._order_alone(to, body, limit, type(order), progress)
+
+    async def _order_alone(
+        self,
+        to: Address,
+        body: bytes,
+        limit: float,
+        kind: type[Order[A]],
+        progress: Callable[[Progress], None] | None,
+    ) -> A:
         # The agent says that it is alive every few seconds, so silence tells of its end.
         limits = aiohttp.ClientTimeout(
             sock_connect=timeouts.CONNECT, sock_read=timeouts.NODE_DOWN_AFTER
         )
         try:
             async with (
-                asyncio.timeout(envelope.timeout + timeouts.NODE_DOWN_AFTER),
+                asyncio.timeout(limit),
                 self._post(to, wire.ORDER, body, limits) as response,
             ):
                 async for text in response.content:
@@ -79,7 +102,7 @@ class HttpAgents:
                     if line.progress is not None and progress is not None:
                         progress(Progress(line.progress))
                     if line.answer or line.error:
-                        answer: A = self._answer(to, line, type(order).answer)
+                        answer: A = self._answer(to, line, kind.answer)
                         return answer
         except _LOST as error:
             raise await self._explained(to, error) from error
@@ -100,8 +123,8 @@ class HttpAgents:
 
     async def forget(self, to: Address, prefixes: Sequence[str], epoch: int) -> None:
         """See the port."""
-        body = wire.encode(wire.ForgetRequest(tuple(prefixes), epoch))
-        self._checked(to, await self._call(to, wire.FORGET, body, timeouts.URGENT))
+        body = wire.encode(wire.ForgetCall(wire.ForgetRequest(tuple(prefixes), epoch)))
+        self._checked(to, await self._line(to, body, timeouts.URGENT))
 
     async def announce(self, to: Address, epoch: int) -> Announced:
         """See the port."""
@@ -141,7 +164,45 @@ class HttpAgents:
 
     async def close(self) -> None:
         """Close all connections."""
+        channels, self._channels = list(self._channels.values()), {}
+        await asyncio.gather(*(channel.close() for channel in channels))
         await self._session.close()
+
+    async def _line(
+        self,
+        to: Address,
+        body: bytes,
+        timeout: float,
+        progress: Callable[[str], None] | None = None,
+    ) -> wire.Line | wire.NumberedLine:
+        """The last line of a call over the node's channel."""
+        try:
+            channel = self._channels.get(to)
+            if channel is None or channel.closed:
+                channel = await self._open(to)
+            return await channel.call(body, timeout, progress)
+        except _LOST as error:
+            raise await self._explained(to, error) from error
+        except msgspec.MsgspecError as error:
+            raise self._nonsense(to, error) from error
+        except GantryError as error:
+            error.node = error.node or to.name
+            raise
+
+    async def _open(self, to: Address) -> Channel:
+        """The channel to a node, opened once however many ask for it at the same time."""
+        async with self._opening.setdefault(to, asyncio.Lock()):
+            channel = self._channels.get(to)
+            if channel is None or channel.closed:
+                async with asyncio.timeout(timeouts.CONNECT):
+                    socket = await self._session.ws_connect(
+                        self._url(to, wire.ORDERS),
+                        server_hostname=node_host(self._cluster, to.node),
+                        max_msg_size=wire.MAX_LINE,
+                        timeout=aiohttp.ClientWSTimeout(ws_close=timeouts.FAREWELL),
+                    )
+                channel = self._channels[to] = Channel(socket)
+            return channel
 
     def _post(self, to: Address, path: str, body: bytes, limits: aiohttp.ClientTimeout) -> Any:
         return self._session.post(
@@ -168,13 +229,15 @@ class HttpAgents:
     async def _explained(self, to: Address, error: BaseException) -> GantryError:
         return await explain(to, error, self._files, self._cluster)
 
-    def _checked(self, to: Address, line: wire.Line) -> bytes:
+    def _checked(self, to: Address, line: wire.Line | wire.NumberedLine) -> bytes:
         if line.error is not None:
             named = line.error.node or to.name
             raise from_info(msgspec.structs.replace(line.error, node=named))
         return bytes(line.answer)
 
-    def _answer(self, to: Address, line: wire.Line, kind: type[msgspec.Struct]) -> Any:
+    def _answer(
+        self, to: Address, line: wire.Line | wire.NumberedLine, kind: type[msgspec.Struct]
+    ) -> Any:
         data = self._checked(to, line)
         try:
             return msgspec.json.decode(data, type=kind)

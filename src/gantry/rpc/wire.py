@@ -2,6 +2,9 @@
 
 An answer is one JSON object, or several, one a line, where an order takes longer: progress
 (``{"progress": …}``), signs of life (``{}``), and last ``{"answer": …}`` or ``{"error": …}``.
+
+``/1/orders`` is a WebSocket for many orders at a time: frames of lines in both directions, each
+with the call's number as ``id``. An error of number 0 means that the agent listens to no call.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from gantry.ports.agents import Envelope
 from gantry.ports.agents import Event as Event  # what /1/events streams
 
 ORDER: Final = "/1/order"
+ORDERS: Final = "/1/orders"
 ASK: Final = "/1/ask"
 CANCEL: Final = "/1/cancel"
 FORGET: Final = "/1/forget"
@@ -60,6 +64,27 @@ class ForgetRequest(msgspec.Struct, frozen=True):
     epoch: int
 
 
+class Call(msgspec.Struct, frozen=True):
+    """One line to ``/1/orders``: an order with its envelope, or effects to forget."""
+
+    id: int
+    envelope: Envelope | None = None
+    order: AnyOrder | None = None
+    forget: ForgetRequest | None = None
+
+
+class Number(msgspec.Struct, frozen=True):
+    """What can be read of a line that cannot be read otherwise."""
+
+    id: int = 0
+
+
+class ForgetCall(msgspec.Struct, frozen=True):
+    """The fields of a call that forgets."""
+
+    forget: ForgetRequest
+
+
 class AnnounceRequest(msgspec.Struct, frozen=True):
     """Body of ``/1/announce``."""
 
@@ -69,6 +94,15 @@ class AnnounceRequest(msgspec.Struct, frozen=True):
 class Line(msgspec.Struct, frozen=True):
     """One line of an answer."""
 
+    answer: msgspec.Raw = msgspec.Raw()
+    error: ErrorInfo | None = None
+    progress: str | None = None
+
+
+class NumberedLine(msgspec.Struct, frozen=True):
+    """One line from ``/1/orders``."""
+
+    id: int = 0
     answer: msgspec.Raw = msgspec.Raw()
     error: ErrorInfo | None = None
     progress: str | None = None
@@ -91,3 +125,11 @@ def error(info: ErrorInfo) -> bytes:
 def progress(text: str) -> bytes:
     """A line for the job's log."""
     return b'{"progress":' + _encoder.encode(text) + b"}\n"
+
+
+def numbered(number: int, line: bytes) -> bytes:
+    """A JSON object, with or without its line end, as a line of that call."""
+    body = line.strip()
+    if body == b"{}":
+        return b'{"id":%d}\n' % number
+    return b'{"id":%d,%b\n' % (number, body[1:])

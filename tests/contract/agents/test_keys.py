@@ -149,3 +149,11 @@ async def test_hooks_with_another_attempt_are_the_same_effect(harness: Harness) 
     first = await harness.agents.order(harness.address, envelope("j/pre"), hooks())
     again = await harness.agents.order(harness.address, envelope("j/pre"), hooks(attempt=2))
     assert again == first
+
+
+async def test_hooks_whose_key_was_cancelled_stay_cancelled_also_where_no_script_would_run(
+    harness: Harness,
+) -> None:
+    await harness.agents.cancel(harness.address, "j/pre", 1)
+    with pytest.raises(Cancelled):
+        await harness.agents.order(harness.address, envelope("j/pre"), hooks())
