@@ -1,0 +1,203 @@
+"""A real local cluster for a benchmark: three agents and a master, filled with instances.
+
+Instances are written into the state before the master starts, half of them up with a guest of
+the fake hypervisor; the processes are the real ones. Nothing is measured here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+
+from gantry.host import machine
+from gantry.hypervisors import fake
+from gantry.local import description, processes
+from gantry.local.layout import Layout, Role
+from gantry.main.bootstrap import STATE
+from gantry.model import codec
+from gantry.model.entities import AdminState, HypervisorName, Instance, Node, key
+from gantry.model.live import GuestLive, GuestState
+from gantry.model.names import Uuid
+from gantry.ports.store import Put
+from gantry.store.sqlite import open_sqlite
+
+GANTRY = Path(sys.executable).with_name("gantry")
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class LocalCluster:
+    """One that is up. ``root`` is that of the master's node."""
+
+    def __init__(self, directory: Path) -> None:
+        self.layout = Layout(directory)
+        self.about = description.required(directory)
+        self.root = self.layout.root(self.about.nodes[0])
+        self.socket = self.root / "run/gantry/master.sock"
+        self.environment = {
+            "PATH": f"{self.root}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "GANTRY_ROOT": str(self.root),
+            "HOME": os.environ.get("HOME", "/"),
+        }
+
+    def program(self, name: str) -> str:
+        """The path of one of the cluster's programs."""
+        return str(self.root / "bin" / name)
+
+    @property
+    def master(self) -> int:
+        """The pid of the master."""
+        return self._pid(0, Role.MASTER)
+
+    @property
+    def agents(self) -> list[int]:
+        """The pids of the agents."""
+        return [self._pid(index, Role.AGENT) for index in range(len(self.about.nodes))]
+
+    @property
+    def revision(self) -> int:
+        """How many transactions the store has seen."""
+        database = apsw.Connection(str(self.root / STATE), flags=apsw.SQLITE_OPEN_READONLY)
+        with contextlib.closing(database):
+            [(revision,)] = database.execute("SELECT revision FROM state").fetchall()
+        return int(str(revision))
+
+    def _pid(self, index: int, role: Role) -> int:
+        found = processes.find(self.layout, self.about.nodes[index], role)
+        assert found is not None, f"no {role} runs"
+        return found.pid
+
+
+def cpu(pid: int) -> float:
+    """Seconds that the process has computed so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident(pid: int) -> float:
+    """MB (10⁶ bytes) of memory that the process holds."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise AssertionError(f"process {pid} is gone")
+
+
+def local(directory: Path, *words: str) -> None:
+    """``gantry local``; what it says is shown only where it fails."""
+    argv = [str(GANTRY), "local", words[0], "--dir", str(directory), *words[1:]]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@contextlib.contextmanager
+def cluster(
+    instances: int = 0, *, up: bool = True, hypervisors: str = "fake"
+) -> Iterator[LocalCluster]:
+    """A cluster of three nodes with ``instances`` (``web1.gantry.test`` …), every other one up
+    unless ``up`` is False; gone in the end.
+    """
+    with tempfile.TemporaryDirectory(prefix="gantry-", dir="/tmp") as name:
+        directory = Path(name)
+        begin = ("up", "--nodes", "3", "--hypervisors", hypervisors, "--no-kernel")
+        try:
+            local(directory, *begin)
+            if instances:
+                local(directory, "down")
+                asyncio.run(_fill(LocalCluster(directory), instances, up))
+                local(directory, "up")
+            yield LocalCluster(directory)
+        finally:
+            local(directory, "down", "--keep-guests")
+
+
+async def _fill(where: LocalCluster, count: int, up: bool) -> None:
+    store = await open_sqlite(where.root / STATE, create=False)
+    found = await store.range("nodes/")
+    nodes = sorted(
+        (
+            one
+            for item in found.items
+            if isinstance(one := codec.decode(item.key, item.value), Node)
+        ),
+        key=lambda node: node.name,
+    )
+    made = [_instance(number, nodes, up) for number in range(1, count + 1)]
+    for first in range(0, count, 90):
+        puts = [Put(key(one), codec.encode(one)) for one in made[first : first + 90]]
+        await store.txn([], puts)
+    await store.close()
+    roots = {
+        node.uuid: where.layout.root(label)
+        for node, label in zip(nodes, where.about.nodes, strict=True)
+    }
+    for one in made:
+        if one.admin_state is AdminState.UP:
+            fake.keep(roots[one.primary_node], _guest(one))
+
+
+def _instance(number: int, nodes: Sequence[Node], up: bool) -> Instance:
+    return Instance(
+        uuid=Uuid(str(uuid.uuid4())),
+        name=f"web{number}.gantry.test",
+        primary_node=nodes[number % len(nodes)].uuid,
+        hypervisor=HypervisorName.FAKE,
+        os="noop",
+        beparams={"maxmem": 1, "minmem": 1},
+        admin_state=AdminState.UP if up and number % 2 else AdminState.DOWN,
+        ctime=time.time(),
+        mtime=time.time(),
+    )
+
+
+def _guest(one: Instance) -> fake.Kept:
+    live = GuestLive(
+        uuid=one.uuid,
+        name=one.name,
+        state=GuestState.RUNNING,
+        since=time.time(),
+        memory=1,
+        vcpus=1,
+    )
+    return fake.Kept(live, machine.boot_id())
+
+
+class Client:
+    """One connection to the master's socket, kept open."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, where: LocalCluster) -> Client:
+        """Connect."""
+        return cls(*await asyncio.open_unix_connection(where.socket, limit=1 << 26))
+
+    async def job(self, operation: dict[str, Any], request: str) -> Any:
+        """Submit a job of one operation and wait for its end; the job."""
+        body = msgspec.json.encode({"ops": [operation], "request_id": request})
+        head = (
+            "POST /gantry/1/jobs?wait=1 HTTP/1.1\r\nHost: x\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._writer.write(head.encode() + body)
+        answer = await self._reader.readuntil(b"\r\n\r\n")
+        length = int(answer.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        found = msgspec.json.decode(await self._reader.readexactly(length))
+        assert found.get("status") == "success", found
+        return found
+
+    def close(self) -> None:
+        """Let go."""
+        self._writer.close()
