@@ -290,3 +290,24 @@ async def test_a_denied_job_does_not_say_that_it_began(cluster: FakeCluster) -> 
     texts = [entry.text for entry in await cluster.engine.log(job.id)]
     assert any("not today" in text for text in texts)
     assert not [text for text in texts if text.startswith("starting instance")]
+
+
+async def test_a_node_that_is_there_and_does_not_run_its_scripts_denies(
+    cluster: FakeCluster,
+) -> None:
+    """Only a node that is away is passed over."""
+    fail_at(HooksRun, Fault.FAILS, cluster)
+    job = await cluster.run({"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"})
+    assert job.ops[0].error is not None
+    assert job.ops[0].error.code == "hooks-denied"
+    assert "not run" in job.ops[0].error.message
+
+
+async def test_a_node_that_is_away_does_not_deny(cluster: FakeCluster) -> None:
+    cluster.agents.fault = lambda call: (
+        Fault.UNREACHABLE if isinstance(call.order, HooksRun) else None
+    )
+    job = await cluster.run({"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"})
+    assert job.status is JobStatus.SUCCESS
+    log = [entry.text for entry in await cluster.engine.log(job.id)]
+    assert any("does not count as a denial" in text for text in log)

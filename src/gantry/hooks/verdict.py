@@ -11,11 +11,15 @@ from gantry.model.orders import ScriptResult, ScriptStatus
 
 
 class NodeScripts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a phase's scripts did on one node; ``problem`` where it could not be reached."""
+    """What a phase's scripts did on one node; ``problem`` where it could not be reached.
+
+    ``refused``: it was reached, and did not run them.
+    """
 
     node: str
     results: tuple[ScriptResult, ...] = ()
     problem: str = ""
+    refused: bool = False
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +42,15 @@ def failures(nodes: Iterable[NodeScripts]) -> list[Failure]:
 
 def denial(nodes: Iterable[NodeScripts]) -> HooksDenied | None:
     """The denial of a pre phase, naming every script that failed; None where none did."""
+    nodes = tuple(nodes)
     lines = [
         f"  node: {one.node}, script: {one.script}, output: {one.said}" for one in failures(nodes)
+    ]
+    # Only a node that is away is passed over: one that is there must have had its say.
+    lines += [
+        f"  node: {one.node}, script: (all), output: (not run: {one.problem})"
+        for one in nodes
+        if one.refused
     ]
     if not lines:
         return None
@@ -63,7 +74,7 @@ def unreachable(nodes: Iterable[NodeScripts], phase: str) -> list[str]:
         f"node {node.node} could not run its {phase} scripts, which does not count "
         f"as a denial: {node.problem}"
         for node in nodes
-        if node.problem
+        if node.problem and not (node.refused and phase == "pre")
     ]
 
 

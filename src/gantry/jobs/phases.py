@@ -15,14 +15,16 @@ from gantry.jobs import issue
 from gantry.jobs.context import Context
 from gantry.jobs.entry import Entry
 from gantry.model import timeouts
-from gantry.model.errors import GantryError
+from gantry.model.errors import Cancelled, GantryError, Interrupted, Unavailable
 from gantry.model.jobs import DryRun, LogKind
 from gantry.model.names import Uuid
-from gantry.model.orders import HooksRun, ScriptStatus
+from gantry.model.orders import HooksRan, HooksRun, ScriptResult, ScriptStatus
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import AnyOperation, Plan
 from gantry.ports.agents import Address
 
+TURNS: Final = 3
+"""How often scripts are begun whose agent is restarted while they run."""
 PHASE: Final = timeouts.HOOK_PHASE
 """All scripts of one node; each has its own limit, which the agent keeps."""
 
@@ -99,30 +101,44 @@ class Phases:
         return tuple(await asyncio.gather(*(self._on(name, node) for node in nodes)))
 
     async def _on(self, name: str, run: NodeRun) -> NodeScripts:
-        entry = self._entry
+        """One node's scripts; run again where their agent was restarted meanwhile."""
         to = self._address(run.node)
+        for turn in range(TURNS):
+            try:
+                ran = await self._issue(name, run, to, turn)
+            except Unavailable as error:
+                return NodeScripts(node=to.name, problem=error.message)
+            except Interrupted as error:
+                problem = error.message
+                continue
+            except Cancelled as error:
+                return NodeScripts(node=to.name, problem=error.message)
+            except GantryError as error:
+                return NodeScripts(node=to.name, problem=error.message, refused=True)
+            self._tell(to, ran.results)
+            return NodeScripts(node=to.name, results=ran.results)
+        return NodeScripts(node=to.name, problem=problem, refused=True)
+
+    async def _issue(self, name: str, run: NodeRun, to: Address, turn: int) -> HooksRan:
+        entry = self._entry
         # A run after a crash is another run: the scripts must expect to be run again.
-        key = f"{entry.job.uid}/{self._op}/{name}/{run.node}/{entry.job.attempt}"
+        key = f"{entry.job.uid}/{self._op}/{name}/{run.node}/{entry.job.attempt}-{turn}"
         order = HooksRun(
             directories=run.directories,
             environments=run.environments,
             main_version=run.main_version,
             job=entry.id,
             run_id=self._run_id,
-            attempt=entry.job.attempt,
+            attempt=entry.job.attempt + turn,
             dry_run=entry.job.dry_run is DryRun.HOOKS,
         )
-        try:
-            ran = await issue.issue(
-                self._context, entry, to, key, order, timeout=PHASE, op=self._op
-            )
-        except GantryError as error:
-            return NodeScripts(node=to.name, problem=error.message)
-        for result in ran.results:
+        return await issue.issue(self._context, entry, to, key, order, timeout=PHASE, op=self._op)
+
+    def _tell(self, to: Address, results: Iterable[ScriptResult]) -> None:
+        for result in results:
             if result.output and result.status is not ScriptStatus.SKIPPED:
                 text = f"{to.name} {result.directory}/{result.script}: {result.output.rstrip()}"
-                issue.say(self._context, entry, text, LogKind.SCRIPT, self._op)
-        return NodeScripts(node=to.name, results=ran.results)
+                issue.say(self._context, self._entry, text, LogKind.SCRIPT, self._op)
 
     def _address(self, node: Uuid) -> Address:
         """Also of a node that the operation removed."""

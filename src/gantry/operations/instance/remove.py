@@ -9,7 +9,7 @@ from gantry.model import timeouts
 from gantry.model.entities import Instance
 from gantry.model.errors import GantryError, Rejected
 from gantry.model.locks import Needs
-from gantry.model.orders import DiskRemove, GuestForget, GuestSpec, GuestStart, GuestStop
+from gantry.model.orders import DiskRemove, GuestForget, GuestSpec, GuestStop
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Given, Operation, Plan
 from gantry.operations.steps import checks, specs
@@ -85,7 +85,7 @@ class InstanceRemove(Operation[RemovePlan], frozen=True, kw_only=True):
                 "stop-guest",
                 plan.instance.primary_node,
                 order,
-                undo=GuestStart(spec=plan.spec) if plan.running else None,
+                undo=checks.back_up(plan.instance, plan.spec, plan.running),
                 timeout=self.shutdown_timeout + timeouts.GUEST_START,
             )
         except GantryError as error:

@@ -9,7 +9,7 @@ from gantry.model import timeouts
 from gantry.model.entities import AdminState, Instance
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
-from gantry.model.orders import GuestSpec, GuestStart, GuestStop
+from gantry.model.orders import GuestSpec, GuestStop
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Given, Operation, Plan
 from gantry.operations.steps import checks, specs
@@ -84,7 +84,7 @@ class InstanceStop(Operation[StopPlan], frozen=True, kw_only=True):
                 timeout=float(self.timeout),
                 force=self.force,
             )
-            undo = GuestStart(spec=plan.spec) if plan.running else None
+            undo = checks.back_up(plan.instance, plan.spec, plan.running)
             await steps.do(
                 "stop-guest",
                 plan.instance.primary_node,

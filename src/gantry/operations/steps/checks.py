@@ -11,6 +11,7 @@ from gantry.model.entities import AdminState, Entity, Instance, Node
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
+from gantry.model.orders import GuestSpec, GuestStart
 from gantry.model.parameters import memory
 from gantry.model.snapshot import Snapshot
 
@@ -82,6 +83,15 @@ def running(cluster: Snapshot, instance: Instance) -> bool:
     """Whether its primary node says that the guest is up."""
     guest = cluster.guest(instance)
     return guest is not None and guest.up
+
+
+def back_up(instance: Instance, spec: GuestSpec, was_running: bool) -> GuestStart | None:
+    """How to undo that the guest was stopped: only one that should be up is started again.
+
+    A guest that runs against its record (left by an undo that is still owed, say) stays down.
+    """
+    wanted = was_running and instance.admin_state is AdminState.UP
+    return GuestStart(spec=spec) if wanted else None
 
 
 def nowhere_else(cluster: Snapshot, instance: Instance) -> None:
