@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,11 +161,20 @@ def test_without_descriptors_there_is_no_process_either(
     def none_left(_: int) -> int:
         raise OSError(24, "Too many open files")
 
+    spawned: list[int] = []
+    spawn = os.posix_spawn
+
+    def told(*arguments: Any, **options: Any) -> int:
+        spawned.append(spawn(*arguments, **options))
+        return spawned[-1]
+
     monkeypatch.setattr(os, "pidfd_open", none_left)
+    monkeypatch.setattr(os, "posix_spawn", told)
     ended = sh(f"sleep 1000; touch {tmp_path}/survived", null)
     assert ended.problem == "cannot be executed: Too many open files"
+    assert len(spawned) == 1
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(spawned[0], os.WNOHANG)
 
 
 def test_ends_an_orphan_with_its_children(tmp_path: Path) -> None:

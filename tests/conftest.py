@@ -1,0 +1,10 @@
+"""What holds for all tests."""
+
+from __future__ import annotations
+
+import signal
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Whoever started the tests in the background ignores Ctrl-C, and so would every program
+    # that they start; some tests are about just that key.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
