@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gantry.jobs import codec
+from gantry.jobs import codec, limits
 from gantry.jobs.context import Context
 from gantry.jobs.entry import Entry
 from gantry.jobs.locks import LockTable
@@ -17,7 +17,6 @@ from gantry.model.names import JobId, Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.operations import registry
 from gantry.operations.base import AnyOperation
-from gantry.ports.store import MAX_VALUE_BYTES
 
 
 def operations(submission: Submission) -> list[AnyOperation]:
@@ -25,6 +24,7 @@ def operations(submission: Submission) -> list[AnyOperation]:
     if not submission.ops:
         raise Rejected("a job needs at least one operation")
     check_priority(submission.priority)
+    limits.check(submission)
     return [registry.load(given) for given in submission.ops]
 
 
@@ -90,11 +90,7 @@ def entry(submission: Submission, asked: list[AnyOperation], job: JobId, context
     )
     made.secrets = submission.secrets
     made.secret = tuple(index for index, secrets in enumerate(submission.secrets) if secrets)
-    # Checked when it is written; said now, while the client still listens.
-    if any(len(given) > 100 for given in submission.ops):
-        size = len(codec.encode(made.record(made.job)))
-        if size > MAX_VALUE_BYTES:
-            raise Rejected(f"the job is too large: {size} bytes, at most {MAX_VALUE_BYTES}")
+    limits.check_size(len(codec.encode(made.record(made.job))))
     return made
 
 
@@ -141,6 +137,11 @@ def lock_words(lock: Lock, snapshot: Snapshot) -> str:
             group = snapshot.groups.get(uuid)
             return f"group {group.name if group else lock.name}"
     return f"{lock.level.name.lower()} {lock.name}"
+
+
+def state(entry: Entry, what: str, hint: str) -> GantryError:
+    """What was asked for does not fit what the job is doing."""
+    return Rejected(f"job {entry.id} {what}", hint, reason=Reason.STATE, object_name=str(entry.id))
 
 
 def unknown(job: JobId) -> GantryError:

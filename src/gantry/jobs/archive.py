@@ -70,7 +70,7 @@ class Archiver:
         self._highest += 1
         return JobId(self._highest)
 
-    def ended(self, entry: Entry) -> None:
+    def ended(self) -> None:
         """One more has ended; the oldest go when there are too many."""
         self.kept += 1
         if self.kept > KEEP + SPARE and not self._pruning:

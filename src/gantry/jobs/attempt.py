@@ -6,12 +6,14 @@ What happens when it fails is in ``unwinding``; which operation comes next, in `
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from gantry.jobs import codec, issue
+from gantry.jobs import codec, issue, limits
 from gantry.jobs.codec import Direction, PlanRecord, TurnRecord
 from gantry.jobs.context import Context
 from gantry.jobs.draw import Draw
@@ -23,14 +25,16 @@ from gantry.model.codec import decode as decode_entity
 from gantry.model.codec import encode as encode_entity
 from gantry.model.entities import CLUSTER_KEY, AnyEntity
 from gantry.model.entities import key as entity_key
-from gantry.model.errors import OperationFailed
+from gantry.model.errors import ErrorInfo, OperationFailed
 from gantry.model.jobs import Job, JobStatus, OpRecord
 from gantry.model.locks import Needs
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import AnyOperation, Plan
 from gantry.operations.base import Operation as BaseOperation
 from gantry.ports.steps import Outcome
-from gantry.ports.store import Delete, Operation, Put
+from gantry.ports.store import Delete, LimitExceeded, Operation, Put
+
+logger = logging.getLogger(__name__)
 
 PATIENCE: Final = 0.05
 """Seconds that nodes may take to answer before a submission is acknowledged without them."""
@@ -121,7 +125,9 @@ class Attempt:
             execution=record.execution or now,
         )
 
-    def ended(self, status: JobStatus, **changes: Any) -> Job:
+    def ended(
+        self, status: JobStatus, *, result: Any = None, error: ErrorInfo | None = None
+    ) -> Job:
         """The job once this operation has ended: the next one waits, or the job has ended."""
         now, record = self.context.clock.now(), self.entry.job.ops[self.op]
         last = self.op + 1 == len(self.entry.job.ops) or status is not JobStatus.SUCCESS
@@ -131,7 +137,8 @@ class Attempt:
             start=record.start or now,
             execution=record.execution or now,
             end=now,
-            **changes,
+            result=limits.result(result),
+            error=error and limits.error(error),
         )
         if not last:
             return job
@@ -152,6 +159,18 @@ class Attempt:
 
     async def close(self, job: Job, ops: tuple[Operation, ...] = (), **entities: Any) -> None:
         """Write the operation's end, and drop its journal; holds ``entry.lock``."""
+        try:
+            await self._close(job, ops, entities)
+        except LimitExceeded:
+            # Whatever else does not fit: a job must be able to end.
+            logger.exception("job %s, operation %s", self.entry.id, self.op)
+            self.entry.log = None
+            for each in ops:
+                with contextlib.suppress(LimitExceeded):
+                    await self.context.journal.write([each])
+            await self._close(limits.bare(job), (), entities)
+
+    async def _close(self, job: Job, ops: tuple[Operation, ...], entities: dict[str, Any]) -> None:
         entry, keys = self.entry, self.keys()
         room = ROOM - len(ops) - sum(len(each) for each in entities.values())
         # The plan is deleted with the job's end, so that a crash in between is seen.
@@ -233,11 +252,12 @@ class Attempt:
             entry.check_cancelled()
             was = self._was(outcome)
             if not (self.debris or self.phases.hooked or was):
-                result = outcome.result
-                await self.close(self.ended(JobStatus.SUCCESS, result=result), **entities)
+                ended = self.ended(JobStatus.SUCCESS, result=outcome.result)
+                await self.close(ended, **entities)
                 entry.settled = True
                 return
-            turn = TurnRecord(direction=Direction.FINISHING, result=outcome.result, was=was)
+            result = limits.result(outcome.result)
+            turn = TurnRecord(direction=Direction.FINISHING, result=result, was=was)
             ops.append(Put(codec.journal_key(uid, self.op, "turn"), codec.encode(turn)))
             if self.planned:
                 await self.context.journal.write(ops, entry=entry, **entities)

@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from gantry.jobs import codec
+import msgspec
+
+from gantry.jobs import codec, limits
 from gantry.jobs.entry import Entry
 from gantry.jobs.state import State
 from gantry.model.codec import encode as encode_entity
@@ -23,6 +25,7 @@ from gantry.ports.store import (
     Compare,
     Conflict,
     Delete,
+    LimitExceeded,
     Operation,
     Put,
     Store,
@@ -85,7 +88,11 @@ class Journal:
 
         The first one that stands also answers the client that submitted the job.
         """
-        record = Put(codec.job_key(entry.id), codec.encode(entry.record(job)))
+        value = codec.encode(entry.record(job))
+        if len(value) > limits.MAX_RECORD:
+            job = limits.cut_down(job)
+            value = codec.encode(entry.record(job))
+        record = Put(codec.job_key(entry.id), value)
         awaited = not entry.done.is_set()
         entry.revision = await self.write(
             [record, *ops], entry=entry, put=put, delete=delete, awaited=awaited
@@ -93,6 +100,16 @@ class Journal:
         entry.show(job)
         if entry.acknowledged is not None and not entry.acknowledged.done():
             entry.acknowledged.set_result(entry.id)
+
+    async def attempt(self, entry: Entry) -> None:
+        """Another master goes on with the job."""
+        async with entry.lock:
+            job = msgspec.structs.replace(entry.job, attempt=entry.job.attempt + 1)
+            try:
+                await self.job(entry, job)
+            except LimitExceeded:
+                # Without its parameters it cannot go on: what it had done is undone.
+                await self.job(entry, limits.bare(job))
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Remove keys, however many."""
@@ -110,6 +127,12 @@ class Journal:
         except (Conflict, StoreUnavailable) as error:
             self._fail(error)
             raise Lost from error
+
+    def fault(self, what: str) -> None:
+        """A fault of ours that only another master may get over: this one must end."""
+        self._fail(
+            StoreUnavailable(what, "another master goes on with the jobs; please report the log")
+        )
 
     def superseded(self, error: Superseded) -> Lost:
         """An agent has heard of a newer master: this one must end."""

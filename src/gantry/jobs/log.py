@@ -7,12 +7,14 @@ from collections import deque
 from itertools import islice
 from typing import Final
 
+import msgspec
+
 from gantry.model.jobs import MAX_LOG_LINES, LogEntry, LogKind
 
 MAX_LINE: Final = 4000
 """Characters of one line; what is longer is cut."""
 MAX_STORED: Final = 200_000
-"""Characters of a log that go into the store; the oldest lines go first."""
+"""Bytes of a log that go into the store; the oldest lines go first."""
 
 
 class Log:
@@ -68,9 +70,10 @@ class Log:
         await self._bell.wait()
 
 
-def _tail(entries: tuple[LogEntry, ...], characters: int) -> tuple[LogEntry, ...]:
+def _tail(entries: tuple[LogEntry, ...], size: int) -> tuple[LogEntry, ...]:
     for index in range(len(entries) - 1, -1, -1):
-        characters -= len(entries[index].text) + 80
-        if characters < 0:
+        # As JSON: a control character takes six bytes.
+        size -= len(msgspec.json.encode(entries[index].text)) + 100
+        if size < 0:
             return entries[index + 1 :]
     return entries

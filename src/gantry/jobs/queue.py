@@ -22,7 +22,7 @@ from gantry.jobs.reservations import Reservations
 from gantry.jobs.runner import Left, Runner
 from gantry.jobs.state import LiveStates, State
 from gantry.model.entities import AnyEntity
-from gantry.model.errors import GantryError, Reason, Rejected
+from gantry.model.errors import Reason, Rejected
 from gantry.model.jobs import Job, JobChange, JobStatus, LogEntry, Submission
 from gantry.model.live import NodeLive
 from gantry.model.locks import Lock
@@ -75,9 +75,7 @@ class Engine:
         )
         self._debris = Debris(self._context)
         self.distributor = Distributor(self._context)
-        self._runner = Runner(
-            self._context, self._debris, self.distributor, self._entries, self._ended
-        )
+        self._runner = Runner(self._context, self._debris, self.distributor, self._entries)
         self._archiver = Archiver(
             self._context, store, history, self._entries, self._requests, kept.highest
         )
@@ -109,10 +107,7 @@ class Engine:
         for key, record in kept.debris.items():
             self._debris.add(key, record)
         for job in kept.left:
-            entry = self._entries[job]
-            async with entry.lock:
-                attempt = msgspec.structs.replace(entry.job, attempt=entry.job.attempt + 1)
-                await self._journal.job(entry, attempt)
+            await self._journal.attempt(self._entries[job])
         # All locks of running jobs are held again before anybody else may ask for one.
         for job, left in kept.left.items():
             entry = self._entries[job]
@@ -241,14 +236,16 @@ class Engine:
         entry = self._known(job)
         async with entry.lock:
             if entry.job.status.ended:
-                raise _state(entry, "has ended already", "nothing is left to cancel")
+                raise admission.state(entry, "has ended already", "nothing is left to cancel")
             if not entry.began:
                 await self._cancel_waiting(entry)
                 return f"job {job} is cancelled: it had not begun"
             if entry.settled:
-                raise _state(entry, "has done its work already", "only its last scripts still run")
+                raise admission.state(
+                    entry, "has done its work already", "only its last scripts still run"
+                )
             if not kill:
-                raise _state(
+                raise admission.state(
                     entry, "is running", f"gnt-job cancel --kill {job} undoes what it has done"
                 )
             entry.cancel_wanted = True
@@ -264,7 +261,7 @@ class Engine:
         entry = self._known(job)
         async with entry.lock:
             if entry.began or entry.job.status.ended:
-                raise _state(entry, "has begun", "a priority only matters before that")
+                raise admission.state(entry, "has begun", "a priority only matters before that")
             await self._journal.job(entry, msgspec.structs.replace(entry.job, priority=priority))
             if entry.request is not None:
                 self._context.locks.reorder(entry.request, priority)
@@ -354,7 +351,12 @@ class Engine:
     def _left(self, entry: Entry) -> None:
         """The job's task is over; whoever waits hears of it, also where the master ends."""
         entry.task = None
-        if not entry.job.status.ended:
+        if entry.job.status.ended:
+            self._archiver.ended()
+        else:
+            if not self._stopping:
+                # Another master takes the job up; this one does not know how.
+                self._journal.fault(f"job {entry.id} was left by its task")
             answer = entry.acknowledged
             if answer is not None and not answer.done():
                 answer.set_exception(unavailable())
@@ -369,9 +371,6 @@ class Engine:
         if slots != self._slots:
             self._slots = slots
             self._context.locks.slots_changed()
-
-    def _ended(self, entry: Entry) -> None:
-        self._archiver.ended(entry)
 
     async def _acknowledged(self, entry: Entry) -> JobId:
         if entry.acknowledged is not None:
@@ -398,7 +397,3 @@ class Engine:
         if entry is None:
             raise admission.unknown(job)
         return entry
-
-
-def _state(entry: Entry, what: str, hint: str) -> GantryError:
-    return Rejected(f"job {entry.id} {what}", hint, reason=Reason.STATE, object_name=str(entry.id))

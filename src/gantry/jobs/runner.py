@@ -7,12 +7,12 @@ locks, check, examine, reserve, pre scripts, run, final commit, post scripts.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import msgspec
 
-from gantry.jobs import dry_run
+from gantry.jobs import dry_run, limits
 from gantry.jobs.attempt import Attempt
 from gantry.jobs.codec import DebrisRecord, Direction, PlanRecord, TurnRecord
 from gantry.jobs.context import Context
@@ -59,13 +59,11 @@ class Runner:
         debris: Debris,
         distributor: Distributor,
         entries: Mapping[JobId, Entry],
-        ended: Callable[[Entry], None],
     ) -> None:
         self._context = context
         self._debris = debris
         self._distributor = distributor
         self._entries = entries
-        self._ended = ended
 
     async def run(
         self, entry: Entry, operations: list[AnyOperation] | None, left: Left | None = None
@@ -75,7 +73,34 @@ class Runner:
             await self._run(entry, operations, left)
         except Lost:
             return
-        self._ended(entry)
+        except (Exception, Halt):
+            logger.exception("job %s could not be ended in order", entry.id)
+            await self._end_bare(entry)
+
+    async def _end_bare(self, entry: Entry) -> None:
+        """The last resort: that the job is over, and nothing else. Its undos are not done."""
+        error = limits.error(_unfinished(entry).info())
+        now = self._context.clock.now()
+        ops = tuple(
+            record
+            if record.status.ended
+            else msgspec.structs.replace(record, status=JobStatus.ERROR, error=error, end=now)
+            for record in entry.job.ops
+        )
+        job = msgspec.structs.replace(
+            limits.bare(msgspec.structs.replace(entry.job, ops=ops)),
+            status=JobStatus.ERROR,
+            ended=now,
+        )
+        try:
+            async with entry.lock:
+                entry.settled, entry.log = True, None
+                await self._context.journal.job(entry, job)
+        except Lost:
+            return
+        except Exception:
+            logger.exception("job %s could not be ended at all", entry.id)
+            self._context.journal.fault(f"job {entry.id} could not be ended")
 
     async def _run(
         self, entry: Entry, operations: list[AnyOperation] | None, left: Left | None
@@ -239,6 +264,15 @@ def internal(entry: Entry) -> GantryError:
     return OperationFailed(
         f"job {entry.id} met a fault in Gantry itself; what it had done was undone",
         "the master's log has the details; please report them",
+        reason=Reason.INTERNAL,
+    )
+
+
+def _unfinished(entry: Entry) -> GantryError:
+    return OperationFailed(
+        f"job {entry.id} met a fault in Gantry itself and could not be ended in order;"
+        " what it had done may be left over",
+        "the master's log has the details; see gnt-cluster verify",
         reason=Reason.INTERNAL,
     )
 

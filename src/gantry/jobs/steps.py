@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from gantry.jobs import codec, issue
+from gantry.jobs import codec, issue, limits
 from gantry.jobs.codec import EffectRecord, IntentRecord, Result, ResultRecord
 from gantry.jobs.context import Context
 from gantry.jobs.entry import Entry, Halt
@@ -269,7 +269,7 @@ class JournaledSteps:
                 op=self._op,
             )
         except GantryError as error:
-            return Result(error=error.info())
+            return Result(error=limits.error(error.info()))
         return Result(answer=msgspec.Raw(msgspec.json.encode(answer)))
 
 

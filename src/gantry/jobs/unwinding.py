@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from gantry.jobs import codec, issue
+from gantry.jobs import codec, issue, limits
 from gantry.jobs.attempt import Attempt
 from gantry.jobs.codec import DebrisRecord, Direction, EffectRecord, TurnRecord
 from gantry.jobs.steps import Recorded, effect_key
@@ -41,7 +41,7 @@ async def _turn(attempt: Attempt, error: GantryError) -> None:
         return
     turn = TurnRecord(
         direction=Direction.UNWINDING,
-        error=error.info(),
+        error=limits.error(error.info()),
         canceled=isinstance(error, Cancelled),
     )
     key = codec.journal_key(attempt.entry.job.uid, attempt.op, "turn")
@@ -86,7 +86,8 @@ async def _undo(attempt: Attempt, effect: EffectRecord) -> None:
             op=attempt.op,
         )
     except GantryError as error:
-        why = f"step {effect.name} on node {effect.undo_to.name} is not undone: {error.message}"
+        problem = limits.text(error.message, 1000)
+        why = f"step {effect.name} on node {effect.undo_to.name} is not undone: {problem}"
         issue.say(attempt.context, entry, why, LogKind.WARNING, attempt.op)
         debris = codec.debris_key(entry.job.uid, attempt.op, len(attempt.debris))
         attempt.debris[debris] = DebrisRecord(
@@ -95,7 +96,7 @@ async def _undo(attempt: Attempt, effect: EffectRecord) -> None:
 
 
 async def _end(attempt: Attempt, error: GantryError) -> None:
-    info = _with_debris(error.info(), list(attempt.debris.values()))
+    info = _with_debris(limits.error(error.info()), list(attempt.debris.values()))
     ops = tuple(Put(key, codec.encode(record)) for key, record in attempt.debris.items())
     status = JobStatus.CANCELED if isinstance(error, Cancelled) else JobStatus.ERROR
     async with attempt.entry.lock:
