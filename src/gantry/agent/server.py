@@ -11,7 +11,7 @@ import ssl
 import time
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
@@ -24,11 +24,14 @@ from gantry.model import timeouts
 from gantry.model.errors import GantryError, OperationFailed, Reason, Rejected
 from gantry.model.identity import Identity, Role
 from gantry.model.orders import AnyOrder, HooksRun, Nothing
+from gantry.network.listening import Limits, listen
 from gantry.ports.agents import Announced, Envelope, Event, Heartbeat, Hello
 from gantry.rpc import certificates, wire
 
 logger = logging.getLogger(__name__)
 
+LIMITS: Final = Limits(connections=512, each=256)
+"""The master opens one for each large order, question and console."""
 
 _order = msgspec.json.Decoder(wire.OrderRequest)
 _ask = msgspec.json.Decoder(wire.AskRequest)
@@ -70,11 +73,8 @@ class Server:
         )
         self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.5)
         await self._runner.setup()
-        site = web.TCPSite(
-            self._runner, configuration.host, configuration.port, ssl_context=tls, backlog=512
-        )
         try:
-            await site.start()
+            await listen(self._runner, tls, configuration.host, configuration.port, LIMITS)
         except OSError as error:
             raise Rejected(
                 f"the agent cannot listen on {configuration.host} port {configuration.port}: "

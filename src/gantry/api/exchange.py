@@ -40,7 +40,13 @@ encoder: Final = msgspec.json.Encoder()
 
 async def body(request: web.Request, decoder: msgspec.json.Decoder[T]) -> T:
     """The request's body, or Rejected."""
-    data = await request.read()
+    try:
+        async with asyncio.timeout(timeouts.CLIENT_READ):
+            data = await request.read()
+    except TimeoutError:
+        raise Rejected(
+            f"the body of the request did not come within {timeouts.CLIENT_READ:g} seconds"
+        ) from None
     try:
         return decoder.decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

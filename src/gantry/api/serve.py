@@ -18,11 +18,14 @@ from aiohttp import web
 
 from gantry.model import timeouts
 from gantry.model.errors import OperationFailed, Reason
+from gantry.network.listening import Limits, listen
 
 GROUP: Final = "gantry"
 """Its members may use the socket, where it exists."""
 _MODE: Final = 0o660
 _BACKLOG: Final = 256
+LIMITS: Final = Limits(connections=512, each=128)
+"""Of the port; the socket's clients are the operator's own."""
 
 
 class Server:
@@ -44,6 +47,7 @@ class Server:
         tls: ssl.SSLContext | None = None,
         host: str = "",
         port: int = 5080,
+        limits: Limits = LIMITS,
     ) -> Server:
         """Listen on the socket ``path`` and, with ``tls``, on ``host``:``port``.
 
@@ -55,14 +59,14 @@ class Server:
             access_log=None,
             handle_signals=False,
             shutdown_timeout=timeouts.KILL_GRACE,
-            keepalive_timeout=timeouts.FAST,
+            keepalive_timeout=timeouts.IDLE,
         )
         await runner.setup()
         try:
             await web.SockSite(runner, _listen(path), backlog=_BACKLOG).start()
             server = cls(runner, path)
             if tls is not None:
-                server.port = await _listen_tls(runner, tls, host, port)
+                server.port = await listen(runner, tls, host, port, limits)
         except OSError as error:
             await runner.cleanup()
             path.unlink(missing_ok=True)
@@ -104,10 +108,3 @@ def _listen(path: Path) -> socket.socket:
         part.unlink(missing_ok=True)
         raise
     return listening
-
-
-async def _listen_tls(runner: web.AppRunner, tls: ssl.SSLContext, host: str, port: int) -> int:
-    site = web.TCPSite(runner, host or None, port, ssl_context=tls, backlog=_BACKLOG)
-    await site.start()
-    addresses = [address for address in runner.addresses if isinstance(address, tuple)]
-    return int(addresses[0][1])

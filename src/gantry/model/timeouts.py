@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 CONNECT: Final = 5.0
 """Opening a connection to an agent."""
+HANDSHAKE: Final = 5.0
+"""TLS's first and last words of a client, who may be anybody."""
+IDLE: Final = 60.0
+"""A client of the API that keeps a connection open and asks nothing, or not to the end."""
 URGENT: Final = 60.0
 FAST: Final = 300.0
 NORMAL: Final = 900.0
