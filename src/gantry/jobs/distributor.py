@@ -7,6 +7,7 @@ contents are a pure function of the snapshot; the names are Ganeti's.
 from __future__ import annotations
 
 import asyncio
+import operator
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -69,13 +70,23 @@ class Distributor:
 
     def soon(self) -> None:
         """Bring them up to date in the background."""
-        self._context.background.start(self.distribute())
+        if not self._up_to_date():
+            self._context.background.start(self.distribute())
 
     async def distribute(self) -> None:
         """Write what changed since the last time to all nodes that answer."""
-        wanted = ssconf(self._context.state.snapshot())
-        nodes = [node for node in self._context.state.snapshot().nodes.values() if not node.offline]
+        if self._up_to_date():
+            return
+        snapshot = self._context.state.snapshot()
+        self._told = _sources(snapshot)
+        wanted = ssconf(snapshot)
+        nodes = [node for node in snapshot.nodes.values() if not node.offline]
         await asyncio.gather(*(self._write(node, wanted) for node in nodes))
+
+    def _up_to_date(self) -> bool:
+        """Whether nothing that the files are made of has changed since they were written."""
+        now = _sources(self._context.state.snapshot())
+        return len(now) == len(self._told) and all(map(operator.is_, now, self._told))
 
     def forget(self, node: Uuid) -> None:
         """The node was away: all of its files are written again."""
@@ -99,6 +110,11 @@ class Distributor:
         except (GantryError, TimeoutError):
             # It is written when the node is back.
             self.forget(node.uuid)
+
+
+def _sources(snapshot: Snapshot) -> tuple[object, ...]:
+    """All that ``ssconf`` reads; a snapshot shares with the last one what did not change."""
+    return (snapshot.cluster, snapshot.nodes, snapshot.groups, snapshot.instance_names)
 
 
 @cache

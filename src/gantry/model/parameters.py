@@ -159,7 +159,7 @@ def memory(cluster: Cluster, instance: Instance) -> int:
 
 def backend(cluster: Cluster, instance: Instance) -> Backend:
     """The filled backend parameters of an instance, typed."""
-    return msgspec.convert(backend_parameters(cluster, instance.beparams), Backend)
+    return msgspec.convert(fill(BACKEND, cluster.beparams, instance.beparams), Backend)
 
 
 def hypervisor_parameters(
