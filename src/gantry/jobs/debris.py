@@ -3,30 +3,66 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gantry.jobs import codec
 from gantry.jobs.codec import DebrisRecord
 from gantry.jobs.context import Context
+from gantry.jobs.locks import FIRST
 from gantry.model import timeouts
+from gantry.model.entities import AdminState
 from gantry.model.errors import GantryError, Rejected, Superseded
+from gantry.model.locks import Needs
+from gantry.model.locks import instance as instance_lock
 from gantry.model.names import Uuid
-from gantry.model.orders import NodeLeave, Order
+from gantry.model.orders import (
+    DiskRemove,
+    GuestForget,
+    GuestReset,
+    GuestStart,
+    GuestStop,
+    NodeLeave,
+    Order,
+)
+from gantry.model.snapshot import Snapshot
 from gantry.ports.store import Delete
+
+logger = logging.getLogger(__name__)
 
 
 class Debris:
-    """What is owed, in memory and in the store; tried again when its node comes back."""
+    """What is owed, in memory and in the store; tried again when its node speaks, and later on."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._owed: dict[str, DebrisRecord] = {}
-        self._trying: set[str] = set()
+        self._trying: set[Uuid] = set()
+        self._failures: dict[Uuid, int] = {}
+        self._timers: dict[Uuid, asyncio.TimerHandle] = {}
+        self._closed = False
 
     def add(self, key: str, record: DebrisRecord) -> None:
-        """The store has ``record`` under ``key``; it is not tried now."""
+        """The store has ``record`` under ``key``; it is not tried now, but soon."""
         self._owed[key] = record
+        self._later(record.to.node)
+
+    def recall(self, owed: Mapping[str, DebrisRecord]) -> None:
+        """What an earlier master left; nothing is tried yet."""
+        self._owed.update(owed)
+
+    def all_back(self) -> None:
+        """Try all of it."""
+        for node in {record.to.node for record in self._owed.values()}:
+            self.node_back(node)
+
+    def close(self) -> None:
+        """Try nothing any more."""
+        self._closed = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
 
     @property
     def owed(self) -> dict[str, DebrisRecord]:
@@ -34,10 +70,11 @@ class Debris:
         return dict(self._owed)
 
     def node_back(self, node: Uuid) -> None:
-        """A node answers again: carry out what is owed to it."""
+        """A node answers: carry out what is owed to it, in the order in which it was made."""
         keys = [key for key, record in self._owed.items() if record.to.node == node]
-        if keys:
-            self._context.background.start(self._again(keys))
+        if keys and node not in self._trying and not self._closed:
+            self._trying.add(node)
+            self._context.background.start(self._again(node, keys))
 
     async def carry_out(self, key: str, record: DebrisRecord) -> str:
         """Do it once; what went wrong in words, or nothing. The store is not told."""
@@ -59,14 +96,79 @@ class Debris:
             return error.message
         return ""
 
-    async def _again(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            if key in self._trying or key not in self._owed:
-                continue
-            self._trying.add(key)
-            try:
-                if not await self.carry_out(key, self._owed[key]):
-                    await self._context.journal.write([Delete(key)])
-                    del self._owed[key]
-            finally:
-                self._trying.discard(key)
+    async def _again(self, node: Uuid, keys: Iterable[str]) -> None:
+        stuck: set[str] = set()
+        try:
+            for key in keys:
+                # What a job left behind is cleaned in order: first the guest, then its disk.
+                job = key.split("/")[1]
+                if job not in stuck and not await self._try(key, self._owed[key]):
+                    stuck.add(job)
+        finally:
+            self._trying.discard(node)
+        if stuck:
+            self._failures[node] = self._failures.get(node, 0) + 1
+            self._later(node)
+        else:
+            self._failures.pop(node, None)
+
+    async def _try(self, key: str, record: DebrisRecord) -> bool:
+        """Whether it is not owed any more. Who changes the instance now, keeps its lock."""
+        locks = self._context.locks
+        request = locks.request(record.job, FIRST, _needs(record), slot=False)
+        try:
+            if not request.granted:
+                return False
+            if _due(record, self._context.state.snapshot()):
+                problem = await self.carry_out(key, record)
+                if problem:
+                    logger.warning("owed to node %s: %s", record.to.name, problem)
+                    return False
+            await self._context.journal.write([Delete(key)])
+            del self._owed[key]
+            return True
+        finally:
+            locks.release(request)
+
+    def _later(self, node: Uuid) -> None:
+        """Try again after a while, which is longer each time."""
+        if self._closed or node in self._timers:
+            return
+        pauses = timeouts.OWED_PAUSES
+        pause = pauses[min(self._failures.get(node, 0), len(pauses) - 1)]
+        loop = asyncio.get_running_loop()
+        self._timers[node] = loop.call_later(pause, self._time_is_up, node)
+
+    def _time_is_up(self, node: Uuid) -> None:
+        self._timers.pop(node, None)
+        live = self._context.state.snapshot().live.get(node)
+        # One that does not answer will say when it is back.
+        if live is None or live.reachable:
+            self.node_back(node)
+
+
+def _due(record: DebrisRecord, cluster: Snapshot) -> bool:
+    """Whether the order still makes sense; the cluster may have changed since it was made."""
+    order, node = record.order, record.to.node
+    if isinstance(order, GuestStart):
+        found = cluster.instances.get(order.spec.uuid)
+        return (
+            found is not None and found.admin_state is AdminState.UP and found.primary_node == node
+        )
+    if isinstance(order, DiskRemove):
+        return not any(
+            disk.uuid == order.disk.uuid or disk.path == order.disk.path
+            for one in cluster.instances.values()
+            if one.primary_node == node
+            for disk in one.disks
+        )
+    return True
+
+
+def _needs(record: DebrisRecord) -> Needs:
+    order = record.order
+    if isinstance(order, GuestStart):
+        return Needs.of(exclusive=[instance_lock(order.spec.uuid)])
+    if isinstance(order, GuestStop | GuestReset | GuestForget):
+        return Needs.of(exclusive=[instance_lock(order.uuid)])
+    return Needs()

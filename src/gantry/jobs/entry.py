@@ -27,7 +27,8 @@ class Entry:
 
     ``revision`` is the record's in the store, 0 before the first commit. ``began`` is set with
     the first commit of the current operation that allows effects: from then on a cancel means
-    undoing. ``settled`` is set with its final commit: from then on a cancel is too late.
+    undoing. ``undoing`` is set when that begins, and ``settled`` with the final commit: from then
+    on a cancel is too late.
     """
 
     def __init__(self, job: Job, within_job: JobId | None = None) -> None:
@@ -45,6 +46,7 @@ class Entry:
         self.task: asyncio.Task[None] | None = None
         self.cancel_wanted = False
         self.began = False
+        self.undoing = False
         self.settled = False
         self.orders: dict[str, Address] = {}
         self.told: Callable[[], None] | None = None

@@ -29,8 +29,11 @@ async def issue(
     timeout: float,
     secrets: dict[str, str] | None = None,
     op: int = 0,
+    undo: bool = False,
 ) -> A:
     """Carry out ``order`` under ``key``; an agent that went away is asked once more.
+
+    An ``undo`` is nothing that a cancel of the job could end.
 
     Raises the agent's own error, or Unavailable: then it may or may not have happened.
     """
@@ -38,7 +41,8 @@ async def issue(
     def progress(line: Progress) -> None:
         say(context, entry, line.text, LogKind.PROGRESS, op)
 
-    entry.orders[key] = to
+    if not undo:
+        entry.orders[key] = to
     if not isinstance(order, HooksRun):
         entry.touched[to.node] = to
     began = context.clock.monotonic()
@@ -48,7 +52,7 @@ async def issue(
             return await _within(timeout, context.agents.order(to, envelope, order, progress), to)
         except Unavailable:
             left = timeout - (context.clock.monotonic() - began)
-            if left <= timeouts.RECONNECT or entry.cancel_wanted:
+            if left <= timeouts.RECONNECT or (entry.cancel_wanted and not undo):
                 raise
         await context.clock.sleep(timeouts.RECONNECT)
         envelope = context.envelope(key, entry.id, left - timeouts.RECONNECT, secrets)

@@ -104,8 +104,7 @@ class Engine:
         """Go on with all jobs; those that were running first, for they hold locks."""
         kept, self._kept = self._kept, None
         assert kept is not None
-        for key, record in kept.debris.items():
-            self._debris.add(key, record)
+        self._debris.recall(kept.debris)
         for job in kept.left:
             await self._journal.attempt(self._entries[job])
         # All locks of running jobs are held again before anybody else may ask for one.
@@ -118,8 +117,7 @@ class Engine:
             if not entry.job.status.ended:
                 self._launch(entry, None)
         self._context.background.start(self._journal.delete(kept.stale))
-        for node in {record.to.node for record in kept.debris.values()}:
-            self._debris.node_back(node)
+        self._debris.all_back()
         self.distributor.soon()
 
     async def stop(self) -> None:
@@ -137,6 +135,7 @@ class Engine:
 
     async def _end_jobs(self) -> None:
         self._stopping = True
+        self._debris.close()
         tasks = [entry.task for entry in self._entries.values() if entry.task is not None]
         for task in tasks:
             task.cancel()
@@ -244,6 +243,8 @@ class Engine:
                 raise admission.state(
                     entry, "has done its work already", "only its last scripts still run"
                 )
+            if entry.undoing:
+                raise admission.state(entry, "is being undone already", "gnt-job watch shows it")
             if not kill:
                 raise admission.state(
                     entry, "is running", f"gnt-job cancel --kill {job} undoes what it has done"
@@ -314,13 +315,14 @@ class Engine:
         return self._context.locks.view()
 
     def set_live(self, node: Uuid, live: NodeLive) -> None:
-        """What is true on a node now; one that is back gets what it is owed."""
+        """What is true on a node now; one that says anew what it has gets what it is owed."""
         before = self.live.nodes.get(node)
         self.live.set_live(node, live)
         if live.reachable and (before is None or not before.reachable):
-            self._debris.node_back(node)
             self.distributor.forget(node)
             self.distributor.soon()
+        if live.reachable and (before is None or before.facts is not live.facts):
+            self._debris.node_back(node)
 
     def _admit(self, submission: Submission, operations: list[AnyOperation]) -> None:
         if self._drained:
@@ -355,7 +357,6 @@ class Engine:
             self._archiver.ended()
         else:
             if not self._stopping:
-                # Another master takes the job up; this one does not know how.
                 self._journal.fault(f"job {entry.id} was left by its task")
             answer = entry.acknowledged
             if answer is not None and not answer.done():

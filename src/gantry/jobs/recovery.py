@@ -61,9 +61,10 @@ async def read(store: Store) -> Kept:
         else:
             stale += found
     stale += [key for found in journal.values() for key in found]
+    owed = (await store.range(codec.DEBRIS)).items
     debris = {
         item.key: codec.decode(item.key, item.value, DebrisRecord)
-        for item in (await store.range(codec.DEBRIS)).items
+        for item in sorted(owed, key=lambda item: (item.mod_revision, item.key))
     }
     _share_debris(entries, left, debris)
     last = await store.get(codec.SERIAL)

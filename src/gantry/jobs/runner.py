@@ -183,6 +183,8 @@ class Runner:
             await finish(attempt, self._debris, self._distributor)
             return
         await unwind(attempt, error)
+        for key, record in attempt.debris.items():
+            self._debris.add(key, record)
 
     async def _acquire(self, entry: Entry, operation: AnyOperation) -> tuple[Request, Needs]:
         """All locks of the operation; asked for again where waiting changed what is needed."""

@@ -26,6 +26,7 @@ from gantry.ports.store import Put
 
 async def unwind(attempt: Attempt, error: GantryError) -> None:
     """Undo, and end the job with ``error``."""
+    attempt.entry.undoing = True
     if attempt.turn is None:
         await _turn(attempt, error)
     if attempt.turn is not None:
@@ -84,6 +85,7 @@ async def _undo(attempt: Attempt, effect: EffectRecord) -> None:
             order,
             timeout=timeouts.NORMAL,
             op=attempt.op,
+            undo=True,
         )
     except GantryError as error:
         problem = limits.text(error.message, 1000)

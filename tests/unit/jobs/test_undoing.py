@@ -1,0 +1,163 @@
+"""Undoing is not disturbed, and what it could not do is done later, if it still makes sense."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from tests.fakes.agents import Call, Fault
+from tests.fakes.cluster import FakeCluster, instance, instance_uuid, node_uuid
+
+from gantry.jobs import codec
+from gantry.jobs.codec import DebrisRecord
+from gantry.model import timeouts
+from gantry.model.entities import AdminState, Disk, DiskTemplate
+from gantry.model.errors import Rejected
+from gantry.model.jobs import JobStatus
+from gantry.model.names import JobId, Uuid
+from gantry.model.orders import DiskRemove, DiskSpec, GuestSpec, GuestStart, GuestStop
+from gantry.ports.store import Put
+
+START: dict[str, Any] = {"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"}
+
+
+@pytest.fixture
+async def made() -> AsyncIterator[FakeCluster]:
+    cluster = await FakeCluster.make(
+        [
+            instance(1, admin_state=AdminState.UP),
+            instance(2),
+            instance(3, node=2, admin_state=AdminState.UP),
+        ]
+    )
+    yield cluster
+    await cluster.close()
+
+
+def owed(order: Any, cluster: FakeCluster, node: int = 1) -> DebrisRecord:
+    return DebrisRecord(job=JobId(7), to=cluster.address(node), order=order)
+
+
+def guest_start(number: int) -> GuestStart:
+    spec = GuestSpec(
+        uuid=instance_uuid(number), name=f"web{number}", hypervisor="fake", memory=16, vcpus=1
+    )
+    return GuestStart(spec=spec)
+
+
+async def keep(cluster: FakeCluster, *records: DebrisRecord) -> None:
+    """In the store, from the last key to the first."""
+    for number, record in enumerate(records):
+        key = codec.debris_key(f"{9 - number}" * 24, 0, 0)
+        await cluster.store.txn([], [Put(key, codec.encode(record))])
+
+
+def sent(cluster: FakeCluster, kind: type[msgspec.Struct]) -> list[str]:
+    """The guests or disks that orders of the kind were about."""
+    orders: list[Any] = [call.order for call in cluster.agents.calls]
+    return [str(order) for order in orders if isinstance(order, kind)]
+
+
+async def test_a_job_that_is_being_undone_cannot_be_cancelled(made: FakeCluster) -> None:
+    undoing, go_on = asyncio.Event(), asyncio.Event()
+
+    def fault(call: Call) -> Fault | None:
+        if "/undo/" in call.envelope.key:
+            undoing.set()
+        return Fault.FAILS_AFTER if isinstance(call.order, GuestStart) else None
+
+    node = made.world.nodes[node_uuid(1)]
+    carry_out = node.carry_out
+
+    async def slow(order: Any, say: Any) -> Any:
+        if isinstance(order, GuestStop):
+            await go_on.wait()
+        return await carry_out(order, say)
+
+    node.carry_out = slow  # type: ignore[method-assign]
+    made.agents.fault = fault
+    await made.start()
+    job = await made.submit(START)
+    async with asyncio.timeout(10):
+        await undoing.wait()
+        with pytest.raises(Rejected, match="being undone already"):
+            await made.engine.cancel(job, kill=True)
+        go_on.set()
+        ended = await made.engine.wait(job)
+        await made.engine.settle()
+    assert ended.status is JobStatus.ERROR
+    assert not any(guest.up for guest in node.live)
+    assert await made.keys("debris/") == []
+
+
+async def test_a_start_that_is_owed_is_done_only_for_a_guest_that_should_be_up_there(
+    made: FakeCluster,
+) -> None:
+    # web1 should be up; web2 should be down; web3 is on node 2; web4 is gone.
+    await keep(made, *(owed(guest_start(number), made) for number in (1, 2, 3, 4)))
+    await made.start()
+    await made.engine.settle()
+    assert [guest.uuid for guest in made.world.nodes[node_uuid(1)].live] == [instance_uuid(1)]
+    assert len(sent(made, GuestStart)) == 1
+    assert await made.keys("debris/") == []
+
+
+async def test_a_disk_that_an_instance_has_now_is_not_removed() -> None:
+    spec = DiskSpec(
+        uuid=Uuid("00000000-0000-4000-8000-000000009999"),
+        index=0,
+        size=1,
+        path="/srv/disk0",
+        template=DiskTemplate.FILE,
+    )
+    disk = Disk(uuid=spec.uuid, size=1, path=spec.path, template=DiskTemplate.FILE)
+    cluster = await FakeCluster.make([instance(1, disks=(disk,))])
+    await keep(cluster, owed(DiskRemove(disk=spec), cluster))
+    await cluster.start()
+    await cluster.engine.settle()
+    assert sent(cluster, DiskRemove) == []
+    assert await cluster.keys("debris/") == []
+    await cluster.close()
+
+
+async def test_what_is_owed_is_tried_again_while_the_node_answers(
+    made: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timeouts, "OWED_PAUSES", (0.0,))
+    done, tries = asyncio.Event(), 0
+
+    def fault(call: Call) -> Fault | None:
+        nonlocal tries
+        if isinstance(call.order, GuestStart):
+            return Fault.FAILS_AFTER
+        if isinstance(call.order, GuestStop):
+            tries += 1
+            if tries < 4:
+                return Fault.FAILS
+            done.set()
+        return None
+
+    made.agents.fault = fault
+    await made.start()
+    job = await made.run(START)
+    assert job.status is JobStatus.ERROR
+    async with asyncio.timeout(10):
+        await done.wait()
+    await made.engine.settle()
+    assert await made.keys("debris/") == []
+    assert made.engine.idle
+
+
+async def test_what_is_owed_is_done_in_the_order_of_its_making(made: FakeCluster) -> None:
+    guests = [instance_uuid(number) for number in (1, 2, 4)]
+    await keep(
+        made,
+        *(owed(GuestStop(uuid=guest, hypervisor="fake", timeout=1), made) for guest in guests),
+    )
+    await made.start()
+    await made.engine.settle()
+    stops = [call.order for call in made.agents.calls if isinstance(call.order, GuestStop)]
+    assert [stop.uuid for stop in stops] == guests
