@@ -188,7 +188,7 @@ class FakeNode:
             DiskCreate: lambda order, say: self._disk_create(order.disk),
             DiskRemove: lambda order, say: self._disk_remove(order.disk),
             GuestStart: lambda order, say: self._start(order),
-            GuestStop: lambda order, say: self._stop(order.uuid, order.force, say),
+            GuestStop: self._stop,
             GuestReset: lambda order, say: self._reset(order.uuid),
             GuestForget: lambda order, say: self._forget(order.uuid),
             OsCreate: self._install,
@@ -253,12 +253,13 @@ class FakeNode:
         self._tell(GuestChanged(guest=live))
         return live
 
-    def _stop(self, uuid: Uuid, force: bool, say: Say) -> None:
-        if not self._up(uuid):
-            return
-        if not force:
-            say(Progress(f"shutting {self.guests[uuid].spec.name} down"))
-        self.end_guest(uuid, GuestState.STOPPED)
+    def _stop(self, order: GuestStop, say: Say) -> None:
+        if self._up(order.uuid):
+            if not order.force:
+                say(Progress(f"shutting {self.guests[order.uuid].spec.name} down"))
+            self.end_guest(order.uuid, GuestState.STOPPED)
+        if order.forget:
+            self._forget(order.uuid)
 
     def _reset(self, uuid: Uuid) -> None:
         if not self._up(uuid):

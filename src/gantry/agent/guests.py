@@ -5,6 +5,7 @@ from __future__ import annotations
 from gantry.agent.effects import Task
 from gantry.agent.parts import Parts
 from gantry.model.live import GuestLive
+from gantry.model.names import Uuid
 from gantry.model.orders import (
     ConsoleAddress,
     GuestForget,
@@ -31,6 +32,8 @@ async def stop(parts: Parts, order: GuestStop, task: Task) -> Nothing:
     driver = parts.hypervisor(order.hypervisor)
     await driver.stop(order.uuid, timeout=order.timeout, force=order.force, progress=task.say)
     parts.facts.disturbed()
+    if order.forget:
+        await _forget(parts, order.hypervisor, order.uuid)
     return Nothing()
 
 
@@ -42,11 +45,7 @@ async def reset(parts: Parts, order: GuestReset, task: Task) -> Nothing:
 
 async def forget(parts: Parts, order: GuestForget, task: Task) -> Nothing:
     """Drop what is kept of a guest, and tell it."""
-    driver = parts.hypervisor(order.hypervisor)
-    known = [guest for guest in driver.guests() if guest.uuid == order.uuid]
-    await driver.forget(order.uuid)
-    for guest in known:
-        parts.listeners.tell(GuestChanged(guest=guest, forgotten=True))
+    await _forget(parts, order.hypervisor, order.uuid)
     return Nothing()
 
 
@@ -61,3 +60,11 @@ async def read(parts: Parts, question: ReadGuests) -> GuestList:
 async def console(parts: Parts, question: ReadConsole) -> ConsoleAddress:
     """Where a console is."""
     return await parts.hypervisor(question.hypervisor).console_address(question.uuid)
+
+
+async def _forget(parts: Parts, hypervisor: str, uuid: Uuid) -> None:
+    driver = parts.hypervisor(hypervisor)
+    known = [guest for guest in driver.guests() if guest.uuid == uuid]
+    await driver.forget(uuid)
+    for guest in known:
+        parts.listeners.tell(GuestChanged(guest=guest, forgotten=True))

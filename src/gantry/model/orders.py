@@ -107,12 +107,16 @@ class GuestStart(Order[GuestLive], frozen=True, kw_only=True, tag="guest-start")
 
 
 class GuestStop(Order[Nothing], frozen=True, kw_only=True, tag="guest-stop"):
-    """Shut the guest down in order, and after ``timeout`` power it off. ``force``: at once."""
+    """Shut the guest down in order, and after ``timeout`` power it off. ``force``: at once.
+
+    ``forget``: then drop what the node keeps of it, as ``GuestForget`` does.
+    """
 
     uuid: Uuid
     hypervisor: str
     timeout: float
     force: bool = False
+    forget: bool = False
 
 
 class RebootKind(enum.StrEnum):

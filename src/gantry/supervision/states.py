@@ -130,11 +130,11 @@ class ObservingAgents:
         match order:
             case GuestStart() if isinstance(answer, GuestLive):
                 self._states.guest(to.node, answer)
-            case GuestStop():
-                self._states.stopped(to.node, order.uuid)
-            case GuestForget():
+            case GuestForget() | GuestStop(forget=True):
                 gone = GuestLive(uuid=order.uuid, name="", state=GuestState.STOPPED)
                 self._states.guest(to.node, gone, forgotten=True)
+            case GuestStop():
+                self._states.stopped(to.node, order.uuid)
             case _:
                 pass
         return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.contract.agents.harness import Harness
 from tests.contract.agents.requests import disk, envelope, guest, hooks, os_run, start, stop
@@ -75,6 +76,15 @@ async def test_a_guest_starts_resets_stops_and_is_forgotten(harness: Harness) ->
     forget = GuestForget(uuid=spec.uuid, hypervisor="fake")
     await harness.agents.order(harness.address, envelope("j/4"), forget)
     assert (await harness.agents.ask(harness.address, ReadGuests(), 5.0)).guests == ()
+
+
+async def test_stopping_may_leave_nothing_of_a_guest(harness: Harness) -> None:
+    spec = guest()
+    await harness.agents.order(harness.address, envelope("j/1"), start(spec))
+    order = msgspec.structs.replace(stop(spec), force=True, forget=True)
+    for number in range(2):
+        await harness.agents.order(harness.address, envelope(f"j/2/{number}"), order)
+        assert (await harness.agents.ask(harness.address, ReadGuests(), 5.0)).guests == ()
 
 
 async def test_stopping_and_forgetting_what_never_was_is_done_already(harness: Harness) -> None:

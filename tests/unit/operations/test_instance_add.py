@@ -19,12 +19,14 @@ from tests.unit.operations.scene import (
     snapshot,
     web,
 )
+from tests.unit.operations.steps import Written
 
 from gantry.model import locks
 from gantry.model.entities import AdminState, DiskTemplate, HypervisorName, Nic, NicMode
 from gantry.model.errors import Reason, Rejected
 from gantry.model.live import HypervisorFacts, NodeLive, OsFacts
 from gantry.model.names import Uuid
+from gantry.model.orders import GuestStart, GuestStop
 from gantry.model.snapshot import Claim
 from gantry.operations import registry
 from gantry.operations.instance.add import AddPlan
@@ -412,3 +414,13 @@ def test_the_lowest_free_port_is_taken() -> None:
     plan = check(cluster, ADD)
     assert plan.instance.network_port == 11002
     assert "port/11002" in plan.reserve
+
+
+async def test_what_is_undone_leaves_nothing_of_the_guest() -> None:
+    plan, steps = check(snapshot(), ADD), Written()
+    await registry.load(ADD).run(plan, steps)
+    [(_, _, order, undo)] = [one for one in steps.done if one[0] == "start-guest"]
+    assert isinstance(order, GuestStart)
+    assert isinstance(undo, GuestStop)
+    assert undo.force
+    assert undo.forget

@@ -11,7 +11,7 @@ from tests.unit.operations.scene import NODE1, NODE2, NODE3, check, facts, snaps
 
 from gantry.model.entities import AdminState, Disk, DiskTemplate
 from gantry.model.errors import Rejected, Unavailable
-from gantry.model.live import GuestLive, HypervisorFacts, OsFacts
+from gantry.model.live import GuestLive, GuestState, HypervisorFacts, OsFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import Inspection
 from gantry.model.snapshot import Snapshot
@@ -73,6 +73,10 @@ def test_a_healthy_cluster_has_no_finding() -> None:
                 {Uuid("z"): GuestLive(uuid=Uuid("z"), name="stray", state=up()[web().uuid].state)}
             ),
             ("ERROR", "ENODEORPHANINSTANCE"),
+        ),
+        (
+            said({Uuid("z"): GuestLive(uuid=Uuid("z"), name="stray", state=GuestState.STOPPED)}),
+            ("WARNING", "ENODEORPHANINSTANCE"),
         ),
         (said(problems=(("ENODENET", "x", "bridge br9 is not there"),)), ("ERROR", "ENODENET")),
         (said(problems=(("EUNKNOWN", "x", "strange"),)), ("ERROR", "ENODESETUP")),

@@ -190,6 +190,14 @@ async def test_a_forgotten_guest_goes_with_the_answer() -> None:
     assert one.up() is None
 
 
+async def test_a_guest_that_is_stopped_for_ever_goes_with_the_answer() -> None:
+    one = Observed()
+    await one.order(GuestStart(spec=one.spec))
+    hypervisor = one.spec.hypervisor
+    await one.order(GuestStop(uuid=GUEST, hypervisor=hypervisor, timeout=1, forget=True))
+    assert one.up() is None
+
+
 async def test_an_order_that_fails_changes_nothing_that_is_known() -> None:
     one = Observed()
     await one.order(GuestStart(spec=one.spec))

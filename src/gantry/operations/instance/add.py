@@ -169,7 +169,11 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
         if plan.start:
             steps.log("starting instance...")
             stop = GuestStop(
-                uuid=instance.uuid, hypervisor=instance.hypervisor, timeout=0, force=True
+                uuid=instance.uuid,
+                hypervisor=instance.hypervisor,
+                timeout=0,
+                force=True,
+                forget=True,
             )
             await steps.do("start-guest", node, GuestStart(spec=plan.spec), undo=stop)
         return Outcome(put=(instance,), result=[instance.primary_node])

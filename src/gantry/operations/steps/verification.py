@@ -185,8 +185,9 @@ def _strangers(cluster: Snapshot, said: Inspection) -> Iterator[tuple[str, str, 
     for path in sorted(set(said.disks) - known):
         yield "ENODEORPHANLV", f"{path} belongs to no instance", "WARNING"
     for guest in said.guests:
-        if guest.up and guest.uuid not in cluster.instances:
-            yield "ENODEORPHANINSTANCE", f"runs {guest.name}, which is no instance", "ERROR"
+        if guest.uuid not in cluster.instances:
+            does, level = ("runs", "ERROR") if guest.up else ("keeps a record of", "WARNING")
+            yield "ENODEORPHANINSTANCE", f"{does} {guest.name}, which is no instance", level
 
 
 def _oses(cluster: Snapshot, seen: Mapping[Uuid, Inspection | Unavailable]) -> Iterator[Finding]:
