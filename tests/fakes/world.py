@@ -189,8 +189,8 @@ class FakeNode:
             DiskRemove: lambda order, say: self._disk_remove(order.disk),
             GuestStart: lambda order, say: self._start(order),
             GuestStop: self._stop,
-            GuestReset: lambda order, say: self._reset(order.uuid),
-            GuestForget: lambda order, say: self._forget(order.uuid),
+            GuestReset: lambda order, say: self._reset(_valid(order.uuid)),
+            GuestForget: lambda order, say: self._forget(_valid(order.uuid)),
             OsCreate: self._install,
             HooksRun: lambda order, say: self._run_hooks(order),
             FilesWrite: lambda order, say: self._write(order.files),
@@ -254,6 +254,7 @@ class FakeNode:
         return live
 
     def _stop(self, order: GuestStop, say: Say) -> None:
+        _valid(order.uuid)
         if self._up(order.uuid):
             if not order.force:
                 say(Progress(f"shutting {self.guests[order.uuid].spec.name} down"))
@@ -326,7 +327,7 @@ class FakeNode:
         return table[type(question)](question)
 
     def _console(self, question: ReadConsole) -> ConsoleAddress:
-        if not self._up(question.uuid):
+        if not self._up(_valid(question.uuid)):
             raise Rejected("the guest is not running", reason=Reason.STATE)
         return ConsoleAddress(kind="message", message="no console")
 
@@ -379,3 +380,9 @@ class World:
             node.name: tuple(sorted(live.name for live in node.live if not live.up))
             for node in self.nodes.values()
         }
+
+
+def _valid(uuid: Uuid) -> Uuid:
+    if not names.is_uuid(uuid):
+        raise Rejected(f"{uuid!r} is not a uuid")
+    return uuid

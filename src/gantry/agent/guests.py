@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from gantry.agent.effects import Task
 from gantry.agent.parts import Parts
+from gantry.model.errors import Rejected
 from gantry.model.live import GuestLive
-from gantry.model.names import Uuid
+from gantry.model.names import Uuid, is_uuid
 from gantry.model.orders import (
     ConsoleAddress,
     GuestForget,
@@ -29,23 +30,23 @@ async def start(parts: Parts, order: GuestStart, task: Task) -> GuestLive:
 
 async def stop(parts: Parts, order: GuestStop, task: Task) -> Nothing:
     """Shut a guest down."""
-    driver = parts.hypervisor(order.hypervisor)
-    await driver.stop(order.uuid, timeout=order.timeout, force=order.force, progress=task.say)
+    driver, uuid = parts.hypervisor(order.hypervisor), _valid(order.uuid)
+    await driver.stop(uuid, timeout=order.timeout, force=order.force, progress=task.say)
     parts.facts.disturbed()
     if order.forget:
-        await _forget(parts, order.hypervisor, order.uuid)
+        await _forget(parts, order.hypervisor, uuid)
     return Nothing()
 
 
 async def reset(parts: Parts, order: GuestReset, task: Task) -> Nothing:
     """Reset a running guest."""
-    await parts.hypervisor(order.hypervisor).reset(order.uuid)
+    await parts.hypervisor(order.hypervisor).reset(_valid(order.uuid))
     return Nothing()
 
 
 async def forget(parts: Parts, order: GuestForget, task: Task) -> Nothing:
     """Drop what is kept of a guest, and tell it."""
-    await _forget(parts, order.hypervisor, order.uuid)
+    await _forget(parts, order.hypervisor, _valid(order.uuid))
     return Nothing()
 
 
@@ -59,7 +60,14 @@ async def read(parts: Parts, question: ReadGuests) -> GuestList:
 
 async def console(parts: Parts, question: ReadConsole) -> ConsoleAddress:
     """Where a console is."""
-    return await parts.hypervisor(question.hypervisor).console_address(question.uuid)
+    return await parts.hypervisor(question.hypervisor).console_address(_valid(question.uuid))
+
+
+def _valid(uuid: Uuid) -> Uuid:
+    """It becomes part of paths; Rejected where it is none."""
+    if not is_uuid(uuid):
+        raise Rejected(f"{uuid!r} is not a uuid")
+    return uuid
 
 
 async def _forget(parts: Parts, hypervisor: str, uuid: Uuid) -> None:

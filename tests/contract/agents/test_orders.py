@@ -16,6 +16,7 @@ from gantry.model.orders import (
     FilesWrite,
     GuestForget,
     GuestReset,
+    GuestStop,
     HookDirectory,
     Inspect,
     NodeLeave,
@@ -91,6 +92,22 @@ async def test_stopping_and_forgetting_what_never_was_is_done_already(harness: H
     await harness.agents.order(harness.address, envelope("j/1"), stop(guest()))
     forget = GuestForget(uuid=NOBODY, hypervisor="fake")
     await harness.agents.order(harness.address, envelope("j/2"), forget)
+
+
+@pytest.mark.parametrize("uuid", ["../../x", "", "web1.example.com", f"{NOBODY}/x", f"{NOBODY}\n"])
+async def test_a_guest_is_known_by_its_uuid_alone(harness: Harness, uuid: str) -> None:
+    named = Uuid(uuid)
+    for number, order in enumerate(
+        (
+            GuestStop(uuid=named, hypervisor="fake", timeout=1.0),
+            GuestReset(uuid=named, hypervisor="fake"),
+            GuestForget(uuid=named, hypervisor="fake"),
+        )
+    ):
+        with pytest.raises(Rejected, match="is not a uuid"):
+            await harness.agents.order(harness.address, envelope(f"j/{number}"), order)
+    with pytest.raises(Rejected, match="is not a uuid"):
+        await harness.agents.ask(harness.address, ReadConsole(uuid=named, hypervisor="fake"), 5.0)
 
 
 async def test_ssconf_files_are_written(harness: Harness) -> None:
