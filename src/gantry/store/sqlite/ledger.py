@@ -30,6 +30,8 @@ class Ledger:
         self._changes_before = 0
         self.revision = 0
         self.compacted = 0
+        self.history_bytes = self._measure()
+        """Of the values in the history; what was rolled back may be counted too."""
 
     def begin(self) -> None:
         """Open a group."""
@@ -89,6 +91,24 @@ class Ledger:
             )
             self.compacted = revision
 
+    def shrink(self, most: int) -> None:
+        """Drop the oldest history until its values have no more than ``most`` bytes."""
+        self.history_bytes = self._measure()
+        revision = self.compacted
+        for number, size in self._connection.execute(
+            "SELECT number, coalesce(length(value), 0) FROM history ORDER BY number"
+        ):
+            # Only whole transactions go.
+            if self.history_bytes <= most and number // PLACES > revision:
+                break
+            revision = number // PLACES
+            self.history_bytes -= size
+        self.compact(revision)
+
+    def _measure(self) -> int:
+        found = self._connection.execute("SELECT total(length(value)) FROM history").get
+        return int(found)
+
     def _change(self, ops: Sequence[Operation]) -> int:
         revision = self.revision + 1
         number = first = revision * PLACES
@@ -96,6 +116,7 @@ class Ledger:
             value = None
             if isinstance(each, Put):
                 value = each.value
+                self.history_bytes += len(value)
                 self._connection.execute(_PUT, (each.key, value, revision, each.lease))
             elif not self._delete(each.key):
                 continue

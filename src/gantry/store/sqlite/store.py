@@ -37,6 +37,7 @@ from gantry.store.sqlite.schema import connect, prepare, translated
 from gantry.store.sqlite.writer import Writer
 
 KEEP_REVISIONS = 100_000
+KEEP_BYTES = 64 * 1024 * 1024
 SHARED_LOOK_SECONDS = 0.005
 
 
@@ -46,14 +47,15 @@ async def open_sqlite(
     create: bool = True,
     exclusive: bool = True,
     keep_revisions: int = KEEP_REVISIONS,
+    keep_bytes: int = KEEP_BYTES,
 ) -> SqliteStore:
-    """Open the state file; ``keep_revisions`` of history are kept for watches.
+    """Open the state file; history is kept for watches: so many revisions, and bytes of values.
 
     Raises StoreLocked (another process has it), StoreDamaged, and StoreUnavailable (the file
     is missing and ``create`` is off, or cannot be used).
     """
     lock, ledger, reader = await asyncio.to_thread(_open, path, create, exclusive)
-    return SqliteStore(path, lock, ledger, reader, exclusive, keep_revisions)
+    return SqliteStore(path, lock, ledger, reader, exclusive, keep_revisions, keep_bytes)
 
 
 class SqliteStore:
@@ -67,6 +69,7 @@ class SqliteStore:
         reader: Reader,
         exclusive: bool,
         keep_revisions: int,
+        keep_bytes: int,
     ) -> None:
         self.path = path
         self.commits = 0
@@ -74,7 +77,7 @@ class SqliteStore:
         self._reader = reader
         self._exclusive = exclusive
         self._changes = Changes()
-        self._writer = Writer(ledger, path, keep_revisions, self._changes.ring)
+        self._writer = Writer(ledger, path, keep_revisions, keep_bytes, self._changes.ring)
         self._clocks = LeaseClocks(self._end_lease)
         if exclusive:
             for lease, ttl_seconds in reader.leases():
@@ -169,9 +172,10 @@ def _open(path: Path, create: bool, exclusive: bool) -> tuple[FileLock, Ledger, 
         writing = connect(path)
         undo.callback(writing.close)
         prepare(writing, path, create=create)
+        ledger = Ledger(writing)
         reading = connect(path, reading=True)
         undo.pop_all()
-    return lock, Ledger(writing), Reader(reading, path)
+    return lock, ledger, Reader(reading, path)
 
 
 def _touch(path: Path) -> None:

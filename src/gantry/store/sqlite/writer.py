@@ -41,13 +41,19 @@ class Writer:
     """Runs work on the ledger, in the order of the calls; belongs to one event loop."""
 
     def __init__(
-        self, ledger: Ledger, path: Path, keep_revisions: int, committed: Callable[[], None]
+        self,
+        ledger: Ledger,
+        path: Path,
+        keep_revisions: int,
+        keep_bytes: int,
+        committed: Callable[[], None],
     ) -> None:
         """``committed`` is called in the loop after each group that reached the disk."""
         self.flushes = 0
         self._ledger = ledger
         self._path = path
         self._keep_revisions = keep_revisions
+        self._keep_bytes = keep_bytes
         self._committed = committed
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
@@ -132,12 +138,18 @@ class Writer:
     def _prune(self) -> None:
         """Drop old history, some hundreds of revisions at a time, after the answers."""
         kept = self._ledger.revision - self._ledger.compacted
-        if kept <= self._keep_revisions + max(1, self._keep_revisions // 100):
+        many = kept > self._keep_revisions + max(1, self._keep_revisions // 100)
+        large = self._ledger.history_bytes > self._keep_bytes
+        if not many and not large:
             return
         try:
             with translated(self._path):
                 self._ledger.begin()
-                self._ledger.compact(self._ledger.revision - self._keep_revisions)
+                if many:
+                    self._ledger.compact(self._ledger.revision - self._keep_revisions)
+                if large:
+                    # An eighth more, so that it is not looked through at every commit.
+                    self._ledger.shrink(self._keep_bytes - self._keep_bytes // 8)
                 self._ledger.commit()
         except StoreUnavailable:
             # The next group meets the same trouble, and has somebody to tell.

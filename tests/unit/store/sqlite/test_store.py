@@ -138,3 +138,31 @@ async def test_history_is_pruned_by_itself(tmp_path: Path) -> None:
     reading = apsw.Connection(str(tmp_path / "state"))
     assert 100 <= reading.execute("SELECT count(*) FROM history").get <= 102
     reading.close()
+
+
+async def test_history_is_bounded_by_its_bytes_too_also_of_a_file_that_had_more(
+    tmp_path: Path,
+) -> None:
+    store = await open_sqlite(tmp_path / "state")
+    first = await store.txn([], [Put("/a", b"0")])
+    for _ in range(100):
+        await store.txn([], [Put("/a", b"x" * 500_000), Put("/b", b"y" * 1000)])
+    await store.close()
+    store = await open_sqlite(tmp_path / "state", keep_bytes=5_000_000)
+    last = 0
+    for number in range(20):
+        last = await store.txn([], [Put("/a", b"%d" % number * 250_000)])
+    with pytest.raises(Compacted):
+        await anext(store.watch("/", first))
+    async with contextlib.aclosing(store.watch("/", last - 1)) as watch:
+        assert (await anext(watch))[0].revision == last
+    await store.close()
+    reading = apsw.Connection(str(tmp_path / "state"))
+    assert 2_000_000 <= reading.execute("SELECT sum(length(value)) FROM history").get <= 5_000_000
+    # No transaction is there by half.
+    pairs = reading.execute(
+        "SELECT count(*) FROM history WHERE key = '/b'"
+        " AND number - 1 NOT IN (SELECT number FROM history)"
+    ).get
+    assert pairs == 0
+    reading.close()

@@ -36,7 +36,7 @@ class Bench:
         self.connection = connect(path)
         prepare(self.connection, path, create=True)
         self.wakes = 0
-        self.writer = Writer(Ledger(self.connection), path, 1000, self._wake)
+        self.writer = Writer(Ledger(self.connection), path, 1000, 1 << 26, self._wake)
         self._reading = connect(path, reading=True)
 
     def _wake(self) -> None:
