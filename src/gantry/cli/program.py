@@ -104,7 +104,7 @@ def parser_of(program: str, name: str, command: Command, module: ModuleType) -> 
         prog=f"{program} {name}",
         description=command.help + ".",
         epilog=f"examples:\n{shown}" if shown else None,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
     )
     parser.add_argument("-d", "--debug", action="count", default=0, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="machine-readable output, sizes in MiB")
@@ -114,6 +114,18 @@ def parser_of(program: str, name: str, command: Command, module: ModuleType) -> 
     )
     module.options(parser)
     return parser
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """As wide as argparse would make it, which loads shutil (3 ms of each command) to find out."""
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isascii() and columns.isdigit() else 0
+    if not width:
+        try:
+            width = os.get_terminal_size(sys.stdout.fileno()).columns
+        except (AttributeError, OSError, ValueError):
+            width = 0
+    return argparse.RawDescriptionHelpFormatter(prog, width=(width or 80) - 2)
 
 
 def overview(program: str) -> str:
