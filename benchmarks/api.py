@@ -1,6 +1,6 @@
 """What the API costs: no-op jobs over its socket, and listings of many instances.
 
-    python benchmarks/api.py [--jobs 20000] [--clients 20] [--instances 10000]
+    .venv/bin/python -m benchmarks.api [--jobs 20000] [--clients 20] [--instances 10000]
 
 The queue is one that ends each job at once, so what is measured is the API alone.
 """
@@ -12,16 +12,12 @@ import asyncio
 import json
 import multiprocessing
 import statistics
-import sys
 import tempfile
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from tests.fakes.cluster import entities, instance, node_uuid
 from tests.fakes.queue import FakeQueue
 from tests.fakes.services import FakeServices

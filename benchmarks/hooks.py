@@ -1,28 +1,28 @@
 """A phase of 200 scripts through the hook runner, against the bare loop of a shell.
 
-    python -m benchmarks.hooks [--scripts 200] [--runs 7]
+    .venv/bin/python -m benchmarks.hooks [--runs 7]
 
 Each script is ``#!/bin/sh`` and ``exit 0``. The shell's loop is dash's ``for``; the runner gives
-each script a session, two output files, its own environment and a deadline. Prints the median
-of both, in milliseconds, and the ratio; the target is at most 1.4.
+each script a session, two output files, its own environment and a deadline.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
+
+from benchmarks.figures import Figure, run
 
 from gantry.host.scripts import run_hooks
 from gantry.model.orders import HookDirectory, HooksRun, ScriptStatus
 
 TARGET = 1.4
+SCRIPTS = 200
 NAME = "instance-start-pre.d"
 ENVIRONMENT = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin"} | {
     f"GANETI_INSTANCE_VARIABLE_{number}": "value" for number in range(45)
@@ -65,7 +65,7 @@ async def through_runner(base: Path, count: int) -> float:
     return took
 
 
-def measure(count: int, runs: int) -> tuple[list[float], list[float]]:
+def in_both(count: int, runs: int) -> tuple[list[float], list[float]]:
     """Both kinds in turn, so that a noisy moment meets both; the first of each is for warmth."""
     loops, runner = [], []
     with tempfile.TemporaryDirectory() as path:
@@ -76,19 +76,23 @@ def measure(count: int, runs: int) -> tuple[list[float], list[float]]:
     return loops[1:], runner[1:]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--scripts", type=int, default=200)
-    parser.add_argument("--runs", type=int, default=7)
-    given = parser.parse_args()
+def measure(runs: int) -> list[Figure]:
+    """The ratio of the medians."""
     os.umask(0o077)
-    loops, runner = measure(given.scripts, given.runs)
+    loops, runner = in_both(SCRIPTS, runs)
     loop, ours = statistics.median(loops), statistics.median(runner)
-    print(f"bare dash loop  {loop * 1000:7.1f} ms  (median of {given.runs})")
-    print(f"hook runner     {ours * 1000:7.1f} ms")
-    print(f"ratio           {ours / loop:7.2f}     (target: at most {TARGET})")
-    return 0
+    best = min(mine / bare for mine, bare in zip(runner, loops, strict=True))
+    return [
+        Figure(
+            what=f"a phase of {SCRIPTS} `sh` scripts against the bare dash loop",
+            value=ours / loop,
+            best=best,
+            unit="×",
+            target=TARGET,
+            reference=f"dash loop {loop * 1000:.0f} ms, hook runner {ours * 1000:.0f} ms",
+        )
+    ]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(measure, __doc__, 7)

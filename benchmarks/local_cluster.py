@@ -86,10 +86,10 @@ def cpu(pid: int) -> float:
 
 
 def resident(pid: int) -> float:
-    """MB (10⁶ bytes) of memory that the process holds."""
+    """MiB of memory that the process holds."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024 / 1e6
+            return int(line.split()[1]) / 1024
     raise AssertionError(f"process {pid} is gone")
 
 

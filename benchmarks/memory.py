@@ -22,7 +22,7 @@ MASTER = 80.0
 
 
 def bare() -> float:
-    """MB of an interpreter that has loaded nothing."""
+    """MiB of an interpreter that has loaded nothing."""
     process = subprocess.Popen(
         [sys.executable, "-I", "-c", "print(flush=True); input()"],
         stdin=subprocess.PIPE,
@@ -50,13 +50,13 @@ def measure(runs: int) -> list[Figure]:
             work(where)
             agents.append(max(resident(pid) for pid in where.agents))
             masters.append(resident(where.master))
-    reference = f"bare interpreter {bare():.0f} MB"
+    reference = f"bare interpreter {bare():.0f} MiB"
     return [
         Figure(
             what="resident memory of an agent",
             value=statistics.median(agents),
             best=min(agents),
-            unit="MB",
+            unit="MiB",
             target=AGENT,
             reference=reference,
             remark="the largest of three, drivers kvm and fake, 333 instances each",
@@ -65,7 +65,7 @@ def measure(runs: int) -> list[Figure]:
             what="resident memory of the master, 1,000 instances",
             value=statistics.median(masters),
             best=min(masters),
-            unit="MB",
+            unit="MiB",
             target=MASTER,
             reference=reference,
             remark="after 400 operations, listings and a verification",

@@ -1,6 +1,6 @@
 """How fast the SQLite store is, beside a bare apsw loop that does the same writes.
 
-    python benchmarks/store.py [--runs 5] [--directory DIR]
+    .venv/bin/python -m benchmarks.store [--runs 5] [--directory DIR]
 
 Medians over the runs, 1.4 KB values. The directory decides which disk is measured.
 """

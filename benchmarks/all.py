@@ -1,0 +1,78 @@
+"""All figures, one benchmark after the other, as one table in Markdown.
+
+    .venv/bin/python -m benchmarks.all [--output FILE] [--only NAME …]
+
+Takes some minutes. Run it on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import (
+    hooks,
+    kvm_start,
+    list_instances,
+    memory,
+    noop_jobs,
+    start_command,
+    start_stop,
+    verify,
+)
+from benchmarks.figures import Figure, table
+
+ALL: dict[str, tuple[Callable[[int], list[Figure]], int]] = {
+    "list_instances": (list_instances.measure, 15),
+    "start_command": (start_command.measure, 20),
+    "noop_jobs": (noop_jobs.measure, 5),
+    "start_stop": (start_stop.measure, 5),
+    "hooks": (hooks.measure, 7),
+    "verify": (verify.measure, 10),
+    "kvm_start": (kvm_start.measure, 20),
+    "memory": (memory.measure, 3),
+}
+
+
+def processor() -> str:
+    """The kind of processor, and how busy the machine is."""
+    found = ""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            found = line.partition(":")[2].strip()
+    return f"{os.cpu_count()} × {found}"
+
+
+def machine() -> str:
+    """Where this was measured, in one line."""
+    load = os.getloadavg()[0]
+    system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    return (
+        f"{processor()}; {system}, Linux {platform.release()}; "
+        f"Python {platform.python_version()}; load {load:.1f} before"
+    )
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the table there")
+    parser.add_argument("--only", nargs="+", choices=sorted(ALL), default=list(ALL))
+    given = parser.parse_args()
+    where, found = machine(), []
+    for name in given.only:
+        measure, runs = ALL[name]
+        sys.stderr.write(f"{name} …\n")
+        found += measure(runs)
+    text = f"{table(found)}\n\n{where}\n"
+    print(text)
+    if given.output is not None:
+        given.output.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
