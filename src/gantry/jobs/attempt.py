@@ -68,7 +68,8 @@ class Attempt:
         self.now, self.run_id, self.needs = record.now, record.run_id, record.needs
         self.steps = self._steps(recorded, lost=record.secret)
         self.plan = msgspec.json.decode(record.plan, type=self.operation.plan_type)
-        self.context.reservations.take(self.entry.id, self.plan)
+        if turn is None or turn.direction is Direction.UNWINDING:
+            self.context.reservations.take(self.entry.id, self.plan)
         self.phases.plan(self.plan, self.run_id, self._snapshot_before())
 
     async def prepare(self) -> None:
@@ -263,6 +264,8 @@ class Attempt:
                 await self.context.journal.write(ops, entry=entry, **entities)
             else:
                 await self._plan_and(ops, entities)
+            # What the plan claimed is in the configuration now, and must not count twice.
+            self.context.reservations.drop(entry.id)
             self.turn = turn
             entry.settled = True
 
