@@ -132,10 +132,18 @@ class SqliteHistory:
         except apsw.Error as error:
             raise HistoryUnavailable(
                 f"the history file {self._path} cannot be used: {error}",
-                "move it away: the archived jobs are lost then, and nothing else",
+                _hint(error),
                 reason=Reason.ENVIRONMENT,
                 object_name=str(self._path),
             ) from error
+
+
+def _hint(error: apsw.Error) -> str:
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return "move it away: the archived jobs are lost then, and nothing else"
+    if isinstance(error, apsw.FullError):
+        return "make room on its disk"
+    return "check the file's disk: is it full, mounted, writable?"
 
 
 def _connect(path: Path) -> apsw.Connection:

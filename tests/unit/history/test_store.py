@@ -62,5 +62,17 @@ async def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
 
 async def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "history.db").write_bytes(b"no database at all" * 1000)
-    with pytest.raises(HistoryUnavailable, match=r"history\.db cannot be used"):
+    with pytest.raises(HistoryUnavailable, match=r"history\.db cannot be used") as raised:
         await open_history(tmp_path / "history.db")
+    assert "move it away" in raised.value.hint
+
+
+async def test_a_full_disk_is_no_reason_to_move_the_file_away(tmp_path: Path) -> None:
+    history = await open_history(tmp_path / "history.db")
+    # SQLite says the same as where the disk is full.
+    await history._do(lambda connection: connection.execute("pragma max_page_count = 1").get)
+    with pytest.raises(HistoryUnavailable, match="full") as raised:
+        for number in range(1, 1000):
+            await history.add([(job(number), (LINE,) * 10)])
+    assert raised.value.hint == "make room on its disk"
+    await history.close()
