@@ -179,7 +179,7 @@ class FakeCluster:
 
     async def submit(self, *ops: dict[str, Any], **fields: Any) -> JobId:
         """To the present master."""
-        return await self.engine.submit(self.submission(*ops, **fields))
+        return await self.engine.submit(self.submission(*ops, **fields), internal=True)
 
     async def run(self, *ops: dict[str, Any], **fields: Any) -> Job:
         """Submit, and wait for the end."""

@@ -19,13 +19,23 @@ from gantry.operations import registry
 from gantry.operations.base import AnyOperation
 
 
-def operations(submission: Submission) -> list[AnyOperation]:
-    """The operations, each checked against its declaration; or Rejected."""
+def operations(submission: Submission, *, internal: bool) -> list[AnyOperation]:
+    """The operations, each checked against its declaration; or Rejected.
+
+    Those that the master does for itself are nothing that clients may ask for.
+    """
     if not submission.ops:
         raise Rejected("a job needs at least one operation")
     check_priority(submission.priority)
     limits.check(submission)
-    return [registry.load(given) for given in submission.ops]
+    loaded = [registry.load(given) for given in submission.ops]
+    for operation in loaded:
+        if operation.internal and not internal:
+            raise Rejected(
+                f"{operation.opcode} is not for clients: only the master itself submits it",
+                "gantry token and gantry join let a machine join",
+            )
+    return loaded
 
 
 def check_priority(priority: int) -> None:

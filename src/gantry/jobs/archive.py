@@ -11,6 +11,7 @@ from gantry.jobs.codec import Serial, StoredLog
 from gantry.jobs.context import Context
 from gantry.jobs.entry import Entry
 from gantry.jobs.journal import Lost, unavailable
+from gantry.jobs.recovery import Kept
 from gantry.model.jobs import Job, LogEntry
 from gantry.model.names import JobId
 from gantry.ports.store import Delete, Operation, Put, Store
@@ -50,18 +51,17 @@ class Archiver:
         context: Context,
         store: Store,
         history: History,
-        entries: dict[JobId, Entry],
+        kept: Kept,
         requests: dict[str, Entry],
-        highest: int,
     ) -> None:
         self._context = context
         self._store = store
         self._history = history
-        self._entries = entries
+        self._entries = kept.entries
         self._requests = requests
-        self._highest = highest
-        self._archived = 0
-        self.kept = sum(1 for entry in entries.values() if entry.job.status.ended)
+        self._highest = kept.highest
+        self._archived = kept.archived
+        self.kept = sum(1 for entry in kept.entries.values() if entry.job.status.ended)
         """Ended jobs that are not archived."""
         self._pruning = False
 

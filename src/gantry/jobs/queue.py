@@ -76,9 +76,7 @@ class Engine:
         self._debris = Debris(self._context)
         self.distributor = Distributor(self._context)
         self._runner = Runner(self._context, self._debris, self.distributor, self._entries)
-        self._archiver = Archiver(
-            self._context, store, history, self._entries, self._requests, kept.highest
-        )
+        self._archiver = Archiver(self._context, store, history, kept, self._requests)
         self._told: Callable[[], None] | None = None
         self._drained = False
         self._stopping = False
@@ -159,14 +157,14 @@ class Engine:
         """Transactions so far; the store counts them too."""
         return self._journal.awaited
 
-    async def submit(self, submission: Submission) -> JobId:
-        """Take a job, durably; see ``gantry.ports.queue``."""
+    async def submit(self, submission: Submission, *, internal: bool = False) -> JobId:
+        """Take a job, durably; see ``gantry.ports.queue``. ``internal`` ones are our own."""
         again = self._requests.get(submission.request_id)
         if again is not None:
             return await self._acknowledged(again)
         if self._stopping:
             raise unavailable()
-        operations = admission.operations(submission)
+        operations = admission.operations(submission, internal=internal)
         self._admit(submission, operations)
         entry = admission.entry(submission, operations, self._archiver.next_id(), self._context)
         entry.acknowledged = asyncio.get_running_loop().create_future()

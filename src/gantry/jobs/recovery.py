@@ -33,7 +33,10 @@ from gantry.ports.store import Item, Store
 
 
 class Kept(msgspec.Struct, kw_only=True):
-    """All that the store holds. ``stale`` are journal keys of jobs that have ended."""
+    """All that the store holds. ``stale`` are journal keys of jobs that have ended.
+
+    ``highest`` is the highest number of any job, ``archived`` that of those that were archived.
+    """
 
     snapshot: Snapshot
     entries: dict[JobId, Entry]
@@ -41,6 +44,7 @@ class Kept(msgspec.Struct, kw_only=True):
     debris: dict[str, DebrisRecord]
     stale: list[str]
     highest: int
+    archived: int
 
 
 async def read(store: Store) -> Kept:
@@ -76,6 +80,7 @@ async def read(store: Store) -> Kept:
         debris=debris,
         stale=stale,
         highest=max([serial, *entries]),
+        archived=serial,
     )
 
 

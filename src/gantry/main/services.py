@@ -145,7 +145,8 @@ class MasterServices:
                 request_id=request,
                 reason=(("gnt:master", why, int(self._clock.now() * 1e9)),),
                 requester="gnt:master",
-            )
+            ),
+            internal=True,
         )
         job = await self._engine.wait(number)
         if job.status is JobStatus.SUCCESS:

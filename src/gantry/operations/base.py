@@ -75,11 +75,12 @@ class Operation(msgspec.Struct, Generic[P], frozen=True, kw_only=True, forbid_un
     """Base of all operations. Field names are Ganeti's opcode parameters.
 
     ``opcode`` is Ganeti's op code (or our own ``OP_…`` where it has none); ``hooked`` says
-    whether ``gantry.hooks.table`` has a row for it.
+    whether ``gantry.hooks.table`` has a row for it; ``internal`` ones are the master's own.
     """
 
     opcode: ClassVar[str]
     hooked: ClassVar[bool] = True
+    internal: ClassVar[bool] = False
     plan_type: ClassVar[type[Plan]] = Plan
 
     def summary(self) -> str:

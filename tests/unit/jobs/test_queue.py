@@ -11,6 +11,7 @@ from tests.fakes.agents import FakeAgents
 from tests.fakes.cluster import FakeCluster, node_uuid
 from tests.fakes.world import World
 
+from gantry.jobs import codec, queue
 from gantry.model.errors import Rejected, Unavailable
 from gantry.model.jobs import Dependency, DryRun, JobStatus, LogEntry, Submission
 from gantry.model.names import JobId
@@ -328,3 +329,48 @@ async def test_a_client_does_not_wait_for_nodes_that_answer_slowly(cluster: Fake
 async def test_an_unknown_job_is_named(cluster: FakeCluster) -> None:
     with pytest.raises(Rejected, match="no job 77"):
         await cluster.engine.get(JobId(77))
+
+
+async def test_jobs_that_were_cancelled_before_they_began_do_not_fill_the_queue(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "MAX_JOBS", 5)
+    running = await cluster.submit(delay())
+    for _ in range(10):
+        await cluster.engine.cancel(await cluster.submit(delay()))
+        # The task of the job is over a turn later.
+        await asyncio.sleep(0)
+    assert (await cluster.engine.get(running)).status is JobStatus.RUNNING
+
+
+async def test_the_highest_archived_number_never_goes_back(cluster: FakeCluster) -> None:
+    first, second = await cluster.run(DUMMY), await cluster.run(DUMMY)
+    await cluster.engine.settle()
+    await cluster.engine.archive([second.id])
+    await cluster.crash()
+    await cluster.start()
+    await cluster.engine.archive([first.id])
+    item = await cluster.store.get(codec.SERIAL)
+    assert item is not None
+    assert codec.decode(item.key, item.value, codec.Serial).highest == second.id
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        {"OP_ID": "OP_TOKEN_CREATE", "node_name": "node4", "secret_hash": "a" * 64},
+        {
+            "OP_ID": "OP_NODE_JOIN",
+            "secret_hash": "a" * 64,
+            "node_uuid": node_uuid(4),
+            "primary_ip": "127.1.0.4",
+            "port": 1811,
+        },
+    ],
+)
+async def test_what_the_master_does_for_itself_is_nothing_to_ask_for(
+    cluster: FakeCluster, op: dict[str, Any]
+) -> None:
+    with pytest.raises(Rejected, match="only the master itself"):
+        await cluster.engine.submit(cluster.submission(DUMMY, op))
+    assert cluster.engine.jobs() == []

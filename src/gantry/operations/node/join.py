@@ -33,6 +33,7 @@ class NodeJoin(Operation[JoinPlan], frozen=True, kw_only=True):
 
     opcode: ClassVar[str] = "OP_NODE_JOIN"
     hooked: ClassVar[bool] = False
+    internal: ClassVar[bool] = True
     plan_type: ClassVar[type[Plan]] = JoinPlan
 
     secret_hash: str

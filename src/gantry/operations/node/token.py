@@ -29,6 +29,7 @@ class TokenCreate(Operation[TokenPlan], frozen=True, kw_only=True):
 
     opcode: ClassVar[str] = "OP_TOKEN_CREATE"
     hooked: ClassVar[bool] = False
+    internal: ClassVar[bool] = True
     plan_type: ClassVar[type[Plan]] = TokenPlan
 
     node_name: str
