@@ -119,6 +119,21 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "disk_type": ("paravirtual", "ide", "scsi-hd"),
     "disk_discard": ("ignore", "unmap"),
 }
+_RANGES: Final[dict[str, tuple[int, int]]] = {
+    "vcpus": (1, 1024),
+    "cpu_cores": (0, 1024),
+    "cpu_threads": (0, 1024),
+    "cpu_sockets": (0, 1024),
+    "virtio_net_queues": (1, 256),
+    "kvm_pci_reservations": (0, 32),
+    "serial_speed": (1, 4_000_000),
+    "spice_ip_version": (0, 6),
+    "migration_port": (1, 65535),
+    "ssh_port": (1, 65535),
+    "spindle_use": (0, 65535),
+    "spindle_count": (0, 65535),
+}
+"""Least and most of what has no meaning beyond; 0 cores, threads or sockets are QEMU's choice."""
 _MEMORY: Final = ("maxmem", "minmem", "memory")
 _MOST: Final = 2**31 - 1
 """No number means anything beyond it, and no program that gets it takes more."""
@@ -243,6 +258,7 @@ def _number(name: str, value: object, default: int | float, what: str) -> int | 
         number = type(default)(str(value))
     except ValueError:
         raise Rejected(f"{what}: {name} is a number, not {value!r}") from None
-    if not math.isfinite(number) or not 0 <= number <= _MOST or (name == "vcpus" and number < 1):
-        raise Rejected(f"{what}: {name} cannot be {value}")
+    least, most = _RANGES.get(name, (0, _MOST))
+    if not math.isfinite(number) or not least <= number <= most:
+        raise Rejected(f"{what}: {name} cannot be {value}", f"it is from {least} to {most}")
     return number

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gantry.model import names, parameters, sizes
+from gantry.model.entities import ParameterValue
 from gantry.model.errors import Rejected
 from gantry.model.parameters import BACKEND, KVM, NODE
 
@@ -118,6 +119,31 @@ def test_backend_parameters_always_make_a_backend(name: str, value: object) -> N
 def test_numbers_are_finite(value: str) -> None:
     with pytest.raises(Rejected):
         parameters.check({"cpu_speed": value}, NODE, "a node")
+
+
+@pytest.mark.parametrize(
+    ("defaults", "name", "least", "most"),
+    [
+        (BACKEND, "vcpus", 1, 1024),
+        (KVM, "cpu_cores", 0, 1024),
+        (KVM, "migration_port", 1, 65535),
+        (NODE, "ssh_port", 1, 65535),
+    ],
+)
+def test_numbers_have_a_meaning(
+    defaults: dict[str, ParameterValue], name: str, least: int, most: int
+) -> None:
+    for value in (least, most):
+        assert parameters.check({name: str(value)}, defaults, "x") == {name: value}
+    for value in (least - 1, most + 1, 10**9):
+        with pytest.raises(Rejected, match=f"{name} cannot be"):
+            parameters.check({name: value}, defaults, "x")
+
+
+def test_every_default_is_a_value_that_may_be_given() -> None:
+    for defaults in (KVM, BACKEND, NODE):
+        for name, value in defaults.items():
+            assert parameters.check({name: value}, defaults, "x") == {name: value}
 
 
 def test_memory_stands_for_both_also_when_it_is_taken_away() -> None:
