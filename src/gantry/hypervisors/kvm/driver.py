@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from gantry.hypervisors.contract import Console, Taps
 from gantry.hypervisors.kvm import adoption, facts
@@ -43,7 +44,8 @@ class Kvm:
         self._changed: Callable[[GuestLive], None] = lambda _guest: None
         self._running: dict[Uuid, Running] = {}
         self._ended: dict[Uuid, GuestLive] = {}
-        self._starting: dict[Uuid, asyncio.Lock] = {}
+        self._starting: WeakValueDictionary[Uuid, asyncio.Lock] = WeakValueDictionary()
+        """As long as somebody starts that guest."""
         self._asking = asyncio.Lock()
         self._facts: dict[tuple[str, float], HypervisorFacts] = {}
         self._tasks: set[asyncio.Task[None]] = set()
