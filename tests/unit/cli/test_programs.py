@@ -151,3 +151,33 @@ def test_every_command_in_the_guide_can_be_typed() -> None:
     for line in lines:
         name, command, *words = shlex.split(line)
         parser_of(name, ALIASES.get(name, {}).get(command, command)).parse(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["--", "web1", "web2"], ["web1", "web2"]),
+        (["--json", "--", "-web1"], ["-web1"]),
+        (["web1", "--static", "--", "--json", "--"], ["web1", "--json", "--"]),
+        (["web1", "--"], ["web1"]),
+    ],
+)
+def test_what_follows_two_dashes_is_a_name(words: list[str], names: list[str]) -> None:
+    assert parser_of("gnt-instance", "info").parse(words).names == names
+
+
+def test_an_option_does_not_take_the_name_after_two_dashes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = parser_of("gnt-instance", "remove").parse(["--dry-run", "-f", "--", "web1"])
+    assert (found.name, found.force, found.dry_run) == ("web1", True, "yes")
+    with pytest.raises(SystemExit):
+        parser_of("gnt-instance", "list").parse(["-o", "--", "web1"])
+    assert "expected one argument" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parser_of("gnt-cluster", "verify").parse(["--", "web1"])
+    assert "unrecognized arguments: web1\n" in capsys.readouterr().err.replace(" \n", "\n")
+
+
+def test_what_follows_two_dashes_may_be_a_number() -> None:
+    assert parser_of("gnt-job", "info").parse(["7", "--json", "--", "8"]).numbers == [7, 8]
