@@ -62,6 +62,8 @@ class FakeServices:
 
     def __init__(self) -> None:
         self.consoles: list[tuple[Address, Uuid, FakeConsole]] = []
+        self.attached = asyncio.Event()
+        """Set with the first console."""
         self.oses: dict[str, OsList] = {}
         self.rows: tuple[LockRow, ...] = ()
         self.joined: list[JoinRequest] = []
@@ -72,6 +74,7 @@ class FakeServices:
         """See the port."""
         found = FakeConsole()
         self.consoles.append((address, instance, found))
+        self.attached.set()
         return found
 
     async def diagnose_oses(self) -> Mapping[str, OsList]:

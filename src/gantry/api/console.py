@@ -38,12 +38,14 @@ class Console:
         _same_origin(request)
         view = self._listings.view()
         instance = view.cluster.instance(request.match_info["name"])
+        # First, so that a plain request is told why there is none.
+        address = _address(view, instance)
         socket = web.WebSocketResponse(
             max_msg_size=_MOST_TYPED, heartbeat=timeouts.CLIENT_READ, compress=False
         )
         if not socket.can_prepare(request):
             raise Rejected("a console is a WebSocket", "gnt-instance console opens one")
-        stream = await self._services.console(_address(view, instance), instance.uuid)
+        stream = await self._services.console(address, instance.uuid)
         try:
             await socket.prepare(request)
             await _carry(socket, stream, request.app[ENDING])

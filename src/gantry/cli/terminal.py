@@ -15,14 +15,20 @@ _LEAVE: Final = b"\x1d"
 _CHUNK: Final = 4096
 
 
+class Refused(Exception):
+    """There is no websocket to be had; the master says why to a plain request."""
+
+
 def attach(socket_path: str, path: str) -> None:
-    """Carry bytes both ways until the guest's end, ours, or Ctrl-]."""
+    """Carry bytes both ways until the guest's end, ours, or Ctrl-]; ``Refused``."""
     descriptor = sys.stdin.fileno()
     saved: list[Any] | None = termios.tcgetattr(descriptor) if sys.stdin.isatty() else None
     try:
         if saved is not None:
             tty.setraw(descriptor)
         asyncio.run(_join(socket_path, path))
+    except aiohttp.WSServerHandshakeError as error:
+        raise Refused(str(error)) from error
     finally:
         if saved is not None:
             termios.tcsetattr(descriptor, termios.TCSADRAIN, saved)

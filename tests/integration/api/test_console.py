@@ -68,4 +68,7 @@ async def test_no_console_of_a_guest_that_does_not_run(
     assert await refused() == 409
     assert await refused(Origin="https://elsewhere.example.com") == 403
     async with session.get(PATH) as answer:
+        assert (answer.status, "is not running" in await answer.text()) == (409, True)
+    api.queue.set_live(node_uuid(1), NodeLive(reachable=True, guests=running(1)))
+    async with session.get(PATH) as answer:
         assert answer.status == 400

@@ -9,7 +9,8 @@ import signal
 import sys
 
 import pytest
-from tests.integration.cli.conftest import Commands
+from tests.fakes.cluster import node_uuid
+from tests.integration.cli.conftest import Commands, guest, live
 
 from gantry.model.jobs import JobStatus
 from gantry.model.names import JobId
@@ -223,3 +224,23 @@ async def test_names_show_in_any_locale(gnt: Commands) -> None:
     shown, complaint = await process.communicate()
     assert (process.returncode, complaint) == (0, b"")
     assert b"--os-size" in shown
+
+
+async def test_a_guest_that_should_not_run_has_a_console(gnt: Commands) -> None:
+    gnt.queue.set_live(node_uuid(2), live(guest(2)))
+    process = await piped(gnt, "gnt-instance console web2")
+    async with asyncio.timeout(20):
+        await gnt.services.attached.wait()
+        gnt.services.consoles[0][2].say(b"login:")
+        gnt.services.consoles[0][2].end()
+        out, _ = await process.communicate()
+    assert (process.returncode, out) == (0, b"login:")
+
+
+async def test_who_gets_no_console_is_told_why(gnt: Commands) -> None:
+    process = await piped(gnt, "gnt-instance console web3")
+    async with asyncio.timeout(20):
+        _, said = await process.communicate()
+    assert process.returncode == 1
+    assert b"web3.example.com is not running" in said
+    assert b"gnt-instance start" in said

@@ -29,14 +29,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.show_cmd:
         sys.stdout.write(f"{sys.argv[0]} console {name}\n")
         return 0
-    if found.get("status") != "running":
-        raise Usage(
-            f"instance {name} does not run ({found.get('status')})",
-            f"start it with gnt-instance start {name}",
-        )
     from gantry.cli import terminal
 
     if sys.stdin.isatty():
-        sys.stderr.write(f"Connected to {name}; leave with Ctrl-]\n")
-    terminal.attach(paths.socket_path(connection.root), f"/gantry/1/instances/{name}/console")
+        sys.stderr.write(f"Connecting to {name}; leave with Ctrl-]\n")
+    try:
+        terminal.attach(paths.socket_path(connection.root), f"/gantry/1/instances/{name}/console")
+    except terminal.Refused as refused:
+        # The master says why to a plain request; the refusal of a WebSocket has no words.
+        connection.get(f"instances/{quoted(name)}/console")
+        raise Usage(f"instance {name} has no console now", "try again") from refused
     return 0
