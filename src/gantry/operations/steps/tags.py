@@ -1,8 +1,9 @@
-"""What the two operations on tags share: finding the object, its lock, the plan."""
+"""What the two operations on tags share: the object, its lock, the plan and putting it down."""
 
 from __future__ import annotations
 
 import enum
+from typing import ClassVar
 
 from gantry.model import locks
 from gantry.model.entities import AnyEntity, Cluster, Group, Instance, Node
@@ -10,7 +11,9 @@ from gantry.model.errors import Rejected
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
-from gantry.operations.base import Plan
+from gantry.operations.base import Operation, Plan
+from gantry.operations.steps.checks import changed
+from gantry.ports.steps import Outcome, Steps
 
 
 class TagKind(enum.StrEnum):
@@ -81,3 +84,22 @@ def lock(kind: TagKind, entity: AnyEntity) -> Needs:
         case TagKind.INSTANCE:
             own = locks.instance(entity.uuid)
     return Needs.of(shared=[locks.CLUSTER], exclusive=[own])
+
+
+class TagsOperation(Operation[TagsPlan], frozen=True, kw_only=True):
+    """Either of the two; which tags there will be, each says itself."""
+
+    hooked: ClassVar[bool] = False
+    plan_type: ClassVar[type[Plan]] = TagsPlan
+
+    kind: TagKind
+    tags: tuple[str, ...]
+    name: str | None = None
+
+    def needs(self, cluster: Snapshot) -> Needs:
+        return lock(self.kind, find(self.kind, self.name, cluster))
+
+    async def run(self, plan: TagsPlan, steps: Steps) -> Outcome:
+        if plan.tags == plan.before.tags:
+            return Outcome()
+        return Outcome(put=(changed(plan.before, steps.now, tags=plan.tags),))
