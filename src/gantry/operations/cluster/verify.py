@@ -86,7 +86,7 @@ class ClusterVerify(Operation[VerifyPlan], frozen=True, kw_only=True):
     def report(
         self, plan: VerifyPlan, scripts: tuple[NodeScripts, ...]
     ) -> tuple[tuple[str, LogKind], ...]:
-        lines = [("* Hooks Results", LogKind.MESSAGE)] if scripts else []
+        lines = [("* Hooks Results", LogKind.MESSAGE)] if scripts and plan.nodes else []
         for one in verification.scripts(scripts):
             lines.append(self._line(self._settle(one)))
             lines += [(f"      {text}", LogKind.WARNING) for text in one.details]
