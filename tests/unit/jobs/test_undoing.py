@@ -142,7 +142,7 @@ async def test_what_is_owed_is_tried_again_while_the_node_answers(
 
     made.agents.fault = fault
     await made.start()
-    job = await made.run(START)
+    job = await made.run({**START, "instance_name": "web2"})
     assert job.status is JobStatus.ERROR
     async with asyncio.timeout(10):
         await done.wait()
@@ -151,8 +151,18 @@ async def test_what_is_owed_is_tried_again_while_the_node_answers(
     assert made.engine.idle
 
 
+async def test_a_stop_that_is_owed_leaves_a_guest_alone_that_was_started_since(
+    made: FakeCluster,
+) -> None:
+    await keep(made, owed(GuestStop(uuid=instance_uuid(1), hypervisor="fake", timeout=1), made))
+    await made.start()
+    await made.engine.settle()
+    assert not [call for call in made.agents.calls if isinstance(call.order, GuestStop)]
+    assert await made.keys("debris/") == []
+
+
 async def test_what_is_owed_is_done_in_the_order_of_its_making(made: FakeCluster) -> None:
-    guests = [instance_uuid(number) for number in (1, 2, 4)]
+    guests = [instance_uuid(number) for number in (2, 4, 5)]
     await keep(
         made,
         *(owed(GuestStop(uuid=guest, hypervisor="fake", timeout=1), made) for guest in guests),
