@@ -251,6 +251,10 @@ class Attempt:
         entities: dict[str, Any] = {"put": outcome.put, "delete": outcome.delete}
         async with entry.lock:
             entry.check_cancelled()
+            if outcome.error is not None:
+                await self.close(self.ended(JobStatus.ERROR, error=outcome.error), **entities)
+                entry.settled = True
+                return
             was = self._was(outcome)
             if not (self.debris or self.phases.hooked or was):
                 ended = self.ended(JobStatus.SUCCESS, result=outcome.result)

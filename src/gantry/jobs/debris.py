@@ -158,9 +158,7 @@ def _due(record: DebrisRecord, cluster: Snapshot) -> bool:
     if isinstance(order, GuestStop | GuestForget):
         found = cluster.instances.get(order.uuid)
         # The operator has started it since: it is not to be stopped for an old job.
-        return (
-            found is None or found.admin_state is not AdminState.UP or found.primary_node != node
-        )
+        return found is None or found.admin_state is not AdminState.UP or found.primary_node != node
     if isinstance(order, DiskRemove):
         return not any(
             disk.uuid == order.disk.uuid or disk.path == order.disk.path

@@ -183,6 +183,21 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
     await supervisor.listen(mastership.announced, timeouts.CONNECT)
     await engine.start()
     supervisor.start()
+    await _serve_api(root, stack, configuration, bell, (engine, agents, states, clock), end)
+    chores = asyncio.create_task(_chores(engine, store), name="chores")
+    stack.callback(chores.cancel)
+    return Master(engine, mastership.epoch)
+
+
+async def _serve_api(
+    root: Path,
+    stack: contextlib.AsyncExitStack,
+    configuration: MasterConfiguration,
+    bell: Bell,
+    parts: tuple[Engine, HttpAgents, States, SystemClock],
+    end: Callable[[], None],
+) -> None:
+    engine, agents, states, clock = parts
     api = f"{_bracketed(configuration.api_host)}:{configuration.api_port}"
     services = MasterServices(root, root / STATE, engine, agents, states, clock, api, end)
     server = await Server.start(
@@ -193,9 +208,6 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
         port=configuration.api_port,
     )
     stack.push_async_callback(server.close)
-    chores = asyncio.create_task(_chores(engine, store), name="chores")
-    stack.callback(chores.cancel)
-    return Master(engine, mastership.epoch)
 
 
 def _told(engine: Engine, bell: Bell, end: Callable[[], None]) -> Callable[[], None]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from gantry.model.entities import AnyEntity
+from gantry.model.errors import ErrorInfo
 from gantry.model.jobs import LogKind
 from gantry.model.names import Uuid
 from gantry.model.orders import Order
@@ -45,6 +46,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     delete: tuple[AnyEntity, ...] = ()
     result: Any = None
     cleanup: tuple[Undo, ...] = ()
+    error: ErrorInfo | None = None
+    """It failed, and what there is was to be kept all the same: committed, and an error."""
 
 
 class Steps(Protocol):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.fakes.agents import Call
+from tests.fakes.agents import Call, Fault
 from tests.fakes.cluster import FakeCluster, instance_uuid, node_uuid
 
 from gantry.model.entities import AdminState
 from gantry.model.jobs import JobStatus
-from gantry.model.orders import HooksRun
+from gantry.model.orders import HooksRun, OsCreate
 
 DUMMY: dict[str, Any] = {"OP_ID": "OP_TEST_DUMMY"}
 START: dict[str, Any] = {"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"}
@@ -53,3 +53,34 @@ async def test_what_a_job_claims_does_not_count_twice_while_its_last_scripts_run
     assert job.status is JobStatus.SUCCESS, job.ops[0].error
     assert claims["instance-start-pre.d"] == 1
     assert claims["instance-start-post.d"] == 0
+
+
+async def test_a_failed_installation_is_kept_for_a_look_where_that_was_asked_for(
+    cluster: FakeCluster,
+) -> None:
+    def fails(call: Call) -> Fault | None:
+        return Fault.FAILS if isinstance(call.order, OsCreate) else None
+
+    cluster.agents.fault = fails
+    job = await cluster.run(
+        {
+            "OP_ID": "OP_INSTANCE_CREATE",
+            "instance_name": "new1.example.com",
+            "os_type": "noop",
+            "disk_template": "file",
+            "disks": [{"size": 64}],
+            "pnode": "node2",
+            "keep_failed": True,
+        }
+    )
+    assert (job.status, job.ops[0].status) == (JobStatus.ERROR, JobStatus.ERROR)
+    assert job.ops[0].error is not None
+    kept = cluster.engine.snapshot().instance("new1")
+    assert kept.admin_state is AdminState.DOWN
+    assert kept.tags == ("gantry:install-failed",)
+    node = cluster.world.nodes[node_uuid(2)]
+    assert set(node.disks) == {disk.path for disk in kept.disks}
+    assert not [guest for guest in node.live if guest.up]
+    await cluster.engine.settle()
+    assert await cluster.keys("journal/") == []
+    assert cluster.engine.idle

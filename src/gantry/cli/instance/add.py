@@ -42,7 +42,18 @@ def options(parser: argparse.ArgumentParser) -> None:
     system.add_argument("--os-parameters-private", metavar="NAME=VALUE,…")
     system.add_argument("--os-parameters-secret", metavar="…", help=secrets.HELP)
     system.add_argument("--force-variant", action="store_true", help="accept undeclared variants")
+    system.add_argument(
+        "--keep-failed",
+        action="store_true",
+        help="if the create script fails, keep the instance, down, for a look",
+    )
     system.add_argument("--no-install", action="store_true", help="run no create script")
+    _place(parser)
+    _checks(parser)
+    shared.job(parser)
+
+
+def _place(parser: argparse.ArgumentParser) -> None:
     place = parser.add_argument_group("where and what")
     place.add_argument("-n", "--node", metavar="NODE", help="default: most free memory that fits")
     place.add_argument("-B", "--backend-parameters", metavar="memory=SIZE,vcpus=N,…")
@@ -57,6 +68,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     place.add_argument("--no-nics", action="store_true", help="no network card at all")
     place.add_argument("--tags", metavar="TAG,…")
     place.add_argument("--no-start", action="store_true", help="leave it down")
+
+
+def _checks(parser: argparse.ArgumentParser) -> None:
     checks = parser.add_argument_group("checks")
     for name, text in (("name", "the name resolves"), ("ip", "nothing answers at its address")):
         checks.add_argument(
@@ -65,7 +79,6 @@ def options(parser: argparse.ArgumentParser) -> None:
     checks.add_argument("--no-conflicts-check", action="store_true", help="addresses may be taken")
     checks.add_argument("--ignore-ipolicy", action="store_true", help=argparse.SUPPRESS)
     checks.add_argument("--no-wait-for-sync", action="store_true", help=argparse.SUPPRESS)
-    shared.job(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -90,6 +103,7 @@ def operation(arguments: argparse.Namespace) -> dict[str, Any]:
         "force_variant": arguments.force_variant,
         "conflicts_check": not arguments.no_conflicts_check,
         "no_install": arguments.no_install,
+        "keep_failed": arguments.keep_failed,
         "start": not arguments.no_start,
         "tags": [tag for tag in (arguments.tags or "").split(",") if tag],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -18,7 +18,7 @@ from gantry.model.entities import (
     Node,
     ParameterValue,
 )
-from gantry.model.errors import Reason, Rejected
+from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.names import host_name, parameter, tag
 from gantry.model.orders import (
@@ -37,6 +37,9 @@ from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
 from gantry.operations.steps import allocation, checks, nics, oses, requests, specs
 from gantry.ports.steps import Outcome, Steps
+
+FAILED_INSTALL: Final = "gantry:install-failed"
+"""The tag of an instance that ``keep_failed`` kept."""
 
 
 class AddPlan(Plan, frozen=True, kw_only=True):
@@ -73,6 +76,7 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
     ip_check: bool | None = None
     conflicts_check: bool = True
     no_install: bool = False
+    keep_failed: bool = False
     start: bool = True
     tags: tuple[str, ...] = ()
     wait_for_sync: bool = True
@@ -163,9 +167,14 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
             )
         if plan.install is not None:
             steps.log(f"running the create script of OS {instance.os}...")
-            await steps.do(
-                "os-create", node, OsCreate(run=plan.install), timeout=timeouts.OS_CREATE
-            )
+            try:
+                await steps.do(
+                    "os-create", node, OsCreate(run=plan.install), timeout=timeouts.OS_CREATE
+                )
+            except OperationFailed as error:
+                if not self.keep_failed:
+                    raise
+                return _kept(plan, error, steps)
         if plan.start:
             steps.log("starting instance...")
             stop = GuestStop(
@@ -288,6 +297,20 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
             cpu_model=offer.cpu_model,
             network_port=port,
         )
+
+
+def _kept(plan: AddPlan, error: OperationFailed, steps: Steps) -> Outcome:
+    """What a failed installation left, for a look (OS interface, section 8, 6): down, marked."""
+    instance = msgspec.structs.replace(
+        plan.instance,
+        admin_state=AdminState.DOWN,
+        tags=tuple(sorted({*plan.instance.tags, FAILED_INSTALL})),
+    )
+    steps.warn(
+        f"the installation failed; {instance.name} is kept, down and with tag {FAILED_INSTALL}: "
+        "look at its disks, then remove it"
+    )
+    return Outcome(put=(instance,), error=error.info())
 
 
 def _reservations(instance: Instance, conflicts: bool) -> tuple[str, ...]:
