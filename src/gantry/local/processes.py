@@ -57,9 +57,12 @@ def alive(which: Identity) -> bool:
 async def start(layout: Layout, node: LocalNode, role: Role) -> Identity:
     """Start a daemon and wait until it serves; the one that runs, where it does already."""
     running = find(layout, node, role)
-    if running is not None:
+    if running is not None and await _serves(layout, node, role):
         _remember(layout.record(node, role), running)
         return running
+    if running is not None:
+        # Left half-way by an ``up`` that was killed: nobody would hear when it is ready.
+        await end(running)
     log = layout.log(node, role)
     log.parent.mkdir(parents=True, exist_ok=True)
     ready, inherited = os.pipe()
@@ -76,6 +79,20 @@ async def start(layout: Layout, node: LocalNode, role: Role) -> Identity:
         if inherited >= 0:
             os.close(inherited)
     return daemon.identity
+
+
+async def _serves(layout: Layout, node: LocalNode, role: Role) -> bool:
+    """Whether a daemon that runs is past its start. An agent is there before anybody asks."""
+    if role is not Role.MASTER:
+        return True
+    path = layout.root(node) / "run/gantry/master.sock"
+    try:
+        async with asyncio.timeout(timeouts.CONNECT):
+            _, writer = await asyncio.open_unix_connection(str(path))
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 def _spawn(layout: Layout, node: LocalNode, role: Role, inherited: int) -> Daemon:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import os
@@ -27,7 +28,9 @@ def log_to(path: Path) -> None:
 def say_ready(descriptor: int | None) -> None:
     """Tell whoever started us: a pipe's end, and systemd (sd_notify(3))."""
     if descriptor is not None:
-        os.write(descriptor, b"ready\n")
+        # Whoever started us may have been ended meanwhile; that is no reason to end too.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(descriptor, b"ready\n")
         os.close(descriptor)
     address = os.environ.pop("NOTIFY_SOCKET", None)
     if address is not None:
