@@ -55,15 +55,28 @@ async def test_a_daemon_is_started_once_and_found_and_stopped(tmp_path: Path) ->
 
 async def test_a_daemon_whose_record_was_never_written_is_found_by_its_log(tmp_path: Path) -> None:
     layout = _layout(tmp_path, SERVES)
-    which = await processes.start(layout, NODE, Role.MASTER)
+    which = await processes.start(layout, NODE, Role.AGENT)
     try:
-        layout.record(NODE, Role.MASTER).unlink()
-        assert processes.find(layout, NODE, Role.MASTER) == which
-        assert await processes.start(layout, NODE, Role.MASTER) == which
-        assert layout.record(NODE, Role.MASTER).exists()
+        layout.record(NODE, Role.AGENT).unlink()
+        assert processes.find(layout, NODE, Role.AGENT) == which
+        assert await processes.start(layout, NODE, Role.AGENT) == which
+        assert layout.record(NODE, Role.AGENT).exists()
+    finally:
+        await processes.stop(layout, NODE, Role.AGENT)
+    assert not processes.alive(which)
+
+
+async def test_a_master_that_runs_and_does_not_serve_is_started_anew(tmp_path: Path) -> None:
+    """It was left by an ``up`` that was killed: nobody would hear when it is ready."""
+    layout = _layout(tmp_path, SERVES)
+    first = await processes.start(layout, NODE, Role.MASTER)
+    try:
+        second = await processes.start(layout, NODE, Role.MASTER)
+        assert second != first
+        assert not processes.alive(first)
+        assert processes.alive(second)
     finally:
         await processes.stop(layout, NODE, Role.MASTER)
-    assert not processes.alive(which)
 
 
 async def test_a_reused_pid_is_not_taken_for_the_daemon(tmp_path: Path) -> None:
