@@ -9,33 +9,21 @@ before them. Sizes are MiB, times seconds.
 from __future__ import annotations
 
 import enum
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 
+from gantry.model.asking import Nothing as Nothing
+from gantry.model.asking import Order as Order
+from gantry.model.asking import Question as Question
 from gantry.model.entities import DiskFormat, DiskMode, DiskTemplate, NicMode, ParameterValue
+from gantry.model.hook_orders import HookDirectory as HookDirectory
+from gantry.model.hook_orders import HooksRan as HooksRan
+from gantry.model.hook_orders import HooksRun as HooksRun
+from gantry.model.hook_orders import ScriptResult as ScriptResult
+from gantry.model.hook_orders import ScriptStatus as ScriptStatus
 from gantry.model.live import GuestLive, NodeFacts, OsFacts
 from gantry.model.names import Uuid
-
-
-class Nothing(msgspec.Struct, frozen=True):
-    """The answer of an order that has nothing to say."""
-
-
-A = TypeVar("A", bound=msgspec.Struct)
-
-
-class Order(msgspec.Struct, Generic[A], frozen=True, kw_only=True, tag_field="order"):
-    """Base of all orders; ``answer`` is the type of what comes back."""
-
-    answer: ClassVar[type[msgspec.Struct]] = Nothing
-
-
-class Question(msgspec.Struct, Generic[A], frozen=True, kw_only=True, tag_field="question"):
-    """Base of all questions: they change nothing and are not remembered."""
-
-    answer: ClassVar[type[msgspec.Struct]] = Nothing
-
 
 # Disks
 
@@ -200,69 +188,6 @@ class OsDiagnose(Question[OsList], frozen=True, kw_only=True, tag="os-diagnose")
     """Look at the definitions again, now."""
 
     answer: ClassVar[type[msgspec.Struct]] = OsList
-
-
-# Hooks
-
-
-class HookDirectory(msgspec.Struct, frozen=True, kw_only=True):
-    """One directory of scripts, and in which interface version its scripts run."""
-
-    name: str
-    """Such as ``instance-start-pre.d``."""
-    version: int
-
-
-class ScriptStatus(enum.StrEnum):
-    """What became of one script."""
-
-    SKIPPED = "skipped"
-    FAILED = "failed"
-    SUCCEEDED = "succeeded"
-
-
-class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One script on one node.
-
-    ``output`` is stdout, then stderr, decoded with replacement; ``exit_status`` is None where
-    the script was ended by a signal (``signal``), did not start (``problem``) or was skipped.
-    """
-
-    directory: str
-    script: str
-    status: ScriptStatus
-    exit_status: int | None = None
-    signal: int | None = None
-    problem: str = ""
-    output: str = ""
-    started: float = 0.0
-    duration: float = 0.0
-    truncated: bool = False
-
-
-class HooksRan(msgspec.Struct, frozen=True, kw_only=True):
-    """What the scripts of one node did, in the order in which they ran."""
-
-    results: tuple[ScriptResult, ...] = ()
-
-
-class HooksRun(Order[HooksRan], frozen=True, kw_only=True, tag="hooks-run"):
-    """Run a phase's scripts on a node; not an effect, but tracked under its key like one.
-
-    ``environments`` maps an interface version (``"1"``, ``"2"``) to its environment, without the
-    ``GANTRY_*`` set, which the agent adds. Scripts of all directories run in one sequence,
-    ordered by script name, then by directory; a file reached twice runs once, in
-    ``main_version``.
-    """
-
-    answer: ClassVar[type[msgspec.Struct]] = HooksRan
-    directories: tuple[HookDirectory, ...]
-    environments: dict[str, dict[str, str]]
-    main_version: int
-    job: int
-    run_id: str
-    attempt: int
-    dry_run: bool = False
 
 
 # The node itself

@@ -1,0 +1,26 @@
+"""The bases of what a master asks of an agent: orders, which change something, and questions."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Generic, TypeVar
+
+import msgspec
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """The answer of an order that has nothing to say."""
+
+
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+class Order(msgspec.Struct, Generic[A], frozen=True, kw_only=True, tag_field="order"):
+    """Base of all orders; ``answer`` is the type of what comes back."""
+
+    answer: ClassVar[type[msgspec.Struct]] = Nothing
+
+
+class Question(msgspec.Struct, Generic[A], frozen=True, kw_only=True, tag_field="question"):
+    """Base of all questions: they change nothing and are not remembered."""
+
+    answer: ClassVar[type[msgspec.Struct]] = Nothing

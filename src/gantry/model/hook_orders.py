@@ -1,0 +1,70 @@
+"""Orders and questions about hook scripts, and their answers."""
+
+from __future__ import annotations
+
+import enum
+from typing import ClassVar
+
+import msgspec
+
+from gantry.model.asking import Order
+
+
+class HookDirectory(msgspec.Struct, frozen=True, kw_only=True):
+    """One directory of scripts, and in which interface version its scripts run."""
+
+    name: str
+    """Such as ``instance-start-pre.d``."""
+    version: int
+
+
+class ScriptStatus(enum.StrEnum):
+    """What became of one script."""
+
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    SUCCEEDED = "succeeded"
+
+
+class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One script on one node.
+
+    ``output`` is stdout, then stderr, decoded with replacement; ``exit_status`` is None where
+    the script was ended by a signal (``signal``), did not start (``problem``) or was skipped.
+    """
+
+    directory: str
+    script: str
+    status: ScriptStatus
+    exit_status: int | None = None
+    signal: int | None = None
+    problem: str = ""
+    output: str = ""
+    started: float = 0.0
+    duration: float = 0.0
+    truncated: bool = False
+
+
+class HooksRan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scripts of one node did, in the order in which they ran."""
+
+    results: tuple[ScriptResult, ...] = ()
+
+
+class HooksRun(Order[HooksRan], frozen=True, kw_only=True, tag="hooks-run"):
+    """Run a phase's scripts on a node; not an effect, but tracked under its key like one.
+
+    ``environments`` maps an interface version (``"1"``, ``"2"``) to its environment, without the
+    ``GANTRY_*`` set, which the agent adds. Scripts of all directories run in one sequence,
+    ordered by script name, then by directory; a file reached twice runs once, in
+    ``main_version``.
+    """
+
+    answer: ClassVar[type[msgspec.Struct]] = HooksRan
+    directories: tuple[HookDirectory, ...]
+    environments: dict[str, dict[str, str]]
+    main_version: int
+    job: int
+    run_id: str
+    attempt: int
+    dry_run: bool = False
