@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
 
 from gantry.api.services import LockRow
-from gantry.model.errors import Reason, Rejected
+from gantry.model import timeouts
+from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.names import Uuid
-from gantry.model.orders import OsList
+from gantry.model.orders import OsList, Question
 from gantry.pki.joining import JoinBundle, JoinRequest
 from gantry.ports.agents import Address
+
+A = TypeVar("A", bound=msgspec.Struct)
 
 
 class FakeConsole:
@@ -65,6 +70,8 @@ class FakeServices:
         self.attached = asyncio.Event()
         """Set with the first console."""
         self.oses: dict[str, OsList] = {}
+        self.agents: dict[Uuid, tuple[str, Callable[[Any], Awaitable[Any]]]] = {}
+        """The name of each node, and what answers for it."""
         self.rows: tuple[LockRow, ...] = ()
         self.joined: list[JoinRequest] = []
         self.secret = "right"
@@ -80,6 +87,19 @@ class FakeServices:
     async def diagnose_oses(self) -> Mapping[str, OsList]:
         """See the port."""
         return self.oses
+
+    async def ask_nodes(
+        self, nodes: Sequence[Uuid], question: Question[A], timeout: float = timeouts.URGENT
+    ) -> dict[str, A | GantryError]:
+        """See the port."""
+        found: dict[str, A | GantryError] = {}
+        for uuid in nodes:
+            name, answer = self.agents[uuid]
+            try:
+                found[name] = await answer(question)
+            except GantryError as error:
+                found[name] = error
+        return found
 
     def ca_certificate(self) -> str:
         """See the port."""

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from gantry.agent import disks, files, guests, hooks, node, os_scripts
+from gantry.agent import disks, files, guests, hook_files, hooks, node, os_scripts
 from gantry.agent.effects import Task
 from gantry.agent.parts import Parts
 from gantry.model import orders
@@ -37,6 +37,7 @@ QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
     orders.ReadConsole: guests.console,
     orders.Inspect: node.inspect,
     orders.Resolve: node.resolve,
+    orders.ReadHooks: hook_files.listed,
 }
 
 

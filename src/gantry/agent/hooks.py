@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from gantry.agent.parts import Parts
 from gantry.host.daemon import Identity
 from gantry.host.scripts import listing, run_hooks, skipped
 from gantry.model.errors import Rejected
-from gantry.model.orders import HooksRan, HooksRun
+from gantry.model.orders import HookDirectory, HooksRan, HooksRun
 
 DIRECTORY: Final = "etc/ganeti/hooks"
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}(?:\.d)?")
@@ -23,7 +23,7 @@ _DATA_DIRECTORY: Final = "GANETI_DATA_DIR"
 
 def nothing_to_run(parts: Parts, order: HooksRun) -> HooksRan | None:
     """The answer where no script would run, which is most often so; None where one would."""
-    _checked(parts, order)
+    check_names(parts, order.directories)
     found = listing(parts.root / DIRECTORY, order)
     if any(not script.skip for script in found):
         return None
@@ -32,7 +32,7 @@ def nothing_to_run(parts: Parts, order: HooksRun) -> HooksRan | None:
 
 async def run(parts: Parts, order: HooksRun, task: Task) -> HooksRan:
     """All scripts of the order's directories, in one sequence."""
-    _checked(parts, order)
+    check_names(parts, order.directories)
     return await run_below(parts.root, order, task.started)
 
 
@@ -55,8 +55,9 @@ async def run_below(
     return await run_hooks(root / DIRECTORY, order, extra, on_started=on_started)
 
 
-def _checked(parts: Parts, order: HooksRun) -> None:
-    for directory in order.directories:
+def check_names(parts: Parts, directories: Iterable[HookDirectory]) -> None:
+    """Rejected where one is not the name of a hooks directory."""
+    for directory in directories:
         if not _NAME.fullmatch(directory.name):
             raise Rejected(f"{directory.name!r} is not a hooks directory", node=parts.node)
 

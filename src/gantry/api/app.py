@@ -10,6 +10,7 @@ from gantry.api import errors, exchange
 from gantry.api.access import Gate
 from gantry.api.console import Console
 from gantry.api.events import Bell, Events
+from gantry.api.hooks import Hooks
 from gantry.api.information import Information
 from gantry.api.jobs import Jobs
 from gantry.api.joining import Joining
@@ -45,6 +46,7 @@ def build(
             *Queries(listings).routes(),
             *Information(listings, services).routes(),
             *Console(listings, services).routes(),
+            *Hooks(queue, services).routes(),
             *Joining(queue, services).routes(),
             *Upkeep(services).routes(),
             *Events(listings, queue, bell or Bell()).routes(),

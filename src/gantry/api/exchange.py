@@ -55,6 +55,16 @@ async def body(request: web.Request, decoder: msgspec.json.Decoder[T]) -> T:
         ) from None
 
 
+def arguments(request: web.Request, *known: str) -> None:
+    """Rejected where the query has an argument that is none of these."""
+    unknown = set(request.query) - set(known)
+    if unknown:
+        raise Rejected(
+            f"{request.path} has no argument {', '.join(sorted(unknown))}",
+            f"it has {', '.join(known)}",
+        )
+
+
 def flag(request: web.Request, name: str) -> bool:
     """A query argument that is yes (``1``) or no (``0``, or missing)."""
     text = request.query.get(name, "").lower()

@@ -6,15 +6,21 @@ Contracts only. Methods raise GantryError, ``Unavailable`` where a node does not
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import msgspec
+
+from gantry.model import timeouts
+from gantry.model.errors import GantryError
 from gantry.model.names import Uuid
-from gantry.model.orders import OsList
+from gantry.model.orders import OsList, Question
 from gantry.ports.agents import Address
 
 if TYPE_CHECKING:
     # Brings in cryptography.
     from gantry.pki.joining import JoinBundle, JoinRequest
+
+A = TypeVar("A", bound=msgspec.Struct)
 
 
 class ConsoleStream(Protocol):
@@ -58,6 +64,14 @@ class Services(Protocol):
 
     async def diagnose_oses(self) -> Mapping[str, OsList]:
         """What every node that counts (online, can run guests) has, by node name, asked now."""
+
+    async def ask_nodes(
+        self, nodes: Sequence[Uuid], question: Question[A], timeout: float = timeouts.URGENT
+    ) -> dict[str, A | GantryError]:
+        """Ask all of these nodes at once: by node name the answer, or why there is none.
+
+        A node that is marked offline is not asked, and that is why.
+        """
 
     def ca_certificate(self) -> str:
         """The cluster's CA, PEM: no secret; a machine compares it with its token."""

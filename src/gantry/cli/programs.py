@@ -64,6 +64,9 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "info": Command("os.info", "Show variants and parameters of OS definitions"),
         "modify": Command("os.modify", "Change an OS's parameters, hide or blacklist it"),
     },
+    "gnt-hook": {
+        "list": Command("hook.list", "Show which hook scripts run where, and in which order"),
+    },
     "gnt-job": {
         "list": Command("job.list", "Show the jobs"),
         "list-fields": Command("job.list_fields", "Show the fields that list knows"),

@@ -24,7 +24,9 @@ class NodeRun(msgspec.Struct, frozen=True, kw_only=True):
     main_version: int
 
 
-class _Directory(msgspec.Struct, frozen=True):
+class Read(msgspec.Struct, frozen=True):
+    """A directory that a phase reads: in which version, and on which nodes."""
+
     prefix: str
     version: int
     where: Where
@@ -44,8 +46,8 @@ def phase_runs(
     ``after`` and ``subject_after`` are as it left them.
     """
     entry = row(opcode)
-    directories = _directories(entry, phase, before.cluster.hooks_version)
-    by_node: dict[Uuid, list[_Directory]] = {}
+    directories = directories_of(entry, phase, before.cluster.hooks_version)
+    by_node: dict[Uuid, list[Read]] = {}
     for directory in directories:
         for node in _reached(entry, directory, phase, subject, before):
             if not _offline(node, before, after):
@@ -53,7 +55,7 @@ def phase_runs(
 
     # The environment is the same on all nodes, but for what is told group by group.
     @cache
-    def variables(directory: _Directory, group: Uuid | None) -> dict[str, str]:
+    def variables(directory: Read, group: Uuid | None) -> dict[str, str]:
         return _environment(
             entry, directory, phase, before, subject, after, subject_after, group=group
         )
@@ -89,21 +91,20 @@ def config_update(opcode: str, before: Snapshot, subject: Subject | None) -> Nod
     )
 
 
-def _directories(entry: Row, phase: Phase, main: int) -> list[_Directory]:
+def directories_of(entry: Row, phase: Phase, main: int) -> list[Read]:
     """The directories of a phase, each read in one version.
 
     An operation that has one name in each version has both of its directories read.
     """
     versions = (1, 2) if entry.directory(1) != entry.directory(2) else (main,)
     found = [
-        _Directory(entry.directory(version), version, entry.where(phase, version))
-        for version in versions
+        Read(entry.directory(version), version, entry.where(phase, version)) for version in versions
     ]
     return [directory for directory in found if directory.where is not Where.NOWHERE]
 
 
 def _reached(
-    entry: Row, directory: _Directory, phase: Phase, subject: Subject, before: Snapshot
+    entry: Row, directory: Read, phase: Phase, subject: Subject, before: Snapshot
 ) -> list[Uuid]:
     nodes = _nodes(directory.where, subject, before)
     if entry.leaving and phase is Phase.POST and directory.version == 2 and subject.node:
@@ -113,14 +114,14 @@ def _reached(
     return nodes
 
 
-def _group(entry: Row, directory: _Directory, node: Uuid, before: Snapshot) -> Uuid | None:
+def _group(entry: Row, directory: Read, node: Uuid, before: Snapshot) -> Uuid | None:
     """The group whose run this is on ``node``; None where the operation runs once for all."""
     return before.nodes[node].group if entry.grouped and directory.version == 2 else None
 
 
 def _environment(
     entry: Row,
-    directory: _Directory,
+    directory: Read,
     phase: Phase,
     before: Snapshot,
     subject: Subject,

@@ -23,6 +23,7 @@ from gantry.host.command import in_thread
 from gantry.host.daemon import Identity
 from gantry.host.process import Ended, Stop, run
 from gantry.model import timeouts
+from gantry.model.hook_orders import HookSequence
 from gantry.model.orders import HooksRan, HooksRun, ScriptResult, ScriptStatus
 
 File: TypeAlias = tuple[int, int]
@@ -68,7 +69,7 @@ async def run_hooks(
     return await in_thread(stop, work)
 
 
-def listing(base: Path, order: HooksRun) -> list[Script]:
+def listing(base: Path, order: HooksRun | HookSequence) -> list[Script]:
     """The scripts that a run would meet, in its order, those that it skips included.
 
     Ordered by name, then by directory, as Python orders strings. A file that is reached from

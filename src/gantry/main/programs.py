@@ -32,6 +32,11 @@ def gnt_os() -> int:
     return main("gnt-os", sys.argv[1:])
 
 
+def gnt_hook() -> int:
+    """``gnt-hook``."""
+    return main("gnt-hook", sys.argv[1:])
+
+
 def gnt_job() -> int:
     """``gnt-job``."""
     return main("gnt-job", sys.argv[1:])

@@ -7,15 +7,18 @@ import datetime
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from gantry.api.services import ConsoleStream, LockRow
 from gantry.jobs.queue import Engine
 from gantry.model import timeouts
+from gantry.model.entities import Node
 from gantry.model.errors import GantryError, Unavailable, from_info
 from gantry.model.jobs import JobStatus, Submission
 from gantry.model.names import Uuid
-from gantry.model.orders import OsDiagnose, OsList
+from gantry.model.orders import OsDiagnose, OsList, Question
 from gantry.pki import files as certificates
 from gantry.pki.authority import Authority
 from gantry.pki.joining import JoinBundle, JoinRequest, accept
@@ -27,6 +30,8 @@ from gantry.rpc.client import HttpAgents
 from gantry.store import backup
 from gantry.supervision.states import States
 from gantry.supervision.supervisor import addresses
+
+A = TypeVar("A", bound=msgspec.Struct)
 
 
 class MasterServices:
@@ -69,6 +74,15 @@ class MasterServices:
             for one, answer in zip(asked, answers, strict=True)
             if answer is not None
         }
+
+    async def ask_nodes(
+        self, nodes: Sequence[Uuid], question: Question[A], timeout: float = timeouts.URGENT
+    ) -> dict[str, A | GantryError]:
+        """Ask all of these nodes at once."""
+        cluster = self._engine.snapshot()
+        asked = [cluster.nodes[uuid] for uuid in nodes if uuid in cluster.nodes]
+        answers = await asyncio.gather(*(self._ask(one, question, timeout) for one in asked))
+        return {one.name: answer for one, answer in zip(asked, answers, strict=True)}
 
     def ca_certificate(self) -> str:
         """The cluster's CA, PEM."""
@@ -129,6 +143,15 @@ class MasterServices:
     async def destroyed(self) -> None:
         """The cluster is no more."""
         self._end()
+
+    async def _ask(self, node: Node, question: Question[A], timeout: float) -> A | GantryError:
+        if node.offline:
+            return Unavailable(f"node {node.name} is marked offline", node=node.name)
+        to = Address(node=node.uuid, name=node.name, host=node.primary_ip, port=node.port)
+        try:
+            return await self._agents.ask(to, question, timeout)
+        except GantryError as error:
+            return error
 
     async def _diagnose(self, to: Address) -> OsList | None:
         try:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import msgspec
 
-from gantry.model.asking import Order
+from gantry.model.asking import Order, Question
 
 
 class HookDirectory(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,3 +68,32 @@ class HooksRun(Order[HooksRan], frozen=True, kw_only=True, tag="hooks-run"):
     run_id: str
     attempt: int
     dry_run: bool = False
+
+
+class HookSequence(msgspec.Struct, frozen=True, kw_only=True):
+    """What one phase of an operation reads on a node."""
+
+    directories: tuple[HookDirectory, ...]
+    main_version: int
+
+
+class ListedScript(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of a hooks directory; ``skip`` says why it would not run."""
+
+    directory: str
+    script: str
+    version: int
+    skip: str = ""
+
+
+class ListedHooks(msgspec.Struct, frozen=True, kw_only=True):
+    """For each sequence that was asked for, its scripts in the order in which they would run."""
+
+    sequences: tuple[tuple[ListedScript, ...], ...]
+
+
+class ReadHooks(Question[ListedHooks], frozen=True, kw_only=True, tag="hooks"):
+    """Which scripts would run, by the rules and the files that a run would follow now."""
+
+    answer: ClassVar[type[msgspec.Struct]] = ListedHooks
+    sequences: tuple[HookSequence, ...]

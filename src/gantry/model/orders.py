@@ -20,6 +20,7 @@ from gantry.model.entities import DiskFormat, DiskMode, DiskTemplate, NicMode, P
 from gantry.model.hook_orders import HookDirectory as HookDirectory
 from gantry.model.hook_orders import HooksRan as HooksRan
 from gantry.model.hook_orders import HooksRun as HooksRun
+from gantry.model.hook_orders import ReadHooks as ReadHooks
 from gantry.model.hook_orders import ScriptResult as ScriptResult
 from gantry.model.hook_orders import ScriptStatus as ScriptStatus
 from gantry.model.live import GuestLive, NodeFacts, OsFacts
@@ -300,7 +301,7 @@ AnyOrder: TypeAlias = (
     | Delay
 )
 AnyQuestion: TypeAlias = (
-    OsVerify | OsDiagnose | ReadFacts | ReadGuests | ReadConsole | Inspect | Resolve
+    OsVerify | OsDiagnose | ReadFacts | ReadGuests | ReadConsole | Inspect | Resolve | ReadHooks
 )
 
 _encoder = msgspec.json.Encoder(order="sorted")

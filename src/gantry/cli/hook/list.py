@@ -1,0 +1,30 @@
+"""``gnt-hook list``."""
+
+from __future__ import annotations
+
+import argparse
+
+from gantry.cli.hook import rows
+
+EXAMPLES = """
+gnt-hook list
+gnt-hook list --operation instance-add
+gnt-hook list --operation OP_INSTANCE_STARTUP --node node2
+gnt-hook list --json
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Which scripts, and how to show them."""
+    parser.add_argument(
+        "--operation",
+        metavar="OP",
+        help="only of this operation: a directory's prefix such as instance-add, or its code",
+    )
+    parser.add_argument("-n", "--node", metavar="NODE", help="only on this node")
+    rows.options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """A line for each script of each phase on each node, in the order in which they run."""
+    return rows.show("hooks", arguments, "operation", "node")

@@ -1,0 +1,76 @@
+"""``gnt-hook list``: what would run, over real directories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.integration.cli.conftest import Commands
+from tests.integration.cli.hook_nodes import HookNodes
+
+
+@pytest.fixture
+def nodes(gnt: Commands, tmp_path: Path) -> HookNodes:
+    return HookNodes(tmp_path / "nodes", gnt.services)
+
+
+async def test_scripts_are_listed_in_the_order_in_which_they_run(
+    gnt: Commands, nodes: HookNodes
+) -> None:
+    nodes.script("node1", "instance-stop-pre.d/20-later")
+    nodes.script("node1", "instance-shutdown-pre.d/10-first")
+    nodes.script("node1", "instance-stop-pre.d/15-off", mode=0o644)
+    nodes.script("node2", "instance-stop-pre.d/15-x.sh")
+    done = await gnt("gnt-hook list --json --operation instance-stop")
+    assert done.status == 0
+    shown = [(row["node"], row["order"], row["script"], row["version"]) for row in done.json]
+    assert shown == [
+        ("node1.example.com", 1, "instance-shutdown-pre.d/10-first", 1),
+        ("node1.example.com", None, "instance-stop-pre.d/15-off", 2),
+        ("node1.example.com", 2, "instance-stop-pre.d/20-later", 2),
+        ("node2.example.com", None, "instance-stop-pre.d/15-x.sh", 2),
+    ]
+    assert done.json[1]["skipped"] == "it is not executable"
+    assert {row["phase"] for row in done.json} == {"pre"}
+
+
+async def test_a_directory_that_is_read_on_the_master_alone_says_so(
+    gnt: Commands, nodes: HookNodes
+) -> None:
+    nodes.script("node2", "cluster-modify-post.d/10-a")
+    nodes.script("node2", "config-update-post.d/10-b")
+    done = await gnt("gnt-hook list --json")
+    assert [row["script"] for row in done.json] == [
+        "cluster-modify-post.d/10-a",
+        "config-update-post.d/10-b",
+    ]
+    assert {row["skipped"] for row in done.json} == {"this directory is read on the master only"}
+
+
+async def test_one_node_and_one_operation_can_be_chosen(gnt: Commands, nodes: HookNodes) -> None:
+    for name in nodes.roots:
+        nodes.script(name, "instance-add-pre.d/10-a")
+        nodes.script(name, "instance-add-post.d/10-b")
+        nodes.script(name, "node-add-post.d/10-c")
+    done = await gnt("gnt-hook list --operation OP_INSTANCE_CREATE --node node2 --no-headers")
+    assert [line.split()[2:5] for line in done.out.splitlines()] == [
+        ["node2.example.com", "1", "instance-add-pre.d/10-a"],
+        ["node2.example.com", "1", "instance-add-post.d/10-b"],
+    ]
+
+
+async def test_a_node_that_is_away_is_named_and_the_others_are_shown(
+    gnt: Commands, nodes: HookNodes
+) -> None:
+    nodes.script("node1", "instance-add-pre.d/10-a")
+    nodes.away.add("node2")
+    done = await gnt("gnt-hook list")
+    assert "node1.example.com" in done.out
+    assert "node2.example.com is missing: node node2.example.com does not answer" in done.err
+
+
+async def test_an_unknown_operation_names_the_nearest(gnt: Commands, nodes: HookNodes) -> None:
+    done = await gnt("gnt-hook list --operation instance-creat")
+    assert done.status == 1
+    assert "no operation with hooks is called 'instance-creat'" in done.err
+    assert "did you mean" in done.err
