@@ -26,11 +26,29 @@ class ScriptStatus(enum.StrEnum):
     SUCCEEDED = "succeeded"
 
 
+class Stream(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a script wrote to stdout or stderr.
+
+    ``size`` is how many bytes it wrote. ``cut``: only the first and the last 512 KiB are kept.
+    ``file`` is the name of the file that keeps them, within the directory of the run's outputs;
+    empty where nothing was written, or where outputs are not kept.
+    """
+
+    size: int = 0
+    cut: bool = False
+    file: str = ""
+
+
 class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
     """One script on one node.
 
     ``output`` is stdout, then stderr, decoded with replacement; ``exit_status`` is None where
     the script was ended by a signal (``signal``), did not start (``problem``) or was skipped.
+    ``digest`` is the SHA-256 of the script's content, in hexadecimal. ``started`` is in seconds
+    since 1970; ``duration``, ``user_time`` and ``system_time`` are in seconds, the two latter of
+    the script and of the children that it waited for. ``timeout`` (seconds), ``version`` and
+    ``run_as`` (a user's name, or empty) are what the node's policy and the order decided.
+    ``message`` and ``warnings`` are the verdict that the script wrote (``GANTRY_VERDICT``).
     """
 
     directory: str
@@ -43,6 +61,17 @@ class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
     started: float = 0.0
     duration: float = 0.0
     truncated: bool = False
+    version: int = 0
+    digest: str = ""
+    user_time: float = 0.0
+    system_time: float = 0.0
+    stdout: Stream = Stream()
+    stderr: Stream = Stream()
+    timeout: float = 0.0
+    timed_out: bool = False
+    run_as: str = ""
+    message: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 class HooksRan(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from gantry.model.hook_orders import HooksRun as HooksRun
 from gantry.model.hook_orders import ReadHooks as ReadHooks
 from gantry.model.hook_orders import ScriptResult as ScriptResult
 from gantry.model.hook_orders import ScriptStatus as ScriptStatus
+from gantry.model.hook_orders import Stream as Stream
 from gantry.model.live import GuestLive, NodeFacts, OsFacts
 from gantry.model.names import Uuid
 
