@@ -97,10 +97,13 @@ class AgentProcess:
         assert line == b"ready\n", f"the agent ended: {self.log()}"
 
     def _spawn(self, inherited: int) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-m", "gantry.main.gantry", "agent"]
-        argv += ["--root", str(self.root), "--ready-fd", str(inherited)]
+        argv = [sys.executable, "-m", "gantry.main.gantry", *self._command()]
+        argv += ["--ready-fd", str(inherited)]
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
         return subprocess.Popen(argv, pass_fds=[inherited], env=environment)
+
+    def _command(self) -> list[str]:
+        return ["agent", "--root", str(self.root)]
 
     async def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
         """End it and wait for its end; guests and scripts go on."""
@@ -118,3 +121,16 @@ class AgentProcess:
     def log(self) -> str:
         path = self.root / configuration.LOG
         return path.read_text() if path.exists() else ""
+
+
+class SimulatedProcess(AgentProcess):
+    """One of several nodes whose agents share a process. The others are in ``others``."""
+
+    def __init__(self, directory: Path, ca: TestAuthority, name: str = "node1") -> None:
+        super().__init__(directory, ca, name)
+        self.directory = directory
+        self.others = [AgentProcess(directory, ca, f"other{number}") for number in (1, 2)]
+
+    def _command(self) -> list[str]:
+        roots = [self.others[0].root, self.root, self.others[1].root]
+        return ["simulate", "--log", str(self.directory / "simulation.log"), *map(str, roots)]

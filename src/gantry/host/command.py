@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO, Final, TypeVar
@@ -47,7 +48,9 @@ async def in_thread(stop: Stop, work: Callable[[], T]) -> T:
     The thread is its own: a script may run for hours, and the loop's shared pool is small.
     """
     executor = concurrent.futures.ThreadPoolExecutor(max_workers=1)
-    task = asyncio.get_running_loop().run_in_executor(executor, work)
+    # In the caller's context, as asyncio.to_thread does: where to log is told by it.
+    within = contextvars.copy_context()
+    task = asyncio.get_running_loop().run_in_executor(executor, lambda: within.run(work))
     executor.shutdown(wait=False)
     try:
         return await asyncio.shield(task)

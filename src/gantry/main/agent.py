@@ -15,7 +15,7 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -66,13 +66,18 @@ def run(root: Path, arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="gantry agent")
     parser.add_argument("--ready-fd", type=int, metavar="N")
     given = parser.parse_args(arguments)
-    os.umask(0o077)
-    os.chdir("/")
+    settle()
     configuration = configured.read(root)
     log_to(root / configured.LOG)
+    return asyncio.run(_serve(root, configuration, given.ready_fd))
+
+
+def settle() -> None:
+    """What is the process's own, whatever number of agents it runs."""
+    os.umask(0o077)
+    os.chdir("/")
     if sys.version_info < (3, 12):
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
-    return asyncio.run(_serve(root, configuration, given.ready_fd))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,6 +115,22 @@ async def _serve(root: Path, configuration: Configuration, ready: int | None) ->
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+    async with opened(root, configuration):
+        gc.freeze()
+        say_ready(ready)
+        await ended.wait()
+        logger.info("ending")
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def opened(root: Path, configuration: Configuration) -> AsyncIterator[None]:
+    """One node's agent, which takes orders until the context is left.
+
+    Several may be open in a process: nothing here belongs to the process as a whole. Rejected
+    where the agent cannot serve.
+    """
+    loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as stack:
         memory = Memory(root / configured.DATABASE)
         stack.callback(memory.close)
@@ -117,11 +138,10 @@ async def _serve(root: Path, configuration: Configuration, ready: int | None) ->
         await _recover(root, memory, effects)
         parts = await _parts(root, configuration, effects, stack)
         server = _load_server()(parts, effects)
-        await server.open(_tls(root))
         stack.push_async_callback(server.close)
+        await server.open(_tls(root))
         follow = loop.create_task(_follow(parts))
         prune = loop.create_task(_prune(memory))
-        gc.freeze()
         logger.info(
             "ready node=%s address=%s port=%d epoch=%d",
             configuration.name,
@@ -129,14 +149,13 @@ async def _serve(root: Path, configuration: Configuration, ready: int | None) ->
             configuration.port,
             memory.epoch,
         )
-        say_ready(ready)
-        await ended.wait()
-        logger.info("ending")
-        await effects.close(_PATIENCE)
-        for task in (follow, prune):
-            task.cancel()
-        await asyncio.gather(follow, prune, return_exceptions=True)
-    return 0
+        try:
+            yield
+        finally:
+            await effects.close(_PATIENCE)
+            for task in (follow, prune):
+                task.cancel()
+            await asyncio.gather(follow, prune, return_exceptions=True)
 
 
 async def _recover(root: Path, memory: Memory, effects: Effects) -> None:

@@ -13,15 +13,25 @@ from typing import Final
 _BYTES: Final = 5_000_000
 
 
-def log_to(path: Path) -> None:
-    """Everything of level INFO and above to a file that is rotated at 5 MB, three kept."""
+def log_file(path: Path) -> logging.Handler:
+    """A log that is rotated at 5 MB, three kept; opened with the first line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_BYTES, backupCount=3)
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_BYTES, backupCount=3, delay=True)
     form = logging.Formatter(
         "time=%(asctime)s.%(msecs)03d level=%(levelname)s logger=%(name)s %(message)s",
         "%Y-%m-%dT%H:%M:%S",
     )
     handler.setFormatter(form)
+    return handler
+
+
+def log_to(path: Path) -> None:
+    """Everything of level INFO and above to a file."""
+    log_with(log_file(path))
+
+
+def log_with(handler: logging.Handler) -> None:
+    """Everything of level INFO and above to that handler, and to no other."""
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 

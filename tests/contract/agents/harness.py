@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 from tests.fakes.agents import FakeAgents
 from tests.fakes.world import NOOP, FakeNode, World
-from tests.support.agent_process import AgentProcess, TestAuthority, new_uuid
+from tests.support.agent_process import AgentProcess, SimulatedProcess, TestAuthority, new_uuid
 
 from gantry.ports.agents import Address, Agents
 from gantry.rpc.client import HttpAgents
@@ -78,9 +78,11 @@ class FakeHarness:
 
 
 class RealHarness:
+    process_type: type[AgentProcess] = AgentProcess
+
     def __init__(self, directory: Path) -> None:
         self.ca = TestAuthority(directory)
-        self.process = AgentProcess(directory, self.ca)
+        self.process = self.process_type(directory, self.ca)
         self.address = self.process.address
         self.root = self.process.root
 
@@ -123,7 +125,12 @@ class RealHarness:
         await self.process.close()
 
 
+class SimulatedHarness(RealHarness):
+    process_type = SimulatedProcess
+
+
 HARNESSES: dict[str, type[FakeHarness] | type[RealHarness]] = {
     "fake": FakeHarness,
     "real": RealHarness,
+    "simulated": SimulatedHarness,
 }

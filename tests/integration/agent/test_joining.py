@@ -16,7 +16,7 @@ from aiohttp import web
 from tests.support.agent_process import TestAuthority, free_port, new_uuid
 
 from gantry.agent import configuration
-from gantry.main import join
+from gantry.agent import joining as machine
 from gantry.model.errors import GantryError, Rejected, Unavailable
 from gantry.pki import files, joining, tokens
 from gantry.pki.authority import Issued
@@ -87,8 +87,8 @@ async def api(ca: TestAuthority) -> AsyncIterator[Api]:
         yield made
 
 
-async def joined(root: Path, token: str) -> join.JoinResult:
-    return await asyncio.to_thread(join.run, root, token, port=1899)
+async def joined(root: Path, token: str) -> machine.JoinResult:
+    return await asyncio.to_thread(machine.join, root, token, port=1899)
 
 
 async def test_a_machine_gets_its_identity_and_its_files(api: Api, tmp_path: Path) -> None:

@@ -1,0 +1,117 @@
+"""``gantry simulate``: the agents of many nodes in one process, for clusters on one machine.
+
+Each is the agent's own code with the node's own root, certificate, address and log. Only the
+process is shared, and with it the memory of the interpreter. ``gantry local`` starts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import contextvars
+import gc
+import logging
+import resource
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from gantry.agent import configuration as configured
+from gantry.main.agent import opened, settle
+from gantry.main.daemon import log_file, log_with, say_ready
+from gantry.model.errors import Reason, Rejected
+
+logger = logging.getLogger("gantry.simulation")
+
+_DESCRIPTORS: Final = 64
+"""Files that one agent may have open: database, log, connections, scripts."""
+_THREADS: Final = 16
+"""For short work on files; a phase of hooks has a thread of its own."""
+_node: contextvars.ContextVar[str] = contextvars.ContextVar("node", default="")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The sub-command; it ends with SIGTERM."""
+    parser = argparse.ArgumentParser(
+        prog="gantry simulate",
+        description="Run the agents of many simulated nodes in one process. "
+        "gantry local up --simulated-nodes starts this.",
+        epilog="example: gantry simulate --log /tmp/gantry/simulation-1.log /tmp/gantry/sim1",
+    )
+    parser.add_argument("--log", type=Path, required=True, help="the log of the process itself")
+    parser.add_argument("--ready-fd", type=int, metavar="N", help=argparse.SUPPRESS)
+    parser.add_argument("roots", metavar="ROOT", nargs="+", type=Path, help="roots of the nodes")
+    given = parser.parse_args(arguments)
+    settle()
+    log_with(_LogOfEach(given.log))
+    _allow_files(_DESCRIPTORS * len(given.roots))
+    return asyncio.run(_serve([root.absolute() for root in given.roots], given.ready_fd))
+
+
+class _LogOfEach(logging.Handler):
+    """Gives each line to the log of the agent that says it, or else to that of the process."""
+
+    def __init__(self, own: Path) -> None:
+        super().__init__()
+        self._logs: dict[str, logging.Handler] = {"": log_file(own)}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Find the log by what the code runs for."""
+        root = _node.get()
+        log = self._logs.get(root)
+        if log is None:
+            log = self._logs[root] = log_file(Path(root) / configured.LOG)
+        log.handle(record)
+
+
+async def _serve(roots: Sequence[Path], ready: int | None) -> int:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, "files"))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    opening: list[asyncio.Future[None]] = [loop.create_future() for _ in roots]
+    tasks = [
+        loop.create_task(_agent(root, one, ended), name=f"agent {root.name}")
+        for root, one in zip(roots, opening, strict=True)
+    ]
+    try:
+        await asyncio.gather(*opening)
+        gc.freeze()
+        logger.info("ready agents=%d", len(roots))
+        say_ready(ready)
+        await ended.wait()
+        logger.info("ending")
+    finally:
+        ended.set()
+        await asyncio.gather(*tasks)
+    return 0
+
+
+async def _agent(root: Path, opening: asyncio.Future[None], ended: asyncio.Event) -> None:
+    """One agent, in a task of its own, so that all that comes of it is known to be its."""
+    _node.set(str(root))
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(opened(root, configured.read(root)))
+        except Exception as error:  # whoever waits for all of them tells it
+            opening.set_exception(error)
+            return
+        opening.set_result(None)
+        await ended.wait()
+
+
+def _allow_files(wanted: int) -> None:
+    """Let this process have so many files open; Rejected where the system does not allow it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise Rejected(
+            f"{wanted} open files are needed for so many nodes, and {hard} are allowed",
+            "raise the hard limit (ulimit -Hn), or simulate fewer nodes",
+            reason=Reason.ENVIRONMENT,
+        )
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
