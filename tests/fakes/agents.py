@@ -7,6 +7,7 @@ effects are idempotent by key, one job's orders run in order, lower epochs are r
 from __future__ import annotations
 
 import asyncio
+import copy
 import enum
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 from tests.fakes.world import FakeNode, World
 
+from gantry.host.clock import boottime
 from gantry.model import timeouts
 from gantry.model.errors import (
     Cancelled,
@@ -23,6 +25,7 @@ from gantry.model.errors import (
     Reason,
     Rejected,
     Superseded,
+    TooLate,
     Unavailable,
     from_info,
 )
@@ -35,6 +38,7 @@ from gantry.ports.agents import (
     Event,
     Heartbeat,
     Hello,
+    Moment,
     Progress,
 )
 
@@ -93,17 +97,28 @@ class _Memory:
 
     def __init__(self) -> None:
         self.epoch = 0
+        self.master: Uuid | None = None
+        self.until = 0.0
         self.effects: dict[str, _Effect] = {}
         self.queues: dict[str, asyncio.Lock] = {}
 
 
 class FakeAgents:
     """All agents of a world. ``faults`` maps the number of an order call to what goes wrong;
-    ``fault`` may decide it for each call instead. ``heartbeat`` is in seconds.
+    ``fault`` may decide it for each call instead. ``heartbeat`` is in seconds,
+    ``now`` the master's clock, which is also that of all nodes.
     """
 
-    def __init__(self, world: World, heartbeat: float = timeouts.EVENT_HEARTBEAT) -> None:
+    def __init__(
+        self,
+        world: World,
+        heartbeat: float = timeouts.EVENT_HEARTBEAT,
+        now: Callable[[], float] = boottime,
+    ) -> None:
         self.world = world
+        self.master = Uuid("00000000-0000-4000-8000-000000000101")
+        """The node of the master that calls."""
+        self._now = now
         self.calls: list[Call] = []
         """Every call of ``order`` so far, repeats included."""
         self.faults: dict[int, Fault] = {}
@@ -181,9 +196,13 @@ class FakeAgents:
     async def announce(self, to: Address, epoch: int) -> Announced:
         """See the port."""
         node = self._reach(to)
-        known = self._of(node).epoch
+        memory = self._of(node)
+        known, whose = memory.epoch, memory.master
+        if known == epoch and whose not in (None, self.master):
+            raise self._superseded(node, epoch, known)
         self._check(node, epoch)
-        return Announced(epoch=known, guests=node.live)
+        memory.master = self.master
+        return Announced(epoch=known, node=whose, guests=node.live, moment=self._moment())
 
     async def events(self, of: Address) -> AsyncIterator[Event]:
         """See the port."""
@@ -192,13 +211,13 @@ class FakeAgents:
         silence = node.listen(queue.put_nowait)
         self._cut.setdefault(node.uuid, set()).add(queue)
         try:
-            yield Hello(facts=node.facts(), guests=node.live)
+            yield Hello(facts=node.facts(), guests=node.live, moment=self._moment())
             while True:
                 try:
                     async with asyncio.timeout(self._heartbeat):
                         event = await queue.get()
                 except TimeoutError:
-                    event = Heartbeat()
+                    event = Heartbeat(self._moment())
                 if event is None:
                     raise self._gone(of)
                 yield event
@@ -207,6 +226,12 @@ class FakeAgents:
             self._cut[node.uuid].discard(queue)
 
     # For tests
+
+    def seen_from(self, master: Uuid) -> FakeAgents:
+        """The same agents as the master on the node ``master`` calls them."""
+        other = copy.copy(self)
+        other.master = master
+        return other
 
     def address(self, node: FakeNode) -> Address:
         """How a master calls it."""
@@ -251,24 +276,32 @@ class FakeAgents:
     def _check(self, node: FakeNode, epoch: int) -> _Memory:
         memory = self._of(node)
         if epoch < memory.epoch:
-            raise Superseded(
-                f"the order has epoch {epoch}, but node {node.name} has seen epoch {memory.epoch}",
-                "another master has taken over",
-                reason=Reason.STATE,
-                node=node.name,
-            )
-        memory.epoch = epoch
+            raise self._superseded(node, epoch, memory.epoch)
+        if epoch > memory.epoch:
+            memory.epoch, memory.master, memory.until = epoch, None, 0.0
         return memory
+
+    def _superseded(self, node: FakeNode, epoch: int, known: int) -> Superseded:
+        return Superseded(
+            f"the order has epoch {epoch}, but node {node.name} has seen epoch {known}",
+            "another master has taken over",
+            reason=Reason.STATE,
+            node=node.name,
+        )
+
+    def _moment(self) -> Moment:
+        return Moment("fake", self._now())
 
     def _begin(self, node: FakeNode, envelope: Envelope, order: Order[Any]) -> _Effect:
         memory = self._check(node, envelope.epoch)
+        memory.until = max(memory.until, envelope.until)
         known = memory.effects.get(envelope.key)
         if known is not None:
             if known.digest not in (_CANCELLED, _digest(order)):
                 raise Rejected(f"another order was given under {envelope.key}")
             return known
-        if envelope.lease <= 0:
-            raise Rejected("the master's lease is over", reason=Reason.STATE)
+        if self._now() > envelope.until:
+            raise TooLate("the order came after its time", reason=Reason.STATE)
         if node.left:
             raise Rejected("the machine has left the cluster", reason=Reason.STATE)
         effect = _Effect(_digest(order), [])
@@ -290,6 +323,9 @@ class FakeAgents:
                 if envelope.epoch < memory.epoch:
                     del memory.effects[envelope.key]
                     self._check(node, envelope.epoch)
+                if self._now() > memory.until:
+                    del memory.effects[envelope.key]
+                    raise TooLate("the order's time ended while it waited for its turn")
                 async with asyncio.timeout(envelope.timeout):
                     effect.answer = await node.carry_out(order, say)
         except GantryError as error:

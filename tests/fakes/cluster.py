@@ -114,7 +114,8 @@ class FakeCluster:
         store = store or MemoryStore()
         for entity in [*entities(nodes, **cluster), *more]:
             await store.txn([], [Put(key(entity), encode(entity))])
-        return cls(store, FakeAgents(world), FakeClock())
+        clock = FakeClock()
+        return cls(store, FakeAgents(world, now=clock.monotonic), clock)
 
     @property
     def engine(self) -> Engine:

@@ -54,9 +54,10 @@ class TestAuthority:
             key=files.key(self.root, name),
         )
 
-    def master(self) -> HttpAgents:
+    def master(self, node: Uuid | None = None) -> HttpAgents:
+        """The agents as the master on ``node`` calls them."""
         issued = self.authority.issue_master(time.time())
-        return HttpAgents(self.files(files.MASTER, issued), self.cluster)
+        return HttpAgents(self.files(files.MASTER, issued), self.cluster, node or new_uuid())
 
 
 class AgentProcess:

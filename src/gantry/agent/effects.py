@@ -3,6 +3,9 @@
 - The same key again: done → the same answer; running → attached to; another order → refused.
 - One job's orders run one after the other, in the order of their arrival.
 - A lower epoch is refused, durably; what still waits when a new master announces itself, too.
+- An order says until when, on this agent's clock, it may begin. One that comes later, or was
+  timed on another clock, is refused, and so is one whose turn comes when that time is over,
+  unless its master has been heard of since.
 - A cancelled key stays cancelled, even if its order arrives only afterwards.
 - Make-it-so orders are remembered when they have ended; scripts also when they begin, so that
   a restarted agent can say that they were interrupted.
@@ -14,6 +17,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -22,19 +26,23 @@ from typing import Final, TypeAlias
 import msgspec
 
 from gantry.agent.memory import Memory
+from gantry.host.clock import boottime
 from gantry.host.daemon import Identity
 from gantry.model.errors import (
     Cancelled,
     GantryError,
     Interrupted,
     OperationFailed,
+    OtherClock,
     Reason,
     Rejected,
     Superseded,
+    TooLate,
     Unavailable,
 )
+from gantry.model.names import Uuid
 from gantry.model.orders import AnyOrder, HooksRun, OsCreate, encode
-from gantry.ports.agents import Envelope
+from gantry.ports.agents import Envelope, Moment
 from gantry.rpc import wire
 
 logger = logging.getLogger(__name__)
@@ -134,9 +142,12 @@ class Effects:
         self._memory = memory
         self._node = node
         self._epoch = memory.epoch
+        self._master = memory.master
+        self._clock = secrets.token_hex(8)
         self._running: dict[str, Effect] = {}
         self._turns = _Turns()
-        self._lease_until = 0.0
+        self._until = 0.0
+        """The latest moment until which an order of the present master may begin."""
         self._closing = False
         self.left = False
         """The machine has left the cluster: nothing new is accepted."""
@@ -153,11 +164,33 @@ class Effects:
             self._memory.scripts_ended(key)
         self._memory.prune(time.time() - KEEP)
 
-    def announce(self, epoch: int) -> int:
-        """A master says its epoch; the highest one seen before. Superseded where it is older."""
-        known = self._epoch
+    def moment(self) -> Moment:
+        """Now, on this agent's clock."""
+        return Moment(self._clock, boottime())
+
+    @property
+    def seen(self) -> tuple[int, Uuid | None]:
+        """The highest epoch that was seen, and the node whose master had it."""
+        return self._epoch, self._master
+
+    def announce(self, epoch: int, node: Uuid | None) -> tuple[int, Uuid | None]:
+        """The master on ``node`` says its epoch; the highest one seen before, and whose it was.
+
+        Superseded where this one is older, or is another node's.
+        """
+        before = self.seen
         self.check(epoch)
-        return known
+        if before[0] == epoch and node is not None and self._master not in (None, node):
+            raise Superseded(
+                f"epoch {epoch} is that of another node's master, as node {self._node} has seen",
+                "another master has taken over",
+                reason=Reason.STATE,
+                node=self._node,
+            )
+        if node is not None and (epoch, node) != self.seen:
+            self._memory.set_epoch(epoch, node)
+            self._master = node
+        return before
 
     def check(self, epoch: int) -> None:
         """Refuse an older master, for ever; keep the epoch of a newer one."""
@@ -169,16 +202,16 @@ class Effects:
                 node=self._node,
             )
         if epoch > self._epoch:
-            self._memory.set_epoch(epoch)
+            self._memory.set_epoch(epoch, None)
             logger.info("new epoch=%d", epoch)
-            self._epoch = epoch
-            self._lease_until = 0.0
+            self._epoch, self._master = epoch, None
+            self._until = 0.0
 
     def begin(self, envelope: Envelope, order: AnyOrder, work: Work) -> Effect:
         """The effect of that key: begun now, running or done; Rejected where it may not be."""
         self.check(envelope.epoch)
         digest = _digest(order)
-        self._lease_until = max(self._lease_until, time.monotonic() + envelope.lease)
+        self._heard(envelope)
         running = self._running.get(envelope.key)
         if running is not None:
             running.epoch = envelope.epoch
@@ -212,7 +245,7 @@ class Effects:
         self.check(envelope.epoch)
         if envelope.key in self._running or self._memory.get(envelope.key) is not None:
             return False
-        self._lease_until = max(self._lease_until, time.monotonic() + envelope.lease)
+        self._heard(envelope)
         self._admit(envelope)
         return True
 
@@ -258,6 +291,11 @@ class Effects:
             )
         return effect
 
+    def _heard(self, envelope: Envelope) -> None:
+        """What the present master said of its time also holds for what waits."""
+        if envelope.clock == self._clock:
+            self._until = max(self._until, envelope.until)
+
     def _admit(self, envelope: Envelope) -> None:
         if self.left:
             raise Rejected(
@@ -266,10 +304,17 @@ class Effects:
                 reason=Reason.STATE,
                 node=self._node,
             )
-        if envelope.lease <= 0 or time.monotonic() > self._lease_until:
-            raise Rejected(
-                "the master's lease is over, so its order is not carried out",
-                "the master renews its lease or another one takes over",
+        if envelope.clock != self._clock:
+            raise OtherClock(
+                f"the agent of node {self._node} was restarted since the order was timed",
+                "the master announces itself and gives the order again",
+                reason=Reason.STATE,
+                node=self._node,
+            )
+        if boottime() > envelope.until:
+            raise TooLate(
+                f"the order came to node {self._node} after its time, so it is not carried out",
+                "a master that is still the master gives it again",
                 reason=Reason.STATE,
                 node=self._node,
             )
@@ -317,7 +362,7 @@ class Effects:
             self._memory.delete(effect.key)
         effect.settle(outcome)
 
-    def _refusal(self, effect: Effect) -> Rejected | None:
+    def _refusal(self, effect: Effect) -> GantryError | None:
         """Why it may not be done any more, now that its turn has come."""
         if effect.epoch < self._epoch:
             return Superseded(
@@ -327,10 +372,10 @@ class Effects:
                 reason=Reason.STATE,
                 node=self._node,
             )
-        if time.monotonic() > self._lease_until:
-            return Rejected(
-                "the master's lease ended while its order waited for its turn",
-                "the master renews its lease or another one takes over",
+        if boottime() > self._until:
+            return TooLate(
+                f"the order's time ended while it waited for its turn on node {self._node}",
+                "a master that is still the master gives it again",
                 reason=Reason.STATE,
                 node=self._node,
             )

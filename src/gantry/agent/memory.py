@@ -17,6 +17,7 @@ import apsw
 import msgspec
 
 from gantry.model.errors import OperationFailed, Reason
+from gantry.model.names import Uuid
 
 logger = logging.getLogger(__name__)
 
@@ -156,11 +157,22 @@ class Memory:
             found = self._database.execute("SELECT value FROM facts WHERE name='epoch'").fetchone()
         return int(found[0]) if found else 0
 
-    def set_epoch(self, epoch: int) -> None:
+    @property
+    def master(self) -> Uuid | None:
+        """The node whose master had that epoch; None where it is not known."""
+        sql = "SELECT value FROM facts WHERE name='master'"
+        with self._lock:
+            found = self._database.execute(sql).fetchone()
+        return Uuid(found[0]) if found and found[0] else None
+
+    def set_epoch(self, epoch: int, master: Uuid | None) -> None:
         """Durable when it returns, also against a power cut."""
+        facts = (("epoch", epoch), ("master", master))
         with self._lock:
             self._database.execute("PRAGMA synchronous=FULL")
-            self._database.execute("INSERT OR REPLACE INTO facts VALUES('epoch', ?)", (epoch,))
+            with self._database:
+                for fact in facts:
+                    self._database.execute("INSERT OR REPLACE INTO facts VALUES(?, ?)", fact)
             self._database.execute("PRAGMA synchronous=OFF")
 
 

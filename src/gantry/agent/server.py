@@ -201,9 +201,12 @@ class Server:
 
     async def _on_announce(self, request: web.BaseRequest) -> web.StreamResponse:
         received = _announce.decode(await _body(request))
-        known = self._effects.announce(received.epoch)
+        epoch, node = self._effects.announce(received.epoch, received.node)
         guests = [live for one in self._parts.hypervisors.values() for live in one.guests()]
-        return _plain(wire.answer(Announced(epoch=known, guests=tuple(guests))))
+        announced = Announced(
+            epoch=epoch, node=node, guests=tuple(guests), moment=self._effects.moment()
+        )
+        return _plain(wire.answer(announced))
 
     async def _on_events(self, request: web.BaseRequest) -> web.StreamResponse:
         response = await _begin(request)
@@ -211,20 +214,21 @@ class Server:
             # Listening begins first: what changes while the facts are read comes after them.
             facts = await self._parts.facts.told()
             guests = [live for one in self._parts.hypervisors.values() for live in one.guests()]
-            event: Event | None = Hello(facts=facts, guests=tuple(guests))
+            event: Event | None = Hello(
+                facts=facts, guests=tuple(guests), moment=self._effects.moment()
+            )
             while event is not None:
                 await response.write(wire.encode(event) + b"\n")
-                event = await _next_event(queue)
+                event = await self._next_event(queue)
         await response.write_eof()
         return response
 
-
-async def _next_event(queue: asyncio.Queue[Event | None]) -> Event | None:
-    try:
-        async with asyncio.timeout(timeouts.EVENT_HEARTBEAT):
-            return await queue.get()
-    except TimeoutError:
-        return Heartbeat()
+    async def _next_event(self, queue: asyncio.Queue[Event | None]) -> Event | None:
+        try:
+            async with asyncio.timeout(timeouts.EVENT_HEARTBEAT):
+                return await queue.get()
+        except TimeoutError:
+            return Heartbeat(self._effects.moment())
 
 
 async def _stream(

@@ -10,6 +10,11 @@ import uuid
 from gantry.model.names import Uuid
 
 
+def boottime() -> float:
+    """Seconds that never jump; they also pass while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class SystemClock:
     """Time and random values of this machine."""
 
@@ -18,8 +23,8 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds that never jump."""
-        return time.monotonic()
+        """Seconds that never jump; they also pass while the machine is suspended."""
+        return boottime()
 
     def uuid(self) -> Uuid:
         """A new random uuid."""

@@ -99,12 +99,15 @@ class Context:
     def envelope(
         self, key: str, job: JobId, timeout: float, secrets: dict[str, str] | None = None
     ) -> Envelope:
-        """What travels with an order that is sent now."""
+        """What travels with an order that is sent now; Lost where the lease is over."""
+        left = self.lease_left()
+        if left <= 0:
+            raise self.journal.lease_over()
         return Envelope(
             key=key,
             job=job,
             epoch=self.epoch,
-            lease=self.lease_left(),
+            until=self.clock.monotonic() + left,
             timeout=timeout,
             secrets=secrets or {},
         )

@@ -11,7 +11,7 @@ import msgspec
 from gantry.jobs.context import Context
 from gantry.jobs.entry import Entry
 from gantry.model import timeouts
-from gantry.model.errors import GantryError, Superseded, Unavailable
+from gantry.model.errors import GantryError, Superseded, TooLate, Unavailable
 from gantry.model.jobs import LogKind
 from gantry.model.orders import HooksRun, Order
 from gantry.ports.agents import Address, Progress
@@ -33,6 +33,8 @@ async def issue(
 ) -> A:
     """Carry out ``order`` under ``key``; an agent that went away is asked once more.
 
+    One that it refuses because it came too late is given again until ``timeout`` is over.
+
     An ``undo`` is nothing that a cancel of the job could end.
 
     Raises the agent's own error, or Unavailable: then it may or may not have happened.
@@ -47,16 +49,21 @@ async def issue(
         entry.touched[to.node] = to
     began = context.clock.monotonic()
     try:
-        envelope = context.envelope(key, entry.id, timeout, secrets)
-        try:
-            return await _within(timeout, context.agents.order(to, envelope, order, progress), to)
-        except Unavailable:
-            left = timeout - (context.clock.monotonic() - began)
-            if left <= timeouts.RECONNECT or (entry.cancel_wanted and not undo):
-                raise
-        await context.clock.sleep(timeouts.RECONNECT)
-        envelope = context.envelope(key, entry.id, left - timeouts.RECONNECT, secrets)
-        return await _within(left, context.agents.order(to, envelope, order, progress), to)
+        again, left = False, timeout
+        while True:
+            envelope = context.envelope(key, entry.id, left, secrets)
+            try:
+                work = context.agents.order(to, envelope, order, progress)
+                return await _within(left, work, to)
+            except Unavailable as error:
+                # An order that waited on the node for longer than a lease has not failed: it is
+                # given again for as long as this is the master.
+                late = isinstance(error, TooLate)
+                left = timeout - (context.clock.monotonic() - began) - timeouts.RECONNECT
+                if left <= 0 or (again and not late) or (entry.cancel_wanted and not undo):
+                    raise
+                again = again or not late
+            await context.clock.sleep(timeouts.RECONNECT)
     except Superseded as error:
         raise context.journal.superseded(error) from error
     finally:

@@ -139,6 +139,11 @@ class Journal:
         self._fail(error)
         return Lost()
 
+    def lease_over(self) -> Lost:
+        """The lease was not renewed in time: another master may be there."""
+        self._fail(StoreUnavailable("this master's lease is over", "another one takes over"))
+        return Lost()
+
     def _fail(self, error: Conflict | StoreUnavailable | Superseded) -> None:
         if self.failed.done():
             return

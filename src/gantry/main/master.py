@@ -159,7 +159,9 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
     stack.push_async_callback(history.close)
     before = await read_snapshot(store)
     _may_be_master(root, before)
-    agents = HttpAgents(_files(root, certificates.MASTER), before.cluster.uuid)
+    agents = HttpAgents(
+        _files(root, certificates.MASTER), before.cluster.uuid, before.cluster.master_node
+    )
     stack.push_async_callback(agents.close)
     mastership = await stand(
         store, agents, clock, before.cluster.master_node, list(addresses(before))

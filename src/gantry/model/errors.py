@@ -8,6 +8,8 @@
     │   ├── Cancelled     somebody asked for the end
     │   └── Interrupted   a script was ended half-way: run it again, or unwind
     └── Unavailable       nothing is wrong with the request: try again later
+        ├── TooLate       an order came to its agent after its time: it was not begun
+        └── OtherClock    an order was timed for an agent that was restarted since: not begun
 
 Any other exception is a bug of ours. Translation to HTTP and to exit statuses happens
 once each, in ``api`` and in ``cli``.
@@ -132,6 +134,18 @@ class Unavailable(GantryError):
     code = "unavailable"
 
 
+class TooLate(Unavailable):
+    """The order came to its agent, or its turn came, after its time; it was not begun."""
+
+    code = "too-late"
+
+
+class OtherClock(Unavailable):
+    """The agent's clock is not the one that the order was timed on; it was not begun."""
+
+    code = "other-clock"
+
+
 _BY_CODE: dict[str, type[GantryError]] = {
     kind.code: kind
     for kind in (
@@ -143,6 +157,8 @@ _BY_CODE: dict[str, type[GantryError]] = {
         Cancelled,
         Interrupted,
         Unavailable,
+        TooLate,
+        OtherClock,
     )
 }
 

@@ -27,17 +27,29 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """What travels with an order.
 
     ``key`` is the job's random id and the effect's name: the same key is the same effect, for
-    ever. ``epoch`` is the master's. ``lease`` is how many seconds of the master's lease are
-    left, ``timeout`` how long the order may take. ``secrets`` (secret OS parameters) are never
-    kept anywhere.
+    ever. ``epoch`` is the master's. ``until`` is the moment until which the order may begin:
+    here on the master's clock (``Clock.monotonic``); on the wire on the agent's, whose random
+    name is ``clock``. ``timeout`` is how many seconds the order may take. ``secrets`` (secret
+    OS parameters) are never kept anywhere.
     """
 
     key: str
     job: int
     epoch: int
-    lease: float
+    until: float
     timeout: float
+    clock: str = ""
     secrets: dict[str, str] = {}
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """When an agent said something: seconds on its clock, which has a random name.
+
+    The clock begins anew with each agent process, and also runs while the machine is suspended.
+    """
+
+    clock: str
+    seconds: float
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -51,6 +63,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
 
     facts: NodeFacts
     guests: tuple[GuestLive, ...]
+    moment: Moment | None = None
 
 
 class GuestChanged(msgspec.Struct, frozen=True, kw_only=True, tag="guest"):
@@ -69,15 +82,23 @@ class FactsChanged(msgspec.Struct, frozen=True, kw_only=True, tag="facts"):
 class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
     """Nothing happened, and the agent is alive."""
 
+    moment: Moment | None = None
+
 
 Event: TypeAlias = Hello | GuestChanged | FactsChanged | Heartbeat
 
 
 class Announced(msgspec.Struct, frozen=True, kw_only=True):
-    """What an agent says to a new master: the highest epoch it had seen, and what is there."""
+    """What an agent says to a new master: what is there, and the highest epoch it had seen.
+
+    ``node`` is where the master of that epoch ran; None where no master was heard of, or an
+    earlier version did not say.
+    """
 
     epoch: int
     guests: tuple[GuestLive, ...]
+    moment: Moment
+    node: Uuid | None = None
 
 
 class Agents(Protocol):
@@ -93,7 +114,11 @@ class Agents(Protocol):
         order: Order[A],
         progress: Callable[[Progress], None] | None = None,
     ) -> A:
-        """Carry out an order, or attach to it where its key is running or done."""
+        """Carry out an order, or attach to it where its key is running or done.
+
+        An agent that this master has not announced itself to, or that was restarted since, is
+        announced to first. TooLate where the order came after its time: it was not begun.
+        """
 
     async def ask(self, to: Address, question: Question[A], timeout: float) -> A:
         """Ask something that changes nothing."""
@@ -105,7 +130,10 @@ class Agents(Protocol):
         """Jobs are over: the agent may forget all keys that begin with one of ``prefixes``."""
 
     async def announce(self, to: Address, epoch: int) -> Announced:
-        """Tell the agent of a new master; it refuses lower epochs from now on, durably."""
+        """Tell the agent of a new master; it refuses lower epochs from now on, durably.
+
+        Superseded where it has seen a higher epoch, or this one from another node's master.
+        """
 
     def events(self, of: Address) -> AsyncIterator[Event]:
         """The agent's events, beginning with Hello; ends with ``Unavailable``."""

@@ -14,7 +14,7 @@ class Clock(Protocol):
         """Seconds since 1970."""
 
     def monotonic(self) -> float:
-        """Seconds that never jump."""
+        """Seconds that never jump; they also pass while the machine is suspended."""
 
     def uuid(self) -> Uuid:
         """A new random uuid."""

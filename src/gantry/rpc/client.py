@@ -16,14 +16,31 @@ import aiohttp
 import msgspec
 
 from gantry.model import timeouts
-from gantry.model.errors import GantryError, OperationFailed, Reason, Unavailable, from_info
+from gantry.model.errors import (
+    GantryError,
+    OperationFailed,
+    OtherClock,
+    Reason,
+    TooLate,
+    Unavailable,
+    from_info,
+)
 from gantry.model.identity import node_host
 from gantry.model.names import Uuid
 from gantry.model.orders import Order, Question
-from gantry.ports.agents import Address, Announced, Envelope, Event, Progress
+from gantry.ports.agents import (
+    Address,
+    Announced,
+    Envelope,
+    Event,
+    Heartbeat,
+    Hello,
+    Progress,
+)
 from gantry.rpc import wire
 from gantry.rpc.certificates import Files, client_context
 from gantry.rpc.channel import Channel
+from gantry.rpc.clocks import Clocks
 from gantry.rpc.console import ConsoleChannel
 from gantry.rpc.diagnosis import explain
 
@@ -40,10 +57,14 @@ _announced = msgspec.json.Decoder(Announced)
 class HttpAgents:
     """Build it in the event loop; ``close`` it in the end."""
 
-    def __init__(self, files: Files, cluster: Uuid) -> None:
-        """``files`` are the master's certificate; Rejected where they cannot be used."""
+    def __init__(self, files: Files, cluster: Uuid, node: Uuid) -> None:
+        """``files`` are the certificate of the master on ``node``; Rejected where they cannot
+        be used.
+        """
         self._files = files
         self._cluster = cluster
+        self._node = node
+        self._clocks = Clocks()
         self._tls = client_context(files)
         self._connector = aiohttp.TCPConnector(
             ssl=self._tls, limit=0, keepalive_timeout=300.0, ttl_dns_cache=60
@@ -67,6 +88,28 @@ class HttpAgents:
         progress: Callable[[Progress], None] | None = None,
     ) -> A:
         """See the port. A node that is silent for 10 s is Unavailable."""
+        try:
+            return await self._order(to, envelope, order, progress)
+        except OtherClock:
+            # Restarted meanwhile: a new agent is told who is master before anything is ordered.
+            self._clocks.forget(to.node)
+            return await self._order(to, envelope, order, progress)
+        except TooLate:
+            # Perhaps what is known of its clock is too old.
+            self._clocks.forget(to.node)
+            raise
+
+    async def _order(
+        self,
+        to: Address,
+        envelope: Envelope,
+        order: Order[A],
+        progress: Callable[[Progress], None] | None,
+    ) -> A:
+        if not self._clocks.knows(to.node):
+            await self.announce(to, envelope.epoch)
+        until = self._clocks.until(to.node, envelope.until)
+        envelope = msgspec.structs.replace(envelope, until=until.seconds, clock=until.clock)
         sent: Any = order
         body = wire.encode(wire.OrderRequest(envelope, sent))
         limit = envelope.timeout + timeouts.NODE_DOWN_AFTER
@@ -128,9 +171,10 @@ class HttpAgents:
 
     async def announce(self, to: Address, epoch: int) -> Announced:
         """See the port."""
-        body = wire.encode(wire.AnnounceRequest(epoch))
+        body = wire.encode(wire.AnnounceRequest(epoch, self._node))
         line = await self._call(to, wire.ANNOUNCE, body, timeouts.URGENT)
         announced: Announced = self._decoded(to, self._checked(to, line), _announced)
+        self._clocks.announced(to.node, announced.moment)
         return announced
 
     async def events(self, of: Address) -> AsyncIterator[Event]:
@@ -144,7 +188,10 @@ class HttpAgents:
                     refused = await response.content.readline()
                     self._checked(of, self._decoded(of, refused, _lines))
                 async for text in response.content:
-                    yield self._decoded(of, text, _events)
+                    event: Event = self._decoded(of, text, _events)
+                    if isinstance(event, Hello | Heartbeat):
+                        self._clocks.heard(of.node, event.moment)
+                    yield event
         except _LOST as error:
             raise await self._explained(of, error) from error
         raise Unavailable(f"the event stream of node {of.name} has ended", node=of.name)

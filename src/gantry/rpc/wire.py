@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from gantry.model.errors import ErrorInfo
+from gantry.model.names import Uuid
 from gantry.model.orders import AnyOrder, AnyQuestion
 from gantry.ports.agents import Envelope
 from gantry.ports.agents import Event as Event  # what /1/events streams
@@ -86,9 +87,10 @@ class ForgetCall(msgspec.Struct, frozen=True):
 
 
 class AnnounceRequest(msgspec.Struct, frozen=True):
-    """Body of ``/1/announce``."""
+    """Body of ``/1/announce``: the master's epoch, and the node that it runs on."""
 
     epoch: int
+    node: Uuid | None = None
 
 
 class Line(msgspec.Struct, frozen=True):

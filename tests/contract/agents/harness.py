@@ -11,6 +11,7 @@ from tests.fakes.agents import FakeAgents
 from tests.fakes.world import NOOP, FakeNode, World
 from tests.support.agent_process import AgentProcess, SimulatedProcess, TestAuthority, new_uuid
 
+from gantry.model.names import Uuid
 from gantry.ports.agents import Address, Agents
 from gantry.rpc.client import HttpAgents
 
@@ -20,6 +21,11 @@ class Harness(Protocol):
 
     agents: Agents
     address: Address
+    master: Uuid
+    """The node of the master that ``agents`` belong to."""
+
+    def another_master(self) -> Agents:
+        """The same agents as the master on another node calls them."""
 
     async def disconnect(self) -> None:
         """The node does not answer from now on."""
@@ -50,10 +56,14 @@ class FakeHarness:
         self.node.oses = ()
         self.fake = FakeAgents(world, heartbeat=0.2)
         self.agents: Agents = self.fake
+        self.master = self.fake.master
         self.address = self.fake.address(self.node)
 
     async def open(self) -> None:
         pass
+
+    def another_master(self) -> Agents:
+        return self.fake.seen_from(new_uuid())
 
     async def disconnect(self) -> None:
         self.fake.disconnect(self.node)
@@ -85,11 +95,17 @@ class RealHarness:
         self.process = self.process_type(directory, self.ca)
         self.address = self.process.address
         self.root = self.process.root
+        self.master = new_uuid()
 
     async def open(self) -> None:
         await self.process.start()
-        self.http: HttpAgents = self.ca.master()
+        self.http: HttpAgents = self.ca.master(self.master)
         self.agents: Agents = self.http
+        self.others: list[HttpAgents] = []
+
+    def another_master(self) -> Agents:
+        self.others.append(self.ca.master(new_uuid()))
+        return self.others[-1]
 
     async def disconnect(self) -> None:
         await self.process.kill()
@@ -121,7 +137,8 @@ class RealHarness:
         return (self.root / path.lstrip("/")).exists()
 
     async def close(self) -> None:
-        await self.http.close()
+        for http in (self.http, *self.others):
+            await http.close()
         await self.process.close()
 
 

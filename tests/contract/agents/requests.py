@@ -8,6 +8,7 @@ from typing import Any
 from tests.contract.agents.harness import Harness
 from tests.support.agent_process import new_uuid
 
+from gantry.host.clock import boottime
 from gantry.model.entities import DiskTemplate
 from gantry.model.orders import (
     Delay,
@@ -24,7 +25,9 @@ from gantry.ports.agents import Envelope
 
 
 def envelope(key: str, **changes: Any) -> Envelope:
-    given: dict[str, Any] = {"job": 7, "epoch": 1, "lease": 10.0, "timeout": 10.0, **changes}
+    """``lease`` is in seconds from now; the rest are an envelope's fields."""
+    until = boottime() + changes.pop("lease", 10.0)
+    given: dict[str, Any] = {"job": 7, "epoch": 1, "until": until, "timeout": 10.0, **changes}
     return Envelope(key=key, **given)
 
 
@@ -70,11 +73,16 @@ def os_run(os: str, *disks: DiskSpec) -> OsRun:
     )
 
 
-async def begun(harness: Harness, key: str, seconds: float) -> asyncio.Task[Nothing]:
+async def begun(
+    harness: Harness, key: str, seconds: float, **changes: Any
+) -> asyncio.Task[Nothing]:
     """A delay that is running on the node when this returns."""
     running = asyncio.Event()
     order = harness.agents.order(
-        harness.address, envelope(key), Delay(duration=seconds), lambda line: running.set()
+        harness.address,
+        envelope(key, **changes),
+        Delay(duration=seconds),
+        lambda line: running.set(),
     )
     task = asyncio.get_running_loop().create_task(_collect(order))
     await running.wait()

@@ -8,8 +8,8 @@ import pytest
 from tests.contract.agents.harness import Harness
 from tests.contract.agents.requests import begun, disk, envelope, guest, start
 
-from gantry.model.errors import Rejected, Superseded
-from gantry.model.orders import DiskCreate, ReadFacts
+from gantry.model.errors import Superseded, TooLate
+from gantry.model.orders import Delay, DiskCreate, ReadFacts
 
 
 async def test_a_new_master_learns_the_highest_epoch_and_what_runs(harness: Harness) -> None:
@@ -58,14 +58,55 @@ async def test_what_waits_when_a_new_master_comes_is_not_done_for_the_old_one(
     assert harness.disk_is_there(one.path)
 
 
-async def test_an_order_whose_lease_is_over_is_refused(harness: Harness) -> None:
+async def test_an_order_that_comes_after_its_time_is_refused_and_not_remembered(
+    harness: Harness,
+) -> None:
     one = disk()
-    with pytest.raises(Rejected, match="lease"):
+    with pytest.raises(TooLate):
         await harness.agents.order(
-            harness.address, envelope("j/make", lease=0.0), DiskCreate(disk=one)
+            harness.address, envelope("j/make", lease=-0.1), DiskCreate(disk=one)
         )
     assert not harness.disk_is_there(one.path)
     await harness.agents.order(harness.address, envelope("j/make"), DiskCreate(disk=one))
+
+
+async def test_an_order_whose_time_ends_while_it_waits_for_its_turn_is_not_done(
+    harness: Harness,
+) -> None:
+    one = disk()
+    slow = await begun(harness, "j/slow", 0.6, lease=0.3)
+    with pytest.raises(TooLate):
+        await harness.agents.order(
+            harness.address, envelope("j/make", lease=0.3), DiskCreate(disk=one)
+        )
+    await slow
+    assert not harness.disk_is_there(one.path)
+    await harness.agents.order(harness.address, envelope("j/make"), DiskCreate(disk=one))
+
+
+async def test_later_orders_of_the_same_master_give_one_that_waits_more_time(
+    harness: Harness,
+) -> None:
+    one = disk()
+    slow = await begun(harness, "j/slow", 0.6, lease=0.3)
+    waiting = asyncio.ensure_future(
+        harness.agents.order(harness.address, envelope("j/make", lease=0.3), DiskCreate(disk=one))
+    )
+    await harness.agents.order(harness.address, envelope("k/other"), Delay(duration=0.0))
+    await asyncio.gather(slow, waiting)
+    assert harness.disk_is_there(one.path)
+
+
+async def test_an_epoch_is_one_nodes_master_and_the_agent_says_whose(harness: Harness) -> None:
+    await harness.agents.announce(harness.address, 3)
+    other = harness.another_master()
+    with pytest.raises(Superseded, match="3"):
+        await other.announce(harness.address, 3)
+    before = await other.announce(harness.address, 4)
+    assert (before.epoch, before.node) == (3, harness.master)
+    assert (await other.announce(harness.address, 4)).epoch == 4
+    with pytest.raises(Superseded):
+        await harness.agents.order(harness.address, envelope("j/a", epoch=3), Delay(duration=0.0))
 
 
 async def test_questions_are_answered_to_any_master(harness: Harness) -> None:

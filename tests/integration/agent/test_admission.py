@@ -25,7 +25,7 @@ LONG_AGO = time.time() - 6 * 365 * 86400
 
 @contextlib.asynccontextmanager
 async def calling(files: Files, ca: TestAuthority) -> AsyncIterator[HttpAgents]:
-    agents = HttpAgents(files, ca.cluster)
+    agents = HttpAgents(files, ca.cluster, new_uuid())
     yield agents
     await agents.close()
 

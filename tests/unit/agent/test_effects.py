@@ -11,10 +11,14 @@ import pytest
 
 from gantry.agent.effects import Effect, Effects, Task
 from gantry.agent.memory import Memory
+from gantry.host.clock import boottime
 from gantry.model.errors import Rejected, Superseded
+from gantry.model.names import Uuid
 from gantry.model.orders import Delay, HooksRun, Nothing
 from gantry.ports.agents import Envelope
 from gantry.rpc import wire
+
+NODE, OTHER = Uuid("node"), Uuid("other")
 
 
 class Machine:
@@ -36,12 +40,18 @@ class Machine:
         self.effects = Effects(self.memory, "node1")
         self.effects.recover()
 
+    def envelope(self, key: str, **changes: float) -> Envelope:
+        """Timed on the machine's clock; ``lease`` is in seconds from now."""
+        made = envelope(key, **changes)
+        return msgspec.structs.replace(made, clock=self.effects.moment().clock)
+
     def quick(self, key: str, duration: float = 0.0, **changes: float) -> Effect:
         async def work(task: Task) -> Nothing:
             self.done.append(key)
             return Nothing()
 
-        return self.effects.begin(envelope(key, **changes), Delay(duration=duration), work)
+        order = Delay(duration=duration)
+        return self.effects.begin(self.envelope(key, **changes), order, work)
 
     def slow(self, key: str, **changes: float) -> Effect:
         async def work(task: Task) -> Nothing:
@@ -50,11 +60,12 @@ class Machine:
             self.done.append(key)
             return Nothing()
 
-        return self.effects.begin(envelope(key, **changes), Delay(duration=9.0), work)
+        return self.effects.begin(self.envelope(key, **changes), Delay(duration=9.0), work)
 
 
 def envelope(key: str, *, epoch: float = 1, lease: float = 10.0, timeout: float = 10.0) -> Envelope:
-    return Envelope(key=key, job=1, epoch=int(epoch), lease=lease, timeout=timeout)
+    until = boottime() + lease
+    return Envelope(key=key, job=1, epoch=int(epoch), until=until, timeout=timeout)
 
 
 async def outcome(effect: Effect) -> wire.Line:
@@ -82,7 +93,7 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
 async def test_what_waits_is_not_done_for_a_master_that_was_replaced(machine: Machine) -> None:
     first, second = machine.slow("j/1"), machine.quick("j/2")
     await machine.started.wait()
-    machine.effects.announce(2)
+    machine.effects.announce(2, NODE)
     machine.gate.set()
     assert await code(first) == ""
     assert await code(second) == "superseded"
@@ -94,7 +105,7 @@ async def test_what_waits_is_not_done_for_a_master_that_was_replaced(machine: Ma
 async def test_what_waits_is_done_for_the_new_master_that_attached(machine: Machine) -> None:
     first, second = machine.slow("j/1"), machine.quick("j/2")
     await machine.started.wait()
-    machine.effects.announce(2)
+    machine.effects.announce(2, NODE)
     assert machine.quick("j/2", epoch=2) is second
     machine.gate.set()
     assert [await code(first), await code(second)] == ["", ""]
@@ -106,7 +117,7 @@ async def test_what_waits_longer_than_the_lease_is_refused(machine: Machine) -> 
     asyncio.get_running_loop().call_later(0.1, machine.gate.set)
     error = (await outcome(second)).error
     assert error is not None
-    assert "lease" in error.message
+    assert error.code == "too-late"
     assert machine.done == ["j/1"]
 
 
@@ -131,7 +142,7 @@ async def test_a_fault_of_ours_ends_the_order_and_not_the_agent(machine: Machine
     async def work(task: Task) -> Nothing:
         raise ZeroDivisionError
 
-    effect = machine.effects.begin(envelope("j/1"), Delay(duration=0.0), work)
+    effect = machine.effects.begin(machine.envelope("j/1"), Delay(duration=0.0), work)
     assert await code(effect) == "failed"
     assert await code(machine.quick("j/2")) == ""
 
@@ -157,7 +168,7 @@ async def test_a_slow_reader_misses_progress_but_not_the_end(machine: Machine) -
             task.say(str(number))
         return Nothing()
 
-    effect = machine.effects.begin(envelope("j/1"), Delay(duration=0.0), work)
+    effect = machine.effects.begin(machine.envelope("j/1"), Delay(duration=0.0), work)
     lines = effect.listen()
     assert effect.task is not None
     await effect.task
@@ -188,19 +199,22 @@ async def test_scripts_are_interrupted_by_a_crash_and_run_again_as_a_new_attempt
     async def work(task: Task) -> Nothing:
         return Nothing()
 
-    machine.effects.begin(envelope("j/pre"), hooks(1), forever)
+    machine.effects.begin(machine.envelope("j/pre"), hooks(1), forever)
     await machine.crash()
-    assert await code(machine.effects.begin(envelope("j/pre"), hooks(1), work)) == "interrupted"
-    assert await code(machine.effects.begin(envelope("j/pre"), hooks(2), work)) == ""
-    assert await code(machine.effects.begin(envelope("j/pre"), hooks(3), forever)) == ""
+    assert (
+        await code(machine.effects.begin(machine.envelope("j/pre"), hooks(1), work))
+        == "interrupted"
+    )
+    assert await code(machine.effects.begin(machine.envelope("j/pre"), hooks(2), work)) == ""
+    assert await code(machine.effects.begin(machine.envelope("j/pre"), hooks(3), forever)) == ""
 
 
 async def test_the_epoch_outlives_a_crash(machine: Machine) -> None:
-    machine.effects.announce(7)
+    machine.effects.announce(7, NODE)
     await machine.crash()
     with pytest.raises(Superseded, match="7"):
         machine.quick("j/1", epoch=6)
-    assert machine.effects.announce(8) == 7
+    assert machine.effects.announce(8, OTHER) == (7, NODE)
 
 
 async def test_an_empty_prefix_forgets_nothing(machine: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -159,7 +160,7 @@ class Observed:
 
     async def order(self, order: Order[Any]) -> None:
         self._number += 1
-        envelope = Envelope(key=f"job/{self._number}", job=1, epoch=1, lease=10, timeout=10)
+        envelope = Envelope(key=f"job/{self._number}", job=1, epoch=1, until=math.inf, timeout=10)
         await self.agents.order(self.plain.address(self.node), envelope, order)
 
     def up(self) -> bool | None:
