@@ -17,9 +17,13 @@ from gantry.cli.programs import ALIASES, PROGRAMS, Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import ModuleType
     from typing import Any, NoReturn
+
+# argparse asks for a translation of its words, which there is none of, and searches the file
+# system for it each time: 3 ms of each command.
+vars(argparse)["_"] = str
 
 _HELP = ("-h", "--help", "help")
 INTERRUPTED = 130
@@ -67,6 +71,10 @@ class Parser(argparse.ArgumentParser):
 
 def main(program: str, argv: Sequence[str]) -> int:
     """Run ``program`` with ``argv`` and return its exit status."""
+    return _guarded(lambda: _chosen(program, argv), "--json" in argv)
+
+
+def _chosen(program: str, argv: Sequence[str]) -> int:
     commands = PROGRAMS[program]
     if not argv or argv[0] in _HELP:
         (sys.stdout if argv else sys.stderr).write(overview(program))
@@ -77,14 +85,13 @@ def main(program: str, argv: Sequence[str]) -> int:
     name = ALIASES.get(program, {}).get(argv[0], argv[0])
     command = commands.get(name)
     if command is None:
-        return errors.report(_unknown(program, argv[0]), "--json" in argv)
-    return call(program, name, command, argv[1:])
+        raise _unknown(program, argv[0])
+    return _run(program, name, command, argv[1:])
 
 
-def call(program: str, name: str, command: Command, argv: Sequence[str]) -> int:
-    """Import the command's module, parse, run; its errors become text and a status."""
+def _guarded(work: Callable[[], int], as_json: bool) -> int:
     try:
-        status = _run(program, name, command, argv)
+        status = work()
         sys.stdout.flush()
         return status
     except BrokenPipeError:
@@ -97,7 +104,7 @@ def call(program: str, name: str, command: Command, argv: Sequence[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError):
             _discard_output()
-        return errors.report(error, "--json" in argv)
+        return errors.report(error, as_json)
 
 
 def _run(program: str, name: str, command: Command, argv: Sequence[str]) -> int:

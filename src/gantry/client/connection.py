@@ -1,15 +1,14 @@
 """The API over the master's Unix socket: one HTTP/1.0 request a connection.
 
-Standard library only (``socket``, ``json``): every ``gnt-*`` command pays for what is
-imported here. What a command says or shows is not decided here.
+Standard library only, and little of it: every ``gnt-*`` command pays for what is imported
+here. What a command says or shows is not decided here.
 """
 
 from __future__ import annotations
 
 import json
-import socket
 
-from gantry.client import paths
+from gantry.client import paths, plain_socket
 from gantry.client.errors import ApiError, ClientError, MasterDown, from_answer
 from gantry.model import timeouts
 
@@ -97,27 +96,17 @@ class Connection:
 
     def open(self, request: bytes, timeout: float | None) -> Any:
         """Connect and send ``request``; the buffered reader of what comes back."""
-        connection = self.connect()
+        try:
+            connection = plain_socket.connect(paths.socket_path(self.root), timeouts.CONNECT)
+        except OSError as error:
+            raise paths.unreachable(self.root, error) from error
         try:
             connection.sendall(request)
-            connection.settimeout(timeout)
-            return connection.makefile("rb", buffering=65536)
         except OSError as error:
+            connection.close()
             raise _silent(error) from error
-        finally:
-            # The reader keeps the descriptor open.
-            connection.close()
-
-    def connect(self) -> socket.socket:
-        """A connection to the master, or why there is none."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(timeouts.CONNECT)
-        try:
-            connection.connect(paths.socket_path(self.root))
-        except OSError as error:
-            connection.close()
-            raise paths.unreachable(self.root, error) from error
-        return connection
+        connection.settimeout(timeout)
+        return plain_socket.reader(connection)
 
 
 def _with(path: str, query: dict[str, str]) -> str:

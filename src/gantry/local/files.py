@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import gantry
 from gantry.cli.programs import PROGRAMS
 from gantry.local.description import LocalNode
 from gantry.local.layout import Layout
@@ -59,21 +60,25 @@ def remove(layout: Layout, node: LocalNode) -> None:
 
 
 def _programs(root: Path) -> None:
-    _script(root, "gantry", "from gantry.main.gantry import main", "main()")
+    place = f'os.environ.setdefault("GANTRY_ROOT", {str(root)!r})\n'
+    daemons = "from gantry.main.gantry import main\n\nraise SystemExit(main())\n"
+    _script(root, "gantry", f"#!{sys.executable} -I\nimport os\n\n{place}{daemons}")
     for name in PROGRAMS:
-        call = f'main("{name}", sys.argv[1:])'
-        _script(root, name, "from gantry.main.gnt import main", call)
+        call = f'from gantry.main.gnt import run\n\nrun("{name}")\n'
+        # Without site, whose search for packages is a tenth of a short command.
+        begin = f"#!{sys.executable} -IS\nimport os\nimport sys\n\nsys.path += {_packages()!r}\n"
+        _script(root, name, begin + place + call)
 
 
-def _script(root: Path, name: str, line: str, call: str) -> None:
-    text = (
-        f"#!{sys.executable} -I\n"
-        "import os\n"
-        "import sys\n\n"
-        f'os.environ.setdefault("GANTRY_ROOT", {str(root)!r})\n'
-        f"{line}\n\n"
-        f"raise SystemExit({call})\n"
-    )
+def _packages() -> list[str]:
+    """Where our own package is, and those that it needs."""
+    ours = Path(gantry.__file__).parents[1]
+    others = (Path(one) for one in sys.path)
+    kept = [one for one in others if one.name in ("site-packages", "dist-packages")]
+    return list(dict.fromkeys(str(one) for one in (ours, *kept)))
+
+
+def _script(root: Path, name: str, text: str) -> None:
     file = root / "bin" / name
     if file.exists() and file.read_text() == text:
         return

@@ -2,46 +2,48 @@
 
 from __future__ import annotations
 
-import sys
+from gantry.main.gnt import run
 
-from gantry.main.gnt import main
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
-def gnt_cluster() -> int:
+def gnt_cluster() -> NoReturn:
     """``gnt-cluster``."""
-    return main("gnt-cluster", sys.argv[1:])
+    run("gnt-cluster")
 
 
-def gnt_node() -> int:
+def gnt_node() -> NoReturn:
     """``gnt-node``."""
-    return main("gnt-node", sys.argv[1:])
+    run("gnt-node")
 
 
-def gnt_group() -> int:
+def gnt_group() -> NoReturn:
     """``gnt-group``."""
-    return main("gnt-group", sys.argv[1:])
+    run("gnt-group")
 
 
-def gnt_instance() -> int:
+def gnt_instance() -> NoReturn:
     """``gnt-instance``."""
-    return main("gnt-instance", sys.argv[1:])
+    run("gnt-instance")
 
 
-def gnt_os() -> int:
+def gnt_os() -> NoReturn:
     """``gnt-os``."""
-    return main("gnt-os", sys.argv[1:])
+    run("gnt-os")
 
 
-def gnt_hook() -> int:
+def gnt_hook() -> NoReturn:
     """``gnt-hook``."""
-    return main("gnt-hook", sys.argv[1:])
+    run("gnt-hook")
 
 
-def gnt_job() -> int:
+def gnt_job() -> NoReturn:
     """``gnt-job``."""
-    return main("gnt-job", sys.argv[1:])
+    run("gnt-job")
 
 
-def gnt_debug() -> int:
+def gnt_debug() -> NoReturn:
     """``gnt-debug``."""
-    return main("gnt-debug", sys.argv[1:])
+    run("gnt-debug")

@@ -33,6 +33,45 @@ def test_a_node_has_every_program_and_they_run(layout: Layout) -> None:
     assert done.stdout.startswith("usage: gantry COMMAND")
 
 
+def _shell(layout: Layout, line: str) -> subprocess.CompletedProcess[str]:
+    """``line`` with the node's programs first in ``PATH``, and none of our packages around."""
+    return subprocess.run(
+        ["/bin/sh", "-c", line],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd="/",
+        env={"PATH": f"{layout.root(NODE)}/bin:/usr/bin:/bin"},
+    )
+
+
+def test_a_nodes_programs_find_their_packages_and_the_node(layout: Layout) -> None:
+    (layout.root(NODE) / "var/lib/ganeti/ssconf_master_node").write_text("node1.gantry.test\n")
+    shown = _shell(layout, "gnt-cluster getmaster && gnt-cluster init --help")
+    assert shown.stdout.startswith("node1.gantry.test\nusage: gnt-cluster init"), shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("gnt-instance list --help >&-", 0),
+        ("gnt-instance --help >&- 2>&-", 0),
+        ("gnt-instance nonsense 2>&-", 2),
+        ("gnt-instance --help > /dev/full", 1),
+    ],
+)
+def test_outputs_that_are_closed_or_full_are_no_traceback(
+    layout: Layout, line: str, status: int
+) -> None:
+    done = _shell(layout, line)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+
+
+def test_a_reader_that_leaves_ends_a_program_quietly(layout: Layout) -> None:
+    done = _shell(layout, "{ gnt-instance --help; echo $? >&2; } | true")
+    assert done.stderr == "0\n"
+
+
 def test_a_node_has_the_definitions_that_come_with_gantry(layout: Layout) -> None:
     place = layout.root(NODE) / "srv/ganeti/os"
     assert sorted(path.name for path in place.iterdir()) == ["busybox", "noop"]
