@@ -1,0 +1,55 @@
+"""``gnt-cluster init`` runs scripts around the creation of the cluster, as each version says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gantry.main.bootstrap import STATE, Settings, init
+from gantry.model.errors import HooksDenied
+
+MARK = '#!/bin/sh\nif [ -e "$GANTRY_ROOT/var/lib/gantry/state.db" ]; then made=1; else made=0; fi\n'
+TELL = 'echo "$GANETI_HOOKS_PHASE $GANETI_MASTER made=$made" >> "$GANTRY_ROOT/told"\n'
+
+
+def settings(version: int) -> Settings:
+    parameters: dict[str, Any] = {"hooks_version": version}
+    return Settings(
+        cluster_name="cluster.example.com",
+        node_name="node1.example.com",
+        primary_ip="127.0.0.1",
+        parameters=parameters,
+    )
+
+
+def script(root: Path, directory: str, text: str) -> None:
+    path = root / "etc/ganeti/hooks" / directory / "10-script"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        (1, ["PRE node1.example.com made=0", "POST node1.example.com made=1"]),
+        (2, ["post node1.example.com made=1"]),
+    ],
+)
+async def test_scripts_run_around_the_creation_as_each_version_says(
+    tmp_path: Path, version: int, told: list[str]
+) -> None:
+    for phase in ("pre", "post"):
+        script(tmp_path, f"cluster-init-{phase}.d", MARK + TELL)
+    await init(tmp_path, settings(version), lambda text: None)
+    assert (tmp_path / "told").read_text().splitlines() == told
+
+
+async def test_a_denial_makes_no_cluster(tmp_path: Path) -> None:
+    script(tmp_path, "cluster-init-pre.d", "#!/bin/sh\necho not here\nexit 1\n")
+    with pytest.raises(HooksDenied, match="not here"):
+        await init(tmp_path, settings(1), lambda text: None)
+    assert not (tmp_path / STATE).exists()
+    assert not (tmp_path / "etc/gantry").exists()
