@@ -153,3 +153,27 @@ def test_a_denied_operation_runs_no_config_update(cluster: Cluster) -> None:
     cluster.hook(STARTED, "10-no", "exit 1\n")
     cluster.refused("gnt-instance", "startup", WEB)
     assert not (cluster.root(1) / "run-1").exists()
+
+
+def test_every_agent_runs_the_watchers_scripts_without_a_master(cluster: Cluster) -> None:
+    """When it starts, and then every five minutes."""
+    cluster.hook("watcher", "10-mark", 'touch "$GANTRY_ROOT/run-watcher"\n', (2, 3))
+    cluster.kill("agent", 2)
+    cluster.local("up")
+    eventually("the script ran", (cluster.root(2) / "run-watcher").exists)
+    assert not (cluster.root(3) / "run-watcher").exists(), "its agent goes on as it was"
+
+
+def test_nodes_run_their_scripts_side_by_side(cluster: Cluster) -> None:
+    """Each waits for the other one: one after the other neither would end."""
+    here = cluster.directory
+    cluster.hook(
+        "instance-add-pre.d",
+        "10-meets",
+        f'touch "$GANTRY_ROOT/run-here"\n'
+        f"until [ -e {here}/node1/run-here ] && [ -e {here}/node2/run-here ]; do\n"
+        "  sleep 0.05\ndone\n",
+        (1, 2),
+    )
+    cluster.add(WEB, node=2)
+    assert cluster.instances() == [WEB]

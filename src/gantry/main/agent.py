@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gantry.agent import configuration as configured
+from gantry.agent import watcher
 from gantry.agent.configuration import Configuration
 from gantry.agent.effects import KEEP, Effects
 from gantry.agent.events import Listeners
@@ -142,6 +143,7 @@ async def opened(root: Path, configuration: Configuration) -> AsyncIterator[None
         await server.open(_tls(root))
         follow = loop.create_task(_follow(parts))
         prune = loop.create_task(_prune(memory))
+        watch = loop.create_task(watcher.follow(root, memory))
         logger.info(
             "ready node=%s address=%s port=%d epoch=%d",
             configuration.name,
@@ -153,9 +155,9 @@ async def opened(root: Path, configuration: Configuration) -> AsyncIterator[None
             yield
         finally:
             await effects.close(_PATIENCE)
-            for task in (follow, prune):
+            for task in (follow, prune, watch):
                 task.cancel()
-            await asyncio.gather(follow, prune, return_exceptions=True)
+            await asyncio.gather(follow, prune, watch, return_exceptions=True)
 
 
 async def _recover(root: Path, memory: Memory, effects: Effects) -> None:

@@ -30,6 +30,8 @@ HOOK_SCRIPT: Final = 600.0
 HOOK_PHASE: Final = 86400.0
 """All hook scripts of a node in one phase. Longer than any number of them takes: a phase that
 this ended would count as a node that does not answer, and not as a denial."""
+WATCHER: Final = 300.0
+"""From the end of one run of a node's ``watcher`` directory of scripts to the next."""
 KILL_GRACE: Final = 5.0
 """Between SIGTERM and SIGKILL to a process group."""
 SHUTDOWN: Final = 120.0

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from tests.unit.hooks.cluster import snapshot
 from tests.unit.hooks.page import PAGE, page
 from tests.unit.hooks.situation import rich_instance
 
-from gantry.hooks.entry import Phase
+from gantry.hooks.entry import Phase, Row
 from gantry.hooks.plan import phase_runs
 from gantry.hooks.subject import Subject, SubjectKind
+from gantry.hooks.table import ROWS
 
 
 def test_the_page_of_operations_is_what_the_table_says() -> None:
@@ -25,6 +27,14 @@ def test_every_variable_of_an_instance_is_described() -> None:
         for environment in run.environments.values():
             for name in environment:
                 assert _general(name) in described, name
+
+
+@pytest.mark.parametrize("entry", ROWS.values(), ids=lambda entry: entry.opcode)
+def test_every_variable_of_an_operation_is_described(entry: Row) -> None:
+    """Also of one to come: its entry in the table is all that it takes to fail here."""
+    text = (PAGE.parent / "variables.md").read_text()
+    described = set(re.findall(r"`([A-Z_a-z0-9]+)`", text))
+    assert not {*entry.own, *entry.node_variables} - described
 
 
 def _general(name: str) -> str:

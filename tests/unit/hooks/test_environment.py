@@ -10,6 +10,8 @@ from tests.unit.hooks.cluster import snapshot
 from tests.unit.hooks.situation import disk, nic, rich_instance
 
 from gantry.hooks import environment
+from gantry.hooks.entry import Phase
+from gantry.hooks.plan import phase_runs
 from gantry.hooks.subject import Subject, SubjectKind
 from gantry.hooks.table import row
 from gantry.model.entities import DiskTemplate, HypervisorName, Instance, NicMode
@@ -134,3 +136,66 @@ def test_node_tags_have_a_name_that_a_shell_can_read() -> None:
     subject = Subject(kind=SubjectKind.CLUSTER)
     found = environment.operation(row("OP_CLUSTER_VERIFY"), subject, 1, snapshot())
     assert found["NODE_TAGS_node1.example.com"] == found["NODE_TAGS_node1_example_com"] == ""
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("MEM_SIZE", "INSTANCE_MEMORY"),
+        ("VCPUS", "INSTANCE_VCPUS"),
+        ("DISK_TEMPLATE", "INSTANCE_DISK_TEMPLATE"),
+        ("INSTANCE_OS", "INSTANCE_OS_TYPE"),
+        ("INSTANCE_SECONDARIES", "INSTANCE_SECONDARY"),
+        ("INSTANCE_IP", "INSTANCE_NIC0_IP"),
+    ],
+)
+def test_both_names_of_a_thing_have_the_same_value(first: str, second: str) -> None:
+    found = told(rich_instance())
+    assert found[first] == found[second] != ""
+
+
+def test_an_import_has_both_names_of_its_source() -> None:
+    values = {"ADD_MODE": "import", "SRC_IMAGES": ["disk0.img", "disk1.img"]}
+    found = told(rich_instance(), "OP_INSTANCE_CREATE", values=values)
+    assert found["ADD_MODE"] == found["INSTANCE_ADD_MODE"] == "import"
+    assert found["SRC_IMAGES"] == "['disk0.img', 'disk1.img']"
+    assert found["SRC_IMAGE"] == "disk0.img"
+
+
+@pytest.mark.parametrize("opcode", ["OP_CLUSTER_IP_TURNUP", "OP_CLUSTER_IP_TURNDOWN"])
+def test_the_scripts_of_the_masters_address_are_told_the_truth(opcode: str) -> None:
+    """Ganeti sends the arguments in a wrong order, and no MASTER."""
+    values = {"MASTER_NETDEV": "eth0", "MASTER_IP": "192.0.2.1", "MASTER_NETMASK": 24}
+    subject = Subject(
+        kind=SubjectKind.CLUSTER, values=values, extra_nodes=(snapshot().cluster.master_node,)
+    )
+    for phase in Phase:
+        [run] = phase_runs(opcode, phase, snapshot(2), subject, snapshot(2), subject)
+        found = run.environments["2"]
+        assert found["GANETI_CLUSTER"] == "cluster.example.com"
+        assert found["GANETI_MASTER"] == "node1.example.com"
+        assert found["GANETI_OBJECT_TYPE"] == "CLUSTER"
+        assert found["GANETI_MASTER_NETDEV"] == "eth0"
+        assert "GANETI_OP_TARGET" not in found
+
+
+@pytest.mark.parametrize("opcode", ["OP_NETWORK_CONNECT", "OP_NETWORK_DISCONNECT"])
+def test_connecting_a_network_tells_of_the_network(opcode: str) -> None:
+    """Ganeti's documentation promises it, its code leaves it out."""
+    values = {"GROUP_NAME": "default", "NETWORK_NAME": "front", "NETWORK_SUBNET": "192.0.2.0/24"}
+    subject = Subject(kind=SubjectKind.NETWORK, values=values)
+    found = environment.operation(row(opcode), subject, 2, snapshot(2))
+    assert found == values
+
+
+def test_a_renamed_instance_keeps_its_old_name_in_the_second_set() -> None:
+    before = snapshot(2, [rich_instance()])
+    subject = Subject(
+        kind=SubjectKind.INSTANCE,
+        instance=rich_instance(),
+        values={"INSTANCE_NEW_NAME": "new.example.com"},
+    )
+    run, *_ = phase_runs("OP_INSTANCE_RENAME", Phase.POST, before, subject, before, subject)
+    found = run.environments["2"]
+    assert found["GANETI_POST_INSTANCE_NAME"] == found["GANETI_INSTANCE_NAME"] == "web1.example.com"
+    assert found["GANETI_POST_INSTANCE_NEW_NAME"] == "new.example.com"

@@ -282,6 +282,17 @@ def test_values_of_an_instance_are_the_documents() -> None:
     assert {name: found[f"GANETI_{name}"] for name in expected} == expected
 
 
+def test_values_of_a_node_are_those_that_the_operation_is_about() -> None:
+    added = node("OP_NODE_ADD")
+    assert added is not None
+    about = msgspec.structs.replace(added, secondary_ip="192.0.2.5")
+    for run in runs("OP_NODE_ADD", Phase.PRE, node=about):
+        found = run.environments["1"]
+        assert found["GANETI_NODE_NAME"] == about.name
+        assert found["GANETI_NODE_PIP"] == about.primary_ip
+        assert found["GANETI_NODE_SIP"] == "192.0.2.5"
+
+
 def test_what_the_instance_does_not_have_is_absent() -> None:
     without = web(disks=web().disks[:1], nics=(msgspec.structs.replace(web().nics[0], ip=None),))
     [run, *_] = runs("OP_INSTANCE_CREATE", Phase.PRE, instance=without)
