@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from gantry.agent import configuration
 from gantry.agent.configuration import Configuration
+from gantry.local.simulation import NODES
 from gantry.model.names import Uuid
 from gantry.pki import files
 from gantry.pki.authority import Authority, Issued
@@ -134,4 +136,7 @@ class SimulatedProcess(AgentProcess):
 
     def _command(self) -> list[str]:
         roots = [self.others[0].root, self.root, self.others[1].root]
-        return ["simulate", "--log", str(self.directory / "simulation.log"), *map(str, roots)]
+        crew = self.directory / "simulation1"
+        (crew / NODES).parent.mkdir(parents=True, exist_ok=True)
+        (crew / NODES).write_text(json.dumps([str(root) for root in roots]))
+        return ["simulate", "--root", str(crew)]

@@ -20,6 +20,15 @@ DATABASE: Final = "var/lib/gantry/agent.db"
 LOG: Final = "var/log/gantry/agent.log"
 
 
+class Resources(msgspec.Struct, frozen=True, kw_only=True):
+    """What a simulated node says that it has: memory and disk in MiB."""
+
+    memory: int
+    disk: int
+    cpus: int
+    sockets: int
+
+
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """``host`` and ``port`` are where it listens; directories are without the node's root."""
 
@@ -31,6 +40,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     hypervisors: tuple[str, ...] = ("kvm", "fake")
     storage_directories: tuple[str, ...] = ("/srv/ganeti/file-storage",)
     shared_storage_directories: tuple[str, ...] = ("/srv/ganeti/shared-file-storage",)
+    resources: Resources | None = None
+    """Told instead of the machine's own, where the node is simulated."""
 
 
 def read(root: Path) -> Configuration:

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from gantry.agent.configuration import Resources
 from gantry.host import machine
 from gantry.hypervisors.contract import Hypervisor
 from gantry.model.live import HypervisorFacts, NodeFacts
@@ -35,12 +36,15 @@ class Facts:
         finder: Finder,
         storage_directory: str,
         certificate_expires: float,
+        pretended: Resources | None = None,
     ) -> None:
+        """``pretended`` is told instead of what the machine has."""
         self._root = root
         self._hypervisors = hypervisors
         self._finder = finder
         self._storage = root / storage_directory.lstrip("/")
         self._expires = certificate_expires
+        self._pretended = pretended
         self._told: NodeFacts | None = None
         self._wake = asyncio.Event()
 
@@ -76,9 +80,8 @@ class Facts:
             await asyncio.sleep(_SOON)
 
     def _read(self, hypervisors: dict[str, HypervisorFacts]) -> NodeFacts:
-        memory, processors = machine.memory(), machine.processors()
-        space = machine.space(self._storage)
         used = sum(guest.memory for one in self._hypervisors.values() for guest in one.guests())
+        memory, processors, space = self._resources(used)
         return NodeFacts(
             boot_id=machine.boot_id(),
             memory_total=memory.total,
@@ -95,6 +98,16 @@ class Facts:
             clock=time.time(),
             certificate_expires=self._expires,
             root=str(self._root),
+        )
+
+    def _resources(self, used: int) -> tuple[machine.Memory, machine.Processors, machine.Space]:
+        given = self._pretended
+        if given is None:
+            return machine.memory(), machine.processors(), machine.space(self._storage)
+        return (
+            machine.Memory(given.memory, max(0, given.memory - used)),
+            machine.Processors(given.cpus, given.sockets),
+            machine.Space(given.disk, given.disk),
         )
 
 

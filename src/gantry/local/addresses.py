@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -35,9 +35,11 @@ def candidates(directory: str, taken: Mapping[str, str]) -> Iterator[str]:
             yield block
 
 
-def still_used(registry: Mapping[str, str], block_of: Callable[[str], str]) -> dict[str, str]:
-    """The registry without clusters that are gone: ``block_of(directory)`` tells what is there."""
-    return {block: place for block, place in registry.items() if block_of(place) == block}
+def still_used(
+    registry: Mapping[str, str], blocks_of: Callable[[str], Collection[str]]
+) -> dict[str, str]:
+    """The registry without clusters that are gone: ``blocks_of(directory)`` tells what is there."""
+    return {block: place for block, place in registry.items() if block in blocks_of(place)}
 
 
 def is_free(block: str) -> bool:
@@ -52,14 +54,22 @@ def is_free(block: str) -> bool:
     return True
 
 
-def claim(directory: Path, save: Callable[[str], None], registry: Path | None = None) -> str:
-    """Choose a free block and have ``save`` write it down, before anybody else may choose."""
+def claim(
+    directory: Path,
+    save: Callable[[str], None],
+    registry: Path | None = None,
+    besides: str = "",
+) -> str:
+    """Choose a free block and have ``save`` write it down, before anybody else may choose.
+
+    ``besides`` is a block that the cluster has already, where it needs another one.
+    """
     home = registry or _registry()
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (home / "lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            return _claim(directory, save, home / "blocks.json")
+            return _claim(directory, save, home / "blocks.json", besides)
     except OSError as error:
         raise OperationFailed(
             f"cannot keep the registry of local clusters in {home}: {error.strerror}",
@@ -68,10 +78,10 @@ def claim(directory: Path, save: Callable[[str], None], registry: Path | None = 
         ) from error
 
 
-def _claim(directory: Path, save: Callable[[str], None], file: Path) -> str:
-    taken = still_used(_read(file), _block_of)
+def _claim(directory: Path, save: Callable[[str], None], file: Path, besides: str) -> str:
+    taken = still_used(_read(file), _blocks_of)
     for block in candidates(str(directory), taken):
-        if is_free(block):
+        if block != besides and is_free(block):
             save(block)
             content = msgspec.json.encode({**taken, block: str(directory)})
             temporary = file.with_suffix(".new")
@@ -91,14 +101,14 @@ def _read(file: Path) -> dict[str, str]:
         return {}
 
 
-def _block_of(place: str) -> str:
+def _blocks_of(place: str) -> frozenset[str]:
     try:
         found = msgspec.json.decode(
             (Path(place) / description.FILE).read_bytes(), type=description.Description
         )
     except (OSError, msgspec.MsgspecError):
-        return ""
-    return found.block
+        return frozenset()
+    return found.blocks
 
 
 def _registry() -> Path:

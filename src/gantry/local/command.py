@@ -16,6 +16,7 @@ from gantry.model.errors import Rejected
 
 _EXAMPLES = """examples:
   gantry local up --nodes 3 --dir /tmp/gantry
+  gantry local up --simulated-nodes 100 --dir /tmp/large
   eval "$(gantry local env --dir /tmp/gantry)"
   gnt-instance add -t file -s 256M -o busybox --net 0:mode=user web1.gantry.test
   gantry local status --dir /tmp/gantry --json
@@ -78,7 +79,15 @@ def _command(
 
 def _up(command: argparse.ArgumentParser) -> None:
     command.add_argument("--nodes", type=int, help="how many (default: 3, or those there are)")
-    command.add_argument("--hypervisors", help="comma-separated (default: kvm,fake)")
+    command.add_argument(
+        "--simulated-nodes",
+        type=int,
+        metavar="N",
+        help="as many more, whose agents share few processes and run guests of hypervisor fake",
+    )
+    command.add_argument(
+        "--hypervisors", help="comma-separated (default: kvm,fake; with simulated nodes: fake)"
+    )
     command.add_argument(
         "--store", default="sqlite", help="what keeps the state (default: %(default)s)"
     )
@@ -109,19 +118,22 @@ def _hypervisors(text: str | None) -> tuple[str, ...] | None:
 
 
 async def _do_up(given: argparse.Namespace) -> int:
-    from gantry.local.up import Wishes, up
+    from gantry.local.up import Wishes, counted, up
 
     hypervisors = _hypervisors(given.hypervisors)
     wishes = Wishes(
         nodes=given.nodes,
+        simulated=given.simulated_nodes,
         hypervisors=hypervisors,
         store=given.store,
-        kernel=not given.no_kernel and "kvm" in (hypervisors or ("kvm",)),
+        kernel=not given.no_kernel,
         hooks_version=given.hooks_version,
     )
     progress = Progress(sys.stderr)
     cluster = await up(given.dir, wishes, progress)
     count = "1 node" if len(cluster.about.nodes) == 1 else f"{len(cluster.about.nodes)} nodes"
+    if cluster.about.simulated:
+        count += f" and {counted(len(cluster.about.simulated))}"
     progress.say(
         f"the cluster is up: {count}, addresses from {cluster.about.block}.1 on\n"
         f'to use it:  eval "$(gantry local env --dir {cluster.layout.directory})"'

@@ -21,6 +21,10 @@ DOMAIN: Final = "gantry.test"
 """A domain that never resolves (RFC 6761)."""
 CLUSTER: Final = f"cluster.{DOMAIN}"
 MOST_NODES: Final = 99
+MOST_SIMULATED: Final = 250
+"""As many as a block has addresses for, which is one of their own."""
+CREW: Final = 50
+"""Simulated nodes whose agents share a process."""
 AGENT_PORT: Final = 1811
 API_PORT: Final = 5080
 
@@ -42,6 +46,34 @@ class LocalNode(msgspec.Struct, frozen=True, kw_only=True):
         return f"node{self.number}"
 
 
+class SimulatedNode(LocalNode, frozen=True, kw_only=True):
+    """A node whose agent shares a process with those of others."""
+
+    @property
+    def name(self) -> str:
+        """Its full name."""
+        return f"{self.label}.{DOMAIN}"
+
+    @property
+    def label(self) -> str:
+        """Its name without the domain, and that of its root."""
+        return f"sim{self.number}"
+
+    @property
+    def crew(self) -> Crew:
+        """Where its agent runs."""
+        return Crew(number=1 + (self.number - 1) // CREW)
+
+
+class Crew(LocalNode, frozen=True, kw_only=True):
+    """A process with the agents of simulated nodes. It has a root, and is no node itself."""
+
+    @property
+    def label(self) -> str:
+        """What its root is called."""
+        return f"simulation{self.number}"
+
+
 class Description(msgspec.Struct, frozen=True, kw_only=True):
     """A local cluster. ``block`` is the first three numbers of its addresses."""
 
@@ -54,6 +86,9 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     """Whether guests get a kernel from us."""
     hooks_version: int = 1
     kernel_set: bool = False
+    simulated: tuple[SimulatedNode, ...] = ()
+    simulated_block: str = ""
+    """That of the simulated nodes' addresses."""
     resting: bool = False
     """Taken down with its guests: ``up`` lets supervision start again what should be up."""
 
@@ -64,11 +99,24 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
     def primary(self, node: LocalNode) -> str:
         """A node's address."""
-        return f"{self.block}.{node.number}"
+        block = self.simulated_block if isinstance(node, SimulatedNode) else self.block
+        return f"{block}.{node.number}"
 
     def secondary(self, node: LocalNode) -> str:
-        """A node's other address, for data between nodes."""
+        """A node's other address, for data between nodes; simulated ones have only one."""
+        if isinstance(node, SimulatedNode):
+            return self.primary(node)
         return f"{self.block}.{100 + node.number}"
+
+    @property
+    def crews(self) -> tuple[Crew, ...]:
+        """All processes that run agents of simulated nodes."""
+        return tuple(dict.fromkeys(node.crew for node in self.simulated))
+
+    @property
+    def blocks(self) -> frozenset[str]:
+        """Its blocks of addresses."""
+        return frozenset({self.block, self.simulated_block} - {""})
 
     def with_node(self, node: LocalNode) -> Description:
         """The same, with this node changed, or added."""

@@ -32,11 +32,12 @@ async def down(directory: Path, keep_guests: bool, progress: Progress) -> None:
         async with progress.step("stopping the master and the agents"):
             await processes.stop(layout, cluster.first, Role.MASTER)
             await asyncio.gather(
-                *(processes.stop(layout, node, Role.AGENT) for node in about.nodes)
+                *(processes.stop(layout, node, Role.AGENT) for node in about.nodes),
+                *(processes.stop(layout, crew, Role.SIMULATE) for crew in about.crews),
             )
             if not keep_guests:
                 await asyncio.gather(*(end(which) for which in guests(layout)))
-        _check(layout, about.nodes, keep_guests)
+        _check(layout, (*about.nodes, *about.crews), keep_guests)
         for node in about.nodes:
             _remove_sockets(layout.root(node) / "run/gantry", keep_guests)
 

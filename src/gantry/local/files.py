@@ -13,7 +13,7 @@ from typing import Final
 
 import gantry
 from gantry.cli.programs import PROGRAMS
-from gantry.local.description import LocalNode
+from gantry.local.description import Crew, LocalNode
 from gantry.local.layout import Layout
 from gantry.local.shipped import shipped
 from gantry.model.errors import OperationFailed, Reason
@@ -48,6 +48,17 @@ def make(layout: Layout, node: LocalNode) -> None:
         raise _failed(root, error) from error
 
 
+def make_crew(layout: Layout, crew: Crew) -> None:
+    """What the process with the agents of simulated nodes needs to be started."""
+    root = layout.root(crew)
+    try:
+        for directory in ("bin", "etc/gantry", "var/log/gantry"):
+            (root / directory).mkdir(parents=True, exist_ok=True)
+        _daemons(root)
+    except OSError as error:
+        raise _failed(root, error) from error
+
+
 def remove(layout: Layout, node: LocalNode) -> None:
     """A node's whole root: for one that never became a member."""
     root = layout.root(node)
@@ -59,15 +70,23 @@ def remove(layout: Layout, node: LocalNode) -> None:
         raise _failed(root, error) from error
 
 
+def _daemons(root: Path) -> None:
+    """The program ``gantry``."""
+    call = "from gantry.main.gantry import main\n\nraise SystemExit(main())\n"
+    _script(root, "gantry", f"#!{sys.executable} -I\nimport os\n\n{_place(root)}{call}")
+
+
+def _place(root: Path) -> str:
+    return f'os.environ.setdefault("GANTRY_ROOT", {str(root)!r})\n'
+
+
 def _programs(root: Path) -> None:
-    place = f'os.environ.setdefault("GANTRY_ROOT", {str(root)!r})\n'
-    daemons = "from gantry.main.gantry import main\n\nraise SystemExit(main())\n"
-    _script(root, "gantry", f"#!{sys.executable} -I\nimport os\n\n{place}{daemons}")
+    _daemons(root)
     for name in PROGRAMS:
         call = f'from gantry.main.gnt import run\n\nrun("{name}")\n'
         # Without site, whose search for packages is a tenth of a short command.
         begin = f"#!{sys.executable} -IS\nimport os\nimport sys\n\nsys.path += {_packages()!r}\n"
-        _script(root, name, begin + place + call)
+        _script(root, name, begin + _place(root) + call)
 
 
 def _packages() -> list[str]:

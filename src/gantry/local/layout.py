@@ -24,6 +24,8 @@ class Role(enum.StrEnum):
 
     AGENT = "agent"
     MASTER = "master"
+    SIMULATE = "simulate"
+    """The agents of several simulated nodes."""
 
 
 class Layout:

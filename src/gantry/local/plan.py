@@ -9,7 +9,13 @@ import enum
 
 import msgspec
 
-from gantry.local.description import MOST_NODES, Description, LocalNode
+from gantry.local.description import (
+    MOST_NODES,
+    MOST_SIMULATED,
+    Description,
+    LocalNode,
+    SimulatedNode,
+)
 from gantry.model.errors import Reason, Rejected
 
 
@@ -22,9 +28,13 @@ class Kind(enum.StrEnum):
     """Make the cluster on the first node, from nothing."""
     AGENT = "agent"
     """Start a node's agent."""
+    SIMULATE = "simulate"
+    """Start the agents of simulated nodes."""
     MASTER = "master"
     JOIN = "join"
     """Let a new machine join and add it as a node."""
+    JOIN_SIMULATED = "join-simulated"
+    """The same of all simulated nodes that are new, at once."""
     KERNEL = "kernel"
     """Give guests of OS busybox a kernel."""
     RESUME = "resume"
@@ -64,6 +74,27 @@ def nodes_for(existing: tuple[LocalNode, ...], wanted: int | None) -> tuple[Loca
     return result
 
 
+def simulated_for(
+    existing: tuple[SimulatedNode, ...], wanted: int | None
+) -> tuple[SimulatedNode, ...]:
+    """The simulated nodes to have; Rejected as ``nodes_for`` does it."""
+    count = wanted if wanted is not None else len(existing)
+    members = sum(node.member for node in existing)
+    if count < members:
+        raise Rejected(
+            f"the cluster has {members} simulated nodes already, not {count}",
+            "leave --simulated-nodes out; nodes are taken out with gnt-node remove",
+            reason=Reason.STATE,
+        )
+    kept = sorted(existing, key=lambda node: (not node.member, node.number))[:count]
+    highest = max((node.number for node in kept), default=0)
+    new = [SimulatedNode(number=highest + 1 + index) for index in range(count - len(kept))]
+    result = tuple(sorted([*kept, *new], key=lambda node: node.number))
+    if count < 0 or (result and result[-1].number > MOST_SIMULATED):
+        raise Rejected(f"a local cluster has addresses for {MOST_SIMULATED} simulated nodes")
+    return result
+
+
 def plan(description: Description) -> tuple[Step, ...]:
     """All steps that bring the cluster up. Starting what runs already does nothing."""
     first, *others = description.nodes
@@ -73,8 +104,12 @@ def plan(description: Description) -> tuple[Step, ...]:
     members = [node for node in others if node.member]
     steps += [Step(Kind.FILES, node.number) for node in members]
     steps += [Step(Kind.AGENT, node.number) for node in (first, *members)]
+    if any(node.member for node in description.simulated):
+        steps.append(Step(Kind.SIMULATE))
     steps += [Step(Kind.MASTER, first.number)]
     steps += [Step(Kind.JOIN, node.number) for node in others if not node.member]
+    if not all(node.member for node in description.simulated):
+        steps.append(Step(Kind.JOIN_SIMULATED))
     if description.kernel and not description.kernel_set:
         steps.append(Step(Kind.KERNEL))
     if description.resting:

@@ -73,7 +73,7 @@ async def start(layout: Layout, node: LocalNode, role: Role) -> Identity:
         inherited = -1
         _remember(layout.record(node, role), daemon.identity)
         daemon.let_go()
-        await _wait_until_ready(ready, daemon, log, size, f"{role} of {node.label}")
+        await _wait_until_ready(ready, daemon, log, size, _called(node, role))
     finally:
         os.close(ready)
         if inherited >= 0:
@@ -139,6 +139,12 @@ async def _wait_until_ready(ready: int, daemon: Daemon, log: Path, size: int, wh
         loop.remove_reader(ready)
     if not line:
         raise _not_started(what, "ended while it was starting", log, size)
+
+
+def _called(node: LocalNode, role: Role) -> str:
+    if role is Role.SIMULATE:
+        return f"process {node.label} with agents of simulated nodes"
+    return f"{role} of {node.label}"
 
 
 def _not_started(what: str, how: str, log: Path, size: int) -> OperationFailed:

@@ -18,6 +18,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One node. A pid is None where the daemon does not run, ``guests`` where nobody knows."""
 
     name: str
+    simulated: bool = False
     root: str
     primary_ip: str
     secondary_ip: str
@@ -46,6 +47,7 @@ async def status(directory: Path) -> Status:
     layout = Layout(directory)
     about = description.required(layout.directory)
     first = about.nodes[0]
+    crews = {crew: find(layout, crew, Role.SIMULATE) for crew in about.crews}
     placed = await _guests(Operator(layout, first)) if find(layout, first, Role.MASTER) else None
     nodes = []
     for node in about.nodes:
@@ -59,6 +61,21 @@ async def status(directory: Path) -> Status:
                 agent_pid=agent.pid if agent else None,
                 master=node == first,
                 master_pid=master.pid if master else None,
+                guests=None if placed is None else placed.get(node.name, []),
+            )
+        )
+    for node in about.simulated:
+        crew = crews[node.crew]
+        nodes.append(
+            NodeStatus(
+                name=node.name,
+                simulated=True,
+                root=str(layout.root(node)),
+                primary_ip=about.primary(node),
+                secondary_ip=about.secondary(node),
+                agent_pid=crew.pid if crew else None,
+                master=False,
+                master_pid=None,
                 guests=None if placed is None else placed.get(node.name, []),
             )
         )
@@ -86,9 +103,12 @@ def table(found: Status) -> str:
     """As text, with a title."""
     rows = [("Node", "Address", "Agent", "Master", "Guests")]
     for node in found.nodes:
+        if node.simulated:
+            continue
         master = str(node.master_pid or "down") if node.master else "-"
         guests = "?" if node.guests is None else ", ".join(node.guests) or "-"
         rows.append((node.name, node.primary_ip, str(node.agent_pid or "down"), master, guests))
+    rows += _simulated([node for node in found.nodes if node.simulated])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -97,6 +117,21 @@ def table(found: Status) -> str:
     title = f"{found.cluster} in {found.directory}: {'up' if found.up else 'not all up'}"
     note = "(the nodes share this machine's memory)"
     return "\n".join([f"{title} {note}", *lines])
+
+
+def _simulated(nodes: list[NodeStatus]) -> list[tuple[str, str, str, str, str]]:
+    """One row for each process with agents: a hundred nodes would hide the others."""
+    crews: dict[int | None, list[NodeStatus]] = {}
+    for node in nodes:
+        crews.setdefault(node.agent_pid, []).append(node)
+    rows = []
+    for pid, crew in crews.items():
+        first, last = crew[0], crew[-1]
+        name = first.name if first is last else f"{len(crew)} simulated: {first.name} … {last.name}"
+        known = [len(node.guests) for node in crew if node.guests is not None]
+        guests = "?" if len(known) < len(crew) else f"{sum(known)} up" if sum(known) else "-"
+        rows.append((name, first.primary_ip, str(pid or "down"), "-", guests))
+    return rows
 
 
 def environment(directory: Path) -> str:

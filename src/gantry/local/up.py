@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from gantry.local import addresses, description, files, kernel, processes
+from gantry.local import addresses, description, files, kernel, processes, simulation
 from gantry.local.description import CLUSTER, Description, LocalNode
 from gantry.local.layout import Layout, Role
 from gantry.local.operator import Operator
-from gantry.local.plan import Kind, Step, nodes_for, plan
+from gantry.local.plan import Kind, Step, nodes_for, plan, simulated_for
 from gantry.local.progress import Progress
 from gantry.model.errors import OperationFailed, Reason, Rejected
 
@@ -20,6 +20,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator asked for; None where nothing was said."""
 
     nodes: int | None = None
+    simulated: int | None = None
     hypervisors: tuple[str, ...] | None = None
     store: str = "sqlite"
     kernel: bool = True
@@ -85,6 +86,8 @@ class Cluster:
                 async with self.progress.step(f"starting the master on {node.label}"):
                     await processes.start(self.layout, node, Role.MASTER)
                 await self._let_go_of_removed()
+            case Kind.SIMULATE | Kind.JOIN_SIMULATED:
+                await (self._simulate() if step.kind is Kind.SIMULATE else self._join_simulated())
             case Kind.JOIN:
                 async with self.progress.step(f"joining {node.name}"):
                     await self.join(node)
@@ -103,15 +106,40 @@ class Cluster:
 
     async def _let_go_of_removed(self) -> None:
         """Nodes that an operator took out with gnt-node remove are none of ours any more."""
-        if not any(node.member for node in self.about.nodes[1:]):
+        members = [node for node in (*self.about.nodes[1:], *self.about.simulated) if node.member]
+        if not members:
             return
         there = await self.names()
+        gone = [node for node in self.about.simulated if node.member and node.name not in there]
+        if gone:
+            self.progress.say(f"not in the cluster any more: {', '.join(n.name for n in gone)}")
+            kept = tuple(node for node in self.about.simulated if node not in gone)
+            await simulation.start(self.layout, kept)
+            for crew in set(self.about.crews) - {node.crew for node in kept}:
+                await processes.stop(self.layout, crew, Role.SIMULATE)
+            self.note(msgspec.structs.replace(self.about, simulated=kept))
         for node in self.about.nodes:
             if node.member and node.name not in there:
                 self.progress.say(f"{node.name} is not in the cluster any more")
                 await processes.stop(self.layout, node, Role.AGENT)
                 left = tuple(one for one in self.about.nodes if one != node)
                 self.note(msgspec.structs.replace(self.about, nodes=left))
+
+    async def _simulate(self) -> None:
+        members = [node for node in self.about.simulated if node.member]
+        async with self.progress.step(f"starting the agents of {counted(len(members))}"):
+            await simulation.start(self.layout, members)
+
+    async def _join_simulated(self) -> None:
+        """All new ones at once; those that a cut-off attempt has brought in already stay."""
+        there = await self.names()
+        new = [node for node in self.about.simulated if node.name not in there]
+        async with self.progress.step(f"joining {counted(len(new))}"):
+            await simulation.prepare(self.layout, self.about, new)
+            await simulation.start(self.layout, self.about.simulated)
+            await simulation.add(self.layout.root(self.first), new)
+        members = (msgspec.structs.replace(node, member=True) for node in self.about.simulated)
+        self.note(msgspec.structs.replace(self.about, simulated=tuple(members)))
 
     async def _initialise(self, node: LocalNode) -> None:
         # Whatever is there is of an attempt that was cut off: nothing was in use yet.
@@ -170,6 +198,11 @@ class Cluster:
         self.note(self.about.with_node(msgspec.structs.replace(node, member=True)))
 
 
+def counted(simulated: int) -> str:
+    """So many simulated nodes, in words."""
+    return "1 simulated node" if simulated == 1 else f"{simulated} simulated nodes"
+
+
 async def maintain(operator: Operator, wanted: bool) -> None:
     """Let supervision start guests again, or not; fine where it is so already."""
     word = "yes" if wanted else "no"
@@ -203,7 +236,7 @@ def described(layout: Layout, wishes: Wishes) -> Description:
     """The description to work to; saved, so that a repetition finds it."""
     about = description.load(layout.directory)
     if about is None:
-        return _new(layout, wishes)
+        about = _new(layout, wishes)
     if wishes.hypervisors is not None and set(wishes.hypervisors) != set(about.hypervisors):
         raise Rejected(
             f"the cluster in {layout.directory} was made with hypervisors "
@@ -211,10 +244,26 @@ def described(layout: Layout, wishes: Wishes) -> Description:
             "leave --hypervisors out; to change them: gnt-cluster modify --enabled-hypervisors",
             reason=Reason.STATE,
         )
-    changed = msgspec.structs.replace(about, nodes=nodes_for(about.nodes, wishes.nodes))
+    changed = msgspec.structs.replace(
+        about,
+        nodes=nodes_for(about.nodes, wishes.nodes),
+        simulated=simulated_for(about.simulated, wishes.simulated),
+    )
+    if changed.simulated and not changed.simulated_block:
+        return _with_block(layout, changed)
     if changed != about:
         description.save(layout.directory, changed)
     return changed
+
+
+def _with_block(layout: Layout, about: Description) -> Description:
+    """The same with addresses for simulated nodes; saved."""
+
+    def save(block: str) -> None:
+        description.save(layout.directory, msgspec.structs.replace(about, simulated_block=block))
+
+    block = addresses.claim(layout.directory, save, besides=about.block)
+    return msgspec.structs.replace(about, simulated_block=block)
 
 
 def _new(layout: Layout, wishes: Wishes) -> Description:
@@ -231,14 +280,17 @@ def _new(layout: Layout, wishes: Wishes) -> Description:
             reason=Reason.STATE,
         )
     made: list[Description] = []
+    # Simulated nodes have guests of the fake hypervisor only, and one real node is enough then.
+    hypervisors = wishes.hypervisors or (("fake",) if wishes.simulated else ("kvm", "fake"))
+    nodes = wishes.nodes if wishes.nodes is not None or not wishes.simulated else 1
 
     def save(block: str) -> None:
         about = Description(
             block=block,
-            nodes=nodes_for((), wishes.nodes),
-            hypervisors=wishes.hypervisors or ("kvm", "fake"),
+            nodes=nodes_for((), nodes),
+            hypervisors=hypervisors,
             store=wishes.store,
-            kernel=wishes.kernel,
+            kernel=wishes.kernel and "kvm" in hypervisors,
             hooks_version=wishes.hooks_version,
         )
         description.save(layout.directory, about)

@@ -204,6 +204,7 @@ async def _parts(
         finder,
         configuration.storage_directories[0],
         certificates.expiry(certificate),
+        configuration.resources,
     )
     return Parts(
         root=root,

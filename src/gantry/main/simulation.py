@@ -19,13 +19,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from gantry.agent import configuration as configured
+from gantry.local.simulation import NODES
 from gantry.main.agent import opened, settle
 from gantry.main.daemon import log_file, log_with, say_ready
 from gantry.model.errors import Reason, Rejected
 
 logger = logging.getLogger("gantry.simulation")
 
+LOG: Final = "var/log/gantry/simulation.log"
 _DESCRIPTORS: Final = 64
 """Files that one agent may have open: database, log, connections, scripts."""
 _THREADS: Final = 16
@@ -37,18 +41,31 @@ def main(arguments: Sequence[str]) -> int:
     """The sub-command; it ends with SIGTERM."""
     parser = argparse.ArgumentParser(
         prog="gantry simulate",
-        description="Run the agents of many simulated nodes in one process. "
+        description="Run the agents of many simulated nodes in one process; "
+        f"{NODES} below the root has the roots of the nodes. "
         "gantry local up --simulated-nodes starts this.",
-        epilog="example: gantry simulate --log /tmp/gantry/simulation-1.log /tmp/gantry/sim1",
+        epilog="example: gantry simulate --root /tmp/gantry/simulation1",
     )
-    parser.add_argument("--log", type=Path, required=True, help="the log of the process itself")
+    parser.add_argument("--root", metavar="DIR", required=True, type=Path)
     parser.add_argument("--ready-fd", type=int, metavar="N", help=argparse.SUPPRESS)
-    parser.add_argument("roots", metavar="ROOT", nargs="+", type=Path, help="roots of the nodes")
     given = parser.parse_args(arguments)
+    root = given.root.absolute()
     settle()
-    log_with(_LogOfEach(given.log))
-    _allow_files(_DESCRIPTORS * len(given.roots))
-    return asyncio.run(_serve([root.absolute() for root in given.roots], given.ready_fd))
+    log_with(_LogOfEach(root / LOG))
+    roots = _roots(root / NODES)
+    _allow_files(_DESCRIPTORS * len(roots))
+    return asyncio.run(_serve(roots, given.ready_fd))
+
+
+def _roots(file: Path) -> list[Path]:
+    try:
+        return [Path(root) for root in msgspec.json.decode(file.read_bytes(), type=list[str])]
+    except (OSError, msgspec.MsgspecError) as error:
+        raise Rejected(
+            f"{file} cannot be read: {error}",
+            "gantry local up writes it and starts this",
+            reason=Reason.ENVIRONMENT,
+        ) from error
 
 
 class _LogOfEach(logging.Handler):

@@ -13,6 +13,7 @@ from tests.contract.agents.requests import envelope, guest, hooks, start
 from tests.support.agent_process import AgentProcess, SimulatedProcess, TestAuthority
 
 from gantry.agent import configuration
+from gantry.main.simulation import LOG
 from gantry.model.errors import Unavailable
 from gantry.model.live import GuestState
 from gantry.model.orders import ReadFacts, ReadGuests, ScriptStatus
@@ -68,7 +69,7 @@ async def test_each_writes_its_own_log(process: SimulatedProcess, master: HttpAg
         assert f"new epoch={epoch}" in said
         assert f"ready node={node.configuration.name} " in said
         assert f"new epoch={epoch + 1}" not in said
-    own = (process.directory / "simulation.log").read_text()
+    own = (process.directory / "simulation1" / LOG).read_text()
     assert "ready agents=3" in own
     assert "epoch" not in own
 

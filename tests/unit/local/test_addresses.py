@@ -33,7 +33,7 @@ def test_a_block_of_another_cluster_is_left_out_and_ones_own_is_kept() -> None:
 def test_clusters_that_are_gone_lose_their_blocks() -> None:
     registry = {"127.1.1": "/there", "127.1.2": "/gone", "127.1.3": "/moved"}
     blocks = {"/there": "127.1.1", "/moved": "127.9.9"}
-    found = addresses.still_used(registry, lambda place: blocks.get(place, ""))
+    found = addresses.still_used(registry, lambda place: {blocks.get(place, "")})
     assert found == {"127.1.1": "/there"}
 
 
@@ -78,3 +78,19 @@ def test_the_registry_may_be_missing_a_home(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(OperationFailed, match="registry of local clusters"):
         _claim(tmp_path / "one", file / "below")
+
+
+def test_a_cluster_may_have_a_second_block(tmp_path: Path) -> None:
+    registry = tmp_path / "registry"
+    one = _claim(tmp_path / "one", registry)
+
+    def save(block: str) -> None:
+        about = Description(block=one, simulated_block=block, nodes=(LocalNode(number=1),))
+        description.save(tmp_path / "one", about)
+
+    more = addresses.claim(tmp_path / "one", save, registry, besides=one)
+    other = _claim(tmp_path / "two", registry)
+    assert len({one, more, other}) == 3
+    assert set(
+        addresses.still_used(addresses._read(registry / "blocks.json"), addresses._blocks_of)
+    ) == {one, more, other}

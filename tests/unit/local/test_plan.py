@@ -1,9 +1,10 @@
 """What bringing a cluster up takes, from every state that it may be found in."""
 
+import msgspec
 import pytest
 
-from gantry.local.description import Description, LocalNode
-from gantry.local.plan import Kind, Step, nodes_for, plan
+from gantry.local.description import Description, LocalNode, SimulatedNode
+from gantry.local.plan import Kind, Step, nodes_for, plan, simulated_for
 from gantry.model.errors import Rejected
 
 
@@ -74,3 +75,42 @@ def test_members_are_never_left_out() -> None:
 def test_a_senseless_number_of_nodes_is_refused(count: int) -> None:
     with pytest.raises(Rejected, match="1 to 99 nodes"):
         nodes_for((), count)
+
+
+def _simulated(*members: bool) -> tuple[SimulatedNode, ...]:
+    return tuple(SimulatedNode(number=n + 1, member=m) for n, m in enumerate(members))
+
+
+def test_simulated_nodes_that_are_members_are_started_before_the_master_others_join_after() -> None:
+    cluster = msgspec.structs.replace(_cluster(True, kernel_set=True), simulated=_simulated(True))
+    assert plan(cluster)[-2:] == (Step(Kind.SIMULATE), Step(Kind.MASTER, 1))
+    cluster = msgspec.structs.replace(cluster, simulated=_simulated(False, False))
+    assert plan(cluster)[-2:] == (Step(Kind.MASTER, 1), Step(Kind.JOIN_SIMULATED))
+    cluster = msgspec.structs.replace(cluster, simulated=_simulated(True, False))
+    assert [step.kind for step in plan(cluster)[-3:]] == [
+        Kind.SIMULATE,
+        Kind.MASTER,
+        Kind.JOIN_SIMULATED,
+    ]
+
+
+def test_as_many_simulated_nodes_as_are_wanted_and_never_fewer_than_there_are() -> None:
+    assert simulated_for((), None) == ()
+    assert [node.label for node in simulated_for((), 2)] == ["sim1", "sim2"]
+    assert simulated_for(_simulated(True, True), None) == _simulated(True, True)
+    assert simulated_for(_simulated(True, False), 3) == _simulated(True, False, False)
+    # What never joined need not be.
+    assert simulated_for(_simulated(True, False), 1) == _simulated(True)
+    with pytest.raises(Rejected, match="2 simulated nodes already, not 1"):
+        simulated_for(_simulated(True, True), 1)
+
+
+@pytest.mark.parametrize("count", [-1, 251])
+def test_more_simulated_nodes_than_addresses_are_refused(count: int) -> None:
+    with pytest.raises(Rejected, match="simulated"):
+        simulated_for((), count)
+
+
+def test_numbers_of_simulated_nodes_that_are_gone_are_not_given_again() -> None:
+    left = (SimulatedNode(number=2, member=True),)
+    assert [node.number for node in simulated_for(left, 3)] == [2, 3, 4]

@@ -33,6 +33,29 @@ def test_the_table_shows_every_node_with_what_runs_there() -> None:
     ]
 
 
+def test_simulated_nodes_are_shown_by_their_processes() -> None:
+    def simulated(number: int, pid: int | None, guests: list[str] | None) -> NodeStatus:
+        return NodeStatus(
+            name=f"sim{number}.gantry.test",
+            simulated=True,
+            root=f"/d/sim{number}",
+            primary_ip=f"127.8.1.{number}",
+            secondary_ip=f"127.8.1.{number}",
+            agent_pid=pid,
+            master=False,
+            master_pid=None,
+            guests=guests,
+        )
+
+    nodes = [_node(1, 100, []), simulated(1, 300, ["web1"]), simulated(2, 300, ["web2"])]
+    nodes.append(simulated(51, None, None))
+    text = table(Status(cluster="c", directory="/d", up=False, nodes=nodes))
+    assert [" ".join(line.split()) for line in text.splitlines()[3:]] == [
+        "2 simulated: sim1.gantry.test … sim2.gantry.test 127.8.1.1 300 - 2 up",
+        "sim51.gantry.test 127.8.1.51 down - ?",
+    ]
+
+
 def test_guests_that_nobody_can_tell_are_shown_as_unknown() -> None:
     text = table(Status(cluster="c", directory="/d", up=True, nodes=[_node(1, 100, None)]))
     assert text.splitlines()[-1].endswith("?")
