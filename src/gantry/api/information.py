@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -44,6 +44,7 @@ class Information:
             web.get("/gantry/1/instances/{name}", self.instance),
             web.get("/gantry/1/nodes/{name}", self.node),
             web.get("/gantry/1/os", self.oses),
+            web.get("/gantry/1/tags", self.all_tags),
             web.get("/gantry/1/tags/{kind}", self.tags),
             web.get("/gantry/1/tags/{kind}/{name}", self.tags),
         ]
@@ -75,11 +76,25 @@ class Information:
         cluster = self._listings.view().cluster.cluster
         return exchange.answer([_os(cluster, one) for one in found])
 
+    async def all_tags(self, request: web.Request) -> web.StreamResponse:
+        """``{"tags": [{"path": "/nodes/NAME", "tag": …}, …]}``, of all objects."""
+        cluster = self._listings.view().cluster
+        found = sorted((path, tag) for path, entity in _all(cluster) for tag in entity.tags)
+        return exchange.answer({"tags": [{"path": path, "tag": tag} for path, tag in found]})
+
     async def tags(self, request: web.Request) -> web.StreamResponse:
         """``{"tags": […]}``, sorted."""
         kind, name = request.match_info["kind"], request.match_info.get("name", "")
         cluster = self._listings.view().cluster
         return exchange.answer({"tags": sorted(_tagged(cluster, kind, name).tags)})
+
+
+def _all(cluster: Snapshot) -> Iterator[tuple[str, Entity]]:
+    """Every object that may have tags, under the path that Ganeti shows."""
+    yield "/cluster", cluster.cluster
+    yield from ((f"/nodegroup/{one.name}", one) for one in cluster.groups.values())
+    yield from ((f"/nodes/{one.name}", one) for one in cluster.nodes.values())
+    yield from ((f"/instances/{one.name}", one) for one in cluster.instances.values())
 
 
 def _tagged(cluster: Snapshot, kind: str, name: str) -> Entity:

@@ -31,6 +31,7 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "info": Command("cluster.info", "Show the cluster's parameters"),
         "modify": Command("cluster.modify", "Change the cluster's parameters"),
         "verify": Command("cluster.verify", "Check that everything is as it should be"),
+        "search-tags": Command("cluster.search_tags", "Find tags on all objects"),
         "destroy": Command("cluster.destroy", "End the cluster"),
         "getmaster": Command("cluster.getmaster", "Show the name of the master node"),
         "version": Command("cluster.version", "Show the version of Gantry"),

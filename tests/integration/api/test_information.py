@@ -159,6 +159,18 @@ async def test_tags_of_every_kind(api: Api) -> None:
             await api.get(path)
 
 
+async def test_tags_of_all_objects_say_where_they_are(api: Api) -> None:
+    api.queue.put(instance(1, tags=("b", "a")))
+    api.queue.put(instance(2, tags=("rack:7",)))
+    assert await api.get("tags") == {
+        "tags": [
+            {"path": "/instances/web1.example.com", "tag": "a"},
+            {"path": "/instances/web1.example.com", "tag": "b"},
+            {"path": "/instances/web2.example.com", "tag": "rack:7"},
+        ]
+    }
+
+
 async def test_a_token_is_made_for_a_host_name_only(api: Api) -> None:
     assert await api.post("tokens", {"name": "Node4.example.com"}) == {
         "token": "gantry-join-1:node4.example.com"

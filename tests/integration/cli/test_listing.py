@@ -78,6 +78,38 @@ async def test_info_of_jobs_has_their_logs(gnt: Commands) -> None:
     assert (await gnt("gnt-job info --json 1")).json[0]["log"][0]["text"] == "one line"
 
 
+async def test_tags_are_found_on_all_objects(gnt: Commands) -> None:
+    found = await gnt("gnt-cluster search-tags ^tier:[0-9] --priority low")
+    assert found.out == "/instances/web2.example.com tier:1\n"
+    shown = await gnt("gnt-cluster search-tags --json env")
+    assert shown.json == [{"path": "/instances/web2.example.com", "tag": "env:test"}]
+    assert (await gnt("gnt-cluster search-tags nothing")).out == ""
+    wrong = await gnt("gnt-cluster search-tags (")
+    assert (wrong.status, "regular expression" in wrong.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gnt-os list --priority low",
+        "gnt-os info --priority low",
+        "gnt-instance info --roman --priority low web1",
+        "gnt-instance console --priority low --show-cmd web1",
+        "gnt-cluster info --roman",
+    ],
+)
+async def test_options_that_have_nothing_to_do_are_taken(gnt: Commands, line: str) -> None:
+    assert (await gnt(line)).status == 0
+    program, command, *_ = line.split()
+    shown = (await gnt(f"{program} {command} --help")).out
+    assert "--roman" not in shown and "--priority" not in shown
+
+
+async def test_locks_are_shown_only_at_sensible_intervals(gnt: Commands) -> None:
+    for wrong in ("0", "-1", "nan", "1e9"):
+        assert (await gnt(f"gnt-debug locks --interval={wrong}")).status == 2
+
+
 async def test_tags_are_shown_read_from_a_file_and_set(gnt: Commands) -> None:
     assert (await gnt("gnt-instance list-tags web2")).out == "env:test\ntier:1\n"
     assert (await gnt("gnt-cluster list-tags --json")).json == []

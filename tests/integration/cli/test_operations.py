@@ -28,6 +28,9 @@ LINES: dict[str, dict[str, Any]] = {
         "node_name": "node4.example.com",
         "secondary_ip": "192.0.2.14",
     },
+    "gnt-node add --no-ssh-key-check --no-node-setup -v node4.example.com": {"readd": False},
+    "gnt-cluster verify --no-nplus1-mem --no-hv-param-assessment --verify-ssh-clutter": {},
+    "gnt-instance modify --no-hotplug --ignore-ipolicy -B vcpus=3 web1": {"force": False},
     "gnt-node add --readd -g default --vm-capable=no --node-parameters ssh_port=2 n4.x.de": {},
     "gnt-node remove node3": {"node_name": "node3"},
     "gnt-node modify --drained=yes node3": {"drained": True, "offline": None},
@@ -83,6 +86,7 @@ LINES: dict[str, dict[str, Any]] = {
 READING = {
     "init", "info", "getmaster", "version", "list", "list-fields", "list-tags", "console",
     "diagnose", "wait", "watch", "cancel", "archive", "autoarchive", "change-priority", "locks",
+    "search-tags",
 }  # fmt: skip
 
 

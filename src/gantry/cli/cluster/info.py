@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from gantry.cli import options as shared
 from gantry.cli import table
 from gantry.client.connection import Connection
 
@@ -17,6 +18,7 @@ gnt-cluster info --json
 
 def options(parser: argparse.ArgumentParser) -> None:
     """None of its own."""
+    shared.without_effect(parser, "--roman")
 
 
 def run(arguments: argparse.Namespace) -> int:

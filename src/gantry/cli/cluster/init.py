@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from gantry.cli import options as shared
 from gantry.cli.cluster import modify
 
 EXAMPLES = """
@@ -16,6 +17,7 @@ gnt-cluster init --hooks-version 2 --enabled-hypervisors kvm -N mode=bridged,lin
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The cluster's name and parameters, and who this machine is."""
+    shared.without_effect(parser, "--no-etc-hosts", "--no-ssh-init")
     parser.add_argument("name", metavar="CLUSTER", help="the cluster's own host name")
     parser.add_argument("--node-name", metavar="NAME", help="this machine's (its own host name)")
     parser.add_argument("--primary-ip", metavar="ADDRESS", help="where its agent listens")

@@ -29,7 +29,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="CODE",
         help="make errors of this code warnings",
     )
-    parser.add_argument("--no-nplus1-mem", action="store_true", help=argparse.SUPPRESS)
+    shared.without_effect(
+        parser, "--no-nplus1-mem", "--no-hv-param-assessment", "--verify-ssh-clutter", "--dry-run"
+    )
     shared.job(parser, dry_run=False)
 
 

@@ -77,8 +77,9 @@ def _checks(parser: argparse.ArgumentParser) -> None:
             f"--{name}-check", action=argparse.BooleanOptionalAction, default=None, help=text
         )
     checks.add_argument("--no-conflicts-check", action="store_true", help="addresses may be taken")
-    checks.add_argument("--ignore-ipolicy", action="store_true", help=argparse.SUPPRESS)
-    checks.add_argument("--no-wait-for-sync", action="store_true", help=argparse.SUPPRESS)
+    shared.without_effect(
+        parser, "--ignore-ipolicy", "--no-wait-for-sync", "--opportunistic-locking"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -40,6 +40,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--offline", action="store_true", default=None, help="set it aside: it cannot be started"
     )
     where.add_argument("--online", dest="offline", action="store_false", help="bring it back")
+    shared.without_effect(parser, "--ignore-ipolicy", "--no-wait-for-sync", "--no-hotplug")
     shared.force(parser, "do not check against the node's memory")
     shared.job(parser)
 

@@ -25,6 +25,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--master-capable", type=shared.yes_no, metavar="yes|no")
     parser.add_argument("--vm-capable", type=shared.yes_no, metavar="yes|no")
     parser.add_argument("--node-parameters", metavar="NAME=VALUE,…")
+    shared.without_effect(parser, "--no-ssh-key-check", "--no-node-setup", "-v", "--verbose")
     shared.job(parser)
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from gantry.cli import options as shared
 from gantry.cli import table
 from gantry.client.connection import Connection
 
@@ -17,6 +18,7 @@ gnt-os diagnose
 
 def options(parser: argparse.ArgumentParser) -> None:
     """None of its own."""
+    shared.without_effect(parser, "--priority", value=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
