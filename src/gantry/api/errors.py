@@ -88,16 +88,7 @@ def status(error: GantryError) -> int:
 
 def document(error: GantryError) -> dict[str, Any]:
     """``{"error": {code, message, reason, hint, node, object}}``, every member present."""
-    return {
-        "error": {
-            "code": error.code,
-            "message": error.message,
-            "reason": error.reason,
-            "hint": error.hint,
-            "node": error.node,
-            "object": error.object_name,
-        }
-    }
+    return {"error": msgspec.structs.asdict(error.info())}
 
 
 def response(error: GantryError) -> web.Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
@@ -43,31 +43,47 @@ async def issue(
     def progress(line: Progress) -> None:
         say(context, entry, line.text, LogKind.PROGRESS, op)
 
+    def order_it(left: float) -> Awaitable[A]:
+        envelope = context.envelope(key, entry.id, left, secrets)
+        return _within(left, context.agents.order(to, envelope, order, progress), to)
+
     if not undo:
         entry.orders[key] = to
     if not isinstance(order, HooksRun):
         entry.touched[to.node] = to
-    began = context.clock.monotonic()
+
+    def given_up() -> bool:
+        return entry.cancel_wanted and not undo
+
     try:
-        again, left = False, timeout
-        while True:
-            envelope = context.envelope(key, entry.id, left, secrets)
-            try:
-                work = context.agents.order(to, envelope, order, progress)
-                return await _within(left, work, to)
-            except Unavailable as error:
-                # An order that waited on the node for longer than a lease has not failed: it is
-                # given again for as long as this is the master.
-                late = isinstance(error, TooLate)
-                left = timeout - (context.clock.monotonic() - began) - timeouts.RECONNECT
-                if left <= 0 or (again and not late) or (entry.cancel_wanted and not undo):
-                    raise
-                again = again or not late
-            await context.clock.sleep(timeouts.RECONNECT)
+        return await _patiently(context, order_it, timeout, given_up)
     except Superseded as error:
         raise context.journal.superseded(error) from error
     finally:
         entry.orders.pop(key, None)
+
+
+async def _patiently(
+    context: Context,
+    order_it: Callable[[float], Awaitable[A]],
+    timeout: float,
+    given_up: Callable[[], bool],
+) -> A:
+    """Give the order; again after it came too late, and once more after its agent went away."""
+    began = context.clock.monotonic()
+    again, left = False, timeout
+    while True:
+        try:
+            return await order_it(left)
+        except Unavailable as error:
+            # An order that waited on the node for longer than a lease has not failed: it is
+            # given again for as long as this is the master.
+            late = isinstance(error, TooLate)
+            left = timeout - (context.clock.monotonic() - began) - timeouts.RECONNECT
+            if left <= 0 or (again and not late) or given_up():
+                raise
+            again = again or not late
+        await context.clock.sleep(timeouts.RECONNECT)
 
 
 async def cancel(context: Context, to: Address, key: str) -> None:

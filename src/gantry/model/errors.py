@@ -18,6 +18,7 @@ once each, in ``api`` and in ``cli``.
 from __future__ import annotations
 
 import enum
+from typing import ClassVar
 
 import msgspec
 
@@ -52,20 +53,22 @@ class GantryError(Exception):
     """Base of all errors that a user may see; ``str()`` is the message alone."""
 
     code = "error"
+    usual: ClassVar[Reason] = Reason.INTERNAL
+    """The reason, where none is given."""
 
     def __init__(
         self,
         message: str,
         hint: str = "",
         *,
-        reason: Reason = Reason.INTERNAL,
+        reason: Reason | None = None,
         node: str = "",
         object_name: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.reason = reason
+        self.reason = reason or self.usual
         self.node = node
         self.object_name = object_name
 
@@ -85,17 +88,7 @@ class Rejected(GantryError):
     """Nothing was changed: the request does not fit the rules or the state."""
 
     code = "rejected"
-
-    def __init__(
-        self,
-        message: str,
-        hint: str = "",
-        *,
-        reason: Reason = Reason.INPUT,
-        node: str = "",
-        object_name: str = "",
-    ) -> None:
-        super().__init__(message, hint, reason=reason, node=node, object_name=object_name)
+    usual = Reason.INPUT
 
 
 class HooksDenied(Rejected):

@@ -49,10 +49,6 @@ async def create(
     variables = environment.create(facts, run, disk_paths, reinstall=reinstall, secrets=secrets)
     log = await asyncio.to_thread(_make_log, log_directory, run, now())
     hidden = [*run.private_parameters.values(), *(secrets or {}).values()]
-
-    def say(line: str) -> None:
-        progress(running.redact(line, hidden))
-
     script = running.run(
         facts,
         check.CREATE,
@@ -62,7 +58,8 @@ async def create(
         output=log,
         on_started=on_started,
     )
-    ended = await _followed(script, log, say, f"{check.CREATE} of {run.os} for {run.name}")
+    what = f"{check.CREATE} of {run.os} for {run.name}"
+    ended = await _followed(script, log, lambda line: progress(running.redact(line, hidden)), what)
     if not ended.succeeded:
         raise _failure(facts, run, log, ended.how, hidden)
     return log

@@ -6,6 +6,7 @@ from typing import Any
 
 from gantry import __version__
 from gantry.api.query.view import View
+from gantry.model.entities import Cluster
 from gantry.model.parameters import BACKEND, HYPERVISOR, NIC, NODE, fill
 
 
@@ -31,6 +32,18 @@ def document(view: View) -> dict[str, Any]:
         "name_check": one.name_check,
         "ip_check": one.ip_check,
         "maintain": one.maintain,
+        **_parameters(one),
+        "hidden_os": list(one.hidden_os),
+        "blacklisted_os": list(one.blacklisted_os),
+        "tags": sorted(one.tags),
+        "ctime": one.ctime,
+        "mtime": one.mtime,
+        "serial_no": one.serial_no,
+    }
+
+
+def _parameters(one: Cluster) -> dict[str, Any]:
+    return {
         "beparams": dict(sorted(fill(BACKEND, one.beparams).items())),
         "hvparams": {
             name: dict(sorted(fill(HYPERVISOR[name], one.hvparams.get(name, {})).items()))
@@ -43,10 +56,4 @@ def document(view: View) -> dict[str, Any]:
         "osparams_private": {
             name: dict.fromkeys(given, "<private>") for name, given in one.osparams_private.items()
         },
-        "hidden_os": list(one.hidden_os),
-        "blacklisted_os": list(one.blacklisted_os),
-        "tags": sorted(one.tags),
-        "ctime": one.ctime,
-        "mtime": one.mtime,
-        "serial_no": one.serial_no,
     }

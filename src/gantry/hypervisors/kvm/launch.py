@@ -53,14 +53,7 @@ async def launch(
     """The guest, running, or paused before its first instruction. Rejected, OperationFailed."""
     _check_modes(spec)
     log = around.console_log(spec.name)
-    place = Place(
-        accelerator=_accelerator(spec, facts),
-        machine=facts.machine,
-        cpu_model=facts.cpu_model,
-        root=str(around.root),
-        console_log=str(log),
-        vhost=facts.accelerator == "kvm" and Path("/dev/vhost-net").exists(),
-    )
+    place = _place(spec, facts, around.root, log)
     before = _prepare(spec, around, files)
     record = Record(spec=spec, phase=Phase.STARTING, boot_id=machine.boot_id(), since=time.time())
     try:
@@ -82,6 +75,17 @@ async def launch(
             raise _failed(running, around.node, error) from error
         raise
     return running
+
+
+def _place(spec: GuestSpec, facts: HypervisorFacts, root: Path, log: Path) -> Place:
+    return Place(
+        accelerator=_accelerator(spec, facts),
+        machine=facts.machine,
+        cpu_model=facts.cpu_model,
+        root=str(root),
+        console_log=str(log),
+        vhost=facts.accelerator == "kvm" and Path("/dev/vhost-net").exists(),
+    )
 
 
 def _prepare(spec: GuestSpec, around: Surroundings, files: Files) -> Record | None:

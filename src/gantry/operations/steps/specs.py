@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from gantry.model.entities import Cluster, Disk, Instance, Nic, Parameters
@@ -18,17 +20,7 @@ from gantry.model.snapshot import Snapshot
 
 def disk(index: int, one: Disk) -> DiskSpec:
     """One disk; ``index`` is its place in the instance."""
-    return DiskSpec(
-        uuid=one.uuid,
-        index=index,
-        size=one.size,
-        path=one.path,
-        template=one.template,
-        format=one.format,
-        mode=one.mode,
-        driver=one.driver,
-        name=one.name,
-    )
+    return DiskSpec(index=index, **_shared(DiskSpec, one))
 
 
 def disks(instance: Instance) -> tuple[DiskSpec, ...]:
@@ -38,16 +30,7 @@ def disks(instance: Instance) -> tuple[DiskSpec, ...]:
 
 def nic(index: int, one: Nic) -> NicSpec:
     """One NIC; ``index`` is its place in the instance."""
-    return NicSpec(
-        uuid=one.uuid,
-        index=index,
-        mac=one.mac,
-        mode=one.mode,
-        link=one.link,
-        vlan=one.vlan,
-        ip=one.ip,
-        name=one.name,
-    )
+    return NicSpec(index=index, **_shared(NicSpec, one))
 
 
 def nics(instance: Instance) -> tuple[NicSpec, ...]:
@@ -103,3 +86,8 @@ def os_run(cluster: Snapshot, instance: Instance) -> OsRun:
         beparams=backend_parameters(whole, instance.beparams),
         hvparams=hypervisor_parameters(whole, instance.hypervisor, instance.os, instance.hvparams),
     )
+
+
+def _shared(kind: type[DiskSpec | NicSpec], one: Disk | Nic) -> dict[str, Any]:
+    """The fields that a specification has from its object: all but ``index``."""
+    return {name: getattr(one, name) for name in kind.__struct_fields__ if name != "index"}
