@@ -29,6 +29,7 @@ from gantry.model.errors import (
     Unavailable,
     from_info,
 )
+from gantry.model.master_orders import MasterSeen, ReadMaster
 from gantry.model.names import Uuid
 from gantry.model.orders import HooksRun, Order, Question, encode
 from gantry.ports.agents import (
@@ -99,6 +100,7 @@ class _Memory:
         self.epoch = 0
         self.master: Uuid | None = None
         self.until = 0.0
+        self.job = 0
         self.effects: dict[str, _Effect] = {}
         self.queues: dict[str, asyncio.Lock] = {}
 
@@ -163,6 +165,9 @@ class FakeAgents:
     async def ask(self, to: Address, question: Question[A], timeout: float) -> A:
         """See the port."""
         node = self._reach(to)
+        if isinstance(question, ReadMaster):
+            seen: Any = self._seen(node)
+            return seen  # type: ignore[no-any-return]  # as below
         try:
             asked: Any = question
             answer: Any = node.answer(asked)
@@ -289,12 +294,19 @@ class FakeAgents:
             node=node.name,
         )
 
+    def _seen(self, node: FakeNode) -> MasterSeen:
+        memory = self._of(node)
+        return MasterSeen(
+            epoch=memory.epoch, node=memory.master, job=memory.job, waiting=node.waiting
+        )
+
     def _moment(self) -> Moment:
         return Moment("fake", self._now())
 
     def _begin(self, node: FakeNode, envelope: Envelope, order: Order[Any]) -> _Effect:
         memory = self._check(node, envelope.epoch)
         memory.until = max(memory.until, envelope.until)
+        memory.job = max(memory.job, envelope.job)
         known = memory.effects.get(envelope.key)
         if known is not None:
             if known.digest not in (_CANCELLED, _digest(order)):

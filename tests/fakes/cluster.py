@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
 from tests.fakes.agents import FakeAgents
 from tests.fakes.clock import FakeClock
 from tests.fakes.history import FakeHistory
@@ -128,12 +129,18 @@ class FakeCluster:
         [job] = self.engine.jobs()
         return job.id
 
-    async def start(self, store: Store | None = None, agents: Agents | None = None) -> Engine:
+    async def start(
+        self,
+        store: Store | None = None,
+        agents: Agents | None = None,
+        lease_left: Callable[[], float] = election.always,
+    ) -> Engine:
         """A new master begins."""
         addresses = [self.agents.address(node) for node in self.world.nodes.values()]
         self.mastership = await election.stand(
             self.store, self.agents, self.clock, node_uuid(1), addresses
         )
+        self.mastership = msgspec.structs.replace(self.mastership, lease_left=lease_left)
         engine = await Engine.open(
             store or self.store, agents or self.agents, self.clock, self.mastership, self.history
         )

@@ -7,6 +7,7 @@ what must be as before, or as intended, when a job has ended.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +38,7 @@ from gantry.model.orders import (
     HooksRun,
     Inspect,
     Inspection,
+    MasterReady,
     NodeLeave,
     Nothing,
     OsCreate,
@@ -50,6 +52,8 @@ from gantry.model.orders import (
     Resolved,
     ScriptResult,
     ScriptStatus,
+    StateComplete,
+    StatePiece,
 )
 from gantry.ports.agents import Event, GuestChanged, Progress
 
@@ -57,6 +61,7 @@ Say = Callable[[Progress], None]
 
 NOOP = OsFacts(name="noop", path="/srv/ganeti/os/noop", api_versions=(20,), digest="noop")
 _SSCONF = re.compile(r"ssconf_[a-z0-9_]+")
+_COPY = re.compile(r"[0-9A-Za-z-]+")
 _SEARCH_PATH = ("/srv/ganeti/os",)
 _STORAGE = ("/srv/ganeti/file-storage/", "/srv/ganeti/shared-file-storage/")
 
@@ -87,6 +92,11 @@ class FakeNode:
         self.disk = disk
         self.cpus = cpus
         self.oses: tuple[OsFacts, ...] = (NOOP,)
+        self.waiting = True
+        """A master process waits here."""
+        self.pieces: dict[tuple[str, str], bytearray] = {}
+        self.copies: list[dict[str, bytes]] = []
+        self.taken_over: tuple[str, dict[str, bytes]] = ("", {})
         self.disks: dict[str, FakeDisk] = {}
         self.guests: dict[Uuid, FakeGuest] = {}
         self.files: dict[str, str] = {}
@@ -195,6 +205,9 @@ class FakeNode:
             HooksRun: lambda order, say: self._run_hooks(order),
             FilesWrite: lambda order, say: self._write(order.files),
             NodeLeave: lambda order, say: self._leave(),
+            MasterReady: lambda order, say: self._ready(),
+            StatePiece: lambda order, say: self._piece(order),
+            StateComplete: lambda order, say: self._complete(order),
         }
         return table[type(order)](order, say) or Nothing()
 
@@ -310,6 +323,34 @@ class FakeNode:
             if not _SSCONF.fullmatch(name):
                 raise Rejected(f"{name!r} is not a file that a master may write")
         self.files.update(files)
+
+    # What a next master needs
+
+    def _ready(self) -> None:
+        if not self.waiting:
+            raise Rejected(f"no master process waits on node {self.name}", reason=Reason.STATE)
+
+    def _piece(self, order: StatePiece) -> None:
+        if not _COPY.fullmatch(order.copy) or order.file not in ("state", "history"):
+            raise Rejected("that is no copy of a state")
+        data = self.pieces.setdefault((order.copy, order.file), bytearray())
+        data[order.offset :] = order.data
+
+    def _complete(self, order: StateComplete) -> None:
+        if order.take_over and self.taken_over[0] == order.copy:
+            return
+        if order.take_over:
+            self._ready()
+        files = {}
+        for one in order.files:
+            data = bytes(self.pieces.pop((order.copy, one.file), b""))
+            if hashlib.sha256(data).hexdigest() != one.sha256:
+                raise OperationFailed("the copy is not what was sent")
+            files[one.file] = data
+        if order.take_over:
+            self.taken_over = (order.copy, files)
+        else:
+            self.copies = [*self.copies, files][-2:]
 
     # Questions
 

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from gantry.agent import disks, files, guests, hook_files, hooks, node, os_scripts
+from gantry.agent import disks, files, guests, hook_files, hooks, node, os_scripts, succession
 from gantry.agent.effects import Task
 from gantry.agent.parts import Parts
 from gantry.model import orders
@@ -28,6 +28,9 @@ ORDERS: Final[dict[type[msgspec.Struct], Carry]] = {
     orders.FilesWrite: files.write,
     orders.NodeLeave: node.leave,
     orders.Delay: node.delay,
+    orders.MasterReady: succession.ready,
+    orders.StatePiece: succession.piece,
+    orders.StateComplete: succession.complete,
 }
 QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
     orders.OsVerify: os_scripts.verify,
@@ -35,6 +38,7 @@ QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
     orders.ReadFacts: node.facts,
     orders.ReadGuests: guests.read,
     orders.ReadConsole: guests.console,
+    orders.ReadMaster: succession.seen,
     orders.Inspect: node.inspect,
     orders.Resolve: node.resolve,
     orders.ReadHooks: hook_files.listed,

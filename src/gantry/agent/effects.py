@@ -14,18 +14,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import secrets
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
 
 from gantry.agent.memory import Memory
+from gantry.agent.turns import Turns
 from gantry.host.clock import boottime
 from gantry.host.daemon import Identity
 from gantry.model.errors import (
@@ -40,6 +39,7 @@ from gantry.model.errors import (
     TooLate,
     Unavailable,
 )
+from gantry.model.master_orders import MasterSeen
 from gantry.model.names import Uuid
 from gantry.model.orders import AnyOrder, HooksRun, OsCreate, encode
 from gantry.ports.agents import Envelope, Moment
@@ -115,26 +115,6 @@ class Effect:
         self._listeners.clear()
 
 
-class _Turns:
-    """A queue for each job that has orders here."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._users: Counter[str] = Counter()
-
-    @contextlib.asynccontextmanager
-    async def of(self, job: str) -> AsyncIterator[None]:
-        """Until it is this order's turn; in the order of the calls."""
-        self._users[job] += 1
-        try:
-            async with self._locks.setdefault(job, asyncio.Lock()):
-                yield
-        finally:
-            self._users[job] -= 1
-            if not self._users[job]:
-                del self._users[job], self._locks[job]
-
-
 class Effects:
     """All effects of one agent."""
 
@@ -144,8 +124,9 @@ class Effects:
         self._epoch = memory.epoch
         self._master = memory.master
         self._clock = secrets.token_hex(8)
+        self._job = memory.highest_job
         self._running: dict[str, Effect] = {}
-        self._turns = _Turns()
+        self._turns = Turns()
         self._until = 0.0
         """The latest moment until which an order of the present master may begin."""
         self._closing = False
@@ -169,25 +150,25 @@ class Effects:
         return Moment(self._clock, boottime())
 
     @property
-    def seen(self) -> tuple[int, Uuid | None]:
-        """The highest epoch that was seen, and the node whose master had it."""
-        return self._epoch, self._master
+    def seen(self) -> MasterSeen:
+        """What was heard of masters until now."""
+        return MasterSeen(epoch=self._epoch, node=self._master, job=self._job)
 
-    def announce(self, epoch: int, node: Uuid | None) -> tuple[int, Uuid | None]:
-        """The master on ``node`` says its epoch; the highest one seen before, and whose it was.
+    def announce(self, epoch: int, node: Uuid | None) -> MasterSeen:
+        """The master on ``node`` says its epoch; what had been heard before.
 
         Superseded where this one is older, or is another node's.
         """
         before = self.seen
         self.check(epoch)
-        if before[0] == epoch and node is not None and self._master not in (None, node):
+        if before.epoch == epoch and node is not None and self._master not in (None, node):
             raise Superseded(
                 f"epoch {epoch} is that of another node's master, as node {self._node} has seen",
                 "another master has taken over",
                 reason=Reason.STATE,
                 node=self._node,
             )
-        if node is not None and (epoch, node) != self.seen:
+        if node is not None and node != self._master:
             self._memory.set_epoch(epoch, node)
             self._master = node
         return before
@@ -295,6 +276,9 @@ class Effects:
         """What the present master said of its time also holds for what waits."""
         if envelope.clock == self._clock:
             self._until = max(self._until, envelope.until)
+        if envelope.job > self._job:
+            self._job = envelope.job
+            self._memory.set_highest_job(envelope.job)
 
     def _admit(self, envelope: Envelope) -> None:
         if self.left:

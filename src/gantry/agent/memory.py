@@ -158,6 +158,19 @@ class Memory:
         return int(found[0]) if found else 0
 
     @property
+    def highest_job(self) -> int:
+        """The highest number of a job that an order came from."""
+        sql = "SELECT value FROM facts WHERE name='job'"
+        with self._lock:
+            found = self._database.execute(sql).fetchone()
+        return int(found[0]) if found else 0
+
+    def set_highest_job(self, job: int) -> None:
+        """Survives kill -9, as effects do."""
+        with self._lock:
+            self._database.execute("INSERT OR REPLACE INTO facts VALUES('job', ?)", (job,))
+
+    @property
     def master(self) -> Uuid | None:
         """The node whose master had that epoch; None where it is not known."""
         sql = "SELECT value FROM facts WHERE name='master'"

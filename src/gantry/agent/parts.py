@@ -13,6 +13,7 @@ from gantry.agent.facts import Facts
 from gantry.hypervisors.contract import Hypervisor
 from gantry.model.entities import DiskTemplate
 from gantry.model.errors import Reason, Rejected
+from gantry.model.master_orders import MasterSeen
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
 from gantry.osdefs.search import Finder
@@ -29,6 +30,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     finder: Finder
     facts: Facts
     listeners: Listeners
+    seen: Callable[[], MasterSeen]
+    """What is known of masters; whether one waits here is not looked at."""
     leave: Callable[[], None]
     """Called when the machine has left the cluster."""
 

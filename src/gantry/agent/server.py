@@ -201,10 +201,13 @@ class Server:
 
     async def _on_announce(self, request: web.BaseRequest) -> web.StreamResponse:
         received = _announce.decode(await _body(request))
-        epoch, node = self._effects.announce(received.epoch, received.node)
+        before = self._effects.announce(received.epoch, received.node)
         guests = [live for one in self._parts.hypervisors.values() for live in one.guests()]
         announced = Announced(
-            epoch=epoch, node=node, guests=tuple(guests), moment=self._effects.moment()
+            epoch=before.epoch,
+            node=before.node,
+            guests=tuple(guests),
+            moment=self._effects.moment(),
         )
         return _plain(wire.answer(announced))
 

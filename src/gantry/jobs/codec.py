@@ -1,6 +1,7 @@
 """Keys and values of the job engine in the store: versioned JSON; no logic of jobs here.
 
-election                          who is master, with its epoch
+election                          who is master, with its epoch; with a lease where stores have it
+master/epoch                      the highest epoch, which outlives the election key
 serial/jobs                       the highest id of an archived job
 jobs/<id, ten digits>             a job that is not archived
 joblog/<id, ten digits>           the tail of an ended job's log
@@ -27,6 +28,7 @@ from gantry.model.orders import AnyOrder, Order
 from gantry.ports.agents import Address
 
 ELECTION: Final = "election"
+EPOCH: Final = "master/epoch"
 SERIAL: Final = "serial/jobs"
 JOBS: Final = "jobs/"
 LOGS: Final = "joblog/"
@@ -41,6 +43,14 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     node: Uuid
     since: float
+    v: int = VERSION
+
+
+class StoredEpoch(msgspec.Struct, frozen=True, kw_only=True):
+    """The highest epoch that any master of this store had, and that master's node."""
+
+    epoch: int
+    node: Uuid
     v: int = VERSION
 
 

@@ -1,29 +1,49 @@
 """Becoming master: a number that no agent has seen before, and the key that all writes compare.
 
-The store's exclusive lock (SQLite) or a lease (etcd) decides who may; here is only what
-follows from it. No job runs before the epoch was announced to every node that answers.
+Where the store lets one process in at a time (SQLite), who opens it may; elsewhere (etcd) the
+election key is put with a lease, only where it is not there, and vanishes with it. The epoch has
+a key of its own, which stays. No job runs before the epoch was announced to every node that
+answers.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 import msgspec
 
 from gantry.jobs import codec
-from gantry.jobs.codec import Holder
+from gantry.jobs.codec import Holder, StoredEpoch
+from gantry.jobs.lease import LeaseKeeper
 from gantry.model import timeouts
-from gantry.model.errors import GantryError, Superseded
+from gantry.model.errors import GantryError, Reason, Superseded
+from gantry.model.master_orders import MasterSeen, ReadMaster
 from gantry.model.names import Uuid
 from gantry.ports.agents import Address, Agents, Announced
 from gantry.ports.clock import Clock
-from gantry.ports.store import Compare, LeaseId, Put, Store
+from gantry.ports.store import Compare, Conflict, Put, Store
+
+T = TypeVar("T")
+
+LEAP: Final = 1_000_000
+"""Added to the epoch of a master that was made out of a copy: one that comes back later, and
+has not heard of it, does not catch up by starting again and again."""
 
 
 def always() -> float:
     """The lease of a master whose store lets nobody else in."""
     return timeouts.MASTER_LEASE
+
+
+class Won(msgspec.Struct, frozen=True, kw_only=True):
+    """The election key is ours at ``revision``; no agent knows it yet."""
+
+    node: Uuid
+    epoch: int
+    revision: int
+    keeper: LeaseKeeper | None = None
 
 
 class Mastership(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,50 +66,150 @@ async def stand(
     node: Uuid,
     nodes: Sequence[Address],
     *,
-    lease: LeaseId | None = None,
-    lease_left: Callable[[], float] = always,
+    keeper: LeaseKeeper | None = None,
 ) -> Mastership:
     """Take the mastership for ``node`` with an epoch above all that store and agents know.
 
     ``nodes`` are those to ask (not the ones marked offline). Raises Conflict where another
     process was faster.
     """
-    item = await store.get(codec.ELECTION)
-    revision = item.mod_revision if item else 0
-    epoch = codec.decode(codec.ELECTION, item.value, Holder).epoch if item else 0
-    step = 1
+    return await proclaim(store, agents, clock, await win(store, clock, node, keeper), nodes)
+
+
+async def win(
+    store: Store, clock: Clock, node: Uuid, keeper: LeaseKeeper | None = None, above: int = 0
+) -> Won:
+    """Put the election key, with an epoch higher than any that the store knows, and ``above``.
+
+    With a lease only where the key is not there, or is of an earlier process of ``node`` itself
+    (of which the caller knows that it has ended). Raises Conflict where it is another's.
+    """
+    item, kept = await store.get(codec.ELECTION), await store.get(codec.EPOCH)
+    epoch = above
+    if kept is not None:
+        epoch = max(epoch, codec.decode(codec.EPOCH, kept.value, StoredEpoch).epoch)
+    if item is not None:
+        holder = codec.decode(codec.ELECTION, item.value, Holder)
+        if keeper is not None and holder.node != node:
+            raise Conflict([codec.ELECTION])
+        epoch = max(epoch, holder.epoch)
+    compare = [
+        Compare(codec.ELECTION, item.mod_revision if item else 0),
+        Compare(codec.EPOCH, kept.mod_revision if kept else 0),
+    ]
+    return await _put(store, clock, compare, node, epoch + 1, keeper)
+
+
+async def proclaim(
+    store: Store,
+    agents: Agents,
+    clock: Clock,
+    won: Won,
+    nodes: Sequence[Address],
+    patience: float = timeouts.CONNECT,
+) -> Mastership:
+    """Announce the epoch to all ``nodes`` that answer within ``patience`` seconds.
+
+    It is raised where one of them has seen a higher one, as after a restore of the store.
+    """
     while True:
-        epoch += step
-        holder = Holder(epoch=epoch, node=node, since=clock.now())
-        put = Put(codec.ELECTION, codec.encode(holder), lease)
-        revision = await store.txn([Compare(codec.ELECTION, revision)], [put])
-        announced = await _announce(agents, nodes, epoch)
+        announced = await _announce(agents, nodes, won.epoch, patience)
         if announced is not None:
+            keeper = won.keeper
             return Mastership(
-                epoch=epoch, revision=revision, lease_left=lease_left, announced=announced
+                epoch=won.epoch,
+                revision=won.revision,
+                lease_left=keeper.left if keeper else always,
+                announced=announced,
             )
-        # After a restore the store may be far behind; a refusal does not say how far.
-        step *= 2
+        seen = await ask_all(agents, nodes, patience)
+        epoch = max([won.epoch, *(each.epoch for each in seen.values())]) + 1
+        compare = [Compare(codec.ELECTION, won.revision)]
+        won = await _put(store, clock, compare, won.node, epoch, won.keeper)
+
+
+async def ask_all(
+    agents: Agents, nodes: Sequence[Address], patience: float = timeouts.CONNECT
+) -> dict[Uuid, MasterSeen]:
+    """What the nodes that answer within ``patience`` seconds know of masters."""
+
+    def ask(to: Address) -> Awaitable[MasterSeen]:
+        return agents.ask(to, ReadMaster(), patience)
+
+    return await _all(nodes, ask, patience)
+
+
+def replaced_by(node: Uuid, epoch: int, seen: dict[Uuid, MasterSeen]) -> tuple[int, Uuid] | None:
+    """The epoch and node of a master that came after that of ``epoch`` on ``node``, or None.
+
+    For a store that only this node has: what agents know then is the later word.
+    """
+    others = [
+        (each.epoch, each.node)
+        for each in seen.values()
+        if each.node is not None and each.node != node and each.epoch > epoch
+    ]
+    return max(others, default=None)
+
+
+async def _put(
+    store: Store,
+    clock: Clock,
+    compare: Sequence[Compare],
+    node: Uuid,
+    epoch: int,
+    keeper: LeaseKeeper | None,
+) -> Won:
+    holder = Holder(epoch=epoch, node=node, since=clock.now())
+    stored = StoredEpoch(epoch=epoch, node=node)
+    puts = [
+        Put(codec.ELECTION, codec.encode(holder), keeper.id if keeper else None),
+        Put(codec.EPOCH, codec.encode(stored)),
+    ]
+    revision = await store.txn(compare, puts)
+    return Won(node=node, epoch=epoch, revision=revision, keeper=keeper)
 
 
 async def _announce(
-    agents: Agents, nodes: Sequence[Address], epoch: int
+    agents: Agents, nodes: Sequence[Address], epoch: int, patience: float
 ) -> dict[Uuid, Announced] | None:
     """What the nodes that answer say; None where one of them has seen a higher epoch."""
+    refused: list[Superseded] = []
 
-    async def tell(to: Address) -> Announced | Superseded | None:
+    async def tell(to: Address) -> Announced:
         try:
-            async with asyncio.timeout(timeouts.CONNECT):
-                return await agents.announce(to, epoch)
+            return await agents.announce(to, epoch)
         except Superseded as error:
-            return error
+            refused.append(error)
+            raise
+
+    found = await _all(nodes, tell, patience)
+    return None if refused else found
+
+
+async def _all(
+    nodes: Sequence[Address], call: Callable[[Address], Awaitable[T]], patience: float
+) -> dict[Uuid, T]:
+    """The answers of those nodes that gave one in time."""
+
+    async def one(to: Address) -> T | None:
+        try:
+            async with asyncio.timeout(patience):
+                return await call(to)
         except (GantryError, TimeoutError):
             return None
 
-    answers = dict(
-        zip((to.node for to in nodes), await asyncio.gather(*map(tell, nodes)), strict=True)
+    answers = await asyncio.gather(*map(one, nodes))
+    return {
+        to.node: answer for to, answer in zip(nodes, answers, strict=True) if answer is not None
+    }
+
+
+def replaced(here: str, other: str, epoch: int) -> Superseded:
+    """Why the master on node ``here`` does not stand."""
+    return Superseded(
+        f"node {other} has been master since: agents know its epoch {epoch}",
+        f"the state of node {here} is set aside; it waits as a candidate",
+        reason=Reason.STATE,
+        node=here,
     )
-    if any(isinstance(each, Superseded) for each in answers.values()):
-        return None
-    found = {node: each for node, each in answers.items() if isinstance(each, Announced)}
-    return None if any(each.epoch > epoch for each in found.values()) else found

@@ -7,7 +7,7 @@ more, and each write of a job's record compares that record.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -43,8 +43,15 @@ class Lost(BaseException):
 class Journal:
     """The store, as the engine writes to it. ``failed`` is set when the master must end."""
 
-    def __init__(self, store: Store, election_revision: int, state: State) -> None:
+    def __init__(
+        self,
+        store: Store,
+        election_revision: int,
+        state: State,
+        lease_left: Callable[[], float],
+    ) -> None:
         self._store = store
+        self._lease_left = lease_left
         self._election = Compare(codec.ELECTION, election_revision)
         self._state = state
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -121,6 +128,8 @@ class Journal:
     ) -> int:
         if self.failed.done():
             raise Lost
+        if self._lease_left() <= 0:
+            raise self.lease_over()
         self.awaited += awaited
         try:
             return await self._store.txn(compare, ops)

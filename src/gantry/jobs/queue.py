@@ -62,7 +62,7 @@ class Engine:
         self._requests = {
             entry.job.request_id: entry for entry in kept.entries.values() if entry.job.request_id
         }
-        self._journal = Journal(store, mastership.revision, state)
+        self._journal = Journal(store, mastership.revision, state, mastership.lease_left)
         self._context = Context(
             journal=self._journal,
             agents=agents,

@@ -219,6 +219,7 @@ async def _parts(
         finder=finder,
         facts=facts,
         listeners=listeners,
+        seen=lambda: effects.seen,
         leave=leave,
     )
 

@@ -25,6 +25,11 @@ from gantry.model.hook_orders import ScriptResult as ScriptResult
 from gantry.model.hook_orders import ScriptStatus as ScriptStatus
 from gantry.model.hook_orders import Stream as Stream
 from gantry.model.live import GuestLive, NodeFacts, OsFacts
+from gantry.model.master_orders import MasterReady as MasterReady
+from gantry.model.master_orders import ReadMaster as ReadMaster
+from gantry.model.master_orders import StateComplete as StateComplete
+from gantry.model.master_orders import StateFile as StateFile
+from gantry.model.master_orders import StatePiece as StatePiece
 from gantry.model.names import Uuid
 
 # Disks
@@ -300,9 +305,20 @@ AnyOrder: TypeAlias = (
     | FilesWrite
     | NodeLeave
     | Delay
+    | MasterReady
+    | StatePiece
+    | StateComplete
 )
 AnyQuestion: TypeAlias = (
-    OsVerify | OsDiagnose | ReadFacts | ReadGuests | ReadConsole | Inspect | Resolve | ReadHooks
+    OsVerify
+    | OsDiagnose
+    | ReadFacts
+    | ReadGuests
+    | ReadConsole
+    | Inspect
+    | Resolve
+    | ReadHooks
+    | ReadMaster
 )
 
 _encoder = msgspec.json.Encoder(order="sorted")

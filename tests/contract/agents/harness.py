@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Protocol
 
@@ -45,6 +46,15 @@ class Harness(Protocol):
     def disk_is_there(self, path: str) -> bool:
         """Whether there is a disk at that path."""
 
+    def let_master_wait(self, waits: bool) -> None:
+        """Whether a master process waits on the node."""
+
+    def state_copies(self) -> list[bytes]:
+        """The copies of a master's state that the node keeps."""
+
+    def state(self) -> bytes | None:
+        """The master's state that is in use on the node, or about to be."""
+
     async def close(self) -> None:
         """End everything."""
 
@@ -83,6 +93,15 @@ class FakeHarness:
     def disk_is_there(self, path: str) -> bool:
         return path in self.node.disks
 
+    def let_master_wait(self, waits: bool) -> None:
+        self.node.waiting = waits
+
+    def state_copies(self) -> list[bytes]:
+        return [files["state"] for files in self.node.copies]
+
+    def state(self) -> bytes | None:
+        return self.node.taken_over[1].get("state")
+
     async def close(self) -> None:
         await self.fake.close()
 
@@ -96,6 +115,7 @@ class RealHarness:
         self.address = self.process.address
         self.root = self.process.root
         self.master = new_uuid()
+        self.standby: socket.socket | None = None
 
     async def open(self) -> None:
         await self.process.start()
@@ -136,7 +156,27 @@ class RealHarness:
     def disk_is_there(self, path: str) -> bool:
         return (self.root / path.lstrip("/")).exists()
 
+    def let_master_wait(self, waits: bool) -> None:
+        path = self.root / "run/gantry/standby.sock"
+        path.unlink(missing_ok=True)
+        if self.standby is not None:
+            self.standby.close()
+            self.standby = None
+        if waits:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.standby = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self.standby.bind(str(path))
+
+    def state_copies(self) -> list[bytes]:
+        found = (self.root / "var/lib/gantry/copies").glob("state-*.sqlite")
+        return [path.read_bytes() for path in found]
+
+    def state(self) -> bytes | None:
+        path = self.root / "var/lib/gantry/state.db"
+        return path.read_bytes() if path.exists() else None
+
     async def close(self) -> None:
+        self.let_master_wait(False)
         for http in (self.http, *self.others):
             await http.close()
         await self.process.close()

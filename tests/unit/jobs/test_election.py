@@ -9,13 +9,20 @@ from tests.fakes.cluster import FakeCluster, node_uuid
 
 from gantry.jobs import election
 from gantry.jobs.election import Mastership
-from gantry.model.errors import Superseded
-from gantry.ports.store import Conflict
+from gantry.jobs.lease import LeaseKeeper
+from gantry.model.errors import Superseded, Unavailable
+from gantry.model.master_orders import MasterSeen
+from gantry.model.names import Uuid
+from gantry.ports.store import Conflict, Put
 
 
 async def stand(cluster: FakeCluster) -> Mastership:
     nodes = [cluster.address(number) for number in (1, 2, 3)]
     return await election.stand(cluster.store, cluster.agents, cluster.clock, node_uuid(1), nodes)
+
+
+async def leased(cluster: FakeCluster) -> LeaseKeeper:
+    return await LeaseKeeper.grant(cluster.store, 60.0, cluster.clock)
 
 
 async def test_every_master_has_a_higher_epoch() -> None:
@@ -28,11 +35,71 @@ async def test_every_master_has_a_higher_epoch() -> None:
     await cluster.close()
 
 
+async def test_the_epoch_outlives_the_election_key() -> None:
+    cluster = await FakeCluster.make()
+    keeper = await leased(cluster)
+    first = await election.win(cluster.store, cluster.clock, node_uuid(1), keeper)
+    await keeper.give_up()
+    assert await cluster.store.get("election") is None
+    second = await election.win(cluster.store, cluster.clock, node_uuid(2), await leased(cluster))
+    assert second.epoch == first.epoch + 1
+    await cluster.close()
+
+
+async def test_a_state_of_before_the_epoch_had_its_own_key_goes_on() -> None:
+    cluster = await FakeCluster.make()
+    old = Put("election", b'{"epoch":41,"node":"n","since":0,"v":1}')
+    await cluster.store.txn([], [old])
+    assert (await stand(cluster)).epoch == 42
+    item = await cluster.store.get("master/epoch")
+    assert item is not None
+    assert b'"epoch":42' in item.value
+    await cluster.close()
+
+
+async def test_a_leased_key_is_taken_from_nobody_but_an_earlier_process_of_the_node() -> None:
+    cluster = await FakeCluster.make()
+    first = await election.win(cluster.store, cluster.clock, node_uuid(1), await leased(cluster))
+    with pytest.raises(Conflict):
+        await election.win(cluster.store, cluster.clock, node_uuid(2), await leased(cluster))
+    again = await election.win(cluster.store, cluster.clock, node_uuid(1), await leased(cluster))
+    assert again.epoch == first.epoch + 1
+    await cluster.close()
+
+
+async def test_an_engine_whose_lease_is_over_writes_and_orders_nothing() -> None:
+    cluster = await FakeCluster.make()
+    left = 1.0
+    engine = await cluster.start(lease_left=lambda: left)
+    await engine.settle()
+    left = 0.0
+    calls, before = len(cluster.agents.calls), await cluster.keys()
+    with pytest.raises(Unavailable):
+        await cluster.submit({"OP_ID": "OP_TEST_DELAY", "duration": 0, "on_nodes": ("node2",)})
+    with pytest.raises(Unavailable, match="lease"):
+        await asyncio.wait_for(engine.failed(), 5)
+    assert (len(cluster.agents.calls), await cluster.keys()) == (calls, before)
+    await cluster.close()
+
+
+def test_only_a_higher_epoch_of_another_node_replaces() -> None:
+    here, other = node_uuid(1), node_uuid(2)
+
+    def seen(*known: tuple[int, Uuid | None]) -> dict[Uuid, MasterSeen]:
+        return {
+            node_uuid(number): MasterSeen(epoch=epoch, node=node)
+            for number, (epoch, node) in enumerate(known, 1)
+        }
+
+    assert election.replaced_by(here, 5, seen((9, here), (5, other), (7, None))) is None
+    assert election.replaced_by(here, 5, seen((9, here), (6, other))) == (6, other)
+
+
 async def test_the_epoch_is_above_what_any_node_that_answers_has_seen() -> None:
     cluster = await FakeCluster.make()
     await cluster.agents.announce(cluster.address(2), 1000)
     mastership = await stand(cluster)
-    assert mastership.epoch >= 1000
+    assert mastership.epoch == 1001
     assert set(mastership.announced) == {node_uuid(1), node_uuid(2), node_uuid(3)}
     await cluster.close()
 
