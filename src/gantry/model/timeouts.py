@@ -59,3 +59,13 @@ QMP: Final = 20.0
 GUEST_START: Final = 60.0
 CLIENT_READ: Final = 30.0
 """A client waiting for an answer that is not a job's end."""
+STORE_UNAVAILABLE: Final = 20.0
+"""A store of several servers none of which answers for so long is given up."""
+STORE_TRIES: Final = (1.0, 2.0, 4.0)
+"""The first tries of one request to such a store; the last one's time is that of all further."""
+STORE_PAUSES: Final = (0.02, 0.1, 0.25, 0.5)
+"""Before the servers of a store that all failed are asked once more."""
+STORE_SILENCE: Final = 3.0
+"""A watch of such a store that says nothing for so long is looked after."""
+STORE_WATCH: Final = 60.0
+"""And opened anew, lest its connection be dead."""

@@ -183,16 +183,17 @@ class Store(Protocol):
     async def txn(self, compare: Sequence[Compare], ops: Sequence[Operation]) -> int:
         """Apply all ``ops`` in order, if every compare holds, and answer the new revision.
 
-        Durable when it returns. If nothing changed (no ops, or deletes of absent keys) the
-        present revision is answered. Raises Conflict, LeaseGone, or LimitExceeded (more than
-        100 compares or ops, a value over 512 KiB, over 1 MiB in all, one key in two ops),
+        Durable when it returns. Transactions of several callers at once may be applied as one,
+        in an order, and then have one revision. If nothing changed (no ops, or deletes of absent
+        keys) the present revision is answered. Raises Conflict, LeaseGone, or LimitExceeded (more
+        than 100 compares or ops, a value over 512 KiB, over 1 MiB in all, one key in two ops),
         each with nothing applied. Cancelling the caller does not take the transaction back.
         """
 
     def watch(self, prefix: str, after: int) -> AsyncGenerator[tuple[Event, ...], None]:
         """Every change below ``prefix`` after revision ``after``: in order, without a gap.
 
-        Each answer is all of one transaction's events below the prefix. Never ends by itself;
+        Each answer is all of one revision's events below the prefix. Never ends by itself;
         raises Compacted when the history after ``after`` is not complete any more, also later,
         for a reader that fell behind a compaction. Close it with ``aclose()``.
         """

@@ -35,9 +35,10 @@ async def increment(driver: Driver, times: str) -> None:
 async def observe(driver: Driver, events: str) -> None:
     """Say "ready", then print the value of each of that many events of ``counter``."""
     store = await driver.open_shared()
+    before = (await store.range("")).revision
     print("ready", flush=True)
     left = int(events)
-    async with contextlib.aclosing(store.watch("counter", 0)) as watch:
+    async with contextlib.aclosing(store.watch("counter", before)) as watch:
         async for transaction in watch:
             for event in transaction:
                 print((event.value or b"").decode())
