@@ -121,10 +121,3 @@ def test_every_node_is_listed_with_its_addresses(cluster: Cluster) -> None:
     assert [row["name"] for row in rows] == [f"node{n}.gantry.test" for n in (1, 2, 3)]
     assert len({row["pip"] for row in rows} | {row["sip"] for row in rows}) == 6
     assert all(row["mtotal"] > 0 for row in rows)
-
-
-def test_a_command_on_another_node_names_the_master(cluster: Cluster) -> None:
-    assert cluster.gnt("gnt-cluster", "getmaster", node=2) == "node1.gantry.test\n"
-    done = cluster.try_gnt("gnt-instance", "list", node=2)
-    assert done.status == 11
-    assert "node1.gantry.test" in done.stderr

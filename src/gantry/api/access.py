@@ -1,4 +1,4 @@
-"""Who is calling: the operator on the Unix socket, a client's certificate, or a user's password.
+"""Who calls: the operator on the Unix socket, a client's or node's certificate, or a password.
 
 Only ``read`` and ``write`` are decided here. Whether a job may do what it asks is not.
 """
@@ -10,7 +10,9 @@ import binascii
 import functools
 import pwd
 import socket
+import ssl
 import struct
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,7 +22,7 @@ from gantry.api.caller import Caller, Rights
 from gantry.api.errors import Forbidden, Handler, Unauthorized
 from gantry.api.users import Users
 from gantry.model.errors import Rejected
-from gantry.model.identity import Role, parse
+from gantry.model.identity import Identity, Role, parse
 from gantry.model.names import Uuid
 from gantry.ports.queue import Queue
 
@@ -72,16 +74,42 @@ class Gate:
         return found
 
     def _certified(self, certificate: Mapping[str, Any] | None) -> Caller | None:
-        """The holder of a client's certificate of this cluster; the handshake has verified it."""
-        for kind, value in (certificate or {}).get("subjectAltName", ()):
+        """The holder of a certificate of this cluster; the handshake has verified its issuer."""
+        if not certificate:
+            return None
+        for kind, value in certificate.get("subjectAltName", ()):
             identity = parse(value) if kind == "URI" else None
-            if (
-                identity is not None
-                and identity.role is Role.CLIENT
-                and identity.cluster == self._cluster()
-            ):
+            if identity is None or identity.cluster != self._cluster():
+                continue
+            if identity.role in (Role.CLIENT, Role.NODE):
+                _must_hold(certificate)
+            if identity.role is Role.CLIENT:
                 return Caller(identity.who, Rights.WRITE)
+            if identity.role is Role.NODE:
+                return self._node(identity)
         return None
+
+    def _node(self, identity: Identity) -> Caller:
+        """A node: one that could be the master may do what a master's operator may."""
+        cluster = self._queue.snapshot()
+        node = cluster.nodes.get(Uuid(identity.who))
+        if node is None:
+            raise Unauthorized(
+                "this machine is not a node of the cluster",
+                "one that has joined becomes a node by gnt-node add on the master; one that was "
+                "removed joins again with a new token (gantry token, gantry join)",
+            )
+        name = f"node:{node.name}"
+        if node.master_candidate and not node.offline:
+            return Caller(name, Rights.WRITE)
+        state = "is marked offline" if node.offline else "is no master candidate"
+        return Caller(
+            name,
+            Rights.READ,
+            f"node {node.name} {state}, so from here the cluster can only be looked at",
+            f"type it on the master, {cluster.master.name}, or on a master candidate"
+            + ("" if node.offline else f"; gnt-node modify -C yes {node.name} makes it one"),
+        )
 
     def _cluster(self) -> Uuid:
         return self._queue.snapshot().cluster.uuid
@@ -105,11 +133,22 @@ def _allow(request: web.Request, who: Caller) -> None:
     reading = request.method in _READING and request.path.rpartition("/")[2] not in _WRITING
     if who.rights is not Rights.WRITE and not reading:
         raise Forbidden(
-            f"user {who.name} may only read", "ask for the right write in the file of users"
+            who.refusal or f"user {who.name} may only read",
+            who.hint or "ask for the right write in the file of users",
         )
     # A form on a foreign page can send a body too, but not as JSON.
     if request.method == "POST" and request.content_type != "application/json":
         raise Rejected("a body must be sent as application/json")
+
+
+def _must_hold(certificate: Mapping[str, Any]) -> None:
+    """Expired certificates pass the handshake, so that they can be refused in words."""
+    if ssl.cert_time_to_seconds(certificate["notAfter"]) < time.time():
+        raise Unauthorized(
+            f"your certificate expired at {certificate['notAfter']}",
+            "a node joins again with a new token: gantry token NAME on the master, gantry join "
+            "on the node; its name, guests and files stay",
+        )
 
 
 def _unknown() -> Unauthorized:

@@ -21,3 +21,6 @@ class Caller(msgspec.Struct, frozen=True):
 
     name: str
     rights: Rights
+    refusal: str = ""
+    """Why it may not write, and ``hint`` what to do; empty for users."""
+    hint: str = ""

@@ -9,10 +9,10 @@ import os
 import sys
 import time
 
-from gantry.cli import errors, options
+from gantry.cli import errors, options, searching
 from gantry.cli.table import printable
 from gantry.client.connection import Connection
-from gantry.client.errors import ApiError, MasterDown
+from gantry.client.errors import ApiError, ClientError, MasterDown, MasterLost
 from gantry.client.jobs import submission
 
 TYPE_CHECKING = False
@@ -54,21 +54,35 @@ def wait_for(
     body = submission(list(operations), secrets=list(secrets), **options.submission(arguments))
     connection = Connection()
     if arguments.submit:
-        number = connection.post("jobs", body)["job"]
+        number = submit(connection, body, arguments.json)
         if arguments.json:
             write_json({"job": number})
         else:
             sys.stdout.write(f"{number}\n")
         return None, 0
-    stream = connection.stream("POST", "jobs?follow=1", body)
-    number = next(stream)["job"]
+    number, stream = searching.persist(lambda: _begun(connection, body), arguments.json)
     if arguments.print_jobid and not arguments.json:
         sys.stdout.write(f"{number}\n")
         sys.stdout.flush()
-    job = _Watch(connection, number, arguments.json).follow(stream)
+    quiet: bool = arguments.json
+    job = _Watch(connection, number, quiet=quiet, as_json=quiet).follow(stream)
     if job is not None and job["status"] == "success" and not arguments.json:
         _tell_trial(arguments)
     return (job, verdict(job, arguments.json)) if job is not None else (None, _INTERRUPTED)
+
+
+def submit(connection: Connection, body: dict[str, Any], quiet: bool = False) -> int:
+    """Submit a job without waiting for it; its number."""
+    number: int = searching.persist(lambda: connection.post("jobs", body)["job"], quiet)
+    return number
+
+
+def _begun(connection: Connection, body: dict[str, Any]) -> tuple[int, Iterator[Change]]:
+    stream = connection.stream("POST", "jobs?follow=1", body)
+    first = next(stream, None)
+    if first is None:
+        raise MasterLost("the master went away before it took the job")
+    return first["job"], stream
 
 
 def _tell_trial(arguments: argparse.Namespace) -> None:
@@ -93,9 +107,7 @@ def modify(arguments: argparse.Namespace, what: str, operation: dict[str, Any]) 
 
 def watch(number: int, as_json: bool = False, quiet: bool = False) -> dict[str, Any] | None:
     """Follow a job that there is already; None where the operator left it running."""
-    connection = Connection()
-    stream = connection.stream("GET", f"jobs/{number}/follow?after=0")
-    return _Watch(connection, number, as_json or quiet).follow(stream)
+    return _Watch(Connection(), number, quiet=as_json or quiet, as_json=as_json).follow()
 
 
 def verdict(job: dict[str, Any] | None, as_json: bool = False, prefix: str = "") -> int:
@@ -134,41 +146,72 @@ def write_json(value: Any, indent: int | None = None) -> None:
 class _Watch:
     """One job, shown until its end or until the operator leaves it."""
 
-    def __init__(self, connection: Connection, number: int, quiet: bool) -> None:
+    def __init__(self, connection: Connection, number: int, *, quiet: bool, as_json: bool) -> None:
         self._connection = connection
         self._number = number
         self._quiet = quiet
+        self._as_json = as_json
         self._seen = 0
+        self._status = ""
         self._waiting = ""
+        self._search: searching.Search | None = None
 
-    def follow(self, stream: Iterator[Change]) -> dict[str, Any] | None:
-        """The job when it has ended; None where it was left. Its lines go to stdout."""
+    def follow(self, stream: Iterator[Change] | None = None) -> dict[str, Any] | None:
+        """The job when it has ended; None where it was left. Its lines go to stdout.
+
+        A master that goes away on the way is waited for, or the one that takes over.
+        """
         while True:
             try:
+                stream = stream or self._opened()
                 return self._show(stream)
             except KeyboardInterrupt:
                 if not self._goes_on():
                     return None
-                stream = self._connection.stream(
-                    "GET", f"jobs/{self._number}/follow?after={self._seen}"
-                )
+            except MasterLost as error:
+                self._search = self._search or searching.Search(error, self._as_json)
             except MasterDown as error:
                 hint = f"{self._later()}; gnt-job list shows what became of it"
                 raise MasterDown(error.message, hint) from error
+            except ApiError as error:
+                if error.code != "unavailable":
+                    raise
+                lost = searching.as_lost(error)
+                self._search = self._search or searching.Search(lost, self._as_json)
+            stream = None
+
+    def _opened(self) -> Iterator[Change]:
+        """What the job says from here on, of the master that there is now."""
+
+        def attempt() -> Iterator[Change]:
+            return self._connection.stream("GET", f"jobs/{self._number}/follow?after={self._seen}")
+
+        if self._search is None:
+            return attempt()
+        found = self._search.find(attempt)
+        if not self._as_json:
+            where = self._connection.peer.name if self._connection.peer else "this node"
+            sys.stderr.write(f"job {self._number} goes on: the master is on {where}\n")
+            sys.stderr.flush()
+        return found
 
     def _show(self, stream: Iterator[Change]) -> dict[str, Any]:
         for change in stream:
             for entry in change.get("entries", ()):
                 self._seen = entry.get("serial", self._seen)
+                self._search = None
                 if not self._quiet:
                     sys.stdout.write(line(entry) + "\n")
             sys.stdout.flush()
             job: dict[str, Any] = change.get("job") or {}
+            if job and job.get("status") != self._status:
+                self._status = str(job.get("status"))
+                self._search = None
             if job.get("status") == "waiting":
                 self._tell_waiting(", ".join(job.get("waiting_for", ())))
             if job.get("status") in _ENDED:
                 return job
-        raise MasterDown(f"the master went away while job {self._number} was on its way")
+        raise MasterLost(f"the master went away while job {self._number} was on its way")
 
     def _tell_waiting(self, now: str) -> None:
         if now and now != self._waiting and not self._quiet:
@@ -196,7 +239,7 @@ class _Watch:
     def _cancel(self) -> None:
         try:
             said = self._connection.post(f"jobs/{self._number}/cancel", {"kill": True})["message"]
-        except ApiError as error:
+        except (ApiError, ClientError) as error:
             said = error.message
         sys.stderr.write(said + "\n")
 

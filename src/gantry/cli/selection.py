@@ -109,7 +109,7 @@ def _submit(
     for name in names:
         body = submission([operation(name)], **shared.submission(arguments))
         try:
-            submitted[name] = connection.post("jobs", body)["job"]
+            submitted[name] = jobs.submit(connection, body, arguments.json)
         except ApiError as error:
             status = errors.report(error, arguments.json)
     return submitted, status

@@ -11,6 +11,9 @@ from typing import Any, Final
 
 import aiohttp
 
+from gantry.client import paths
+from gantry.client.connection import Connection
+
 _LEAVE: Final = b"\x1d"
 _CHUNK: Final = 4096
 
@@ -19,14 +22,17 @@ class Refused(Exception):
     """There is no websocket to be had; the master says why to a plain request."""
 
 
-def attach(socket_path: str, path: str) -> None:
-    """Carry bytes both ways until the guest's end, ours, or Ctrl-]; ``Refused``."""
+def attach(master: Connection, path: str) -> None:
+    """Carry bytes both ways until the guest's end, ours, or Ctrl-]; ``Refused``.
+
+    ``master`` has just been asked something, so it is known where it answers.
+    """
     descriptor = sys.stdin.fileno()
     saved: list[Any] | None = termios.tcgetattr(descriptor) if sys.stdin.isatty() else None
     try:
         if saved is not None:
             tty.setraw(descriptor)
-        asyncio.run(_join(socket_path, path))
+        asyncio.run(_join(master, path))
     except aiohttp.WSServerHandshakeError as error:
         raise Refused(str(error)) from error
     finally:
@@ -35,12 +41,13 @@ def attach(socket_path: str, path: str) -> None:
             sys.stderr.write("\r\nleft the console\n")
 
 
-async def _join(socket_path: str, path: str) -> None:
-    connector = aiohttp.UnixConnector(socket_path)
+async def _join(master: Connection, path: str) -> None:
+    connector, url = _way(master)
     async with (
         aiohttp.ClientSession(connector=connector) as session,
-        session.ws_connect(f"http://localhost{path}") as socket,
+        session.ws_connect(url + path) as socket,
     ):
+        _must_be_master(master, socket)
         typed: asyncio.Queue[bytes] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         descriptor = sys.stdin.fileno()
@@ -51,6 +58,26 @@ async def _join(socket_path: str, path: str) -> None:
         finally:
             reading.cancel()
             loop.remove_reader(descriptor)
+
+
+def _way(master: Connection) -> tuple[aiohttp.BaseConnector, str]:
+    if master.peer is None:
+        return aiohttp.UnixConnector(paths.socket_path(master.root)), "http://localhost"
+    from gantry.client import remote
+
+    host = f"[{master.peer.host}]" if ":" in master.peer.host else master.peer.host
+    connector = aiohttp.TCPConnector(ssl=remote.context(master.root))
+    return connector, f"https://{host}:{master.peer.port}"
+
+
+def _must_be_master(master: Connection, socket: aiohttp.ClientWebSocketResponse) -> None:
+    """Before anything that was typed is sent: the handshake does not look at roles."""
+    if master.peer is None:
+        return
+    from gantry.client import remote
+
+    if not remote.is_api(master.root, socket.get_extra_info("peercert")):
+        raise Refused(f"what answers at {master.peer} is not the master of this cluster")
 
 
 def _listen(loop: asyncio.AbstractEventLoop, descriptor: int, typed: asyncio.Queue[bytes]) -> None:

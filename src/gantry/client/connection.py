@@ -1,5 +1,6 @@
-"""The API over the master's Unix socket: one HTTP/1.0 request a connection.
+"""The API of the master, wherever it is: one HTTP/1.0 request a connection.
 
+A master on this node is asked over its Unix socket, one elsewhere over TLS (``client.remote``).
 Standard library only, and little of it: every ``gnt-*`` command pays for what is imported
 here. What a command says or shows is not decided here.
 """
@@ -9,13 +10,15 @@ from __future__ import annotations
 import json
 
 from gantry.client import paths, plain_socket
-from gantry.client.errors import ApiError, ClientError, MasterDown, from_answer
+from gantry.client.errors import ApiError, ClientError, MasterLost, from_answer
 from gantry.model import timeouts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
+
+    from gantry.client.remote import Peer
 
 BASE = "/gantry/1/"
 _WAITING = ("wait=1", "/wait")
@@ -40,6 +43,9 @@ class Connection:
 
     def __init__(self, root: str | None = None) -> None:
         self.root = paths.root_of(root)
+        self.peer: Peer | None = None
+        """The node that was asked last; None for the master of this node."""
+        self._silent_here = False
 
     def get(self, path: str, **query: str) -> Any:
         """What ``GET`` answers."""
@@ -60,7 +66,7 @@ class Connection:
             try:
                 data = reader.read()
             except OSError as error:
-                raise _silent(error) from error
+                raise self._lost(error) from error
         return _decoded(data)
 
     def _lines(self, reader: Any) -> Iterator[dict[str, Any]]:
@@ -69,7 +75,7 @@ class Connection:
                 try:
                     line = reader.readline()
                 except OSError as error:
-                    raise _silent(error) from error
+                    raise self._lost(error) from error
                 if not line:
                     return
                 if line == b"\n":
@@ -88,7 +94,7 @@ class Connection:
                 raise _refused(status, reader.read())
         except OSError as error:
             reader.close()
-            raise _silent(error) from error
+            raise self._lost(error) from error
         except (ApiError, ClientError):
             reader.close()
             raise
@@ -96,17 +102,40 @@ class Connection:
 
     def open(self, request: bytes, timeout: float | None) -> Any:
         """Connect and send ``request``; the buffered reader of what comes back."""
-        try:
-            connection = plain_socket.connect(paths.socket_path(self.root), timeouts.CONNECT)
-        except OSError as error:
-            raise paths.unreachable(self.root, error) from error
+        connection = self._connect()
         try:
             connection.sendall(request)
         except OSError as error:
             connection.close()
-            raise _silent(error) from error
+            raise self._lost(error) from error
         connection.settimeout(timeout)
         return plain_socket.reader(connection)
+
+    def _connect(self) -> Any:
+        """A connection to the master, here or on another node, or why there is none."""
+        self.peer = None
+        if self._silent_here:
+            self._silent_here = False
+            return self._elsewhere(TimeoutError("it says nothing"))
+        try:
+            return plain_socket.connect(paths.socket_path(self.root), timeouts.CONNECT)
+        except OSError as error:
+            return self._elsewhere(error)
+
+    def _elsewhere(self, why: OSError) -> Any:
+        from gantry.client import remote
+
+        connection, self.peer = remote.connect(self.root, why)
+        return connection
+
+    def _lost(self, error: OSError) -> ClientError:
+        """What became of a master that was there; one that hangs here is not asked next."""
+        self._silent_here = self.peer is None and isinstance(error, TimeoutError)
+        what = "said nothing in time" if isinstance(error, TimeoutError) else "went away"
+        return MasterLost(
+            f"the master {what} while this command waited for its answer",
+            "gnt-job list shows what became of a job; the master's log may say more",
+        )
 
 
 def _with(path: str, query: dict[str, str]) -> str:
@@ -132,7 +161,10 @@ def _head(reader: Any) -> int:
         pass
     parts = first.split(None, 2)
     if len(parts) < 2 or not parts[0].startswith(b"HTTP/") or not parts[1].isdigit():
-        raise MasterDown("the master closed the connection without an answer", "try again")
+        raise MasterLost(
+            "the master closed the connection without an answer",
+            "try again; where it stays so, its log says why",
+        )
     return int(parts[1])
 
 
@@ -147,14 +179,6 @@ def _decoded(data: bytes) -> Any:
     try:
         return json.loads(data)
     except ValueError as error:
-        raise MasterDown(
+        raise MasterLost(
             "the master's answer broke off", "gnt-job list shows what became of a job"
         ) from error
-
-
-def _silent(error: OSError) -> MasterDown:
-    what = "said nothing in time" if isinstance(error, TimeoutError) else "went away"
-    return MasterDown(
-        f"the master {what} while this command waited for its answer",
-        "gnt-job list shows what became of a job; the master's log may say more",
-    )

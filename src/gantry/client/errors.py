@@ -38,22 +38,29 @@ class NoCluster(ClientError):
 
 
 class NotMaster(ClientError):
-    """Another node is the master; ``master`` is its name."""
+    """Another node is the master, and cannot be asked; ``master`` is its name, last known."""
 
     code = "not-master"
 
-    def __init__(self, master: str) -> None:
-        super().__init__(
-            f"this is not the master node, please connect to node {master!r}",
-            f"run the command there: ssh {master}",
-        )
+    def __init__(self, master: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
         self.master = master
 
 
+class NoAccess(ClientError):
+    """This user may not use what this node asks the master with."""
+
+    code = "no-access"
+
+
 class MasterDown(ClientError):
-    """The master runs on this node, and does not answer."""
+    """The master should run on this node, or was reached, and does not answer."""
 
     code = "master-down"
+
+
+class MasterLost(MasterDown):
+    """It was there and went away: another one may take over, and knows what it knew."""
 
 
 class ApiError(Exception):

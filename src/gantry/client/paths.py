@@ -46,7 +46,7 @@ def unreachable(root: str, reason: OSError) -> ClientError:
     if isinstance(reason, PermissionError):
         return MasterDown(
             f"you may not use the master's socket {path}",
-            "be root, or a member of the group gantry",
+            "be root; on the master's own node a member of the group gantry will do",
         )
     if isinstance(reason, FileNotFoundError) and not agent.exists():
         return NoCluster(
@@ -55,8 +55,14 @@ def unreachable(root: str, reason: OSError) -> ClientError:
             'for a local one: eval "$(gantry local env --dir DIR)"',
         )
     master, here = _text(Path(root) / _SSCONF_MASTER), _name(_text(agent))
-    if master and here and master != here:
-        return NotMaster(master)
+    if here and not master:
+        return NotMaster(
+            "",
+            "this machine has joined, and no master has told it yet of a cluster",
+            f"on the master: gnt-node add {here}",
+        )
+    if here and master != here:
+        return NotMaster(master, f"this is not the master node: {master} is", f"ssh {master}")
     start = "systemctl start gantry-master" if root == "/" else "gantry local up --dir DIR"
     why = reason.strerror or str(reason)
     return MasterDown(f"the master does not answer at {path}: {why}", f"start it: {start}")

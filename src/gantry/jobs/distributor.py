@@ -50,6 +50,8 @@ def ssconf(cluster: Snapshot) -> dict[str, str]:
         "release_version": [_version()],
         "networks": [],
         "uid_pool": [],
+        # Of our own: how commands on other nodes reach the master.
+        "gantry_api_port": [str(settings.api_port)],
     }
     for name in settings.enabled_hypervisors:
         parameters: dict[str, Any] = settings.hvparams.get(name, {})

@@ -136,7 +136,12 @@ def _entities(settings: Settings, clock: Clock) -> Snapshot:
         group=group.uuid,
     )
     cluster = Cluster(
-        uuid=clock.uuid(), name=cluster_name, ctime=now, mtime=now, master_node=node.uuid
+        uuid=clock.uuid(),
+        name=cluster_name,
+        ctime=now,
+        mtime=now,
+        master_node=node.uuid,
+        api_port=settings.api_port,
     )
     bare = build(0, [cluster, group, node])
     if not settings.parameters:

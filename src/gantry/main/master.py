@@ -10,7 +10,6 @@ import gc
 import logging
 import os
 import signal
-import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -38,7 +37,7 @@ from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.pki import files as certificates
 from gantry.ports.agents import Address
-from gantry.rpc.certificates import Files, expired, expiry
+from gantry.rpc.certificates import Files, api_context, expired, expiry
 from gantry.rpc.client import HttpAgents
 from gantry.store import backup
 from gantry.store.sqlite import SqliteStore, open_sqlite
@@ -205,7 +204,7 @@ async def _serve_api(
     server = await Server.start(
         build(engine, services, Users(root / USERS), bell),
         root / SOCKET,
-        tls=_tls(root),
+        tls=api_context(_files(root, certificates.API)),
         host=configuration.api_host,
         port=configuration.api_port,
     )
@@ -287,17 +286,6 @@ def _files(root: Path, name: str) -> Files:
         certificate=certificates.certificate(root, name),
         key=certificates.key(root, name),
     )
-
-
-def _tls(root: Path) -> ssl.SSLContext:
-    """For the API's port: a client may show a certificate of ours, or a password."""
-    files = _files(root, certificates.API)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(files.certificate, files.key)
-    context.load_verify_locations(files.ca)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    return context
 
 
 def _bracketed(host: str) -> str:

@@ -109,6 +109,8 @@ class Cluster(Entity, frozen=True, kw_only=True):
     shared_file_storage_dir: str = "/srv/ganeti/shared-file-storage"
     name_check: bool = True
     ip_check: bool = True
+    api_port: int = 5080
+    """Of the API, beside its socket, on the node that is the master."""
     maintain: bool = True
     """Whether guests that should be up and are down are started again."""
     destroyed: bool = False

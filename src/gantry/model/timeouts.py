@@ -57,6 +57,12 @@ RESTART_WINDOW: Final = 8 * 3600.0
 """A guest that should be up is started again at most 5 times in this time."""
 QMP: Final = 20.0
 GUEST_START: Final = 60.0
+MASTER_CONNECT: Final = 3.0
+"""A command that looks for the master on another node, for each node that it asks."""
+MASTER_SEARCH: Final = 60.0
+"""A command whose master went away, until it gives up looking for the one that takes over."""
+MASTER_LOOK: Final = 0.5
+"""Between two looks of such a command."""
 CLIENT_READ: Final = 30.0
 """A client waiting for an answer that is not a job's end."""
 STORE_UNAVAILABLE: Final = 20.0

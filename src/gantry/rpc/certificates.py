@@ -41,6 +41,19 @@ def server_context(files: Files) -> ssl.SSLContext:
     return context
 
 
+def api_context(files: Files) -> ssl.SSLContext:
+    """For the API: a client may have a certificate of the cluster's CA, or a password instead.
+
+    TLS 1.2 is enough, for programs of the site's own. Whether a certificate is still valid is
+    left to the API's gate, which can say so in words.
+    """
+    context = _context(ssl.PROTOCOL_TLS_SERVER, files)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.verify_flags |= _NO_CHECK_TIME
+    return context
+
+
 def client_context(files: Files) -> ssl.SSLContext:
     """For a master: the node's certificate must have the DNS name that is asked for."""
     return _context(ssl.PROTOCOL_TLS_CLIENT, files)

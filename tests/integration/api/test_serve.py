@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-from tests.fakes.cluster import CLUSTER, entities, node_uuid
+from tests.fakes.cluster import CLUSTER, entities
 from tests.fakes.queue import FakeQueue
 from tests.fakes.services import FakeServices
 from tests.integration.api.conftest import Api
@@ -138,12 +138,11 @@ async def test_a_client_certificate_of_the_cluster_may_do_everything(secured: Se
     assert secured.queue.submissions[0].requester == "ann"
 
 
-async def test_certificates_of_nodes_and_of_other_clusters_do_not_count(
+async def test_certificates_of_masters_and_of_other_clusters_do_not_count(
     secured: Secured, tmp_path: Path
 ) -> None:
     now = time.time()
-    node = secured.pki.authority.issue_node(node_uuid(1), "node1.example.com", now)
-    assert (await secured.ask("info", node))[0] == 401
+    assert (await secured.ask("info", secured.pki.authority.issue_master(now)))[0] == 401
     stranger = Pki(tmp_path / "other").authority.issue_client("eve", now)
     with pytest.raises(aiohttp.ClientError):
         await secured.ask("info", stranger)

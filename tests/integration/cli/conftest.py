@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 from tests.fakes.cluster import entities, instance, node_uuid
 from tests.fakes.queue import FakeQueue
 from tests.fakes.services import FakeServices
@@ -42,11 +43,15 @@ class Done:
 
 
 class WatchedQueue(FakeQueue):
-    """``arrived`` has the number of every job; ``broken`` streams end with the next change."""
+    """``arrived`` has the number of every job; ``broken`` streams end with the next change.
+
+    ``lose``: so many submissions are taken, and their client hears no answer.
+    """
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.broken = False
+        self.lose = 0
         self.arrived: asyncio.Queue[JobId] = asyncio.Queue()
 
     async def submit(self, submission: Submission) -> JobId:
@@ -170,7 +175,16 @@ async def gnt(
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     services = FakeServices()
-    server = await Server.start(build(queue, services), tmp_path / "run/gantry/master.sock")
+    app = build(queue, services)
+
+    async def lose(request: web.Request, response: web.StreamResponse) -> None:
+        if queue.lose and request.method == "POST":
+            queue.lose -= 1
+            assert request.transport is not None
+            request.transport.abort()
+
+    app.on_response_prepare.append(lose)
+    server = await Server.start(app, tmp_path / "run/gantry/master.sock")
     yield Commands(queue, services, tmp_path)
     await server.close()
     monkeypatch.undo()

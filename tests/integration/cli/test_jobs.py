@@ -179,7 +179,11 @@ async def test_removal_asks_first(gnt: Commands) -> None:
     assert (await gnt.operation("gnt-instance remove -f web1"))["OP_ID"] == "OP_INSTANCE_REMOVE"
 
 
-async def test_the_master_going_away_in_the_middle_is_no_wrong_use(gnt: Commands) -> None:
+async def test_a_master_that_does_not_come_back_is_no_wrong_use(
+    gnt: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gantry.model.timeouts.MASTER_SEARCH", 0.2)
+    monkeypatch.setattr("gantry.model.timeouts.MASTER_LOOK", 0.05)
     running = asyncio.create_task(gnt("gnt-instance start web1"))
     await gnt.queue.arrived.get()
     gnt.queue.broken = True
@@ -187,7 +191,58 @@ async def test_the_master_going_away_in_the_middle_is_no_wrong_use(gnt: Commands
     done = await running
     assert done.status == 1
     assert "the master went away" in done.err
-    assert "gnt-job list" in done.err
+    assert "looking for a master for up to 0.2 s" in done.err
+    assert "job 1 goes on: gnt-job watch 1; gnt-job list" in done.err
+
+
+async def test_a_job_is_followed_over_the_end_of_its_master(
+    gnt: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gantry.model.timeouts.MASTER_LOOK", 0.05)
+    running = asyncio.create_task(gnt("gnt-instance start web1"))
+    await gnt.queue.arrived.get()
+    await gnt.queue.say(FIRST, "of the old master")
+    await gnt.queue.until(lambda: gnt.queue.followers)
+    gnt.queue.broken = True
+    await gnt.queue.say(FIRST, "told to nobody")
+    await gnt.queue.until(lambda: not gnt.queue.followers)
+    gnt.queue.broken = False
+    await gnt.queue.end(FIRST)
+    done = await running
+    assert done.status == 0
+    assert [line[25:] for line in done.out.splitlines()] == ["of the old master", "told to nobody"]
+    assert "job 1 goes on: the master is on this node" in done.err
+
+
+async def test_what_was_submitted_as_the_master_died_is_submitted_once(
+    gnt: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gantry.model.timeouts.MASTER_LOOK", 0.05)
+    gnt.queue.at_once = True
+    gnt.queue.lose = 2
+    done = await gnt("gnt-instance start web1")
+    assert done.status == 0
+    assert len(gnt.queue.submissions) == 1
+    gnt.queue.lose = 1
+    assert (await gnt("gnt-instance start --submit web1")).out == "2\n"
+    gnt.queue.lose = 1
+    assert (await gnt("gnt-instance stop --submit --force-multiple web1 web2")).out == "3\n4\n"
+    assert len(gnt.queue.submissions) == 4
+
+
+async def test_ctrl_c_ends_the_search_for_a_master(
+    gnt: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gantry.cli.searching.time.sleep", interrupted)
+    running = asyncio.create_task(gnt("gnt-instance start web1"))
+    await gnt.queue.arrived.get()
+    gnt.queue.broken = True
+    await gnt.queue.say(FIRST, "never seen")
+    done = await running
+    assert (done.status, "job 1 goes on: gnt-job watch 1" in done.err) == (130, True)
 
 
 async def test_wait_is_silent_and_watch_is_not(gnt: Commands) -> None:

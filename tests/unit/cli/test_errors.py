@@ -15,7 +15,7 @@ ERRORS: list[tuple[Exception, int]] = [
     (MasterDown("no"), 1),
     (errors.Usage("no", "do it thus"), 2),
     (NoCluster("no"), 5),
-    (NotMaster("node2"), 11),
+    (NotMaster("node2", "no"), 11),
     (errors.Declined(), 13),
     (ApiError("unknown-field", "no"), 14),
     (OSError(28, "No space left on device"), 1),

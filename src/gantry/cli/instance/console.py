@@ -7,7 +7,6 @@ import sys
 
 from gantry.cli import options as shared
 from gantry.cli.errors import Usage
-from gantry.client import paths
 from gantry.client.connection import Connection, quoted
 
 EXAMPLES = """
@@ -36,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     if sys.stdin.isatty():
         sys.stderr.write(f"Connecting to {name}; leave with Ctrl-]\n")
     try:
-        terminal.attach(paths.socket_path(connection.root), f"/gantry/1/instances/{name}/console")
+        terminal.attach(connection, f"/gantry/1/instances/{name}/console")
     except terminal.Refused as refused:
         # The master says why to a plain request; the refusal of a WebSocket has no words.
         connection.get(f"instances/{quoted(name)}/console")

@@ -1,0 +1,56 @@
+"""Commands typed on nodes without the master: on a candidate, and on one that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.support.cluster import Cluster
+
+CANDIDATE, REGULAR = 2, 3
+
+
+@pytest.fixture
+def cluster(cluster: Cluster) -> Iterator[Cluster]:
+    """Node 2 is a candidate, node 3 is not."""
+    cluster.gnt("gnt-node", "modify", "-C", "no", "node3")
+    yield cluster
+    cluster.gnt("gnt-node", "modify", "-C", "yes", "node3")
+
+
+def test_a_candidate_does_all_and_another_node_looks(cluster: Cluster) -> None:
+    assert cluster.gnt("gnt-cluster", "getmaster", node=REGULAR) == "node1.gantry.test\n"
+    cluster.gnt(
+        "gnt-instance", "add", "-t", "diskless", "-o", "noop", "-n", "node3", "-B", "memory=32M",
+        "--no-nics", "web1.example.com", node=CANDIDATE,
+    )  # fmt: skip
+    here = cluster.gnt("gnt-instance", "list")
+    assert "web1.example.com" in here
+    for node in (CANDIDATE, REGULAR):
+        assert cluster.gnt("gnt-instance", "list", node=node) == here
+    (job,) = cluster.rows("gnt-job", "list", "-o", "id,requester", "-F", "requester =~ m/node2/")
+    assert job["requester"] == "node:node2.gantry.test"
+    watched = cluster.gnt("gnt-job", "watch", str(job["id"]), node=REGULAR)
+    assert watched == cluster.gnt("gnt-job", "watch", str(job["id"]))
+    refused = cluster.try_gnt("gnt-instance", "stop", "web1", node=REGULAR)
+    assert refused.status == 1
+    assert "node3.gantry.test is no master candidate" in refused.stderr
+    assert cluster.instance("web1", "status")["status"] == "running"
+
+
+def test_a_hook_on_any_node_can_ask_and_does_not_wait_for_itself(cluster: Cluster) -> None:
+    ask = (
+        '"$GANTRY_ROOT/bin/gnt-instance" list --no-headers -o name,status > "$GANTRY_ROOT/asked"\n'
+    )
+    change = (
+        '"$GANTRY_ROOT/bin/gnt-instance" stop "$GANETI_INSTANCE_NAME" 2> "$GANTRY_ROOT/said"\n'
+        'echo "$?" >> "$GANTRY_ROOT/said"\n'
+    )
+    for number in (CANDIDATE, REGULAR):
+        cluster.add(f"web{number}.example.com", "--no-start", node=number)
+        cluster.hook("instance-start-pre.d", "10-ask", ask + change, (number,))
+        cluster.gnt("gnt-instance", "start", f"web{number}")
+        root = cluster.root(number)
+        assert f"web{number}.example.com ADMIN_down" in (root / "asked").read_text().splitlines()
+    assert "runs in a hook of job" in (cluster.root(CANDIDATE) / "said").read_text()
+    assert "is no master candidate" in (cluster.root(REGULAR) / "said").read_text()
