@@ -69,6 +69,13 @@ def running(cluster: FakeCluster) -> None:
     cluster.world.nodes[node_uuid(1)]._start(order)
 
 
+def stranger(cluster: FakeCluster) -> None:
+    """A guest that no instance knows runs on node 2."""
+    [settings] = [one for one in entities() if isinstance(one, Cluster)]
+    order = GuestStart(spec=specs.guest(settings, instance(9, node=2)))
+    cluster.world.nodes[node_uuid(2)]._start(order)
+
+
 def disk_there(cluster: FakeCluster) -> None:
     """The disk of web1 is on node 1."""
     spec = DiskSpec(uuid=DISK.uuid, index=0, size=DISK.size, path=DISK.path, template=DISK.template)
@@ -197,6 +204,11 @@ SITUATIONS: tuple[Situation, ...] = (
         },
     ),
     Situation(name="node remove", op={"OP_ID": "OP_NODE_REMOVE", "node_name": "node3"}),
+    Situation(
+        name="node end-guest",
+        op={"OP_ID": "OP_NODE_END_GUEST", "node_name": "node2", "guest": "web9.example.com"},
+        prepare=stranger,
+    ),
     Situation(
         name="node modify",
         op={"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node3", "drained": True},

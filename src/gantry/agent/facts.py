@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from gantry.agent.configuration import Resources
+from gantry.agent.configuration import DATABASE, Resources
+from gantry.agent.memory import damage
 from gantry.host import machine
 from gantry.hypervisors.contract import Hypervisor
 from gantry.model.live import HypervisorFacts, NodeFacts
@@ -98,6 +99,7 @@ class Facts:
             clock=time.time(),
             certificate_expires=self._expires,
             root=str(self._root),
+            problems=damage(self._root / DATABASE),
         )
 
     def _resources(self, used: int) -> tuple[machine.Memory, machine.Processors, machine.Space]:

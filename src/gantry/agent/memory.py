@@ -35,6 +35,9 @@ CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 
 
+_ASIDE: Final = ".damaged-"
+
+
 class Entry(msgspec.Struct, frozen=True):
     """One effect: ``outcome`` is the last line of the answer, or None while a script runs."""
 
@@ -52,7 +55,7 @@ class Memory:
         try:
             self._database = _open(path)
         except (apsw.CorruptError, apsw.NotADBError) as error:
-            aside = path.with_name(f"{path.name}.damaged-{time.time():.0f}")
+            aside = path.with_name(f"{path.name}{_ASIDE}{time.time():.0f}")
             path.rename(aside)
             logger.error("%s is damaged (%s); set aside as %s", path, error, aside.name)
             self._database = _open(path)
@@ -189,6 +192,15 @@ class Memory:
             self._database.execute("PRAGMA synchronous=OFF")
 
 
+def damage(path: Path) -> tuple[str, ...]:
+    """What was set aside because it was damaged, for as long as the operator lets it lie there."""
+    return tuple(
+        f"its agent's memory was damaged and is set aside as {one}: it had forgotten which orders"
+        " it had carried out and which masters it had seen; remove the file to silence this"
+        for one in sorted(str(found) for found in path.parent.glob(f"{path.name}{_ASIDE}*"))
+    )
+
+
 def _open(path: Path) -> apsw.Connection:
     database = apsw.Connection(str(path))
     database.set_busy_timeout(1000)
@@ -197,4 +209,8 @@ def _open(path: Path) -> apsw.Connection:
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=OFF")
     database.execute(_SCHEMA)
+    [(found,)] = database.execute("PRAGMA quick_check(1)").fetchall()
+    if found != "ok":
+        database.close()
+        raise apsw.CorruptError(str(found))
     return database

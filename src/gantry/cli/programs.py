@@ -44,6 +44,7 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "add": Command("node.add", "Make a machine that has joined a node"),
         "remove": Command("node.remove", "Take a node out of the cluster"),
         "modify": Command("node.modify", "Change a node's role or parameters"),
+        "end-guest": Command("node.end_guest", "End a guest that belongs to no instance"),
         **_tags("a node"),
     },
     "gnt-instance": {

@@ -95,6 +95,8 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     clock: float = 0.0
     certificate_expires: float = 0.0
+    problems: tuple[str, ...] = ()
+    """What its agent has against itself, in words for an operator."""
     root: str = "/"
     """The node's root directory: all of Gantry's paths there hang below it."""
 

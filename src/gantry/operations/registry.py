@@ -21,6 +21,7 @@ PLACES: Final[dict[str, str]] = {
     "OP_TOKEN_CREATE": "node.token:TokenCreate",
     "OP_NODE_REMOVE": "node.remove:NodeRemove",
     "OP_NODE_SET_PARAMS": "node.modify:NodeModify",
+    "OP_NODE_END_GUEST": "node.end_guest:NodeEndGuest",
     "OP_INSTANCE_CREATE": "instance.add:InstanceAdd",
     "OP_INSTANCE_STARTUP": "instance.start:InstanceStart",
     "OP_INSTANCE_SHUTDOWN": "instance.stop:InstanceStop",

@@ -14,7 +14,15 @@ from tests.support.agent_process import AgentProcess
 
 from gantry.host.daemon import identity
 from gantry.model.errors import Cancelled, Interrupted, Superseded, Unavailable
-from gantry.model.orders import Delay, DiskCreate, DiskRemove, Nothing, OsCreate, ReadGuests
+from gantry.model.orders import (
+    Delay,
+    DiskCreate,
+    DiskRemove,
+    Nothing,
+    OsCreate,
+    ReadFacts,
+    ReadGuests,
+)
 from gantry.rpc.client import HttpAgents
 
 HOOKS = "etc/ganeti/hooks/instance-start-pre.d"
@@ -204,3 +212,24 @@ async def test_a_damaged_memory_is_set_aside_and_said(
     assert (await master.announce(node.address, 3)).epoch == 0
     assert "damaged" in node.log()
     assert list(database.parent.glob("agent.db.damaged-*"))
+
+
+async def test_damage_in_the_middle_is_found_at_the_start_and_told_until_it_is_read(
+    node: AgentProcess, master: HttpAgents
+) -> None:
+    for number in range(200):
+        await master.order(node.address, envelope(f"job{number}/1"), Delay(duration=0.0))
+    await node.kill(signal.SIGTERM)
+    database = node.root / "var/lib/gantry/agent.db"
+    with database.open("r+b") as file:
+        file.seek(2 * 4096)
+        file.write(b"\xff" * (database.stat().st_size - 3 * 4096))
+    await node.start()
+    [aside] = database.parent.glob("agent.db.damaged-*")
+    [said] = (await master.ask(node.address, ReadFacts(), 10)).problems
+    assert str(aside) in said
+    await node.kill(signal.SIGTERM)
+    await node.start()
+    assert (await master.ask(node.address, ReadFacts(), 10)).problems == (said,)
+    aside.unlink()
+    assert (await master.ask(node.address, ReadFacts(), 10)).problems == ()

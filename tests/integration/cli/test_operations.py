@@ -32,6 +32,10 @@ LINES: dict[str, dict[str, Any]] = {
     "gnt-cluster verify --no-nplus1-mem --no-hv-param-assessment --verify-ssh-clutter": {},
     "gnt-instance modify --no-hotplug --ignore-ipolicy -B vcpus=3 web1": {"force": False},
     "gnt-node add --readd -g default --vm-capable=no --node-parameters ssh_port=2 n4.x.de": {},
+    "gnt-node end-guest -f --shutdown-timeout=0 node3 stray.example.com": {
+        "guest": "stray.example.com",
+        "shutdown_timeout": 0,
+    },
     "gnt-node remove node3": {"node_name": "node3"},
     "gnt-node modify --drained=yes node3": {"drained": True, "offline": None},
     "gnt-node modify -f -O yes node3": {"offline": True},

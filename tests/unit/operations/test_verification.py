@@ -61,6 +61,7 @@ def test_a_healthy_cluster_has_no_finding() -> None:
         (said(facts=facts(certificate_expires=1000.0 + 20 * 86400)), ("WARNING", "ECLUSTERCERT")),
         (said(facts=facts(certificate_expires=1000.0 + 3 * 86400)), ("ERROR", "ECLUSTERCERT")),
         (said(facts=facts(hypervisors={})), ("ERROR", "ENODEHV")),
+        (said(facts=facts(problems=("its memory was damaged",))), ("WARNING", "ENODESETUP")),
         (
             said(facts=facts(hypervisors={"fake": HypervisorFacts(available=False, why="no")})),
             ("ERROR", "ENODEHV"),
@@ -86,6 +87,15 @@ def test_what_is_wrong_with_a_node_is_told_of_it(
     answer: Inspection | Unavailable, finding: tuple[str, str]
 ) -> None:
     assert found(snapshot(), {NODE2: answer}, now=1000.0) == [(*finding, "node2.example.com")]
+
+
+def test_what_ends_a_stranger_is_said_with_it() -> None:
+    stray = {Uuid("z"): GuestLive(uuid=Uuid("z"), name="stray", state=GuestState.RUNNING)}
+    [one] = verification.nodes(snapshot(), {NODE2: said(stray)}, 1000.0)
+    assert "gnt-node end-guest node2.example.com z" in one.message
+    found = verification.nodes(snapshot(UP), {NODE2: said(up())}, 1000.0)
+    wrong = next(one for one in found if one.code == "EINSTANCEWRONGNODE")
+    assert f"gnt-node end-guest node2.example.com {web().uuid}" in wrong.message
 
 
 def test_a_clock_may_be_some_seconds_off() -> None:

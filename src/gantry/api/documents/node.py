@@ -40,6 +40,7 @@ def document(view: View, node: Node) -> dict[str, Any]:
         "reachable": live.reachable and not node.offline,
         "problem": live.problem or None,
         "since": live.since or None,
+        "warnings": list(live.facts.problems) if live.facts else [],
         "resources": _resources(live.facts),
         "hypervisors": _hypervisors(live.facts),
         "os": [one.name for one in live.facts.oses] if live.facts else None,

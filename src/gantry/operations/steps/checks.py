@@ -103,7 +103,7 @@ def nowhere_else(cluster: Snapshot, instance: Instance) -> None:
             name = node.name if node else uuid
             raise Rejected(
                 f"instance {instance.name} runs on node {name}, which is not its node",
-                "gnt-cluster verify shows more; end that guest first",
+                f"end that guest first: gnt-node end-guest {name} {instance.uuid}",
                 reason=Reason.STATE,
                 node=name,
                 object_name=instance.name,

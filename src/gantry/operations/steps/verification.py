@@ -152,7 +152,7 @@ def _node(cluster: Snapshot, node: Node, said: Inspection, now: float) -> Iterat
     for code, message, level in (
         *_machine(cluster, said.facts, now),
         *_capacity(cluster, node, said.facts),
-        *_strangers(cluster, said),
+        *_strangers(cluster, node, said),
     ):
         yield finding(code, message, level)
 
@@ -160,6 +160,8 @@ def _node(cluster: Snapshot, node: Node, said: Inspection, now: float) -> Iterat
 def _machine(cluster: Snapshot, facts: NodeFacts, now: float) -> Iterator[tuple[str, str, str]]:
     if facts.clock and abs(facts.clock - now) > _SKEW:
         yield "ENODETIME", f"its clock is {facts.clock - now:+.0f} s off the master's", "ERROR"
+    for problem in facts.problems:
+        yield "ENODESETUP", problem, "WARNING"
     mine = cluster.node_live(cluster.cluster.master_node).facts
     if mine is not None and mine.version != facts.version:
         yield "ENODEVERSION", f"runs {facts.version}, the master {mine.version}", "WARNING"
@@ -180,14 +182,16 @@ def _capacity(cluster: Snapshot, node: Node, facts: NodeFacts) -> Iterator[tuple
         yield "ENODEN1", f"its instances are promised {-free} MiB more than it has", "ERROR"
 
 
-def _strangers(cluster: Snapshot, said: Inspection) -> Iterator[tuple[str, str, str]]:
+def _strangers(cluster: Snapshot, node: Node, said: Inspection) -> Iterator[tuple[str, str, str]]:
     known = {disk.path for one in cluster.instances.values() for disk in one.disks}
     for path in sorted(set(said.disks) - known):
         yield "ENODEORPHANLV", f"{path} belongs to no instance", "WARNING"
     for guest in said.guests:
         if guest.uuid not in cluster.instances:
             does, level = ("runs", "ERROR") if guest.up else ("keeps a record of", "WARNING")
-            yield "ENODEORPHANINSTANCE", f"{does} {guest.name}, which is no instance", level
+            end = f"gnt-node end-guest {node.name} {guest.uuid}"
+            message = f"{does} {guest.name}, which is no instance ({end} ends it)"
+            yield "ENODEORPHANINSTANCE", message, level
 
 
 def _oses(cluster: Snapshot, seen: Mapping[Uuid, Inspection | Unavailable]) -> Iterator[Finding]:
@@ -233,7 +237,9 @@ def _instance(
     for uuid in where:
         if uuid != one.primary_node:
             elsewhere = cluster.nodes[uuid].name
-            yield finding("EINSTANCEWRONGNODE", f"runs on {elsewhere}, its node is {primary.name}")
+            end = f"gnt-node end-guest {elsewhere} {one.uuid}"
+            message = f"runs on {elsewhere}, its node is {primary.name} ({end} ends that guest)"
+            yield finding("EINSTANCEWRONGNODE", message)
     should = one.admin_state is AdminState.UP
     if should and primary.offline:
         yield finding("EINSTANCEBADNODE", f"its node {primary.name} is offline")
