@@ -11,6 +11,7 @@ import msgspec
 from gantry.api.services import LockRow
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, Reason, Rejected
+from gantry.model.hook_runs import HookRun, HookRunChoice
 from gantry.model.names import Uuid
 from gantry.model.orders import OsList, Question
 from gantry.pki.joining import JoinBundle, JoinRequest
@@ -62,6 +63,24 @@ class FakeLock(NamedTuple):
     pending: Sequence[int]
 
 
+class FakeHookRuns:
+    """Runs of hooks, without any choice; ``choices`` are what was asked for."""
+
+    def __init__(self) -> None:
+        self.runs: list[HookRun] = []
+        self.choices: list[HookRunChoice] = []
+
+    async def find(self, choice: HookRunChoice) -> Sequence[HookRun]:
+        """See the port."""
+        self.choices.append(choice)
+        return self.runs[: choice.limit]
+
+    async def get(self, run: str) -> HookRun | None:
+        """See the port."""
+        found = [one for one in self.runs if one.id.startswith(run)]
+        return found[0] if len(found) == 1 else None
+
+
 class FakeServices:
     """Filled by the test."""
 
@@ -72,6 +91,7 @@ class FakeServices:
         self.oses: dict[str, OsList] = {}
         self.agents: dict[Uuid, tuple[str, Callable[[Any], Awaitable[Any]]]] = {}
         """The name of each node, and what answers for it."""
+        self.hook_runs = FakeHookRuns()
         self.rows: tuple[LockRow, ...] = ()
         self.joined: list[JoinRequest] = []
         self.secret = "right"

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from gantry.agent.ledger import Bounds
 from gantry.model.errors import Reason, Rejected
 from gantry.model.names import Uuid
 
@@ -42,6 +43,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     shared_storage_directories: tuple[str, ...] = ("/srv/ganeti/shared-file-storage",)
     resources: Resources | None = None
     """Told instead of the machine's own, where the node is simulated."""
+    hook_records: Bounds = Bounds()
 
 
 def read(root: Path) -> Configuration:

@@ -7,10 +7,20 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from gantry.agent import disks, files, guests, hook_files, hooks, node, os_scripts, succession
+from gantry.agent import (
+    disks,
+    files,
+    guests,
+    hook_files,
+    hook_records,
+    hooks,
+    node,
+    os_scripts,
+    succession,
+)
 from gantry.agent.effects import Task
 from gantry.agent.parts import Parts
-from gantry.model import orders
+from gantry.model import hook_runs, orders
 from gantry.model.orders import AnyOrder, AnyQuestion
 
 Carry: TypeAlias = Callable[[Parts, Any, Task], Awaitable[msgspec.Struct]]
@@ -42,6 +52,8 @@ QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
     orders.Inspect: node.inspect,
     orders.Resolve: node.resolve,
     orders.ReadHooks: hook_files.listed,
+    hook_runs.ReadHookRuns: hook_records.page,
+    hook_runs.ReadHookRun: hook_records.record,
 }
 
 

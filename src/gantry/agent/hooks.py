@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final
 import msgspec
 
 from gantry.agent.effects import Task
+from gantry.agent.ledger import Ledger
 from gantry.agent.parts import Parts
 from gantry.host.daemon import Identity
 from gantry.host.scripts import listing, run_hooks, skipped
@@ -33,13 +35,17 @@ def nothing_to_run(parts: Parts, order: HooksRun) -> HooksRan | None:
 async def run(parts: Parts, order: HooksRun, task: Task) -> HooksRan:
     """All scripts of the order's directories, in one sequence."""
     check_names(parts, order.directories)
-    return await run_below(parts.root, order, task.started)
+    return await run_below(parts.root, order, parts.ledger, task.started)
 
 
 async def run_below(
-    root: Path, order: HooksRun, on_started: Callable[[Identity], None] | None = None
+    root: Path,
+    order: HooksRun,
+    ledger: Ledger,
+    on_started: Callable[[Identity], None] | None = None,
 ) -> HooksRan:
-    """The same, of the node with that root."""
+    """The same, of the node with that root; each run is recorded."""
+    phase = await asyncio.to_thread(ledger.phase, order)
     extra = {
         "GANTRY_ROOT": str(root),
         "GANTRY_JOB": str(order.job),
@@ -52,7 +58,10 @@ async def run_below(
         version: _rooted(root, environment) for version, environment in order.environments.items()
     }
     order = msgspec.structs.replace(order, environments=rooted)
-    return await run_hooks(root / DIRECTORY, order, extra, on_started=on_started)
+    ran = await run_hooks(root / DIRECTORY, order, extra, on_started=on_started)
+    for result in ran.results:
+        phase.ended(result)
+    return phase.finished(ran)
 
 
 def check_names(parts: Parts, directories: Iterable[HookDirectory]) -> None:

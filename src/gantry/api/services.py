@@ -12,6 +12,7 @@ import msgspec
 
 from gantry.model import timeouts
 from gantry.model.errors import GantryError
+from gantry.model.hook_runs import HookRun, HookRunChoice
 from gantry.model.names import Uuid
 from gantry.model.orders import OsList, Question
 from gantry.ports.agents import Address
@@ -56,8 +57,22 @@ class LockRow(Protocol):
         """Who waits for it."""
 
 
+class HookRuns(Protocol):
+    """What hook scripts did, in the whole cluster."""
+
+    async def find(self, choice: HookRunChoice) -> Sequence[HookRun]:
+        """Those that were chosen, newest first."""
+
+    async def get(self, run: str) -> HookRun | None:
+        """One run by its id, or by a beginning of it that no other has."""
+
+
 class Services(Protocol):
     """Everything that is not a job."""
+
+    @property
+    def hook_runs(self) -> HookRuns:
+        """The index of runs."""
 
     async def console(self, address: Address, instance: Uuid) -> ConsoleStream:
         """Attach to the console of a guest on the node at ``address``."""

@@ -68,6 +68,8 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
     },
     "gnt-hook": {
         "list": Command("hook.list", "Show which hook scripts run where, and in which order"),
+        "history": Command("hook.history", "Show what hook scripts did, newest first"),
+        "show": Command("hook.show", "Show all about one run of a script, with its output"),
     },
     "gnt-job": {
         "list": Command("job.list", "Show the jobs"),

@@ -132,13 +132,14 @@ class SqliteHistory:
         except apsw.Error as error:
             raise HistoryUnavailable(
                 f"the history file {self._path} cannot be used: {error}",
-                _hint(error),
+                hint(error),
                 reason=Reason.ENVIRONMENT,
                 object_name=str(self._path),
             ) from error
 
 
-def _hint(error: apsw.Error) -> str:
+def hint(error: apsw.Error) -> str:
+    """What an operator can do about it."""
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         return "move it away: the archived jobs are lost then, and nothing else"
     if isinstance(error, apsw.FullError):

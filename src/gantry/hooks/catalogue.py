@@ -44,6 +44,11 @@ def find(name: str) -> Row:
     )
 
 
+def known(name: str) -> str:
+    """The prefix in version 2 of what ``find`` finds, the special directory included."""
+    return CONFIG_UPDATE if name == CONFIG_UPDATE else find(name).directory(2)
+
+
 def readings(version: int, operation: str = "") -> tuple[Reading, ...]:
     """All phases of all operations, or of one (Rejected where there is none of that name).
 

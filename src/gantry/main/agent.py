@@ -25,6 +25,7 @@ from gantry.agent.configuration import Configuration
 from gantry.agent.effects import KEEP, Effects
 from gantry.agent.events import Listeners
 from gantry.agent.facts import Facts
+from gantry.agent.ledger import Ledger
 from gantry.agent.memory import Memory
 from gantry.agent.parts import Parts
 from gantry.host import orphans, process
@@ -142,7 +143,7 @@ async def opened(root: Path, configuration: Configuration) -> AsyncIterator[None
         stack.push_async_callback(server.close)
         await server.open(_tls(root))
         follow = loop.create_task(_follow(parts))
-        prune = loop.create_task(_prune(memory))
+        prune = loop.create_task(_prune(memory, parts.ledger))
         watch = loop.create_task(watcher.follow(root, memory))
         logger.info(
             "ready node=%s address=%s port=%d epoch=%d",
@@ -206,6 +207,8 @@ async def _parts(
         certificates.expiry(certificate),
         configuration.resources,
     )
+    ledger = Ledger(root, configuration.name, configuration.hook_records)
+    stack.callback(ledger.close)
     return Parts(
         root=root,
         configuration=configuration,
@@ -220,6 +223,7 @@ async def _parts(
         facts=facts,
         listeners=listeners,
         seen=lambda: effects.seen,
+        ledger=ledger,
         leave=leave,
     )
 
@@ -264,8 +268,9 @@ async def _follow(parts: Parts) -> None:
     await parts.facts.follow(changed)
 
 
-async def _prune(memory: Memory) -> None:
-    """Forget old effects, once a day."""
+async def _prune(memory: Memory, ledger: Ledger) -> None:
+    """Forget old effects and old runs of hooks, once a day."""
     while True:
         await asyncio.sleep(86400.0)
         memory.prune(time.time() - KEEP)
+        await asyncio.to_thread(ledger.prune, time.time())

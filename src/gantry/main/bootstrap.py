@@ -6,6 +6,7 @@ hook interface says: in version 1 before and after the state is made, in version
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -17,6 +18,7 @@ import msgspec
 
 from gantry.agent import configuration as agent_configuration
 from gantry.agent.hooks import run_below
+from gantry.agent.ledger import Ledger
 from gantry.hooks.plan import phase_runs
 from gantry.hooks.subject import Subject, SubjectKind
 from gantry.hooks.table import Phase
@@ -36,6 +38,7 @@ from gantry.pki.authority import Authority
 from gantry.ports.clock import Clock
 from gantry.ports.store import Compare, Put
 from gantry.store.sqlite import open_sqlite
+from gantry.supervision.hook_runs import Bounds
 
 STATE: Final = "var/lib/gantry/state.db"
 MASTER: Final = "etc/gantry/master.json"
@@ -55,10 +58,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MasterConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """``etc/gantry/master.json``: where the API listens beside its socket."""
+    """``etc/gantry/master.json``: where the API listens beside its socket; bounds of the index."""
 
     api_host: str
     api_port: int = 5080
+    hook_records: Bounds = Bounds()
 
 
 async def init(root: Path, settings: Settings, say: Callable[[str], None]) -> Snapshot:
@@ -216,7 +220,8 @@ async def _hooks(
             run_id=f"{job}-{phase}",
             attempt=1,
         )
-        ran = await run_below(root, order)
+        with contextlib.closing(Ledger(root, snapshot.master.name)) as ledger:
+            ran = await run_below(root, order, ledger)
         scripts = [NodeScripts(node=snapshot.master.name, results=ran.results)]
         denied = denial(scripts) if phase is Phase.PRE else None
         if denied is not None:

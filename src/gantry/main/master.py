@@ -22,6 +22,7 @@ from gantry.api.app import build
 from gantry.api.events import Bell
 from gantry.api.serve import Server
 from gantry.api.users import Users
+from gantry.history.hook_runs import open_hook_runs
 from gantry.history.store import open_history
 from gantry.host.clock import SystemClock
 from gantry.jobs.election import stand
@@ -41,6 +42,7 @@ from gantry.rpc.certificates import Files, api_context, expired, expiry
 from gantry.rpc.client import HttpAgents
 from gantry.store import backup
 from gantry.store.sqlite import SqliteStore, open_sqlite
+from gantry.supervision.hook_runs import HookRuns, RecordedAgents
 from gantry.supervision.states import ObservingAgents, States
 from gantry.supervision.supervisor import Supervisor, addresses
 
@@ -165,15 +167,18 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
     mastership = await stand(
         store, agents, clock, before.cluster.master_node, list(addresses(before))
     )
+    runs = await _hook_runs(root, stack, configuration, agents, clock)
     bell = Bell()
     holder = _Holder(bell)
     states = States(holder, clock)
-    engine = await Engine.open(store, ObservingAgents(agents, states), clock, mastership, history)
+    recorded = ObservingAgents(RecordedAgents(agents, runs), states)
+    engine = await Engine.open(store, recorded, clock, mastership, history)
     holder.engine = engine
     stack.push_async_callback(engine.stop)
 
     async def came(address: Address) -> None:
         await agents.announce(address, mastership.epoch)
+        runs.missed(address)
 
     supervisor = Supervisor(engine, agents, states, clock, came)
     stack.push_async_callback(supervisor.close)
@@ -184,8 +189,8 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
     await supervisor.listen(mastership.announced, timeouts.CONNECT)
     await engine.start()
     supervisor.start()
-    await _serve_api(root, stack, configuration, bell, (engine, agents, states, clock), end)
-    chores = asyncio.create_task(_chores(engine, store), name="chores")
+    await _serve_api(root, stack, configuration, bell, (engine, agents, states, runs, clock), end)
+    chores = asyncio.create_task(_chores(engine, store, runs), name="chores")
     stack.callback(chores.cancel)
     return Master(engine, mastership.epoch)
 
@@ -195,12 +200,12 @@ async def _serve_api(
     stack: contextlib.AsyncExitStack,
     configuration: MasterConfiguration,
     bell: Bell,
-    parts: tuple[Engine, HttpAgents, States, SystemClock],
+    parts: tuple[Engine, HttpAgents, States, HookRuns, SystemClock],
     end: Callable[[], None],
 ) -> None:
-    engine, agents, states, clock = parts
+    engine, agents, states, runs, clock = parts
     api = f"{_bracketed(configuration.api_host)}:{configuration.api_port}"
-    services = MasterServices(root, root / STATE, engine, agents, states, clock, api, end)
+    services = MasterServices(root, root / STATE, engine, agents, states, runs, clock, api, end)
     server = await Server.start(
         build(engine, services, Users(root / USERS), bell),
         root / SOCKET,
@@ -223,12 +228,28 @@ def _told(engine: Engine, bell: Bell, end: Callable[[], None]) -> Callable[[], N
     return told
 
 
-async def _chores(engine: Engine, store: SqliteStore) -> None:
-    """Once an hour: put old jobs away; once a day: copy the state, keep a week of copies."""
+async def _hook_runs(
+    root: Path,
+    stack: contextlib.AsyncExitStack,
+    configuration: MasterConfiguration,
+    agents: HttpAgents,
+    clock: SystemClock,
+) -> HookRuns:
+    index = await open_hook_runs(root / HISTORY)
+    stack.push_async_callback(index.close)
+    runs = HookRuns(index, agents, clock, configuration.hook_records)
+    await runs.open()
+    stack.push_async_callback(runs.close)
+    return runs
+
+
+async def _chores(engine: Engine, store: SqliteStore, runs: HookRuns) -> None:
+    """Once an hour: put old things away; once a day: copy the state, keep a week of copies."""
     directory = store.path.parent / BACKUPS
     while True:
         try:
             await engine.auto_archive(_ARCHIVE_AFTER)
+            await runs.prune()
             now = datetime.datetime.now(datetime.UTC)
             copies = await asyncio.to_thread(backup.list_backups, directory)
             if backup.is_due(copies, now):

@@ -28,6 +28,7 @@ from gantry.ports.agents import Address
 from gantry.ports.clock import Clock
 from gantry.rpc.client import HttpAgents
 from gantry.store import backup
+from gantry.supervision.hook_runs import HookRuns
 from gantry.supervision.states import States
 from gantry.supervision.supervisor import addresses
 
@@ -44,6 +45,7 @@ class MasterServices:
         engine: Engine,
         agents: HttpAgents,
         states: States,
+        hook_runs: HookRuns,
         clock: Clock,
         api_address: str,
         end: Callable[[], None],
@@ -53,6 +55,7 @@ class MasterServices:
         self._engine = engine
         self._agents = agents
         self._states = states
+        self.hook_runs = hook_runs
         self._clock = clock
         self._api_address = api_address
         self._end = end

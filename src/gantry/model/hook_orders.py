@@ -49,6 +49,7 @@ class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
     the script and of the children that it waited for. ``timeout`` (seconds), ``version`` and
     ``run_as`` (a user's name, or empty) are what the node's policy and the order decided.
     ``message`` and ``warnings`` are the verdict that the script wrote (``GANTRY_VERDICT``).
+    ``run`` names the record that the node keeps; empty where it keeps none.
     """
 
     directory: str
@@ -72,12 +73,28 @@ class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
     run_as: str = ""
     message: str = ""
     warnings: tuple[str, ...] = ()
+    run: str = ""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """Where in a node's ledger the runs are: those after ``before``, up to ``last``.
+
+    ``ledger`` tells one file from another: a node that lost its own begins again from 0.
+    """
+
+    ledger: str
+    before: int
+    last: int
 
 
 class HooksRan(msgspec.Struct, frozen=True, kw_only=True):
-    """What the scripts of one node did, in the order in which they ran."""
+    """What the scripts of one node did, in the order in which they ran.
+
+    ``kept`` is None where none of them was recorded.
+    """
 
     results: tuple[ScriptResult, ...] = ()
+    kept: Kept | None = None
 
 
 class HooksRun(Order[HooksRan], frozen=True, kw_only=True, tag="hooks-run"):

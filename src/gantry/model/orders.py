@@ -24,6 +24,7 @@ from gantry.model.hook_orders import ReadHooks as ReadHooks
 from gantry.model.hook_orders import ScriptResult as ScriptResult
 from gantry.model.hook_orders import ScriptStatus as ScriptStatus
 from gantry.model.hook_orders import Stream as Stream
+from gantry.model.hook_runs import ReadHookRun, ReadHookRuns
 from gantry.model.live import GuestLive, NodeFacts, OsFacts
 from gantry.model.master_orders import MasterReady as MasterReady
 from gantry.model.master_orders import ReadMaster as ReadMaster
@@ -319,6 +320,8 @@ AnyQuestion: TypeAlias = (
     | Resolve
     | ReadHooks
     | ReadMaster
+    | ReadHookRuns
+    | ReadHookRun
 )
 
 _encoder = msgspec.json.Encoder(order="sorted")

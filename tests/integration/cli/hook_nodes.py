@@ -11,10 +11,15 @@ from tests.fakes.services import FakeServices
 
 from gantry.agent import hook_files
 from gantry.agent.hooks import DIRECTORY
+from gantry.agent.ledger import Ledger
 from gantry.model.errors import Unavailable
 from gantry.model.hook_orders import ReadHooks
+from gantry.model.hook_runs import ReadHookRun
 
-ANSWERS: dict[type[Any], Callable[[Path, Any], Any]] = {ReadHooks: hook_files.listed_below}
+ANSWERS: dict[type[Any], Callable[[Path, Any], Any]] = {
+    ReadHooks: hook_files.listed_below,
+    ReadHookRun: lambda root, question: Ledger(root, root.name).record(question.id),
+}
 
 
 class HookNodes:

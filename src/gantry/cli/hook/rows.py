@@ -10,6 +10,8 @@ from gantry.client.connection import Connection
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
+    from typing import Any
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -18,17 +20,21 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--separator", metavar="TEXT", help="between columns, instead of aligning")
 
 
-def show(path: str, arguments: argparse.Namespace, *names: str) -> int:
-    """Ask for ``path`` with those of the named arguments that were given; show the rows."""
+def show(path: str, arguments: argparse.Namespace, *names: str, columns: Sequence[str] = ()) -> int:
+    """Ask for ``path`` with those of the named arguments that were given; show the rows.
+
+    ``columns`` are those that people see, where JSON has more.
+    """
     query = {name: str(value) for name in names if (value := getattr(arguments, name)) is not None}
     answer = Connection().get(path, **query)
     if arguments.json:
         sys.stdout.write(table.objects(answer["fields"], answer["rows"]))
     else:
+        fields, rows = _chosen(answer, columns)
         sys.stdout.write(
             table.show(
-                answer["fields"],
-                answer["rows"],
+                fields,
+                rows,
                 headers=not arguments.no_headers,
                 separator=arguments.separator,
             )
@@ -36,3 +42,12 @@ def show(path: str, arguments: argparse.Namespace, *names: str) -> int:
     for one in answer["problems"]:
         sys.stderr.write(f"{one['node']} is missing: {one['problem']}\n")
     return 0
+
+
+def _chosen(answer: dict[str, Any], columns: Sequence[str]) -> tuple[list[Any], list[list[Any]]]:
+    if not columns:
+        return answer["fields"], answer["rows"]
+    names = [one["name"] for one in answer["fields"]]
+    places = [names.index(name) for name in columns]
+    fields = [answer["fields"][place] for place in places]
+    return fields, [[row[place] for place in places] for row in answer["rows"]]

@@ -1,0 +1,327 @@
+"""The record of every run of a hook script on this node: rows in SQLite, outputs in files.
+
+Nothing waits for the disk: what was recorded survives kill -9, not a power cut. Several
+processes may write (the agent, the making of a cluster, a test). A phase is never held up or
+failed because something could not be recorded. No script is run here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+import zlib
+from pathlib import Path
+from typing import Final
+
+import apsw
+import msgspec
+
+from gantry.hooks.record import run_of
+from gantry.model.errors import OperationFailed, Reason, Rejected
+from gantry.model.hook_orders import HooksRan, HooksRun, Kept, ScriptResult, ScriptStatus, Stream
+from gantry.model.hook_runs import HookRun, HookRunRecord, KeptRuns, Origin, ReadHookRuns
+
+DATABASE: Final = "var/lib/gantry/hooks.db"
+OUTPUTS: Final = "var/log/gantry/hooks"
+_MOST: Final = 1000
+"""Runs in one answer."""
+_MOST_OF_STREAM: Final = 1024 * 1024
+"""Bytes that are kept of one output."""
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS phases(
+    id INTEGER PRIMARY KEY, outputs TEXT NOT NULL, size INTEGER NOT NULL, started REAL NOT NULL,
+    "order" BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS phases_started ON phases(started);
+CREATE TABLE IF NOT EXISTS runs(
+    serial INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, phase INTEGER NOT NULL,
+    started REAL NOT NULL, run BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS runs_started ON runs(started);
+CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+INSERT OR IGNORE INTO facts VALUES('ledger', lower(hex(randomblob(8))));
+"""
+_run: msgspec.json.Decoder[HookRun] = msgspec.json.Decoder(HookRun)
+_order: msgspec.json.Decoder[HooksRun] = msgspec.json.Decoder(HooksRun)
+logger = logging.getLogger(__name__)
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """How long runs are kept (days), how many, and how much of their output (MiB)."""
+
+    days: float = 90.0
+    runs: int = 100_000
+    output: int = 512
+
+
+USUAL: Final = Bounds()
+
+
+class Ledger:
+    """Of the node with that root; opened when it is needed first. May be called in any thread."""
+
+    def __init__(self, root: Path, node: str, bounds: Bounds = USUAL) -> None:
+        self._path = root / DATABASE
+        self._outputs = root / OUTPUTS
+        self._node = node
+        self._bounds = bounds
+        self._lock = threading.RLock()
+        self._database: apsw.Connection | None = None
+        self._name = ""
+        self._size = 0
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    def phase(self, order: HooksRun, origin: Origin | None = None) -> Phase:
+        """Record the runs of one order; to be told each result, and of the end."""
+        return Phase(self, order, origin)
+
+    # Reading
+
+    def page(self, question: ReadHookRuns) -> KeptRuns:
+        """Runs after a serial, oldest first; OperationFailed where the file cannot be read."""
+        with self._lock:
+            database = self._reading()
+            after = question.after if question.ledger == self._name else 0
+            limit = max(1, min(question.limit, _MOST))
+            found = list(
+                database.execute(
+                    "SELECT serial, run FROM runs WHERE serial > ? AND started >= ?"
+                    " ORDER BY serial LIMIT ?",
+                    (after, question.since, limit + 1),
+                )
+            )
+            rows, more = found[:limit], len(found) > limit
+            last = rows[-1][0] if more else self._last(database)
+        return KeptRuns(
+            runs=tuple(_run.decode(data) for _, data in rows),
+            kept=Kept(self._name, after, max(after, last)),
+            more=more,
+        )
+
+    def record(self, run: str) -> HookRunRecord:
+        """One run with its output; Rejected where there is none of that id."""
+        with self._lock:
+            found = (
+                self._reading()
+                .execute(
+                    'SELECT run, "order", outputs FROM runs JOIN phases ON phases.id = phase'
+                    " WHERE runs.id = ?",
+                    (run,),
+                )
+                .fetchone()
+            )
+        if found is None:
+            raise Rejected(
+                f"node {self._node} keeps no run {run}",
+                "it may be too old: gnt-hook history shows those that are known",
+                reason=Reason.UNKNOWN,
+                node=self._node,
+            )
+        known = _run.decode(found[0])
+        directory = self._outputs / found[2]
+        return HookRunRecord(
+            run=known,
+            order=_order.decode(zlib.decompress(found[1])),
+            stdout=_content(directory, known.result.stdout),
+            stderr=_content(directory, known.result.stderr),
+        )
+
+    # Bounds
+
+    def prune(self, now: float) -> None:
+        """Forget what is too old or too much: first outputs, then runs."""
+        with self._lock:
+            try:
+                self._prune(self._opened(), now)
+            except (apsw.Error, OSError) as error:
+                logger.warning("the ledger of hooks cannot be pruned: %s", error)
+
+    def _prune(self, database: apsw.Connection, now: float) -> None:
+        before = now - self._bounds.days * 86400.0
+        most = self._bounds.output * 1024 * 1024
+        least = self._last(database) - self._bounds.runs
+        with database:
+            database.execute("DELETE FROM runs WHERE started < ? OR serial <= ?", (before, least))
+            gone = list(
+                database.execute(
+                    "SELECT id, outputs FROM phases WHERE started < ?"
+                    " AND NOT EXISTS (SELECT 1 FROM runs WHERE phase = phases.id)",
+                    (now - 86400.0,),
+                )
+            )
+            database.executemany("DELETE FROM phases WHERE id = ?", [(one,) for one, _ in gone])
+            large = list(
+                database.execute(
+                    "SELECT id, outputs FROM (SELECT id, outputs, sum(size) OVER (ORDER BY id DESC)"
+                    " AS so_far FROM phases WHERE size > 0) WHERE so_far > ?",
+                    (most,),
+                )
+            )
+            database.executemany(
+                "UPDATE phases SET size = 0 WHERE id = ?", [(one,) for one, _ in large]
+            )
+            self._size = database.execute("SELECT total(size) FROM phases").get
+        for _, name in [*gone, *large]:
+            shutil.rmtree(self._outputs / name, ignore_errors=True)
+            _remove_empty((self._outputs / name).parent)
+
+    # Writing, for ``Phase``
+
+    def _begin(self, order: HooksRun, outputs: str, started: float) -> int:
+        with self._lock:
+            database = self._opened()
+            (self._outputs / outputs).mkdir(parents=True, exist_ok=True, mode=0o700)
+            database.execute(
+                'INSERT INTO phases(outputs, size, started, "order") VALUES(?,0,?,?)',
+                (outputs, started, zlib.compress(msgspec.json.encode(order), 1)),
+            )
+            return database.last_insert_rowid()
+
+    def _add(self, phase: int, run: HookRun) -> Kept:
+        with self._lock:
+            database = self._opened()
+            database.execute(
+                "INSERT INTO runs(id, phase, started, run) VALUES(?,?,?,?)",
+                (run.id, phase, run.result.started, msgspec.json.encode(run)),
+            )
+            last = database.last_insert_rowid()
+            return Kept(self._name, last - 1, last)
+
+    def _end(self, phase: int, outputs: str, size: int) -> None:
+        with self._lock:
+            if not size:
+                _remove_empty(self._outputs / outputs)
+                _remove_empty((self._outputs / outputs).parent)
+                return
+            self._opened().execute("UPDATE phases SET size = ? WHERE id = ?", (size, phase))
+            self._size += size
+            if self._size > self._bounds.output * 1024 * 1024:
+                self.prune(time.time())
+
+    def _reading(self) -> apsw.Connection:
+        try:
+            return self._opened()
+        except (apsw.Error, OSError) as error:
+            raise OperationFailed(
+                f"the ledger of hooks {self._path} on node {self._node} cannot be read: {error}",
+                "see whether its disk is full or broken",
+                reason=Reason.ENVIRONMENT,
+                node=self._node,
+            ) from error
+
+    def _opened(self) -> apsw.Connection:
+        if self._database is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._database = _open(self._path)
+            except (apsw.CorruptError, apsw.NotADBError) as error:
+                aside = self._path.with_name(f"{self._path.name}.damaged-{time.time():.0f}")
+                self._path.rename(aside)
+                logger.error("%s is damaged (%s); set aside as %s", self._path, error, aside.name)
+                self._database = _open(self._path)
+            self._name = self._database.execute("SELECT value FROM facts WHERE name='ledger'").get
+            self._size = self._database.execute("SELECT total(size) FROM phases").get
+        return self._database
+
+    @staticmethod
+    def _last(database: apsw.Connection) -> int:
+        found = database.execute("SELECT seq FROM sqlite_sequence WHERE name='runs'").get
+        return int(found or 0)
+
+
+class Phase:
+    """The runs of one order. ``outputs`` is where the scripts' files go, or None."""
+
+    def __init__(self, ledger: Ledger, order: HooksRun, origin: Origin | None) -> None:
+        self._ledger = ledger
+        self._order = order
+        self._origin = origin
+        self._names: list[str] = []
+        self._kept: Kept | None = None
+        self._size = 0
+        self._number: int | None = None
+        began = time.time()
+        self._place = f"{time.strftime('%Y-%m-%d', time.localtime(began))}/{os.urandom(6).hex()}"
+        try:
+            self._number = ledger._begin(order, self._place, began)
+        except (apsw.Error, OSError) as error:
+            logger.warning("the runs of hooks cannot be recorded: %s", error)
+
+    @property
+    def outputs(self) -> Path | None:
+        """None where nothing can be recorded."""
+        return None if self._number is None else self._ledger._outputs / self._place
+
+    def ended(self, result: ScriptResult) -> None:
+        """One script's result, as soon as it is known."""
+        name = ""
+        if self._number is not None and result.status is not ScriptStatus.SKIPPED:
+            name = self._record(self._number, result)
+        self._names.append(name)
+
+    def _record(self, number: int, result: ScriptResult) -> str:
+        name = os.urandom(6).hex()
+        named = msgspec.structs.replace(result, run=name)
+        try:
+            kept = self._ledger._add(
+                number, run_of(self._order, self._ledger._node, named, self._origin)
+            )
+        except (apsw.Error, OSError) as error:
+            logger.warning(
+                "the run of %s/%s cannot be recorded: %s", result.directory, result.script, error
+            )
+            return ""
+        before = self._kept.before if self._kept is not None else kept.before
+        self._kept = Kept(kept.ledger, before, kept.last)
+        self._size += sum(
+            min(one.size, _MOST_OF_STREAM) for one in (result.stdout, result.stderr) if one.file
+        )
+        return name
+
+    def finished(self, ran: HooksRan) -> HooksRan:
+        """The answer, with the names of the records in it."""
+        if self._number is not None:
+            try:
+                self._ledger._end(self._number, self._place, self._size)
+            except (apsw.Error, OSError) as error:
+                logger.warning("the end of a phase of hooks cannot be recorded: %s", error)
+        results = tuple(
+            msgspec.structs.replace(result, run=name)
+            for result, name in zip(ran.results, self._names, strict=True)
+        )
+        return HooksRan(results=results, kept=self._kept)
+
+
+def _open(path: Path) -> apsw.Connection:
+    database = apsw.Connection(str(path))
+    path.chmod(0o600)
+    database.set_busy_timeout(2000)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=OFF")
+    database.execute(_SCHEMA)
+    return database
+
+
+def _content(directory: Path, stream: Stream) -> str | None:
+    if not stream.file:
+        return ""
+    try:
+        return (directory / stream.file).read_bytes().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return None
+
+
+def _remove_empty(directory: Path) -> None:
+    try:
+        directory.rmdir()
+    except OSError:
+        return

@@ -1,0 +1,222 @@
+"""The index of all runs of hook scripts in the cluster, in ``history.db`` beside archived jobs.
+
+It can be lost: the agents have the records. So it does not wait for the disk, and has a
+connection and a thread of its own. Implements ``gantry.supervision.hook_runs.RunIndex``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import apsw
+import msgspec
+
+from gantry.history.store import HistoryUnavailable, hint
+from gantry.model.errors import Reason
+from gantry.model.hook_orders import ScriptStatus
+from gantry.model.hook_runs import HookRun, HookRunChoice
+from gantry.model.names import Uuid
+
+T = TypeVar("T")
+_SCHEMA: Final = """
+create table if not exists hook_runs (
+    started real not null, id text not null unique, node text not null, object text not null,
+    kind text not null, operation text not null, opcode text not null, phase text not null,
+    job integer not null, directory text not null, script text not null, failed integer not null,
+    run blob not null
+) strict;
+create index if not exists hook_runs_by_time on hook_runs (started);
+create index if not exists hook_runs_by_object on hook_runs (object, started);
+create index if not exists hook_runs_by_node on hook_runs (node, started);
+create index if not exists hook_runs_by_operation on hook_runs (operation, started);
+create index if not exists hook_runs_by_script on hook_runs (script, started);
+create index if not exists hook_runs_by_job on hook_runs (job, started) where job > 0;
+create index if not exists hook_runs_by_failure on hook_runs (started) where failed;
+create table if not exists hook_ledgers (
+    node text primary key, ledger text not null, serial integer not null
+) strict, without rowid;
+"""
+_LEDGER: Final = "insert or replace into hook_ledgers values (?,?,?)"
+_INSERT: Final = "insert or ignore into hook_runs values (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_run: msgspec.json.Decoder[HookRun] = msgspec.json.Decoder(HookRun)
+
+
+async def open_hook_runs(path: Path) -> SqliteHookRuns:
+    """Open or make the tables in the file; raises HistoryUnavailable."""
+    index = SqliteHookRuns(path)
+    try:
+        await index.open()
+    except BaseException:
+        await index.close()
+        raise
+    return index
+
+
+class SqliteHookRuns:
+    """Use ``open_hook_runs``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, "hook-runs")
+        self._connection: apsw.Connection | None = None
+
+    async def open(self) -> None:
+        """Make the tables where they are missing."""
+        await self._do(lambda _: None)
+
+    async def ledgers(self) -> dict[Uuid, tuple[str, int]]:
+        """For each node the ledger that is known, and the serial up to which it is."""
+
+        def work(connection: apsw.Connection) -> dict[Uuid, tuple[str, int]]:
+            found = connection.execute("select node, ledger, serial from hook_ledgers")
+            return {Uuid(node): (ledger, serial) for node, ledger, serial in found}
+
+        return await self._do(work)
+
+    async def add(
+        self, runs: Sequence[HookRun], ledgers: Sequence[tuple[Uuid, str, int]] = ()
+    ) -> None:
+        """Keep runs; the same ones again change nothing. ``ledgers``: (node, ledger, serial)."""
+        rows = [_row(one) for one in runs]
+
+        def work(connection: apsw.Connection) -> None:
+            with connection:
+                connection.executemany(_INSERT, rows)
+                connection.executemany(_LEDGER, ledgers)
+
+        await self._do(work)
+
+    async def find(self, choice: HookRunChoice) -> list[HookRun]:
+        """Those that were chosen, newest first."""
+        return await self._do(lambda connection: _find(connection, choice))
+
+    async def get(self, run: str) -> HookRun | None:
+        """One run by its id, or by a beginning of it that no other has."""
+
+        def work(connection: apsw.Connection) -> list[bytes]:
+            found = connection.execute(
+                "select run from hook_runs where id >= ? and id < ? limit 2", (run, run + "~")
+            )
+            return [data for (data,) in found]
+
+        found = await self._do(work)
+        return _run.decode(found[0]) if len(found) == 1 else None
+
+    async def prune(self, before: float, most: int) -> None:
+        """Forget runs that started before then, and the oldest where there are more than that."""
+
+        def work(connection: apsw.Connection) -> None:
+            with connection:
+                connection.execute("delete from hook_runs where started < ?", (before,))
+                connection.execute(
+                    "delete from hook_runs where started <= (select started from hook_runs"
+                    " order by started desc limit 1 offset ?)",
+                    (most,),
+                )
+
+        await self._do(work)
+
+    async def close(self) -> None:
+        """Close the file."""
+
+        def work() -> None:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+        await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        self._thread.shutdown()
+
+    async def _do(self, work: Callable[[apsw.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
+
+    def _work(self, work: Callable[[apsw.Connection], T]) -> T:
+        try:
+            if self._connection is None:
+                self._connection = _connect(self._path)
+            return work(self._connection)
+        except apsw.Error as error:
+            raise HistoryUnavailable(
+                f"the history file {self._path} cannot be used: {error}",
+                hint(error),
+                reason=Reason.ENVIRONMENT,
+                object_name=str(self._path),
+            ) from error
+
+
+def _connect(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path))
+    path.chmod(0o600)
+    connection.set_busy_timeout(5000)
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = normal")
+    connection.execute(_SCHEMA)
+    return connection
+
+
+def _row(run: HookRun) -> tuple[Any, ...]:
+    result = run.result
+    return (
+        result.started,
+        run.id,
+        run.node,
+        run.object,
+        run.kind,
+        run.operation,
+        run.opcode,
+        run.phase,
+        run.job,
+        result.directory,
+        result.script,
+        int(result.status is ScriptStatus.FAILED),
+        msgspec.json.encode(run),
+    )
+
+
+def _find(connection: apsw.Connection, choice: HookRunChoice) -> list[HookRun]:
+    clauses = dict(_clauses(connection, choice))
+    sql = (
+        f"select run from hook_runs where {' and '.join(clauses)}"  # noqa: S608 - the clauses are ours
+        " order by started desc limit ?"
+    )
+    values = [value for given in clauses.values() for value in given]
+    return [_run.decode(data) for (data,) in connection.execute(sql, (*values, choice.limit))]
+
+
+def _clauses(
+    connection: apsw.Connection, choice: HookRunChoice
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Conditions, each with its values."""
+    directory, _, script = choice.script.rpartition("/")
+    yield "started >= ?", (choice.since,)
+    if choice.instance:
+        yield "kind = 'INSTANCE'", ()
+        yield "object = ?", (_whole(connection, "object", choice.instance),)
+    if choice.node:
+        yield "node = ?", (_whole(connection, "node", choice.node),)
+    if choice.job is not None:
+        yield "job = ? and job > 0", (choice.job,)
+    if choice.failed:
+        yield "failed", ()
+    texts = {
+        "operation": choice.operation,
+        "phase": choice.phase,
+        "script": script,
+        "directory": directory,
+    }
+    for column, value in texts.items():
+        if value:
+            yield f"{column} = ?", (value,)
+
+
+def _whole(connection: apsw.Connection, column: str, name: str) -> str:
+    """The latest name that is ``name``, or begins with it and a dot."""
+    sql = (
+        f"select {column} from hook_runs where {column} = ? or ({column} >= ? and {column} < ?)"  # noqa: S608
+        f" order by {column} = ? desc limit 1"
+    )
+    return str(connection.execute(sql, (name, name + ".", name + "/", name)).get or name)

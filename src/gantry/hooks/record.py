@@ -1,0 +1,78 @@
+"""What is recorded of a script's run, made of the order that it was run by and of its result.
+
+The agent that ran it and the master that was told make the same record of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from gantry.hooks.table import ROWS
+from gantry.model.hook_orders import HooksRun, ScriptResult, ScriptStatus
+from gantry.model.hook_runs import HookRun, Origin
+
+_DIRECTORY: Final = re.compile(r"(?P<operation>.+)-(?P<phase>[a-z]+)\.d")
+_IN_VERSION_2: Final = {entry.directory(1): entry.directory(2) for entry in ROWS.values()}
+_OBJECTS: Final = {
+    "INSTANCE": "GANETI_INSTANCE_NAME",
+    "NODE": "GANETI_NODE_NAME",
+    "GROUP": "GANETI_GROUP_NAME",
+    "NETWORK": "GANETI_NETWORK_NAME",
+    "CLUSTER": "GANETI_CLUSTER",
+}
+
+
+def run_of(
+    order: HooksRun, node: str, result: ScriptResult, origin: Origin | None = None
+) -> HookRun:
+    """The record of one run, which ``result.run`` names."""
+    environments = order.environments
+    environment = environments.get(str(result.version)) or next(iter(environments.values()), {})
+    parts = _DIRECTORY.fullmatch(result.directory)
+    prefix = parts["operation"] if parts else result.directory
+    kind, name = _object(environment)
+    return HookRun(
+        id=result.run,
+        origin=origin or (Origin.JOB if order.job else Origin.NO_JOB),
+        operation=_IN_VERSION_2.get(prefix, prefix),
+        opcode=environment.get("GANETI_OP_CODE", ""),
+        kind=kind,
+        object=name,
+        job=order.job,
+        run_id=order.run_id,
+        attempt=order.attempt,
+        dry_run=order.dry_run,
+        phase=parts["phase"] if parts else "",
+        node=node,
+        result=msgspec.structs.replace(result, output=""),
+    )
+
+
+def runs_of(order: HooksRun, node: str, results: Iterable[ScriptResult]) -> tuple[HookRun, ...]:
+    """The records of a phase: of the scripts that ran and whose record the node keeps."""
+    return tuple(
+        run_of(order, node, one)
+        for one in results
+        if one.run and one.status is not ScriptStatus.SKIPPED
+    )
+
+
+def ending(result: ScriptResult) -> str:
+    """How it ended, in few words: ``ok``, ``exit 3``, ``signal 9``, or why it could not run."""
+    if result.timed_out:
+        return "timeout"
+    if result.problem:
+        return result.problem
+    if result.signal is not None:
+        return f"signal {result.signal}"
+    return "ok" if result.status is ScriptStatus.SUCCEEDED else f"exit {result.exit_status}"
+
+
+def _object(environment: Mapping[str, str]) -> tuple[str, str]:
+    kind = environment.get("GANETI_OBJECT_TYPE", "")
+    name = environment.get(_OBJECTS.get(kind, "")) or environment.get("GANETI_OP_TARGET", "")
+    return kind, name

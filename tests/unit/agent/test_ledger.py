@@ -1,0 +1,208 @@
+"""What an agent keeps of every run of a script."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.support.hook_runs import failed, order, ran, result
+
+from gantry.agent.ledger import DATABASE, OUTPUTS, Bounds, Ledger
+from gantry.model.errors import OperationFailed, Rejected
+from gantry.model.hook_orders import HooksRan, HooksRun, ScriptResult, ScriptStatus, Stream
+from gantry.model.hook_runs import Origin, ReadHookRuns
+
+NODE = "node1.example.com"
+DAY = 86400.0
+HOLD = """
+import sys, time
+from pathlib import Path
+from tests.support.hook_runs import order, result
+from gantry.agent.ledger import Ledger
+phase = Ledger(Path(sys.argv[1]), "node1.example.com").phase(order())
+for number in range(3):
+    phase.ended(result(f"{number}-script"))
+print("recorded", flush=True)
+time.sleep(60)
+"""
+
+
+def record(ledger: Ledger, *results: ScriptResult, given: HooksRun | None = None) -> HooksRan:
+    """One phase from its beginning to its end."""
+    phase = ledger.phase(given or order())
+    for one in results:
+        phase.ended(one)
+    return phase.finished(ran(*results))
+
+
+def written(ledger: Ledger, text: str, started: float = 1_800_000_000.0) -> str:
+    """A run with that stdout; its id."""
+    phase = ledger.phase(order())
+    assert phase.outputs is not None
+    (phase.outputs / "0.out").write_text(text)
+    one = result(started=started, stdout=Stream(size=len(text), file="0.out"))
+    phase.ended(one)
+    return phase.finished(ran(one)).results[0].run
+
+
+def test_every_script_that_ran_is_recorded_and_named_in_the_answer(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NODE)
+    skipped = result("README", status=ScriptStatus.SKIPPED)
+    answer = record(ledger, skipped, result("10-a", output="yes"), failed("20-b"))
+    assert [bool(one.run) for one in answer.results] == [False, True, True]
+    page = ledger.page(ReadHookRuns())
+    assert [one.id for one in page.runs] == [one.run for one in answer.results[1:]]
+    first, second = page.runs
+    assert (first.operation, first.phase, first.opcode) == (
+        "instance-start",
+        "pre",
+        "OP_INSTANCE_STARTUP",
+    )
+    assert (first.object, first.node, first.job) == ("web1.example.com", NODE, 7)
+    assert first.result.output == ""
+    assert second.result.exit_status == 3
+    assert answer.kept == page.kept
+    assert not page.more
+
+
+def test_an_order_without_a_job_says_so(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NODE)
+    record(ledger, result(), given=order(job=0))
+    phase = ledger.phase(order(), Origin.TEST)
+    phase.ended(result())
+    phase.finished(ran(result()))
+    origins = [one.origin for one in ledger.page(ReadHookRuns()).runs]
+    assert origins == [Origin.NO_JOB, Origin.TEST]
+
+
+def test_a_run_is_given_back_with_its_output_and_what_it_was_told(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NODE)
+    name = written(ledger, "h\u00e9llo\n")
+    ledger.close()
+    again = Ledger(tmp_path, NODE).record(name)
+    assert (again.stdout, again.stderr) == ("h\u00e9llo\n", "")
+    assert again.order == order()
+    assert again.run.result.script == "10-check"
+
+
+def test_a_run_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match="keeps no run abc"):
+        Ledger(tmp_path, NODE).record("abc")
+
+
+def test_pages_follow_each_other_and_another_ledger_begins_anew(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NODE)
+    record(ledger, *[result(f"{number}-script") for number in range(5)])
+    seen, after, name, more = [], 0, "", True
+    while more:
+        page = ledger.page(ReadHookRuns(ledger=name, after=after, limit=2))
+        seen += [one.result.script for one in page.runs]
+        after, name, more = page.kept.last, page.kept.ledger, page.more
+    assert seen == [f"{number}-script" for number in range(5)]
+    assert ledger.page(ReadHookRuns(ledger=name, after=after)).runs == ()
+    assert len(ledger.page(ReadHookRuns(ledger="another", after=after)).runs) == 5
+
+
+def test_old_runs_are_left_out_of_a_page_that_does_not_want_them(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NODE)
+    record(ledger, result("old", started=100.0), result("new", started=200.0))
+    page = ledger.page(ReadHookRuns(since=150.0))
+    assert [one.result.script for one in page.runs] == ["new"]
+    assert page.kept.last == 2
+
+
+def test_runs_are_forgotten_by_age_and_by_number(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NODE, Bounds(days=10, runs=3))
+    now = 1_800_000_000.0
+    record(ledger, result("ancient", started=now - 11 * DAY))
+    record(ledger, *[result(f"{number}", started=now - DAY) for number in range(4)])
+    ledger.prune(now)
+    assert [one.result.script for one in ledger.page(ReadHookRuns()).runs] == ["1", "2", "3"]
+    ledger.prune(now + 30 * DAY)
+    assert ledger.page(ReadHookRuns()).runs == ()
+    record(ledger, result("next"))
+    assert ledger.page(ReadHookRuns()).kept.last == 6
+
+
+def test_output_is_thrown_away_first_where_there_is_too_much(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NODE, Bounds(output=1))
+    names = [written(ledger, "x" * 400_000, time.time()) for _ in range(4)]
+    kept = [ledger.record(name).stdout is not None for name in names]
+    assert kept == [False, False, True, True]
+    assert len(ledger.page(ReadHookRuns()).runs) == 4
+    assert len(list((tmp_path / OUTPUTS).glob("*/*/0.out"))) == 2
+
+
+def test_the_directory_of_a_phase_that_wrote_nothing_goes_away(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NODE)
+    record(ledger, result())
+    assert list((tmp_path / OUTPUTS).iterdir()) == []
+
+
+def test_others_may_not_read_it(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NODE)
+    written(ledger, "private")
+    assert (tmp_path / DATABASE).stat().st_mode & 0o077 == 0
+    [directory] = (tmp_path / OUTPUTS).glob("*/*")
+    assert directory.stat().st_mode & 0o077 == 0
+
+
+def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / DATABASE
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"this is no database at all, and long enough to be read as one" * 100)
+    answer = record(Ledger(tmp_path, NODE), result())
+    assert answer.results[0].run
+    assert len(list(path.parent.glob("hooks.db.damaged-*"))) == 1
+
+
+def test_what_cannot_be_recorded_runs_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "var/lib").mkdir(parents=True)
+    (tmp_path / "var/lib/gantry").write_text("in the way")
+    ledger = Ledger(tmp_path, NODE)
+    answer = record(ledger, result())
+    assert answer == ran(result())
+    assert ledger.phase(order()).outputs is None
+    with pytest.raises(OperationFailed, match="cannot be read"):
+        ledger.page(ReadHookRuns())
+
+
+def test_two_processes_may_write(tmp_path: Path) -> None:
+    one, other = Ledger(tmp_path, NODE), Ledger(tmp_path, NODE)
+    first, second = one.phase(order()), other.phase(order(job=0))
+    first.ended(result("a"))
+    second.ended(result("b"))
+    first.ended(result("c"))
+    answers = [first.finished(ran(result("a"), result("c"))), second.finished(ran(result("b")))]
+    assert [one.result.script for one in one.page(ReadHookRuns()).runs] == ["a", "b", "c"]
+    kept = [answer.kept for answer in answers]
+    assert [(one.before, one.last) for one in kept if one is not None] == [(0, 3), (1, 2)]
+
+
+def test_what_was_recorded_survives_the_death_of_the_agent(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"recorded\n"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    found = Ledger(tmp_path, NODE).page(ReadHookRuns()).runs
+    assert [one.result.script for one in found] == ["0-script", "1-script", "2-script"]
+
+
+def test_a_record_is_read_again_as_it_was_written(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NODE)
+    given = failed("10-x", signal=9, exit_status=None, user_time=0.5, digest="ab" * 32)
+    name = record(ledger, given).results[0].run
+    found = ledger.record(name).run.result
+    assert found == msgspec.structs.replace(given, run=name)
