@@ -3,13 +3,15 @@
     .venv/bin/python -m benchmarks.hooks [--runs 7]
 
 Each script is ``#!/bin/sh`` and ``exit 0``. The shell's loop is dash's ``for``; the runner gives
-each script a session, two output files, its own environment and a deadline.
+each script a session, two output files, its own environment, a context and a deadline, hashes
+its content and notes each process in the agent's memory, as an agent does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -18,10 +20,11 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, run
 
+from gantry.agent.memory import Memory
 from gantry.host.scripts import run_hooks
 from gantry.model.orders import HookDirectory, HooksRun, ScriptStatus
 
-TARGET = 1.4
+TARGET = 1.3
 SCRIPTS = 200
 NAME = "instance-start-pre.d"
 ENVIRONMENT = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin"} | {
@@ -58,9 +61,21 @@ async def through_runner(base: Path, count: int) -> float:
         run_id="benchmark",
         attempt=1,
     )
+    outputs = base / "outputs"
+    outputs.mkdir()
+    memory = Memory(base / "agent.db")
     began = time.perf_counter()
-    ran = await run_hooks(base, order, {"GANTRY_JOB": "1"})
+    ran = await run_hooks(
+        base,
+        order,
+        {"GANTRY_JOB": "1"},
+        on_started=lambda which: memory.script_started("key", which.pid, which.started),
+        outputs=outputs,
+        exchange=base / "exchange",
+    )
     took = time.perf_counter() - began
+    memory.close()
+    shutil.rmtree(outputs)
     assert [one.status for one in ran.results] == [ScriptStatus.SUCCEEDED] * count
     return took
 

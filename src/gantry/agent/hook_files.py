@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gantry.agent.hooks import DIRECTORY, check_names
 from gantry.agent.parts import Parts
-from gantry.host.scripts import listing
+from gantry.host.listing import planned
 from gantry.model.hook_orders import HookSequence, ListedHooks, ListedScript, ReadHooks
 
 
@@ -25,9 +25,16 @@ def listed_below(root: Path, question: ReadHooks) -> ListedHooks:
     def scripts(sequence: HookSequence) -> tuple[ListedScript, ...]:
         return tuple(
             ListedScript(
-                directory=one.directory, script=one.name, version=one.version, skip=one.skip
+                directory=one.directory,
+                script=one.name,
+                version=one.version,
+                skip=one.skip,
+                timeout=one.timeout,
+                run_as=one.run_as,
+                deny_unreachable=one.deny_unreachable,
+                problem=one.problem,
             )
-            for one in listing(base, sequence)
+            for one in planned(base, sequence)
         )
 
     return ListedHooks(sequences=tuple(scripts(one) for one in question.sequences))

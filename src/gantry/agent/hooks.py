@@ -14,11 +14,14 @@ from gantry.agent.effects import Task
 from gantry.agent.ledger import Ledger
 from gantry.agent.parts import Parts
 from gantry.host.daemon import Identity
-from gantry.host.scripts import listing, run_hooks, skipped
+from gantry.host.listing import listing, runnable
+from gantry.host.scripts import run_hooks, skipped
 from gantry.model.errors import Rejected
 from gantry.model.orders import HookDirectory, HooksRan, HooksRun
 
 DIRECTORY: Final = "etc/ganeti/hooks"
+EXCHANGE: Final = "run/gantry/hooks"
+"""Context and verdicts of the scripts that are running."""
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}(?:\.d)?")
 _DATA_DIRECTORY: Final = "GANETI_DATA_DIR"
 
@@ -27,7 +30,7 @@ def nothing_to_run(parts: Parts, order: HooksRun) -> HooksRan | None:
     """The answer where no script would run, which is most often so; None where one would."""
     check_names(parts, order.directories)
     found = listing(parts.root / DIRECTORY, order)
-    if any(not script.skip for script in found):
+    if runnable(found):
         return None
     return HooksRan(results=tuple(skipped(script, script.skip) for script in found))
 
@@ -58,9 +61,15 @@ async def run_below(
         version: _rooted(root, environment) for version, environment in order.environments.items()
     }
     order = msgspec.structs.replace(order, environments=rooted)
-    ran = await run_hooks(root / DIRECTORY, order, extra, on_started=on_started)
-    for result in ran.results:
-        phase.ended(result)
+    ran = await run_hooks(
+        root / DIRECTORY,
+        order,
+        extra,
+        on_started=on_started,
+        on_ended=phase.ended,
+        outputs=phase.outputs,
+        exchange=root / EXCHANGE,
+    )
     return phase.finished(ran)
 
 

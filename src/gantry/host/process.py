@@ -40,6 +40,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: bool = False
     problem: str = ""
     duration: float = 0.0
+    user_time: float = 0.0
+    system_time: float = 0.0
 
     @property
     def succeeded(self) -> bool:
@@ -65,6 +67,14 @@ class Stop:
         os.close(self.descriptor)
 
 
+class Program(msgspec.Struct, frozen=True):
+    """A program that runs, from ``start`` to ``finish``; ``began`` is in monotonic seconds."""
+
+    pid: int
+    pidfd: int
+    began: float
+
+
 def run(
     argv: Sequence[str],
     environment: Mapping[str, str],
@@ -76,46 +86,97 @@ def run(
     timeout: float,
     stop: Stop | None = None,
     on_started: Callable[[Identity], None] | None = None,
-    meanwhile: Callable[[], None] | None = None,
 ) -> Ended:
     """Run ``argv`` with exactly ``environment`` in a session of its own.
 
     ``stdout``, ``stderr``, ``stdin`` are open descriptors (stdin: ``/dev/null`` where None).
     After ``timeout`` seconds, or when ``stop`` is set, the whole process group is ended: TERM,
     a grace of ``timeouts.KILL_GRACE`` seconds, KILL. A background child of a program that
-    ended by itself goes on and holds nobody up. ``on_started`` is told which process it is,
-    ``meanwhile`` is then called once: work of the caller's for which the program need not wait.
+    ended by itself goes on and holds nobody up. ``on_started`` is told which process it is.
     """
-    began = time.monotonic()
     try:
-        pid, pidfd = _start(argv, environment, stdin, stdout, stderr, directory)
-    except OSError as error:
-        return Ended(problem=f"cannot be executed: {os.strerror(error.errno or 0)}")
-    except ValueError as error:  # a NUL in an argument or in the environment
-        return Ended(problem=f"cannot be executed: {error}")
+        program = start(argv, environment, stdin, stdout, stderr, directory)
+    except (OSError, ValueError) as error:
+        return Ended(problem=why_not(error))
+
+    def meanwhile() -> None:
+        if on_started is not None:
+            on_started(identity(program.pid) or Identity(program.pid, 0))
+
+    return finish(program, timeout=timeout, stop=stop, later=[(0.0, meanwhile)])
+
+
+def start(
+    argv: Sequence[str],
+    environment: Mapping[str, str] | Mapping[bytes, bytes],
+    stdin: int | None,
+    stdout: int | str,
+    stderr: int | str,
+    directory: str | None = None,
+) -> Program:
+    """Start a program; ``finish`` must be called. OSError or ValueError where it cannot be.
+
+    An output is a descriptor, or the path of a file that the program opens itself for appending.
+    """
+    _keep_what_we_inherited()
+    began = time.monotonic()
+    pid = _spawn(argv, environment, stdin, stdout, stderr, directory)
+    try:
+        return Program(pid, os.pidfd_open(pid), began)
+    except OSError:
+        # Without a pidfd it could not be waited for.
+        _signal_group(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+
+
+def why_not(error: OSError | ValueError) -> str:
+    """Why a program could not be started, in words."""
+    if isinstance(error, OSError):
+        return f"cannot be executed: {os.strerror(error.errno or 0)}"
+    return f"cannot be executed: {error}"  # a NUL in an argument or in the environment
+
+
+def finish(
+    program: Program,
+    *,
+    timeout: float,
+    stop: Stop | None = None,
+    later: Sequence[tuple[float, Callable[[], None]]] = (),
+) -> Ended:
+    """Wait for a program's end, as ``run`` says; ``timeout`` counts from its start.
+
+    ``later``: work of the caller's for which the program need not wait, each with the seconds
+    after which it is done (in this order) if the program still runs; with 0 it is always done.
+    """
+    deadline = program.began + timeout
     try:
         ended = False
         try:
-            if on_started is not None:
-                on_started(identity(pid) or Identity(pid, 0))
-            if meanwhile is not None:
-                meanwhile()
-            ended = _wait(pidfd, began + timeout, stop)
+            for after, work in later:
+                ended = after > 0 and _wait(
+                    program.pidfd, min(program.began + after, deadline), stop
+                )
+                if ended or (stop is not None and stop.wanted):
+                    break
+                work()
+            ended = ended or _wait(program.pidfd, deadline, stop)
         finally:
             if not ended:
-                end_group(pid, pidfd)
-            _, status = os.waitpid(pid, 0)
+                end_group(program.pid, program.pidfd)
+            _, status, usage = os.wait4(program.pid, 0)
     finally:
-        os.close(pidfd)
+        os.close(program.pidfd)
     cancelled = not ended and stop is not None and stop.wanted
-    duration = time.monotonic() - began
     code = os.waitstatus_to_exitcode(status)
     return Ended(
         exit_status=code if code >= 0 else None,
         signal=-code if code < 0 else None,
         timed_out=not ended and not cancelled,
         cancelled=cancelled,
-        duration=duration,
+        duration=time.monotonic() - program.began,
+        user_time=usage.ru_utime,
+        system_time=usage.ru_stime,
     )
 
 
@@ -172,25 +233,6 @@ def end_orphans(records: Sequence[Identity]) -> list[Identity]:
     return found
 
 
-def _start(
-    argv: Sequence[str],
-    environment: Mapping[str, str],
-    stdin: int | None,
-    stdout: int,
-    stderr: int,
-    directory: str | None,
-) -> tuple[int, int]:
-    """The new process and its pidfd; where there is none to be had, no process either."""
-    _keep_what_we_inherited()
-    pid = _spawn(argv, environment, stdin, stdout, stderr, directory)
-    try:
-        return pid, os.pidfd_open(pid)
-    except OSError:
-        _signal_group(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
-
-
 @cache
 def _keep_what_we_inherited() -> None:
     """Mark the descriptors that we were started with: programs get 0 to 2 and no other.
@@ -210,17 +252,17 @@ def _keep_what_we_inherited() -> None:
 
 def _spawn(
     argv: Sequence[str],
-    environment: Mapping[str, str],
+    environment: Mapping[str, str] | Mapping[bytes, bytes],
     stdin: int | None,
-    stdout: int,
-    stderr: int,
+    stdout: int | str,
+    stderr: int | str,
     directory: str | None,
 ) -> int:
     null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
     actions = [
         null if stdin is None else (os.POSIX_SPAWN_DUP2, stdin, 0),
-        (os.POSIX_SPAWN_DUP2, stdout, 1),
-        (os.POSIX_SPAWN_DUP2, stderr, 2),
+        _output(stdout, 1),
+        _output(stderr, 2),
     ]
     # posix_spawn knows no directory: env(1) changes to it and becomes the program. It would
     # take a program with = in its path for a variable; sh takes everything as it is.
@@ -232,12 +274,18 @@ def _spawn(
     return os.posix_spawn(
         whole[0],
         whole,
-        dict(environment),
+        environment,
         file_actions=actions,
         setsid=True,
         setsigmask=[],
         setsigdef=_ALL_SIGNALS,
     )
+
+
+def _output(target: int | str, number: int) -> tuple[int, ...] | tuple[int, int, str, int, int]:
+    if isinstance(target, int):
+        return (os.POSIX_SPAWN_DUP2, target, number)
+    return (os.POSIX_SPAWN_OPEN, number, target, os.O_WRONLY | os.O_APPEND, 0)
 
 
 def _wait(pidfd: int, deadline: float | None, stop: Stop | None) -> bool:

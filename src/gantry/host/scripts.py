@@ -1,50 +1,58 @@
-"""A phase's hook scripts on this node: listed, filtered, ordered, run one after the other.
+"""A phase's hook scripts on this node, run one after the other.
 
-What they are told and what their results mean is decided elsewhere (``gantry.hooks``). The
-rules here are those of the hook interface, sections 2.3 to 2.5.
+What they are told and what their results mean is decided elsewhere (``gantry.hooks``), which
+of them run in ``listing``. The rules here are those of the hook interface, sections 2.3 to 2.5.
+
+A script takes less than a millisecond, and so does what is to be done about it. So all that
+can wait is done while the next script runs: reading what the last one wrote, hashing, files.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
-import re
-import stat
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import IO, Final, Self, TypeAlias
+from typing import Final
 
 import msgspec
 
+from gantry.host import accounts, process
+from gantry.host.accounts import Account, NotPossible
 from gantry.host.command import in_thread
-from gantry.host.daemon import Identity
-from gantry.host.process import Ended, Stop, run
-from gantry.model import timeouts
-from gantry.model.hook_orders import HookSequence
+from gantry.host.daemon import Identity, identity
+from gantry.host.digests import digest
+from gantry.host.hook_exchange import Exchange
+from gantry.host.listing import Script as Script
+from gantry.host.listing import listing as listing
+from gantry.host.listing import look, planned
+from gantry.host.listing import runnable as runnable
+from gantry.host.outputs import HALF, Output, Outputs
+from gantry.host.process import Ended, Stop
 from gantry.model.orders import HooksRan, HooksRun, ScriptResult, ScriptStatus
-
-File: TypeAlias = tuple[int, int]
-"""A file by device and inode."""
 
 _log = logging.getLogger(__name__)
 
-_NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
-_HALF: Final = 512 * 1024
-"""Of each stream the first and the last so many bytes are kept."""
-_GAP: Final = b"\n[... output left out ...]\n"
+_ROOM: Final = 2 * 2 * HALF + 1024
+"""Characters of output that the results of one run may hold together; the files hold more."""
+_LEAST: Final = 200
+"""Those that each script may have nevertheless."""
+_LEFT_OUT: Final = "\n[... output left out ...]\n"
 
 
-class Script(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of a directory; ``skip`` says why it does not run."""
+_NOTED: Final = 0.02
+"""Seconds after which a process is noted down. Until then its environment tells whose it is,
+and noting each of them would cost a tenth of a small script's time."""
+_LONG: Final = 1.0
 
-    directory: str
-    name: str
-    path: str
-    version: int
-    skip: str = ""
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is told, in the worker thread: each process, each result."""
+
+    started: Callable[[Identity], None] | None = None
+    ended: Callable[[ScriptResult], None] | None = None
 
 
 async def run_hooks(
@@ -52,228 +60,213 @@ async def run_hooks(
     order: HooksRun,
     extra: Mapping[str, str],
     *,
-    timeout: float = timeouts.HOOK_SCRIPT,
+    timeout: float | None = None,
     on_started: Callable[[Identity], None] | None = None,
+    on_ended: Callable[[ScriptResult], None] | None = None,
+    outputs: Path | None = None,
+    exchange: Path | None = None,
 ) -> HooksRan:
     """Run the scripts of all the order's directories below ``base``, in one sequence.
 
     ``extra`` is added to each environment (``GANTRY_…``). Each script may take ``timeout``
-    seconds. ``on_started`` is told each process, in the worker thread. A cancellation ends the
-    running script's process group and starts no other.
+    seconds, or where that is None what the policy says. ``on_started`` is told each process
+    that does not end at once, ``on_ended`` each result, both in the worker thread.
+    ``outputs`` is a directory that keeps what scripts write, ``exchange`` one in which context
+    and verdicts are for the time of the run. A cancellation ends the running script's process
+    group and starts no other.
     """
     stop = Stop()
+    watch = Watch(started=on_started, ended=on_ended)
 
     def work() -> HooksRan:
-        return HooksRan(results=tuple(_run_all(base, order, extra, timeout, stop, on_started)))
+        with Outputs(outputs) as files, Exchange(exchange, bytes(order.context)) as place:
+            run = _Run(order, extra, files, place, watch, stop)
+            return HooksRan(results=tuple(run.all(planned(base, order), timeout)))
 
     return await in_thread(stop, work)
 
 
-def listing(base: Path, order: HooksRun | HookSequence) -> list[Script]:
-    """The scripts that a run would meet, in its order, those that it skips included.
+class _Ran(msgspec.Struct, frozen=True):
+    """A script that has ended, before anybody has looked at what it left."""
 
-    Ordered by name, then by directory, as Python orders strings. A file that is reached from
-    two directories runs for one of them only, that of the cluster's version; several names for
-    it in one directory all run, for a program may go by the name that it is called by.
-    """
-    directories = sorted(order.directories, key=lambda one: one.version != order.main_version)
-    owners: dict[File, str] = {}
-    kept = []
-    for directory in directories:
-        for script, file in _directory(base, directory.name, directory.version):
-            if file is None or owners.setdefault(file, directory.name) == directory.name:
-                kept.append(script)
-    return sorted(kept, key=lambda one: (one.name, one.directory))
+    script: Script
+    number: int
+    account: Account | None
+    files: tuple[Output, Output] | None
+    ended: Ended
+    began: float
+    timeout: float
 
 
-def _directory(base: Path, name: str, version: int) -> Iterator[tuple[Script, File | None]]:
-    """Every visible entry; with it the file that it is, where it is one that runs."""
-    path = base / name
-    try:
-        entries = os.listdir(path)  # noqa: PTH208 - names only; Path.iterdir makes objects
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        _log.warning("cannot list the hook directory %s: %s", path, error.strerror)
-        return
-    for entry in entries:
-        if entry.startswith("."):
-            continue
-        full = f"{path}/{entry}"
-        skip, file = _look(entry, full)
-        if skip and entry == "lost+found" and path.is_mount():
-            continue
-        script = Script(
-            directory=name,
-            name=entry.encode("utf-8", "backslashreplace").decode() if skip else entry,
-            path=full,
-            version=version,
-            skip=skip,
-        )
-        yield script, file
+class _Run:
+    """One sequence of scripts."""
 
+    def __init__(
+        self,
+        order: HooksRun,
+        extra: Mapping[str, str],
+        outputs: Outputs,
+        exchange: Exchange,
+        watch: Watch,
+        stop: Stop,
+    ) -> None:
+        self._environments = {
+            version: _encoded({**variables, **order.extra, **extra})
+            for version, variables in order.environments.items()
+        }
+        self._outputs = outputs
+        self._exchange = exchange
+        self._watch = watch
+        self._stop = stop
+        self._last: _Ran | None = None
+        self._digests: dict[str, str] = {}
+        self._room = _ROOM
+        self._null = -1
+        self._results: list[ScriptResult] = []
 
-def _look(name: str, path: str) -> tuple[str, File | None]:
-    """Why it does not run, or "" and which file it is (device and inode)."""
-    if not _NAME.fullmatch(name):
-        return "its name is not made of letters, digits, _ and -", None
-    try:
-        status = os.stat(path)  # noqa: PTH116 - one call a script, on the fast path
-    except OSError as error:
-        return f"it cannot be reached: {error.strerror}", None
-    if not stat.S_ISREG(status.st_mode):
-        return "it is not a file", None
-    if not os.access(path, os.X_OK):
-        return "it is not executable", None
-    return "", (status.st_dev, status.st_ino)
-
-
-def _run_all(
-    base: Path,
-    order: HooksRun,
-    extra: Mapping[str, str],
-    timeout: float,
-    stop: Stop,
-    on_started: Callable[[Identity], None] | None,
-) -> Iterator[ScriptResult]:
-    environments = {
-        version: {**variables, **extra} for version, variables in order.environments.items()
-    }
-    with _Outputs() as outputs:
-        for script in listing(base, order):
-            if stop.wanted:
-                return
-            # An earlier script may have removed this one, or taken its rights away.
-            skip = script.skip or _look(script.name, script.path)[0]
-            if skip:
-                yield skipped(script, skip)
-            else:
-                environment = environments[str(script.version)]
-                yield _run_one(script, environment, outputs, timeout, stop, on_started)
-
-
-class _Outputs:
-    """The files that scripts write to, a new pair for each: a background child may go on writing.
-
-    Making and closing them takes a fifth of a small script's time, so both are done while a
-    script runs.
-    """
-
-    def __init__(self) -> None:
-        self._next: list[IO[bytes]] = []
-        self._used: list[IO[bytes]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close(self._used)
-        self._close(self._next)
-
-    def take(self) -> tuple[IO[bytes], IO[bytes]]:
-        """For stdout and stderr; OSError where there is no room for files."""
-        self._make()
-        out, errors = self._next
-        self._next = []
-        return out, errors
-
-    def used(self, *files: IO[bytes]) -> None:
-        """They have been read; they are closed in an idle moment."""
-        self._used += files
-
-    def prepare(self) -> None:
-        """A script is running: time to close the last ones and to make the next."""
+    def all(self, scripts: list[Script], timeout: float | None) -> list[ScriptResult]:
+        """Every result, in the order of the run."""
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._close(self._used)
-            self._make()
-        except OSError:  # ``take`` will say so, of the script that they were for
-            return
+            for number, script in enumerate(scripts):
+                if self._stop.wanted:
+                    break
+                if script.skip or script.problem:
+                    self._settle()
+                    self._say(skipped(script, script.skip) if script.skip else failed(script))
+                else:
+                    self._one(script, number, script.timeout if timeout is None else timeout)
+            self._settle()
+        finally:
+            os.close(self._null)
+        return self._results
 
-    def _make(self) -> None:
-        while len(self._next) < 2:
-            self._next.append(_file())
+    def _one(self, script: Script, number: int, timeout: float) -> None:
+        began, account, files = time.time(), None, None
+        try:
+            argv, account = _command(script)
+            files = self._outputs.take(account.uid if account is not None else None)
+            program = self._start(script, number, argv, account, files, began + timeout)
+        except (NotPossible, OSError, ValueError) as error:
+            self._settle()
+            # An earlier script may have removed this one, or taken its rights away.
+            why = look(script.name, script.path)[0]
+            if why:
+                self._give_back(files)
+                self._say(skipped(script, why))
+                return
+            ended = Ended(problem=_why_not(error, files))
+        else:
+            ended = process.finish(
+                program,
+                timeout=timeout,
+                stop=self._stop,
+                later=(
+                    (0.0, partial(self._meanwhile, script)),
+                    (_NOTED, partial(self._note, program)),
+                    (_LONG, partial(self._name, files, number)),
+                ),
+            )
+        self._last = _Ran(script, number, account, files, ended, began, timeout)
 
-    @staticmethod
-    def _close(files: list[IO[bytes]]) -> None:
-        while files:
-            files.pop().close()
+    def _start(
+        self,
+        script: Script,
+        number: int,
+        argv: list[str],
+        account: Account | None,
+        files: tuple[Output, Output],
+        deadline: float,
+    ) -> process.Program:
+        environment = self._environments.get(str(script.version))
+        if environment is None:
+            raise NotPossible(f"the master sent nothing for version {script.version}")
+        own = self._exchange.variables(number, account, deadline)
+        out, errors = files
+        return process.start(argv, {**environment, **own}, self._null, out.path, errors.path)
 
+    def _meanwhile(self, script: Script) -> None:
+        """The script runs: time for all that need not be done between two of them."""
+        self._digests[script.path] = digest(script.path)
+        self._settle()
+        self._outputs.prepare()
 
-def _file() -> IO[bytes]:
-    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as its script
-    # A script that writes to /dev/stderr opens it anew, with an offset of its own: what it
-    # writes either way must not land on what is there.
-    fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
-    return file
+    def _note(self, program: process.Program) -> None:
+        """It takes a while: if we are killed now, it must be found again."""
+        if self._watch.started is not None:
+            self._watch.started(identity(program.pid) or Identity(program.pid, 0))
 
+    def _name(self, files: tuple[Output, Output], number: int) -> None:
+        """It takes long: what it has written so far must be there if we are killed."""
+        for output, suffix in zip(files, ("out", "err"), strict=True):
+            self._outputs.keep(output, f"{number:04d}.{suffix}")
 
-def _run_one(
-    script: Script,
-    environment: Mapping[str, str],
-    outputs: _Outputs,
-    timeout: float,
-    stop: Stop,
-    on_started: Callable[[Identity], None] | None,
-) -> ScriptResult:
-    began = time.time()
-    try:
-        out, errors = outputs.take()
-    except OSError as error:
-        problem = f"cannot be executed: no file for its output: {error.strerror}"
-        return _result(script, Ended(problem=problem), timeout, began)
-    try:
-        ended = run(
-            [script.path],
-            environment,
-            stdout=out.fileno(),
-            stderr=errors.fileno(),
-            timeout=timeout,
-            stop=stop,
-            on_started=on_started,
-            meanwhile=outputs.prepare,
+    def _give_back(self, files: tuple[Output, Output] | None) -> None:
+        for output in files or ():
+            self._outputs.close(output, "")
+
+    def _settle(self) -> None:
+        """Look at what the last script left, if nobody has."""
+        ran, self._last = self._last, None
+        if ran is not None:
+            self._say(self._result(ran))
+
+    def _result(self, ran: _Ran) -> ScriptResult:
+        script, ended = ran.script, ran.ended
+        verdict = self._exchange.verdict(ran.number, ran.account)
+        base = ScriptResult(
+            directory=script.directory,
+            script=script.name,
+            status=ScriptStatus.SUCCEEDED if ended.succeeded else ScriptStatus.FAILED,
+            exit_status=ended.exit_status,
+            signal=ended.signal,
+            problem=_problem(ended, ran.timeout),
+            started=ran.began,
+            duration=ended.duration,
+            version=script.version,
+            digest=self._digests.pop(script.path, ""),
+            user_time=ended.user_time,
+            system_time=ended.system_time,
+            timeout=ran.timeout,
+            timed_out=ended.timed_out,
+            run_as=script.run_as,
+            message=verdict.message,
+            warnings=verdict.warnings,
         )
-        return _result(script, ended, timeout, began, _content(out), _content(errors))
-    finally:
-        outputs.used(out, errors)
+        if ran.files is None:
+            return base
+        reuse = ran.account is None
+        out, stdout = self._outputs.close(ran.files[0], f"{ran.number:04d}.out", reuse=reuse)
+        errors, stderr = self._outputs.close(ran.files[1], f"{ran.number:04d}.err", reuse=reuse)
+        if not out and not errors:
+            return base
+        text, shortened = self._fitting((out + errors).decode("utf-8", "replace"))
+        return msgspec.structs.replace(
+            base,
+            output=text,
+            stdout=stdout,
+            stderr=stderr,
+            truncated=stdout.cut or stderr.cut or shortened,
+        )
 
+    def _fitting(self, text: str) -> tuple[str, bool]:
+        """As much of it as an answer has room for, and whether anything was left out."""
+        if len(text) > max(self._room, _LEAST):
+            half = max(self._room - len(_LEFT_OUT), _LEAST) // 2
+            text, shortened = text[:half] + _LEFT_OUT + text[-half:], True
+        else:
+            shortened = False
+        self._room = max(0, self._room - len(text))
+        return text, shortened
 
-def _result(
-    script: Script,
-    ended: Ended,
-    timeout: float,
-    began: float,
-    out: tuple[bytes, bool] = (b"", False),
-    errors: tuple[bytes, bool] = (b"", False),
-) -> ScriptResult:
-    return ScriptResult(
-        directory=script.directory,
-        script=script.name,
-        status=ScriptStatus.SUCCEEDED if ended.succeeded else ScriptStatus.FAILED,
-        exit_status=ended.exit_status,
-        signal=ended.signal,
-        problem=_problem(ended, timeout),
-        output=(out[0] + errors[0]).decode("utf-8", "replace"),
-        started=began,
-        duration=ended.duration,
-        truncated=out[1] or errors[1],
-    )
-
-
-def _content(file: IO[bytes]) -> tuple[bytes, bool]:
-    """What was written, at most its first and last 512 KiB, and whether it was cut."""
-    size = os.fstat(file.fileno()).st_size
-    if size <= 2 * _HALF:
-        return os.pread(file.fileno(), size, 0), False
-    start = os.pread(file.fileno(), _HALF, 0)
-    return start + _GAP + os.pread(file.fileno(), _HALF, size - _HALF), True
-
-
-def _problem(ended: Ended, timeout: float) -> str:
-    if ended.timed_out:
-        return f"took longer than {timeout:g} s and was ended"
-    if ended.cancelled:
-        return "was ended because the job was cancelled"
-    return ended.problem
+    def _say(self, result: ScriptResult) -> None:
+        self._results.append(result)
+        if self._watch.ended is not None:
+            try:
+                self._watch.ended(result)
+            except Exception:
+                # What is done with a result must not keep the next script from running.
+                _log.exception("the result of %s/%s", result.directory, result.script)
 
 
 def skipped(script: Script, why: str) -> ScriptResult:
@@ -283,4 +276,45 @@ def skipped(script: Script, why: str) -> ScriptResult:
         script=script.name,
         status=ScriptStatus.SKIPPED,
         problem=why,
+        version=script.version,
     )
+
+
+def failed(script: Script) -> ScriptResult:
+    """What is said of a directory or a policy that cannot be read."""
+    return ScriptResult(
+        directory=script.directory,
+        script=script.name,
+        status=ScriptStatus.FAILED,
+        problem=script.problem,
+    )
+
+
+def _command(script: Script) -> tuple[list[str], Account | None]:
+    if script.run_as:
+        who = accounts.account(script.run_as)
+        if who is not None:
+            return accounts.as_user(who, script.path), who
+    return [script.path], None
+
+
+def _encoded(environment: Mapping[str, str]) -> dict[bytes, bytes]:
+    """As the system takes it: what is the same for all scripts need not be encoded for each."""
+    return {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+
+
+def _why_not(error: Exception, files: tuple[Output, Output] | None) -> str:
+    if isinstance(error, NotPossible):
+        return f"cannot be executed: {error}"
+    if files is None and isinstance(error, OSError):
+        return f"cannot be executed: no file for its output: {error.strerror}"
+    assert isinstance(error, OSError | ValueError)
+    return process.why_not(error)
+
+
+def _problem(ended: Ended, timeout: float) -> str:
+    if ended.timed_out:
+        return f"took longer than {timeout:g} s and was ended"
+    if ended.cancelled:
+        return "was ended because the job was cancelled"
+    return ended.problem

@@ -18,6 +18,19 @@ class HookDirectory(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
+class HookAbout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a policy's conditions look at: names of the operation, and of what it is about.
+
+    ``operations`` are all names of the operation: its op codes in both versions and the prefix
+    of its directories. ``tags`` are those of the object, ``groups`` and ``instances`` names.
+    """
+
+    operations: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    instances: tuple[str, ...] = ()
+
+
 class ScriptStatus(enum.StrEnum):
     """What became of one script."""
 
@@ -101,9 +114,12 @@ class HooksRun(Order[HooksRan], frozen=True, kw_only=True, tag="hooks-run"):
     """Run a phase's scripts on a node; not an effect, but tracked under its key like one.
 
     ``environments`` maps an interface version (``"1"``, ``"2"``) to its environment, without the
-    ``GANTRY_*`` set, which the agent adds. Scripts of all directories run in one sequence,
-    ordered by script name, then by directory; a file reached twice runs once, in
-    ``main_version``.
+    ``GANTRY_*`` set, which the agent adds. Both are there, for the node's policy may run a
+    script in the other one. Scripts of all directories run in one sequence, ordered by script
+    name, then by directory; a file reached twice runs once, in ``main_version``.
+
+    ``context`` is the JSON object that scripts find in the file ``GANTRY_CONTEXT``, to which the
+    agent adds what it knows. ``extra`` are more variables, with their whole names.
     """
 
     answer: ClassVar[type[msgspec.Struct]] = HooksRan
@@ -114,6 +130,9 @@ class HooksRun(Order[HooksRan], frozen=True, kw_only=True, tag="hooks-run"):
     run_id: str
     attempt: int
     dry_run: bool = False
+    about: HookAbout = HookAbout()
+    context: msgspec.Raw = msgspec.Raw(b"{}")
+    extra: dict[str, str] = {}
 
 
 class HookSequence(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,15 +140,25 @@ class HookSequence(msgspec.Struct, frozen=True, kw_only=True):
 
     directories: tuple[HookDirectory, ...]
     main_version: int
+    about: HookAbout = HookAbout()
 
 
 class ListedScript(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of a hooks directory; ``skip`` says why it would not run."""
+    """An entry of a hooks directory; ``skip`` says why it would not run.
+
+    ``version``, ``timeout`` (seconds), ``run_as`` and ``deny_unreachable`` are what the node's
+    policy says. ``problem``: this is a policy or a directory that cannot be read; where it is a
+    policy, no other script of the sequence would run, and a pre phase would be denied.
+    """
 
     directory: str
     script: str
     version: int
     skip: str = ""
+    timeout: float = 0.0
+    run_as: str = ""
+    deny_unreachable: bool = False
+    problem: str = ""
 
 
 class ListedHooks(msgspec.Struct, frozen=True, kw_only=True):

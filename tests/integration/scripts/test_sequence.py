@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import subprocess
 import sys
@@ -101,11 +100,17 @@ async def test_a_script_may_switch_off_a_later_one(hooks: Hooks) -> None:
     assert (await hooks.run())[1].status is ScriptStatus.SKIPPED
 
 
-async def test_each_process_is_told_while_it_runs(hooks: Hooks) -> None:
+async def test_each_process_is_told_while_it_runs(hooks: Hooks, tmp_path: Path) -> None:
     told: list[tuple[Identity, Identity | None]] = []
-    hooks.script("10-a", "echo $$; sleep 0.01")
-    hooks.script("20-b", "echo $$; sleep 0.01")
-    results = await hooks.run(on_started=lambda which: told.append((which, identity(which.pid))))
+
+    def started(which: Identity) -> None:
+        told.append((which, identity(which.pid)))
+        (tmp_path / str(which.pid)).touch()
+
+    wait = f"echo $$; while ! [ -e {tmp_path}/$$ ]; do sleep 0.01; done"
+    hooks.script("10-a", wait)
+    hooks.script("20-b", wait)
+    results = await hooks.run(on_started=started)
     assert [int(result.output) for result in results] == [which.pid for which, _ in told]
     assert all(which == seen for which, seen in told)
 
@@ -151,13 +156,22 @@ async def test_nothing_is_left_open(hooks: Hooks) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-async def test_a_directory_that_cannot_be_listed_is_no_failure_and_is_logged(
-    hooks: Hooks, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_directory_that_cannot_be_listed_is_a_failure(hooks: Hooks) -> None:
+    """What it holds may deny, and nobody can say."""
     (hooks.base / PRE).symlink_to(PRE)
-    with caplog.at_level(logging.WARNING, "gantry.host.scripts"):
-        assert await hooks.run() == ()
-    assert "Too many levels of symbolic links" in caplog.text
+    [result] = await hooks.run()
+    assert (result.directory, result.script, result.status) == (PRE, "", ScriptStatus.FAILED)
+    assert result.problem == "the directory cannot be read: Too many levels of symbolic links"
+
+
+async def test_scripts_of_the_other_directory_run_nevertheless(hooks: Hooks) -> None:
+    (hooks.base / OLD).symlink_to(OLD)
+    hooks.script("10-a", "echo ran", NEW)
+    results = await hooks.run(*BOTH)
+    assert {one.directory: one.status for one in results} == {
+        OLD: ScriptStatus.FAILED,
+        NEW: ScriptStatus.SUCCEEDED,
+    }
 
 
 UNREADABLE = """
@@ -173,7 +187,7 @@ print(asyncio.run(run_hooks(Path(sys.argv[1]), Hooks.order(), {})).results)
 """
 
 
-def test_a_directory_without_rights_is_no_failure_and_is_logged(hooks: Hooks) -> None:
+def test_a_directory_without_rights_is_a_failure(hooks: Hooks) -> None:
     for directory in hooks.base, *list(hooks.base.parents)[:2]:
         directory.chmod(0o755)
     hooks.script("10-a").parent.chmod(0o000)
@@ -186,8 +200,7 @@ def test_a_directory_without_rights_is_no_failure_and_is_logged(hooks: Hooks) ->
         check=False,
     )
     (hooks.base / PRE).chmod(0o755)
-    assert done.stdout == "()\n", done.stderr
-    assert "Permission denied" in done.stderr
+    assert "the directory cannot be read: Permission denied" in done.stdout, done.stderr
 
 
 async def test_the_listing_is_what_a_run_meets(hooks: Hooks) -> None:

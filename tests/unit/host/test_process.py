@@ -124,7 +124,7 @@ def test_time_over_ends_it(null: int) -> None:
 
 
 def test_a_stop_from_another_thread_ends_it(null: int, stop: process.Stop) -> None:
-    ended = sh("sleep 1000", null, stop=stop, meanwhile=stop.set)
+    ended = sh("sleep 1000", null, stop=stop, on_started=lambda _: stop.set())
     assert (ended.cancelled, ended.timed_out, ended.signal) == (True, False, signal.SIGTERM)
     assert not ended.succeeded
 
@@ -138,7 +138,7 @@ def test_a_stop_while_it_waits_wakes_it(null: int, stop: process.Stop) -> None:
 
     thread = threading.Thread(target=later)
     thread.start()
-    ended = sh("sleep 1000", null, stop=stop, meanwhile=waiting.set)
+    ended = sh("sleep 1000", null, stop=stop, on_started=lambda _: waiting.set())
     thread.join(20)
     assert ended.cancelled
 

@@ -1,0 +1,164 @@
+"""The files by which a script is told more than variables hold, and by which it answers.
+
+``GANTRY_CONTEXT`` names a JSON document, ``GANTRY_VERDICT`` a file that a script may write.
+They are in a directory of one run, which goes away with it. A script that runs as another user
+has a directory of that user's own, so that it sees and writes its own and nobody else's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+
+from gantry.host.accounts import Account
+
+LIMIT: Final = 64 * 1024
+"""Bytes of a verdict; a longer one is not read."""
+_MESSAGE: Final = 2000
+_WARNINGS: Final = 20
+_BEGIN: Final = b'{"deadline":'
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What a script wants the operator to know."""
+
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class _Place(msgspec.Struct, frozen=True):
+    directory: str
+    context: int
+    """The descriptor of the open document, whose deadline is another for each script."""
+
+
+class Exchange:
+    """Those files of one run, in a new directory below ``parent``; no files where it is None.
+
+    ``document`` is a JSON object; ``deadline`` (seconds since 1970) is added to it.
+    """
+
+    def __init__(self, parent: Path | None, document: bytes) -> None:
+        self._parent = parent
+        self._document = document
+        self._directory = ""
+        self._places: dict[str, _Place] = {}
+
+    def __enter__(self) -> Self:
+        if self._parent is not None:
+            self._parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._directory = tempfile.mkdtemp(dir=self._parent)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for place in self._places.values():
+            os.close(place.context)
+        if self._directory:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def variables(
+        self, number: int, account: Account | None, deadline: float
+    ) -> Mapping[bytes, bytes]:
+        """What script ``number`` is told; OSError where the files cannot be made."""
+        if not self._directory:
+            return {}
+        place = self._place(account)
+        os.pwrite(place.context, b"%.3f" % deadline, len(_BEGIN))
+        return {
+            b"GANTRY_CONTEXT": os.fsencode(f"{place.directory}/context.json"),
+            b"GANTRY_VERDICT": os.fsencode(self._path(place, number)),
+        }
+
+    def verdict(self, number: int, account: Account | None) -> Verdict:
+        """What script ``number`` wrote; one that cannot be understood is a warning."""
+        place = self._places.get(account.name if account is not None else "")
+        if place is None:
+            return Verdict()
+        try:
+            content = _read(self._path(place, number))
+            return _understood(content) if content is not None else Verdict()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            return Verdict(warnings=(f"what it wrote to GANTRY_VERDICT was not read: {why}",))
+
+    @staticmethod
+    def _path(place: _Place, number: int) -> str:
+        return f"{place.directory}/verdict-{number}.json"
+
+    def _place(self, account: Account | None) -> _Place:
+        name = account.name if account is not None else ""
+        found = self._places.get(name)
+        if found is None:
+            directory = self._directory
+            if account is not None:
+                directory = f"{directory}/{name}"
+                self._let_through()
+                Path(directory).mkdir(mode=0o700)
+            found = _Place(directory, self._write(f"{directory}/context.json"))
+            if account is not None:
+                os.fchown(found.context, account.uid, account.gid)
+                os.chown(directory, account.uid, account.gid)
+            self._places[name] = found
+        return found
+
+    def _write(self, path: str) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        rest = self._document[1:]
+        comma = b"" if rest.lstrip().startswith(b"}") else b","
+        view = memoryview(_BEGIN + b"%.3f" % 1e9 + comma + rest + b"\n")
+        while view:
+            view = view[os.write(descriptor, view) :]
+        return descriptor
+
+    def _let_through(self) -> None:
+        """Another user must get to a directory of his below ours; he cannot list them."""
+        assert self._parent is not None
+        for path in (Path(self._directory), self._parent, self._parent.parent):
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IXGRP | stat.S_IXOTH)
+
+
+def _read(path: str) -> bytes | None:
+    """The content; None where there is no file. ValueError where it is none that we read."""
+    try:
+        # Who wrote it may have put anything there: a link, a pipe that nobody writes to.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is no file")
+        content = os.read(descriptor, LIMIT + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > LIMIT:
+        raise ValueError(f"it is longer than {LIMIT // 1024} KiB")
+    return content
+
+
+def _understood(content: bytes) -> Verdict:
+    if not content.strip():
+        return Verdict()
+    try:
+        found: Any = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ValueError("it is not JSON") from None
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    message, warnings = found.get("message") or "", found.get("warnings") or []
+    if not isinstance(message, str):
+        raise ValueError("its message is no text")
+    if not isinstance(warnings, list) or not all(isinstance(one, str) for one in warnings):
+        raise ValueError("its warnings are no list of texts")
+    return Verdict(
+        message=message[:_MESSAGE],
+        warnings=tuple(one[:_MESSAGE] for one in warnings[:_WARNINGS]),
+    )

@@ -1,0 +1,98 @@
+"""Reading this node's ``hooks.toml``: followed only where nobody else could have written it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, Final
+
+from gantry.hooks import policy_file
+from gantry.hooks.policy import FILE, NONE, Policy
+from gantry.hooks.policy_file import LIMIT, Finding, PolicyError, parse
+
+_MINE: Final = "a policy decides what runs as whom"
+
+_Signature = tuple[int, int, int, int, int, int, int]
+_read: dict[str, tuple[_Signature, Policy]] = {}
+
+
+def read(base: Path) -> Policy:
+    """The policy of the scripts below ``base``; PolicyError where it cannot be followed.
+
+    Read again only where the file has changed.
+    """
+    path = f"{base}/{FILE}"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        if os.path.lexists(path):
+            raise _problem("it is a symbolic link to nothing") from None
+        return NONE
+    except OSError as error:
+        raise _problem(f"it cannot be read: {error.strerror}") from None
+    try:
+        status = os.fstat(descriptor)
+        signature = _signature(status)
+        known = _read.get(path)
+        if known is not None and known[0] == signature:
+            return known[1]
+        problem = _rights(status)
+        if problem:
+            raise _problem(problem)
+        policy = parse(_content(descriptor))
+    except OSError as error:
+        raise _problem(f"it cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+    _read[path] = signature, policy
+    return policy
+
+
+def findings(base: Path, **known: Any) -> tuple[Finding, ...]:
+    """All that there is to say of the file, as ``policy_file.findings``; nothing without one."""
+    found: list[Finding] = []
+    try:
+        read(base)
+    except PolicyError as error:
+        found += error.findings
+    try:
+        text = (base / FILE).read_bytes()[: LIMIT + 1]
+    except OSError:
+        return tuple(found)
+    said = policy_file.findings(text, **known)
+    return (*(one for one in found if one not in said), *said)
+
+
+def _content(descriptor: int) -> bytes:
+    found = b""
+    while len(found) <= LIMIT and (piece := os.read(descriptor, LIMIT + 1)):
+        found += piece
+    return found
+
+
+def _rights(status: os.stat_result) -> str:
+    """Why a file with that status is not followed, or ""."""
+    if not stat.S_ISREG(status.st_mode):
+        return "it is no file"
+    if status.st_uid not in (0, os.geteuid()):
+        return f"user {status.st_uid} owns it, and {_MINE}: chown it to root"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"others than its owner may write to it, and {_MINE}: chmod go-w"
+    return ""
+
+
+def _problem(text: str) -> PolicyError:
+    return PolicyError([Finding(message=text)])
+
+
+def _signature(status: os.stat_result) -> _Signature:
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_mode,
+        status.st_uid,
+    )

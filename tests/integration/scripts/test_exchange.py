@@ -1,0 +1,152 @@
+"""What a script reads in the file GANTRY_CONTEXT, and what it may write to GANTRY_VERDICT."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.integration.scripts.conftest import Hooks
+from tests.integration.scripts.test_policy import ROOT, policy
+
+from gantry.host.scripts import run_hooks
+from gantry.model.orders import ScriptResult, ScriptStatus
+
+CONTEXT = b'{"version":1,"phase":"pre"}'
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "run/gantry/hooks"
+
+
+async def run(hooks: Hooks, place: Path, context: bytes = CONTEXT) -> tuple[ScriptResult, ...]:
+    order = msgspec.structs.replace(hooks.order(), context=msgspec.Raw(context))
+    return (await run_hooks(hooks.base, order, {}, exchange=place)).results
+
+
+async def verdict_of(hooks: Hooks, place: Path, text: str) -> ScriptResult:
+    hooks.script("10-a", text)
+    [result] = await run(hooks, place)
+    return result
+
+
+async def test_a_script_reads_the_context_with_its_own_deadline(hooks: Hooks, place: Path) -> None:
+    policy(hooks, '[pattern."*/20-b"]\ntimeout = 30\n')
+    for name in ("10-a", "20-b"):
+        hooks.script(name, 'cat "$GANTRY_CONTEXT"')
+    before = time.time()
+    results = await run(hooks, place)
+    for result, timeout in zip(results, (600, 30), strict=True):
+        document = json.loads(result.output)
+        deadline = document.pop("deadline")
+        assert before + timeout - 1 <= deadline <= time.time() + timeout
+        assert document == json.loads(CONTEXT)
+
+
+async def test_an_empty_context_is_one_too(hooks: Hooks, place: Path) -> None:
+    hooks.script("10-a", 'cat "$GANTRY_CONTEXT"')
+    [result] = await run(hooks, place, b"{}")
+    assert list(json.loads(result.output)) == ["deadline"]
+
+
+async def test_the_files_are_gone_after_the_run(hooks: Hooks, place: Path) -> None:
+    hooks.script("10-a", 'echo "$GANTRY_CONTEXT $GANTRY_VERDICT"; echo {} > "$GANTRY_VERDICT"')
+    [result] = await run(hooks, place)
+    for path in result.output.split():
+        assert path.startswith(str(place)) and not Path(path).exists()
+    assert list(place.iterdir()) == []
+
+
+async def test_nobody_else_can_read_them(hooks: Hooks, place: Path) -> None:
+    hooks.script("10-a", 'stat -c %a "$GANTRY_CONTEXT" "${GANTRY_CONTEXT%/*}"')
+    [result] = await run(hooks, place)
+    assert result.output.split() == ["600", "700"]
+
+
+async def test_a_verdict_has_a_message_and_warnings(hooks: Hooks, place: Path) -> None:
+    text = """echo '{"message": "ask Alice", "warnings": ["a", "b"]}' > "$GANTRY_VERDICT"; exit 1"""
+    result = await verdict_of(hooks, place, text)
+    assert (result.message, result.warnings) == ("ask Alice", ("a", "b"))
+    assert result.status is ScriptStatus.FAILED
+
+
+async def test_each_script_has_a_verdict_of_its_own(hooks: Hooks, place: Path) -> None:
+    hooks.script("10-a", """echo '{"message": "mine"}' > "$GANTRY_VERDICT" """)
+    hooks.script("20-b", '[ ! -e "$GANTRY_VERDICT" ]')
+    first, second = await run(hooks, place)
+    assert (first.message, second.message) == ("mine", "")
+    assert second.status is ScriptStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('echo rubbish > "$GANTRY_VERDICT"', "it is not JSON"),
+        ("printf '\\377\\376' > \"$GANTRY_VERDICT\"", "it is not JSON"),
+        ('echo 5 > "$GANTRY_VERDICT"', "it is no JSON object"),
+        ("""echo '{"message": 5}' > "$GANTRY_VERDICT" """, "its message is no text"),
+        ("""echo '{"warnings": "x"}' > "$GANTRY_VERDICT" """, "its warnings are no list"),
+        ("""echo '{"warnings": [1]}' > "$GANTRY_VERDICT" """, "its warnings are no list"),
+        ('head -c 70000 /dev/zero > "$GANTRY_VERDICT"', "it is longer than 64 KiB"),
+        ("printf '[%.0s' $(seq 60000) > \"$GANTRY_VERDICT\"", "it is not JSON"),
+        ('mkdir "$GANTRY_VERDICT"', "it is no file"),
+        ('mkfifo "$GANTRY_VERDICT"', "it is no file"),
+        ('ln -s /etc/passwd "$GANTRY_VERDICT"', "Too many levels of symbolic links"),
+    ],
+)
+async def test_rubbish_is_a_warning_and_nothing_else(
+    hooks: Hooks, place: Path, text: str, why: str
+) -> None:
+    result = await verdict_of(hooks, place, text)
+    [warning] = result.warnings
+    assert warning.startswith(f"what it wrote to GANTRY_VERDICT was not read: {why}")
+    assert (result.status, result.message) == (ScriptStatus.SUCCEEDED, "")
+
+
+@pytest.mark.parametrize("text", ["", '> "$GANTRY_VERDICT"', 'echo {} > "$GANTRY_VERDICT"'])
+async def test_an_empty_verdict_says_nothing(hooks: Hooks, place: Path, text: str) -> None:
+    result = await verdict_of(hooks, place, text)
+    assert (result.message, result.warnings) == ("", ())
+
+
+async def test_a_long_verdict_is_cut(hooks: Hooks, place: Path) -> None:
+    text = """{ printf '{"message": "'; head -c 50000 /dev/zero | tr '\\0' x; printf '"}'; } \
+> "$GANTRY_VERDICT" """
+    assert len((await verdict_of(hooks, place, text)).message) == 2000
+
+
+async def test_a_script_may_remove_the_directory(hooks: Hooks, place: Path) -> None:
+    hooks.script("10-a", 'rm -r "${GANTRY_CONTEXT%/*}"')
+    hooks.script("20-b", "exit 0")
+    results = await run(hooks, place)
+    assert [one.status for one in results] == [ScriptStatus.SUCCEEDED] * 2
+
+
+@ROOT
+async def test_another_user_has_files_of_his_own(hooks: Hooks, place: Path, tmp_path: Path) -> None:
+    for directory in (hooks.base, *list(tmp_path.parents)[:2], tmp_path):
+        directory.chmod(0o755)
+    policy(hooks, '[pattern."*/2*"]\nrun-as = "nobody"\n')
+    hooks.script("10-root", "exit 0").parent.chmod(0o755)
+    hooks.script(
+        "20-nobody",
+        """cat "$GANTRY_CONTEXT"; echo '{"message": "mine"}' > "$GANTRY_VERDICT"
+for one in "${GANTRY_CONTEXT%/*/*}"/*; do echo "saw $one"; done
+ln -s /etc/shadow "${GANTRY_VERDICT%/*}/verdict-2.json"; rm "$GANTRY_CONTEXT"
+ln -s /etc/passwd "$GANTRY_CONTEXT" """,
+    )
+    hooks.script("21-nobody", 'ls "$GANTRY_CONTEXT"')
+    passwd = Path("/etc/passwd").read_bytes()
+    _, first, second = await run(hooks, place)
+    assert json.loads(first.output.splitlines()[0])["phase"] == "pre"
+    assert first.message == "mine"
+    # He cannot see what else is there, and his link leads us nowhere.
+    assert "saw " in first.output and first.output.rstrip().endswith("*")
+    assert second.status is ScriptStatus.SUCCEEDED
+    [warning] = second.warnings
+    assert "symbolic link" in warning
+    assert Path("/etc/passwd").read_bytes() == passwd
+    assert list(place.iterdir()) == []
