@@ -75,6 +75,9 @@ async def test_they_run_again_and_are_ended_with_the_agent(tmp_path: Path, memor
         script(tmp_path, "10-tell", 'echo stays > "$GANTRY_ROOT/pipe"; exec sleep 300')
         while await asyncio.to_thread(pipe.read_text) != "stays\n":
             continue
+        # It is noted down a moment after its start.
+        while not memory.scripts():
+            await asyncio.sleep(0.01)
         [(pid, _)] = memory.scripts()
         pidfd = os.pidfd_open(pid)
         task.cancel()
