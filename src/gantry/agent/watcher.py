@@ -49,7 +49,7 @@ async def once(root: Path, memory: Memory) -> None:
     run_id = str(uuid.uuid4())
     order = HooksRun(
         directories=(HookDirectory(name=DIRECTORY, version=1),),
-        environments=dict.fromkeys(("1", "2"), {"PATH": _PATH, "LC_ALL": "C"}),
+        environments={one: {"PATH": _PATH, "LC_ALL": "C"} for one in ("1", "2")},
         main_version=1,
         job=0,
         run_id=run_id,

@@ -76,7 +76,7 @@ async def test_they_run_again_and_are_ended_with_the_agent(tmp_path: Path, memor
         while await asyncio.to_thread(pipe.read_text) != "stays\n":
             continue
         # It is noted down a moment after its start.
-        while not memory.scripts():
+        while not memory.scripts():  # noqa: ASYNC110 - a thread of the agent's notes it
             await asyncio.sleep(0.01)
         [(pid, _)] = memory.scripts()
         pidfd = os.pidfd_open(pid)
