@@ -25,7 +25,7 @@ from gantry.host import machine
 from gantry.hypervisors import fake
 from gantry.local import description, processes
 from gantry.local.layout import Layout, Role
-from gantry.main.store import STATE
+from gantry.main.bootstrap import STATE
 from gantry.model import codec
 from gantry.model.entities import AdminState, HypervisorName, Instance, Node, key
 from gantry.model.live import GuestLive, GuestState
