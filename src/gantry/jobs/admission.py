@@ -12,7 +12,7 @@ from gantry.jobs.entry import Entry
 from gantry.jobs.locks import LockTable
 from gantry.model.errors import Cancelled, GantryError, Reason, Rejected
 from gantry.model.jobs import Job, JobStatus, OpRecord, Submission
-from gantry.model.locks import Level, Lock
+from gantry.model.locks import CANDIDATES, Level, Lock
 from gantry.model.names import JobId, Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.operations import registry
@@ -134,6 +134,8 @@ def waits_for(waiting: Entry, context: Context) -> tuple[str, ...]:
 def lock_words(lock: Lock, snapshot: Snapshot) -> str:
     """A lock as users know the object."""
     uuid = Uuid(lock.name)
+    if lock == CANDIDATES:
+        return "the list of master candidates"
     match lock.level:
         case Level.CLUSTER:
             return "the cluster"

@@ -10,7 +10,7 @@ import asyncio
 import operator
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from gantry.jobs.context import Context
 from gantry.model import timeouts
@@ -20,6 +20,11 @@ from gantry.model.names import JobId, Uuid
 from gantry.model.orders import FilesWrite
 from gantry.model.snapshot import Snapshot
 from gantry.ports.agents import Address
+
+_AT_ONCE: Final = 16
+"""Nodes that are written to at the same time: each costs the memory of all files."""
+_SHARE: Final = 9.0
+"""So many times the length of a round is the pause after it."""
 
 
 def ssconf(cluster: Snapshot) -> dict[str, str]:
@@ -62,28 +67,76 @@ def ssconf(cluster: Snapshot) -> dict[str, str]:
 
 
 class Distributor:
-    """Brings the files of all reachable nodes up to date, where they differ."""
+    """Brings the files of all reachable nodes up to date, where they differ.
+
+    In rounds, one at a time: what changes during one is in the next. With ten thousand instances
+    and a hundred nodes the list of names alone is 20 MB to send, for each that is added.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._written: dict[Uuid, dict[str, str]] = {}
         self._told: tuple[object, ...] = ()
         self._number = 0
+        self._round = asyncio.Lock()
+        self._rounds = 0
+        self._due = 0.0
+        self._waiting = False
+        self._closing = asyncio.Event()
 
     def soon(self) -> None:
-        """Bring them up to date in the background."""
-        if not self._up_to_date():
-            self._context.background.start(self.distribute())
+        """Bring them up to date in the background, unless that is about to be done anyway."""
+        if not self._waiting and not self._up_to_date():
+            self._waiting = True
+            self._context.background.start(self._when_due())
+
+    def close(self) -> None:
+        """The master ends: what has not begun is left to the next one, which writes all files."""
+        self._closing.set()
 
     async def distribute(self) -> None:
         """Write what changed since the last time to all nodes that answer."""
-        if self._up_to_date():
-            return
+        before = self._rounds
+        async with self._round:
+            # A round that began since then took up all that was to be told.
+            if self._rounds > before or self._up_to_date():
+                return
+            self._rounds += 1
+            began = asyncio.get_running_loop().time()
+            try:
+                await self._write_all()
+            finally:
+                now = asyncio.get_running_loop().time()
+                self._due = now + min(_SHARE * (now - began), timeouts.FILES_PAUSE)
+
+    async def _when_due(self) -> None:
+        """A round after a pause: long rounds must not take up all of the master's time."""
+        try:
+            async with asyncio.timeout_at(self._due):
+                await self._closing.wait()
+        except TimeoutError:
+            self._waiting = False
+            await self.distribute()
+        finally:
+            self._waiting = False
+
+    async def _write_all(self) -> None:
         snapshot = self._context.state.snapshot()
         self._told = _sources(snapshot)
         wanted = ssconf(snapshot)
+        few = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(node: Node) -> None:
+            async with few:
+                await self._write(node, wanted)
+
         nodes = [node for node in snapshot.nodes.values() if not node.offline]
-        await asyncio.gather(*(self._write(node, wanted) for node in nodes))
+        there = [node for node in nodes if snapshot.node_live(node.uuid).reachable]
+        for node in nodes:
+            if node not in there:
+                # It is told all when it is back.
+                self._written.pop(node.uuid, None)
+        await asyncio.gather(*(one(node) for node in there))
 
     def _up_to_date(self) -> bool:
         """Whether nothing that the files are made of has changed since they were written."""

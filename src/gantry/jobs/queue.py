@@ -133,6 +133,7 @@ class Engine:
 
     async def _end_jobs(self) -> None:
         self._stopping = True
+        self.distributor.close()
         self._debris.close()
         tasks = [entry.task for entry in self._entries.values() if entry.task is not None]
         for task in tasks:

@@ -50,6 +50,10 @@ CLUSTER = Lock(Level.CLUSTER, "cluster")
 """Shared by every operation on an object, exclusive for changes of the cluster itself."""
 
 
+CANDIDATES = Lock(Level.CLUSTER, "master-candidates")
+"""Exclusive for what changes which nodes are master candidates: how many there are must hold."""
+
+
 def instance(uuid_or_name: str) -> Lock:
     """The lock of an instance."""
     return Lock(Level.INSTANCE, uuid_or_name)

@@ -17,7 +17,6 @@ from gantry.model.asking import Nothing as Nothing
 from gantry.model.asking import Order as Order
 from gantry.model.asking import Question as Question
 from gantry.model.entities import DiskFormat, DiskMode, DiskTemplate, NicMode, ParameterValue
-from gantry.model.hook_files import ReadHookFiles
 from gantry.model.hook_orders import HookDirectory as HookDirectory
 from gantry.model.hook_orders import HooksRan as HooksRan
 from gantry.model.hook_orders import HooksRun as HooksRun
@@ -321,7 +320,6 @@ AnyQuestion: TypeAlias = (
     | Resolve
     | ReadHooks
     | ReadMaster
-    | ReadHookFiles
     | ReadHookRuns
     | ReadHookRun
 )

@@ -46,6 +46,9 @@ RECONNECT: Final = 1.0
 """Between two attempts to open an agent's event stream."""
 FAREWELL: Final = 1.0
 """Between the end of a cluster and that of its master."""
+FILES_PAUSE: Final = 10.0
+"""The longest time for which nodes' ssconf files may lag behind a change, where writing them to
+all nodes takes long."""
 LOOK_AGAIN: Final = 3.0
 """After which supervision looks again at a guest that a job was about."""
 RESTART_PAUSES: Final = (0.0, 10.0, 60.0, 300.0, 900.0)
