@@ -25,7 +25,7 @@ from gantry.host import machine
 from gantry.hypervisors import fake
 from gantry.local import description, processes
 from gantry.local.layout import Layout, Role
-from gantry.main.bootstrap import STATE
+from gantry.main.store import STATE
 from gantry.model import codec
 from gantry.model.entities import AdminState, HypervisorName, Instance, Node, key
 from gantry.model.live import GuestLive, GuestState
@@ -66,6 +66,12 @@ class LocalCluster:
         return [self._pid(index, Role.AGENT) for index in range(len(self.about.nodes))]
 
     @property
+    def crews(self) -> list[int]:
+        """The pids of the processes with the agents of simulated nodes."""
+        found = (processes.find(self.layout, crew, Role.SIMULATE) for crew in self.about.crews)
+        return [one.pid for one in found if one is not None]
+
+    @property
     def revision(self) -> int:
         """How many transactions the store has seen."""
         database = apsw.Connection(str(self.root / STATE), flags=apsw.SQLITE_OPEN_READONLY)
@@ -102,14 +108,21 @@ def local(directory: Path, *words: str) -> None:
 
 @contextlib.contextmanager
 def cluster(
-    instances: int = 0, *, up: bool = True, hypervisors: str = "fake"
+    instances: int = 0,
+    *,
+    up: bool = True,
+    hypervisors: str = "fake",
+    nodes: int = 3,
+    simulated: int = 0,
 ) -> Iterator[LocalCluster]:
     """A cluster of three nodes with ``instances`` (``web1.gantry.test`` …), every other one up
-    unless ``up`` is False; gone in the end.
+    unless ``up`` is False; gone in the end. Simulated nodes come beside the others.
     """
     with tempfile.TemporaryDirectory(prefix="gantry-", dir="/tmp") as name:
         directory = Path(name)
-        begin = ("up", "--nodes", "3", "--hypervisors", hypervisors, "--no-kernel")
+        begin = ["up", "--nodes", str(nodes), "--hypervisors", hypervisors, "--no-kernel"]
+        if simulated:
+            begin += ["--simulated-nodes", str(simulated)]
         try:
             local(directory, *begin)
             if instances:
@@ -137,10 +150,8 @@ async def _fill(where: LocalCluster, count: int, up: bool) -> None:
         puts = [Put(key(one), codec.encode(one)) for one in made[first : first + 90]]
         await store.txn([], puts)
     await store.close()
-    roots = {
-        node.uuid: where.layout.root(label)
-        for node, label in zip(nodes, where.about.nodes, strict=True)
-    }
+    labels = {label.name: label for label in (*where.about.nodes, *where.about.simulated)}
+    roots = {node.uuid: where.layout.root(labels[node.name]) for node in nodes}
     for one in made:
         if one.admin_state is AdminState.UP:
             fake.keep(roots[one.primary_node], _guest(one))

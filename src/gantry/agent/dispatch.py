@@ -20,7 +20,6 @@ from gantry.agent import (
 )
 from gantry.agent.effects import Task
 from gantry.agent.parts import Parts
-from gantry.model import hook_files as hook_inventory
 from gantry.model import hook_runs, orders
 from gantry.model.orders import AnyOrder, AnyQuestion
 
@@ -53,7 +52,6 @@ QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
     orders.Inspect: node.inspect,
     orders.Resolve: node.resolve,
     orders.ReadHooks: hook_files.listed,
-    hook_inventory.ReadHookFiles: hook_files.inventory,
     hook_runs.ReadHookRuns: hook_records.page,
     hook_runs.ReadHookRun: hook_records.record,
 }

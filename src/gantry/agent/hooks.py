@@ -61,18 +61,15 @@ async def run_below(
         version: _rooted(root, environment) for version, environment in order.environments.items()
     }
     order = msgspec.structs.replace(order, environments=rooted)
-    try:
-        ran = await run_hooks(
-            root / DIRECTORY,
-            order,
-            extra,
-            on_started=on_started,
-            on_ended=phase.ended,
-            outputs=phase.outputs,
-            exchange=root / EXCHANGE,
-        )
-    finally:
-        await asyncio.to_thread(phase.close)
+    ran = await run_hooks(
+        root / DIRECTORY,
+        order,
+        extra,
+        on_started=on_started,
+        on_ended=phase.ended,
+        outputs=phase.outputs,
+        exchange=root / EXCHANGE,
+    )
     return phase.finished(ran)
 
 

@@ -10,7 +10,6 @@ from gantry.api import errors, exchange
 from gantry.api.access import Gate
 from gantry.api.console import Console
 from gantry.api.events import Bell, Events
-from gantry.api.hook_lint import HookLint
 from gantry.api.hook_runs import HookRunResources
 from gantry.api.hooks import Hooks
 from gantry.api.information import Information
@@ -49,7 +48,6 @@ def build(
             *Information(listings, services).routes(),
             *Console(listings, services).routes(),
             *Hooks(queue, services).routes(),
-            *HookLint(queue, services).routes(),
             *HookRunResources(queue, services).routes(),
             *Joining(queue, services).routes(),
             *Upkeep(services).routes(),

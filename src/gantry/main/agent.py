@@ -31,7 +31,7 @@ from gantry.agent.parts import Parts
 from gantry.host import orphans, process
 from gantry.host.daemon import Identity
 from gantry.hypervisors.contract import Hypervisor
-from gantry.main.daemon import log_to, say_ready
+from gantry.main.daemon import log_to, save_memory, say_ready
 from gantry.model.entities import DiskTemplate
 from gantry.model.errors import Reason, Rejected
 from gantry.model.live import GuestLive, NodeFacts
@@ -78,6 +78,7 @@ def settle() -> None:
     """What is the process's own, whatever number of agents it runs."""
     os.umask(0o077)
     os.chdir("/")
+    save_memory()
     if sys.version_info < (3, 12):
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
 

@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -25,8 +25,10 @@ from gantry.hooks.table import Phase
 from gantry.hooks.verdict import NodeScripts, denial, warnings
 from gantry.host.clock import SystemClock
 from gantry.jobs.distributor import ssconf
-from gantry.model.codec import encode
-from gantry.model.entities import AnyEntity, Cluster, Group, Node, key
+from gantry.main import store as stores
+from gantry.model import timeouts
+from gantry.model.codec import decode, encode
+from gantry.model.entities import CLUSTER_KEY, AnyEntity, Cluster, Group, Node, key
 from gantry.model.errors import Reason, Rejected
 from gantry.model.names import Uuid, host_name
 from gantry.model.orders import HooksRun
@@ -36,13 +38,27 @@ from gantry.operations.steps.allocation import ip_address
 from gantry.pki import files as certificates
 from gantry.pki.authority import Authority
 from gantry.ports.clock import Clock
-from gantry.ports.store import Compare, Put
-from gantry.store.sqlite import open_sqlite
+from gantry.ports.store import MAX_OPERATIONS, Compare, Delete, Put, Store
 from gantry.supervision.hook_runs import Bounds
 
-STATE: Final = "var/lib/gantry/state.db"
+if TYPE_CHECKING:
+    # Brings in aiohttp.
+    from gantry.store.etcd import Access
+
 MASTER: Final = "etc/gantry/master.json"
 OPCODE: Final = "OP_CLUSTER_POST_INIT"
+
+
+class StoreWish(msgspec.Struct, frozen=True, kw_only=True):
+    """An etcd to keep the state in, instead of a file; ``prefix`` is made of the cluster's name."""
+
+    endpoints: tuple[str, ...]
+    prefix: str | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    user: str | None = None
+    password_file: Path | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 1811
     api_port: int = 5080
     parameters: dict[str, Any] = {}
+    store: StoreWish | None = None
 
 
 class MasterConfiguration(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,8 +89,9 @@ async def init(root: Path, settings: Settings, say: Callable[[str], None]) -> Sn
     HooksDenied where a pre script said no.
     """
     clock = SystemClock()
-    await _is_new(root)
     snapshot = _entities(settings, clock)
+    wanted = _access(settings.store, snapshot.cluster.name)
+    await _is_new(root, wanted)
     job = f"init-{snapshot.cluster.uuid}"
     await _hooks(root, snapshot, Phase.PRE, job, say)
     say(f"making cluster {snapshot.cluster.name}, master {snapshot.master.name}")
@@ -96,26 +114,55 @@ async def init(root: Path, settings: Settings, say: Callable[[str], None]) -> Sn
     configuration = MasterConfiguration(api_host=master.primary_ip, api_port=settings.api_port)
     certificates.write(root / MASTER, msgspec.json.encode(configuration).decode())
     _words_of_cluster(root, snapshot)
-    await _store(root, snapshot)
+    await _store(root, snapshot, wanted)
     await _hooks(root, snapshot, Phase.POST, job, say)
     return snapshot
 
 
-async def _is_new(root: Path) -> None:
-    state = root / STATE
-    if not state.exists():
-        return
-    store = await open_sqlite(state, create=False)
-    try:
-        made = await store.get("cluster") is not None
-    finally:
-        await store.close()
-    if made:
+def _access(wish: StoreWish | None, cluster: str) -> Access | None:
+    if wish is None:
+        return None
+    from gantry.store.etcd.access import Access, check
+
+    prefix = wish.prefix or f"/gantry/{cluster}/"
+    given = {name: getattr(wish, name) for name in wish.__struct_fields__ if name != "prefix"}
+    wanted = Access(**given, prefix=prefix)
+    check(wanted)
+    return wanted
+
+
+async def _is_new(root: Path, wanted: Access | None) -> None:
+    """Rejected where this machine, or the etcd that is wanted, has a cluster already."""
+    there = [root / name for name in (stores.CONFIGURATION, stores.STATE) if (root / name).exists()]
+    if there and await _has_cluster(await stores.open_store(root)):
         raise Rejected(
-            f"there is a cluster on this machine already: {state}",
+            f"there is a cluster on this machine already: {there[0]}",
             "gnt-cluster info shows it; gnt-cluster destroy ends it",
             reason=Reason.EXISTS,
         )
+    if wanted is not None:
+        from gantry.store.etcd import Patience, open_etcd
+
+        # An operator waits for it, who can try again.
+        patience = Patience(whole=timeouts.CONNECT)
+        if await _has_cluster(await open_etcd(wanted, patience=patience)):
+            raise Rejected(
+                f"etcd has a cluster below {wanted.prefix} already",
+                "end it there with gnt-cluster destroy, or give another --store-prefix",
+                reason=Reason.EXISTS,
+            )
+
+
+async def _has_cluster(store: Store) -> bool:
+    """Whether there is one that was not destroyed; closes the store."""
+    try:
+        item = await store.get(CLUSTER_KEY)
+    finally:
+        await store.close()
+    if item is None:
+        return False
+    found = decode(CLUSTER_KEY, item.value)
+    return not (isinstance(found, Cluster) and found.destroyed)
 
 
 def _entities(settings: Settings, clock: Clock) -> Snapshot:
@@ -190,10 +237,10 @@ def _words_of_cluster(root: Path, snapshot: Snapshot) -> None:
         (directory / name).write_text(text)
 
 
-async def _store(root: Path, snapshot: Snapshot) -> None:
-    (root / STATE).parent.mkdir(parents=True, exist_ok=True)
-    store = await open_sqlite(root / STATE, create=True)
+async def _store(root: Path, snapshot: Snapshot, wanted: Access | None) -> None:
+    store = await stores.create_store(root, wanted)
     try:
+        await _clear(store)
         entities: list[AnyEntity] = [
             snapshot.cluster,
             *snapshot.groups.values(),
@@ -203,6 +250,13 @@ async def _store(root: Path, snapshot: Snapshot) -> None:
         await store.txn([Compare(put.key, 0) for put in puts], puts)
     finally:
         await store.close()
+
+
+async def _clear(store: Store) -> None:
+    """Nothing is left of a cluster that was destroyed; a file of one was put aside whole."""
+    left = [item.key for item in (await store.range("")).items]
+    for start in range(0, len(left), MAX_OPERATIONS):
+        await store.txn([], [Delete(key) for key in left[start : start + MAX_OPERATIONS]])
 
 
 async def _hooks(

@@ -24,13 +24,15 @@ from gantry.api.serve import Server
 from gantry.api.users import Users
 from gantry.history.hook_runs import open_hook_runs
 from gantry.history.store import open_history
+from gantry.host import memory
 from gantry.host.clock import SystemClock
 from gantry.jobs.election import stand
 from gantry.jobs.queue import Engine
 from gantry.jobs.recovery import read_snapshot
-from gantry.main.bootstrap import MASTER, STATE, MasterConfiguration, node_uuid
-from gantry.main.daemon import log_to, say_ready
+from gantry.main.bootstrap import MASTER, MasterConfiguration, node_uuid
+from gantry.main.daemon import log_to, save_memory, say_ready
 from gantry.main.services import MasterServices
+from gantry.main.store import STATE, open_store, put_away
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.live import NodeLive
@@ -41,7 +43,6 @@ from gantry.ports.agents import Address
 from gantry.rpc.certificates import Files, api_context, expired, expiry
 from gantry.rpc.client import HttpAgents
 from gantry.store import backup
-from gantry.store.sqlite import SqliteStore, open_sqlite
 from gantry.supervision.hook_runs import HookRuns, RecordedAgents
 from gantry.supervision.states import ObservingAgents, States
 from gantry.supervision.supervisor import Supervisor, addresses
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     os.umask(0o077)
     os.chdir("/")
     log_to(root / LOG)
+    save_memory()
     sys.setswitchinterval(_SWITCH_INTERVAL)
     return asyncio.run(_serve(root, given.ready_fd))
 
@@ -85,6 +87,7 @@ async def _serve(root: Path, ready: int | None) -> int:
     async with contextlib.AsyncExitStack() as stack:
         master = await _open(root, stack, ended.set)
         gc.freeze()
+        memory.give_back()
         logger.info("ready cluster=%s epoch=%d", master.name, master.epoch)
         say_ready(ready)
         failing = loop.create_task(master.engine.failed())
@@ -95,7 +98,7 @@ async def _serve(root: Path, ready: int | None) -> int:
         failing.cancel()
         [why, _] = await asyncio.gather(failing, waiting, return_exceptions=True)
     if master.destroyed:
-        _put_away(root)
+        put_away(root, int(time.time()))
     if isinstance(why, GantryError):
         logger.error("not the master any more: %s", why)
         sys.stderr.write(f"gantry master: {why}\n")
@@ -154,7 +157,7 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
     configuration = _configuration(root)
     clock = SystemClock()
     _certificates_hold(root, clock.now())
-    store = await open_sqlite(root / STATE, create=False)
+    store = await open_store(root, writer=node_uuid(root))
     stack.push_async_callback(store.close)
     history = await open_history(root / HISTORY)
     stack.push_async_callback(history.close)
@@ -190,7 +193,7 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
     await engine.start()
     supervisor.start()
     await _serve_api(root, stack, configuration, bell, (engine, agents, states, runs, clock), end)
-    chores = asyncio.create_task(_chores(engine, store, runs), name="chores")
+    chores = asyncio.create_task(_chores(engine, root / STATE, runs), name="chores")
     stack.callback(chores.cancel)
     return Master(engine, mastership.epoch)
 
@@ -243,17 +246,18 @@ async def _hook_runs(
     return runs
 
 
-async def _chores(engine: Engine, store: SqliteStore, runs: HookRuns) -> None:
+async def _chores(engine: Engine, state: Path, runs: HookRuns) -> None:
     """Once an hour: put old things away; once a day: copy the state, keep a week of copies."""
-    directory = store.path.parent / BACKUPS
+    directory = state.parent / BACKUPS
     while True:
+        memory.give_back()
         try:
             await engine.auto_archive(_ARCHIVE_AFTER)
             await runs.prune()
             now = datetime.datetime.now(datetime.UTC)
             copies = await asyncio.to_thread(backup.list_backups, directory)
-            if backup.is_due(copies, now):
-                await asyncio.to_thread(backup.backup, store.path, directory, now)
+            if state.exists() and backup.is_due(copies, now):
+                await asyncio.to_thread(backup.backup, state, directory, now)
                 for old in backup.surplus(await asyncio.to_thread(backup.list_backups, directory)):
                     await asyncio.to_thread(backup.remove, old)
         except GantryError as error:
@@ -311,11 +315,3 @@ def _files(root: Path, name: str) -> Files:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _put_away(root: Path) -> None:
-    """A destroyed cluster's state is kept aside, so that a new one can be made."""
-    state = root / STATE
-    state.rename(state.with_name(f"{state.name}.destroyed-{int(time.time())}"))
-    for suffix in ("-wal", "-shm"):
-        state.with_name(state.name + suffix).unlink(missing_ok=True)

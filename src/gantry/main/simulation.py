@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 
 from gantry.agent import configuration as configured
+from gantry.host import memory
 from gantry.local.simulation import NODES
 from gantry.main.agent import opened, settle
 from gantry.main.daemon import log_file, log_with, say_ready
@@ -98,6 +99,7 @@ async def _serve(roots: Sequence[Path], ready: int | None) -> int:
     try:
         await asyncio.gather(*opening)
         gc.freeze()
+        memory.give_back()
         logger.info("ready agents=%d", len(roots))
         say_ready(ready)
         await ended.wait()

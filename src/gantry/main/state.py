@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gantry.main.bootstrap import STATE
+from gantry.main.store import STATE
 from gantry.model.errors import Reason, Rejected
 from gantry.store import backup
 

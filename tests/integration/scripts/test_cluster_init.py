@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gantry.main.bootstrap import STATE, Settings, init
+from gantry.main.bootstrap import Settings, init
+from gantry.main.store import STATE
 from gantry.model.errors import HooksDenied
 
 MARK = '#!/bin/sh\nif [ -e "$GANTRY_ROOT/var/lib/gantry/state.db" ]; then made=1; else made=0; fi\n'

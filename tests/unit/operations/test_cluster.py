@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.operations.scene import NODE1, NODE2, check, snapshot, web
+from tests.unit.operations.scene import NODE1, NODE2, NODE3, check, snapshot, web
 from tests.unit.operations.steps import Written
 
 from gantry.model.entities import DiskTemplate, HypervisorName
@@ -99,6 +99,18 @@ class TestModify:
     )  # fmt: skip
     def test_refuses_values_that_do_not_fit(self, fields: dict[str, Any]) -> None:
         not_modified(**fields)
+
+    async def test_a_pool_that_grows_is_filled_and_one_that_shrinks_is_left(self) -> None:
+        regular = {NODE2: {"master_candidate": False}, NODE3: {"master_candidate": False}}
+        op = {"OP_ID": "OP_CLUSTER_SET_PARAMS", "candidate_pool_size": 2}
+        small = snapshot(change=regular, candidate_pool_size=1)
+        outcome = await registry.load(op).run(check(small, op), Written())
+        assert [one.name for one in outcome.put[1:]] == ["node2.example.com"]
+        assert getattr(outcome.put[1], "master_candidate", False)
+        steps = Written()
+        outcome = await registry.load(op).run(check(snapshot(), op), steps)
+        assert len(outcome.put) == 1
+        assert any("3 nodes are master candidates, more than 2" in text for text in steps.lines)
 
     def test_maintenance_can_be_switched(self) -> None:
         assert modify(maintain_node_health=False).maintain is False

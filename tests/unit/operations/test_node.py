@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from tests.unit.operations.scene import NODE1, NODE2, NODE3, check, snapshot, we
 from tests.unit.operations.steps import Written
 
 from gantry.model import locks
-from gantry.model.entities import AllocPolicy, Group, Joined, Token
+from gantry.model.entities import AllocPolicy, Group, Joined, Node, Token
 from gantry.model.errors import Reason, Rejected
 from gantry.model.live import NodeLive
 from gantry.model.names import Uuid
@@ -37,6 +38,13 @@ JOIN: dict[str, Any] = {
 
 def modify(cluster: Snapshot, name: str = "node2", **fields: Any) -> Any:
     return check(cluster, {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": name, **fields})
+
+
+def told(cluster: Snapshot, op: dict[str, Any]) -> Mapping[str, Any]:
+    """What scripts are told of the change."""
+    subject = registry.load(op).subject(check(cluster, op), cluster)
+    assert subject is not None
+    return subject.values
 
 
 def refused(cluster: Snapshot, op: dict[str, Any], **changes: Any) -> Rejected:
@@ -182,10 +190,59 @@ class TestModify:
         assert "only one" in not_modified(snapshot(), offline=True, drained=True)
         assert "only one" in not_modified(snapshot(), offline=True, master_candidate=True)
 
-    def test_a_node_that_is_back_is_no_candidate_unless_promoted(self) -> None:
-        away = snapshot(change={NODE2: {"offline": True, "master_candidate": False}})
-        assert not modify(away, offline=False).after.master_candidate
-        assert modify(away, offline=False, auto_promote=True).after.master_candidate
+    @pytest.mark.parametrize("role", ["offline", "drained"])
+    def test_a_node_that_is_back_is_a_candidate_where_there_is_room(self, role: str) -> None:
+        asked: dict[str, Any] = {role: False}
+        changes = {NODE2: {role: True, "master_candidate": False}}
+        assert modify(snapshot(change=changes), **asked).after.master_candidate
+        assert not modify(
+            snapshot(change=changes, candidate_pool_size=2), **asked
+        ).after.master_candidate
+        kept = modify(snapshot(change=changes), **asked, master_candidate=False)
+        assert not kept.after.master_candidate
+        changes[NODE2]["master_capable"] = False
+        assert not modify(snapshot(change=changes), **asked).after.master_candidate
+
+    def test_a_word_that_changes_nothing_promotes_nobody(self) -> None:
+        regular = snapshot(change={NODE2: {"master_candidate": False}})
+        assert not modify(regular, offline=False).after.master_candidate
+        assert modify(
+            snapshot(change={NODE2: {"master_capable": False, "master_candidate": False}}),
+            master_capable=True,
+        ).after.master_candidate
+
+    @pytest.mark.parametrize("role", ["offline", "drained"])
+    def test_another_node_takes_the_place_of_a_candidate_that_goes(self, role: str) -> None:
+        asked: dict[str, Any] = {role: True}
+        small = snapshot(change={NODE3: {"master_candidate": False}}, candidate_pool_size=2)
+        plan = modify(small, **asked)
+        assert [(one.name, one.master_candidate) for one in plan.promoted] == [
+            ("node3.example.com", True)
+        ]
+        op = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node2", **asked}
+        needs = dict(registry.load(op).needs(small).locks)
+        assert needs[locks.node(NODE3)] is locks.Mode.EXCLUSIVE
+        assert needs[locks.CANDIDATES] is locks.Mode.EXCLUSIVE
+        assert not modify(snapshot(), **asked).promoted, "there is nobody"
+
+    def test_who_is_drained_offline_or_unable_takes_no_place(self) -> None:
+        for change in ({"offline": True}, {"drained": True}, {"master_capable": False}):
+            cluster = snapshot(change={NODE3: {"master_candidate": False, **change}})
+            assert not modify(cluster, offline=True).promoted
+
+    def test_a_demotion_that_leaves_too_few_needs_a_word(self) -> None:
+        small = snapshot(change={NODE3: {"master_candidate": False}}, candidate_pool_size=2)
+        assert "not enough master candidates" in not_modified(small, master_candidate=False)
+        assert "not enough master candidates" in not_modified(small, master_capable=False)
+        plan = modify(small, master_candidate=False, auto_promote=True)
+        assert [one.name for one in plan.promoted] == ["node3.example.com"]
+        large = snapshot(change={NODE3: {"master_candidate": False}}, candidate_pool_size=1)
+        assert not modify(large, master_candidate=False).promoted
+
+    def test_the_last_candidate_stays(self) -> None:
+        nobody = {"master_candidate": False}
+        cluster = snapshot(change={NODE1: nobody, NODE3: nobody})
+        assert "the only master candidate" in not_modified(cluster, master_candidate=False)
 
     @pytest.mark.parametrize("role", ["offline", "drained"])
     def test_the_master_stays_in_service(self, role: str) -> None:
@@ -228,6 +285,15 @@ class TestModify:
     def test_refuses_numbers_that_are_none(self, value: object) -> None:
         not_modified(snapshot(), ndparams={"cpu_speed": value})
 
+    def test_scripts_see_a_promotion_and_not_what_follows_from_another_role(self) -> None:
+        away = snapshot(change={NODE2: {"offline": True, "master_candidate": False}})
+        op = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node2", "offline": False}
+        values = told(away, op)
+        assert (values["MASTER_CANDIDATE"], values["OFFLINE"]) == (True, False)
+        op["offline"] = True
+        values = told(snapshot(), op)
+        assert (values["MASTER_CANDIDATE"], values["OFFLINE"]) == (None, True)
+
     async def test_tells_what_changed(self) -> None:
         op = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node2", "drained": True}
         outcome = await registry.load(op).run(check(snapshot(), op), Written())
@@ -236,6 +302,13 @@ class TestModify:
 
 class TestRemove:
     OP: dict[str, Any] = {"OP_ID": "OP_NODE_REMOVE", "node_name": "node3"}  # noqa: RUF012
+
+    async def test_another_node_becomes_a_candidate_in_its_place(self) -> None:
+        cluster = snapshot(change={NODE2: {"master_candidate": False}}, candidate_pool_size=2)
+        outcome = await registry.load(self.OP).run(check(cluster, self.OP), Written())
+        (promoted,) = outcome.put
+        assert isinstance(promoted, Node)
+        assert (promoted.name, promoted.master_candidate) == ("node2.example.com", True)
 
     async def test_goes_and_is_told_to_leave(self) -> None:
         plan = check(snapshot(), self.OP)

@@ -146,6 +146,15 @@ def test_a_disk_in_a_deeper_directory_is_not_taken_for_missing() -> None:
     assert found(snapshot(web(disks=(DISK,), disk_template=DiskTemplate.FILE))) == []
 
 
+def test_a_pool_that_is_not_full_is_told_as_long_as_somebody_could_fill_it() -> None:
+    regular = {"master_candidate": False}
+    few = ("ERROR", "ECLUSTERCFG", "cluster.example.com")
+    assert found(snapshot(change={NODE2: regular})) == [few]
+    assert found(snapshot(change={NODE2: regular}, candidate_pool_size=2)) == []
+    assert found(snapshot(change={NODE2: {**regular, "drained": True}})) == []
+    assert found(snapshot(change={NODE2: {**regular, "master_capable": False}})) == []
+
+
 def test_records_that_point_nowhere_are_told() -> None:
     cluster = snapshot(web(2, primary_node=Uuid("gone")), change={NODE3: {"group": Uuid("gone")}})
     assert found(cluster) == [

@@ -12,7 +12,8 @@ EXAMPLES = """
 gnt-node modify --drained=yes node4         (no new instances there)
 gnt-node modify --offline=yes node4         (the machine is certainly off)
 gnt-node modify --offline=no node4
-gnt-node modify -C no node4
+gnt-node modify -C yes node4                (may become the master, gets the cluster's keys)
+gnt-node modify -C no --auto-promote node4  (and another node becomes a candidate instead)
 """
 
 
@@ -27,7 +28,11 @@ def options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(short, f"--{name}", type=shared.yes_no, metavar="yes|no", help=text)
     parser.add_argument("--master-capable", type=shared.yes_no, metavar="yes|no")
     parser.add_argument("--vm-capable", type=shared.yes_no, metavar="yes|no")
-    parser.add_argument("--auto-promote", action="store_true", help="make it a candidate again")
+    parser.add_argument(
+        "--auto-promote",
+        action="store_true",
+        help="with -C no: another node becomes a candidate in its place",
+    )
     parser.add_argument("-s", "--secondary-ip", metavar="ADDRESS")
     parser.add_argument("--node-parameters", metavar="NAME=VALUE,…")
     shared.force(parser)

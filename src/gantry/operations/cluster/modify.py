@@ -14,6 +14,7 @@ from gantry.model.entities import (
     DiskTemplate,
     HypervisorName,
     NicMode,
+    Node,
     Parameters,
     ParameterValue,
 )
@@ -23,17 +24,19 @@ from gantry.model.orders import OsVerify
 from gantry.model.parameters import BACKEND, HYPERVISOR, NIC, NODE, check, merge, os_parameters
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import checks
+from gantry.operations.steps import candidates, checks
 from gantry.ports.steps import Outcome, Steps
 
 _PREFIX = re.compile(r"[0-9a-f][02468ace]:[0-9a-f]{2}:[0-9a-f]{2}")
 
 
 class ClusterModifyPlan(Plan, frozen=True, kw_only=True):
-    """The cluster as it was and as it will be."""
+    """The cluster as it was and as it will be; ``promoted`` fill a pool that has grown."""
 
     before: Cluster
     after: Cluster
+    promoted: tuple[Node, ...] = ()
+    candidates: int = 0
 
 
 class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
@@ -97,7 +100,14 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
         if gone & kept:
             names_of = ", ".join(sorted(gone & kept))
             raise Rejected(f"instances use disk template {names_of}: it must stay enabled")
-        return ClusterModifyPlan(before=before, after=checks.changed(after, given.now))
+        grown = after.candidate_pool_size > before.candidate_pool_size
+        size = after.candidate_pool_size if grown else 0
+        return ClusterModifyPlan(
+            before=before,
+            after=checks.changed(after, given.now),
+            promoted=candidates.promoted(cluster, given.now, size=size),
+            candidates=len(candidates.others(cluster)),
+        )
 
     async def examine(
         self, plan: ClusterModifyPlan, cluster: Snapshot, ask: Examiner
@@ -117,7 +127,15 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
         return Subject(kind=SubjectKind.CLUSTER, values={"NEW_VG_NAME": None})
 
     async def run(self, plan: ClusterModifyPlan, steps: Steps) -> Outcome:
-        return Outcome(put=(plan.after,))
+        if plan.promoted:
+            steps.log(candidates.words(plan.promoted))
+        size = plan.after.candidate_pool_size
+        if plan.candidates > size != plan.before.candidate_pool_size:
+            steps.log(
+                f"{plan.candidates} nodes are master candidates, more than {size}: "
+                "gnt-node modify -C no NODE takes one out"
+            )
+        return Outcome(put=(plan.after, *plan.promoted))
 
     def _numbers(self) -> dict[str, Any]:
         changes: dict[str, Any] = {

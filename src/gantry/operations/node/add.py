@@ -14,7 +14,7 @@ from gantry.model.orders import ReadFacts
 from gantry.model.parameters import NODE, check, merge
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import allocation, checks
+from gantry.operations.steps import allocation, candidates, checks
 from gantry.ports.steps import Outcome, Steps
 
 
@@ -109,7 +109,6 @@ class NodeAdd(Operation[NodeAddPlan], frozen=True, kw_only=True):
             else min(cluster.groups.values(), key=lambda group: (group.ctime, group.name))
         )
         capable = self.master_capable is not False
-        pool = sum(node.master_candidate for node in cluster.nodes.values())
         return Node(
             uuid=joined.uuid,
             name=joined.name,
@@ -121,7 +120,7 @@ class NodeAdd(Operation[NodeAddPlan], frozen=True, kw_only=True):
             group=group.uuid,
             master_capable=capable,
             vm_capable=self.vm_capable is not False,
-            master_candidate=capable and pool < cluster.cluster.candidate_pool_size,
+            master_candidate=capable and candidates.has_room(cluster),
             ndparams=merge({}, check(self.ndparams, NODE, "a node")),
         )
 
@@ -141,7 +140,12 @@ class NodeAdd(Operation[NodeAddPlan], frozen=True, kw_only=True):
         self, cluster: Snapshot, node: Node, joined: Joined | None, now: float
     ) -> NodeAddPlan:
         """A node that was made anew keeps its uuid, its instances and its place."""
-        changes: dict[str, object] = {"offline": False, "drained": False}
+        changes: dict[str, object] = {
+            "offline": False,
+            "drained": False,
+            "master_candidate": node.uuid == cluster.cluster.master_node
+            or (node.master_capable and candidates.has_room(cluster, node.uuid)),
+        }
         if joined is not None and joined.uuid != node.uuid:
             raise Rejected(
                 f"{node.name} joined before the node of that name was added",

@@ -12,22 +12,29 @@ from gantry.model.locks import Needs
 from gantry.model.parameters import NODE, check, merge
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Given, Operation, Plan
-from gantry.operations.steps import allocation, checks
+from gantry.operations.steps import allocation, candidates, checks
 from gantry.ports.steps import Outcome, Steps
 
 _FLAGS = ("master_candidate", "offline", "drained", "master_capable", "vm_capable")
 
 
 class NodeModifyPlan(Plan, frozen=True, kw_only=True):
-    """``flags`` as settled by the check: only those that really change."""
+    """``flags`` as settled by the check: only those that really change.
+
+    ``promoted`` become master candidates in the place of this one.
+    """
 
     before: Node
     after: Node
     flags: dict[str, bool]
+    promoted: tuple[Node, ...] = ()
 
 
 class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
-    """``offline=True`` says that the machine is certainly powered off or cut off."""
+    """``offline=True`` says that the machine is certainly powered off or cut off.
+
+    ``auto_promote``: other nodes may become candidates in its place where it is asked to be none.
+    """
 
     opcode: ClassVar[str] = "OP_NODE_SET_PARAMS"
     plan_type: ClassVar[type[Plan]] = NodeModifyPlan
@@ -48,12 +55,18 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
         return f"NODE_SET_PARAMS({self.node_name})"
 
     def needs(self, cluster: Snapshot) -> Needs:
-        node = locks.node(cluster.node(self.node_name).uuid)
-        return Needs.of(shared=[locks.CLUSTER], exclusive=[node])
+        node = cluster.node(self.node_name)
+        exclusive = [locks.node(node.uuid)]
+        if self._asked():
+            exclusive.append(locks.CANDIDATES)
+        if self._leaves(node, self._wanted(cluster, node)):
+            following = candidates.promotable(cluster, node.uuid)
+            exclusive += [locks.node(one.uuid) for one in following]
+        return Needs.of(shared=[locks.CLUSTER], exclusive=exclusive)
 
     def check(self, cluster: Snapshot, given: Given) -> NodeModifyPlan:
         node = cluster.node(self.node_name)
-        wanted = self._wanted(node)
+        wanted = self._wanted(cluster, node)
         self._allowed(cluster, node, wanted)
         flags = {name: value for name, value in wanted.items() if getattr(node, name) is not value}
         changes: dict[str, Any] = dict(flags)
@@ -63,8 +76,12 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
             changes["ndparams"] = merge(node.ndparams, check(self.ndparams, NODE, "a node"))
         if not changes and not self._asked():
             raise Rejected("nothing to change", "see gnt-node modify --help for what can be set")
+        leaves = self._leaves(node, wanted)
         return NodeModifyPlan(
-            before=node, after=checks.changed(node, given.now, **changes), flags=flags
+            before=node,
+            after=checks.changed(node, given.now, **changes),
+            flags=flags,
+            promoted=candidates.promoted(cluster, given.now, node.uuid) if leaves else (),
         )
 
     def subject(self, plan: NodeModifyPlan, cluster: Snapshot) -> Subject:
@@ -84,7 +101,9 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
         told = [[name, value] for name, value in plan.flags.items()]
         for name, value in told:
             steps.log(f"{name}: {value}")
-        return Outcome(put=(plan.after,), result=told)
+        if plan.promoted:
+            steps.log(candidates.words(plan.promoted))
+        return Outcome(put=(plan.after, *plan.promoted), result=told)
 
     def _secondary(self, cluster: Snapshot, node: Node) -> str:
         address = allocation.ip_address(self.secondary_ip or "")
@@ -98,7 +117,12 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
     def _asked(self) -> bool:
         return any(getattr(self, name) is not None for name in _FLAGS)
 
-    def _wanted(self, node: Node) -> dict[str, bool]:
+    @staticmethod
+    def _leaves(node: Node, wanted: dict[str, bool]) -> bool:
+        """Whether a candidate stops being one."""
+        return node.master_candidate and wanted.get("master_candidate") is False
+
+    def _wanted(self, cluster: Snapshot, node: Node) -> dict[str, bool]:
         """The flags after the change: one role at a time, what follows from what."""
         wanted = {name: getattr(self, name) for name in _FLAGS if getattr(self, name) is not None}
         if sum(bool(wanted.get(name)) for name in ("master_candidate", "offline", "drained")) > 1:
@@ -114,8 +138,13 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
             wanted.setdefault("drained", False)
         if wanted.get("master_capable") is False:
             wanted["master_candidate"] = False
-        back = wanted.get("offline") is False or wanted.get("drained") is False
-        if self.auto_promote and back and node.master_capable:
+        back = any(
+            wanted.get(name) is usable and getattr(node, name) is not usable
+            for name, usable in (("offline", False), ("drained", False), ("master_capable", True))
+        )
+        capable = wanted.get("master_capable", node.master_capable)
+        usable = not any(wanted.get(name, getattr(node, name)) for name in ("offline", "drained"))
+        if back and capable and usable and candidates.has_room(cluster, node.uuid):
             wanted.setdefault("master_candidate", True)
         return wanted
 
@@ -129,11 +158,41 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
                 node=node.name,
             )
         if master and wanted.get("master_candidate") is False:
-            raise Rejected(f"node {node.name} is the master and stays a candidate")
+            raise Rejected(
+                f"node {node.name} is the master and stays a candidate",
+                "make another node the master first",
+                reason=Reason.STATE,
+                node=node.name,
+            )
+        self._enough(cluster, node, wanted)
         capable = wanted.get("master_capable", node.master_capable)
         if wanted.get("master_candidate") and not capable:
             raise Rejected(f"node {node.name} is not master_capable", reason=Reason.STATE)
         if wanted.get("vm_capable") is False and cluster.instances_of(node.uuid):
             raise Rejected(
                 f"node {node.name} has instances and must stay vm_capable", reason=Reason.STATE
+            )
+
+    def _enough(self, cluster: Snapshot, node: Node, wanted: dict[str, bool]) -> None:
+        """Somebody stays who could be the master; and nobody is promoted whom nobody meant."""
+        if not self._leaves(node, wanted):
+            return
+        if not candidates.others(cluster, node.uuid):
+            raise Rejected(
+                f"node {node.name} is the only master candidate",
+                "make another one first: gnt-node modify -C yes NODE",
+                reason=Reason.STATE,
+                node=node.name,
+            )
+        asked = self.master_candidate is False or self.master_capable is False
+        following = candidates.promotable(cluster, node.uuid)
+        if asked and following and not self.auto_promote:
+            size = cluster.cluster.candidate_pool_size
+            raise Rejected(
+                f"without node {node.name} there are not enough master candidates, of which "
+                f"there should be {size}",
+                f"--auto-promote makes {', '.join(one.name for one in following)} a candidate in "
+                f"its place; or lower the number: gnt-cluster modify -C {size - 1}",
+                reason=Reason.STATE,
+                node=node.name,
             )

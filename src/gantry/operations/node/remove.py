@@ -13,6 +13,7 @@ from gantry.model.names import Uuid
 from gantry.model.orders import NodeLeave
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Given, Operation, Plan
+from gantry.operations.steps import candidates
 from gantry.ports.steps import Outcome, Steps, Undo
 
 
@@ -22,6 +23,7 @@ class NodeRemovePlan(Plan, frozen=True, kw_only=True):
     node: Node
     tell: bool
     cluster: Uuid
+    promoted: tuple[Node, ...] = ()
 
 
 class NodeRemove(Operation[NodeRemovePlan], frozen=True, kw_only=True):
@@ -61,18 +63,27 @@ class NodeRemove(Operation[NodeRemovePlan], frozen=True, kw_only=True):
                 node=node.name,
             )
         tell = not node.offline and cluster.node_live(node.uuid).reachable
-        return NodeRemovePlan(node=node, tell=tell, cluster=cluster.cluster.uuid)
+        return NodeRemovePlan(
+            node=node,
+            tell=tell,
+            cluster=cluster.cluster.uuid,
+            promoted=candidates.promoted(cluster, given.now, node.uuid),
+        )
 
     def subject(self, plan: NodeRemovePlan, cluster: Snapshot) -> Subject:
         return Subject(kind=SubjectKind.NODE, node=plan.node)
 
     async def run(self, plan: NodeRemovePlan, steps: Steps) -> Outcome:
         steps.log(f"removing node {plan.node.name}")
+        if plan.promoted:
+            steps.log(candidates.words(plan.promoted))
         if not plan.tell:
             steps.warn(
                 "it does not answer and was not told: its agent still has its certificate; "
                 "do not start it again before its /etc/gantry is removed"
             )
-            return Outcome(delete=(plan.node,))
+            return Outcome(put=plan.promoted, delete=(plan.node,))
         leave = NodeLeave(cluster=plan.cluster)
-        return Outcome(delete=(plan.node,), cleanup=(Undo(plan.node.uuid, leave),))
+        return Outcome(
+            put=plan.promoted, delete=(plan.node,), cleanup=(Undo(plan.node.uuid, leave),)
+        )

@@ -19,6 +19,7 @@ from gantry.model.names import Uuid
 from gantry.model.orders import Inspection
 from gantry.model.oses import combine
 from gantry.model.snapshot import Snapshot
+from gantry.operations.steps import candidates
 
 CODES: Final = frozenset(
     {
@@ -104,6 +105,7 @@ def configuration(cluster: Snapshot, now: float) -> Iterator[Finding]:
         yield Finding(
             code="ECLUSTERCFG", kind="cluster", item=whole.name, message="its master is no node"
         )
+    yield from _pool(cluster)
     for node in cluster.nodes.values():
         if node.group not in cluster.groups:
             yield Finding(
@@ -123,6 +125,19 @@ def configuration(cluster: Snapshot, now: float) -> Iterator[Finding]:
                 item=one.name,
                 message=f"it refers to nodes that do not exist: {', '.join(missing)}",
             )
+
+
+def _pool(cluster: Snapshot) -> Iterator[Finding]:
+    have = len(candidates.others(cluster))
+    missing = candidates.promotable(cluster)
+    if missing:
+        yield Finding(
+            code="ECLUSTERCFG",
+            kind="cluster",
+            item=cluster.cluster.name,
+            message=f"has {have} master candidates and should have {have + len(missing)}: "
+            f"gnt-node modify -C yes {missing[0].name}",
+        )
 
 
 def nodes(

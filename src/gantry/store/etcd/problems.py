@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import ssl
 from typing import Final
 
@@ -182,7 +183,7 @@ def _no_etcd(status: int, body: bytes) -> Exception:
 def _root_cause(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         inner = error.os_error
-        return inner.strerror or str(inner)
+        return os.strerror(inner.errno) if inner.errno else str(inner)
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
