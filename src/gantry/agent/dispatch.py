@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from gantry.agent import (
+    bundles,
     disks,
     files,
     guests,
@@ -35,6 +36,8 @@ ORDERS: Final[dict[type[msgspec.Struct], Carry]] = {
     orders.GuestForget: guests.forget,
     orders.OsCreate: os_scripts.create,
     orders.HooksRun: hooks.run,
+    orders.BundleInstall: bundles.install,
+    orders.BundleRestore: bundles.restore,
     orders.FilesWrite: files.write,
     orders.NodeLeave: node.leave,
     orders.Delay: node.delay,
@@ -51,6 +54,7 @@ QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
     orders.ReadMaster: succession.seen,
     orders.Inspect: node.inspect,
     orders.Resolve: node.resolve,
+    orders.ReadBundle: bundles.read,
     orders.ReadHooks: hook_files.listed,
     hook_runs.ReadHookRuns: hook_records.page,
     hook_runs.ReadHookRun: hook_records.record,

@@ -19,8 +19,8 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gantry.agent import bundles, watcher
 from gantry.agent import configuration as configured
-from gantry.agent import watcher
 from gantry.agent.configuration import Configuration
 from gantry.agent.effects import KEEP, Effects
 from gantry.agent.events import Listeners
@@ -139,6 +139,7 @@ async def opened(root: Path, configuration: Configuration) -> AsyncIterator[None
         stack.callback(memory.close)
         effects = Effects(memory, configuration.name)
         await _recover(root, memory, effects)
+        await asyncio.to_thread(bundles.of(root).recover)
         parts = await _parts(root, configuration, effects, stack)
         server = _load_server()(parts, effects)
         stack.push_async_callback(server.close)
@@ -207,6 +208,7 @@ async def _parts(
         configuration.storage_directories[0],
         certificates.expiry(certificate),
         configuration.resources,
+        bundles.of(root).current,
     )
     ledger = Ledger(root, configuration.name, configuration.hook_records)
     stack.callback(ledger.close)

@@ -16,6 +16,9 @@ import msgspec
 from gantry.model.asking import Nothing as Nothing
 from gantry.model.asking import Order as Order
 from gantry.model.asking import Question as Question
+from gantry.model.bundle_orders import BundleInstall as BundleInstall
+from gantry.model.bundle_orders import BundleRestore as BundleRestore
+from gantry.model.bundle_orders import ReadBundle as ReadBundle
 from gantry.model.entities import DiskFormat, DiskMode, DiskTemplate, NicMode, ParameterValue
 from gantry.model.hook_orders import HookDirectory as HookDirectory
 from gantry.model.hook_orders import HooksRan as HooksRan
@@ -303,6 +306,8 @@ AnyOrder: TypeAlias = (
     | GuestForget
     | OsCreate
     | HooksRun
+    | BundleInstall
+    | BundleRestore
     | FilesWrite
     | NodeLeave
     | Delay
@@ -322,6 +327,7 @@ AnyQuestion: TypeAlias = (
     | ReadMaster
     | ReadHookRuns
     | ReadHookRun
+    | ReadBundle
 )
 
 _encoder = msgspec.json.Encoder(order="sorted")

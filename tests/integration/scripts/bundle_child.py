@@ -1,0 +1,75 @@
+"""Bundles for tests, and installing one in a process that dies at the N-th change of the disk.
+
+Python tells an audit hook of every call that changes files before it is made. ``kill -9`` comes
+there, so no code of ours can clean up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from gantry.agent.bundle_files import Bundles
+from gantry.model.bundles import BundleFile, check, digest, entries
+
+CHANGING = {"os.rename", "os.symlink", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.utime"}
+
+
+def bundle(words: str) -> tuple[BundleFile, ...]:
+    """Scripts that say which bundle they are of; each has one that the other has not."""
+    files = [
+        BundleFile(
+            path=f"instance-add-pre.d/{name}",
+            mode=0o755,
+            content=f"#!/bin/sh\necho {words} {name}\n".encode(),
+        )
+        for name in ("10-both", f"20-{words}", "30-both")
+    ]
+    files.append(BundleFile(path=f"{words}-only.d/10-x", mode=0o755, content=b"#!/bin/sh\n"))
+    files.append(BundleFile(path="site/settings", mode=0o600, content=words.encode()))
+    return check(files)
+
+
+def sha256(words: str) -> str:
+    """Its hash."""
+    return digest(entries(bundle(words)))
+
+
+def install_and_die(hooks: Path, words: str, last: int, *, replace: bool) -> int | None:
+    """In a child: how many changes there were, or None where it was killed at the last one."""
+    out, into = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            seen = _install(hooks, words, last, replace=replace)
+            os.write(into, str(seen).encode())
+        finally:
+            os._exit(0)
+    os.close(into)
+    with os.fdopen(out) as stream:
+        told = stream.read()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return None
+    return int(told)
+
+
+def _install(hooks: Path, words: str, last: int, *, replace: bool) -> int:
+    """Count the changes, and end at the last one."""
+    seen = 0
+
+    def told(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal seen
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
+        if event in CHANGING or writes:
+            if seen == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            seen += 1
+
+    sys.addaudithook(told)
+    Bundles(hooks).install(sha256(words), bundle(words), replace=replace)
+    return seen
