@@ -205,7 +205,16 @@ class FakeCluster:
     async def configuration(self) -> dict[str, bytes]:
         """All entities as the store has them."""
         found: dict[str, bytes] = {}
-        for prefix in ("cluster", "groups/", "nodes/", "instances/", "tokens/", "joined/"):
+        for prefix in (
+            "cluster",
+            "groups/",
+            "nodes/",
+            "instances/",
+            "tokens/",
+            "joined/",
+            "bundles/",
+            "rollouts/",
+        ):
             found |= {item.key: item.value for item in (await self.store.range(prefix)).items}
         return found
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from gantry.api.services import LockRow
-from gantry.model import timeouts
+from gantry.model import bundles, timeouts
+from gantry.model.entities import HookBundle
 from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.hook_runs import HookRun, HookRunChoice
 from gantry.model.names import Uuid
@@ -92,6 +93,7 @@ class FakeServices:
         self.agents: dict[Uuid, tuple[str, Callable[[Any], Awaitable[Any]]]] = {}
         """The name of each node, and what answers for it."""
         self.hook_runs = FakeHookRuns()
+        self.bundles: dict[str, HookBundle] = {}
         self.rows: tuple[LockRow, ...] = ()
         self.joined: list[JoinRequest] = []
         self.secret = "right"
@@ -120,6 +122,21 @@ class FakeServices:
             except GantryError as error:
                 found[name] = error
         return found
+
+    async def keep_bundle(self, packed: bytes) -> HookBundle:
+        """See the port."""
+        files = bundles.unpack(packed)
+        manifest = bundles.entries(files)
+        number = len(self.bundles) + 1
+        made = HookBundle(
+            uuid=Uuid(f"00000000-0000-4000-8000-0000000006{number:02d}"),
+            name=f"bundle-{number}",
+            number=number,
+            sha256=bundles.digest(manifest),
+            packed=packed,
+            files=manifest,
+        )
+        return self.bundles.setdefault(made.sha256, made)
 
     def ca_certificate(self) -> str:
         """See the port."""

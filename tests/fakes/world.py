@@ -14,13 +14,16 @@ from typing import Any
 
 import msgspec
 
-from gantry.model import names
+from gantry.model import bundles, names
+from gantry.model.bundle_orders import FileKind, InstalledBundle, InstalledFile
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import GuestLive, GuestState, HypervisorFacts, NodeFacts, OsFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import (
     AnyOrder,
     AnyQuestion,
+    BundleInstall,
+    BundleRestore,
     ConsoleAddress,
     Delay,
     DiskCreate,
@@ -45,6 +48,7 @@ from gantry.model.orders import (
     OsDiagnose,
     OsList,
     OsVerify,
+    ReadBundle,
     ReadConsole,
     ReadFacts,
     ReadGuests,
@@ -107,6 +111,14 @@ class FakeNode:
         """Definitions whose ``create`` fails."""
         self.dying: set[str] = set()
         """Names of guests that die soon after their start."""
+        self.bundle = ""
+        """The hash of its bundle of hooks."""
+        self.bundles: dict[str, tuple[str, ...]] = {}
+        """The paths of the files of every bundle that was installed, by its hash."""
+        self.local_hooks: set[str] = set()
+        """Paths of hooks that were put there by hand."""
+        self.aside: dict[str, set[str]] = {}
+        """Such paths that a bundle has set aside, by its hash."""
         self.left = False
         self.boot_id = f"boot-of-{name}"
         self._changed: set[Callable[[Event], None]] = set()
@@ -167,6 +179,7 @@ class FakeNode:
             hypervisors={"fake": here, "kvm": here},
             oses=self.oses,
             version="test",
+            hook_bundle=self.bundle,
         )
 
     def state(self) -> dict[str, object]:
@@ -182,6 +195,7 @@ class FakeNode:
                 if guest.live.up
             },
             "files": dict(self.files),
+            "bundle": (self.bundle, frozenset(self.local_hooks)),
             "left": self.left,
         }
 
@@ -203,6 +217,8 @@ class FakeNode:
             GuestForget: lambda order, say: self._forget(_valid(order.uuid)),
             OsCreate: self._install,
             HooksRun: lambda order, say: self._run_hooks(order),
+            BundleInstall: lambda order, say: self._install_bundle(order),
+            BundleRestore: lambda order, say: self._restore_bundle(order),
             FilesWrite: lambda order, say: self._write(order.files),
             NodeLeave: lambda order, say: self._leave(),
             MasterReady: lambda order, say: self._ready(),
@@ -352,6 +368,25 @@ class FakeNode:
         else:
             self.copies = [*self.copies, files][-2:]
 
+    def _install_bundle(self, order: BundleInstall) -> None:
+        files = bundles.unpack(order.packed)
+        if bundles.digest(bundles.entries(files)) != order.sha256:
+            raise Rejected(f"the bundle that came to node {self.name} is another one")
+        paths = {file.path for file in files}
+        taken = self.local_hooks & paths
+        if taken and not order.replace:
+            raise Rejected(f"{min(taken)} is there already, put there by hand")
+        self.local_hooks -= taken
+        self.aside.setdefault(order.sha256, set()).update(taken)
+        self.bundles[order.sha256] = tuple(sorted(paths))
+        self.bundle = order.sha256
+
+    def _restore_bundle(self, order: BundleRestore) -> None:
+        if order.sha256 and order.sha256 not in self.bundles:
+            raise Rejected(f"bundle {order.sha256[:12]} is not on this node any more")
+        self.bundle = order.sha256
+        self.local_hooks |= self.aside.pop(order.undoing, set())
+
     # Questions
 
     def answer(self, question: AnyQuestion) -> msgspec.Struct:
@@ -363,9 +398,18 @@ class FakeNode:
             ReadGuests: lambda question: GuestList(guests=self.live),
             ReadConsole: self._console,
             Inspect: self._inspect,
+            ReadBundle: lambda question: self._read_bundle(),
             Resolve: lambda question: Resolved(problem=f"{question.name} does not resolve"),
         }
         return table[type(question)](question)
+
+    def _read_bundle(self) -> InstalledBundle:
+        found = [(path, FileKind.BUNDLE) for path in self.bundles.get(self.bundle, ())]
+        found += [(path, FileKind.LOCAL) for path in self.local_hooks]
+        return InstalledBundle(
+            sha256=self.bundle,
+            files=tuple(InstalledFile(path=path, kind=kind) for path, kind in sorted(found)),
+        )
 
     def _console(self, question: ReadConsole) -> ConsoleAddress:
         if not self._up(_valid(question.uuid)):

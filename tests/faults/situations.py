@@ -9,20 +9,24 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from tests.fakes.cluster import FakeCluster, entities, instance, node_uuid
+from tests.fakes.cluster import CLUSTER, FakeCluster, entities, instance, node_uuid
 from tests.fakes.world import FakeDisk, FakeNode
 
+from gantry.model import bundles
+from gantry.model.bundles import BundleFile
 from gantry.model.entities import (
     AdminState,
     AnyEntity,
     Cluster,
     Disk,
     DiskTemplate,
+    HookBundle,
+    HookRollout,
     Joined,
     Token,
 )
 from gantry.model.names import Uuid
-from gantry.model.orders import DiskSpec, GuestStart
+from gantry.model.orders import BundleInstall, DiskSpec, GuestStart
 from gantry.operations.steps import specs
 
 JOINING = Uuid("00000000-0000-4000-8000-000000000999")
@@ -85,6 +89,34 @@ def disk_there(cluster: FakeCluster) -> None:
 def joined(cluster: FakeCluster) -> None:
     """A fourth machine has joined."""
     cluster.world.add(FakeNode(JOINING, "node4.example.com"))
+
+
+def _bundle(number: int) -> HookBundle:
+    """A bundle with one script of its own and one that all have."""
+    names = ("instance-add-pre.d/10-all", f"instance-add-pre.d/20-{number}")
+    files = bundles.check(
+        BundleFile(path=name, mode=0o755, content=b"#!/bin/sh\n") for name in names
+    )
+    manifest = bundles.entries(files)
+    return HookBundle(
+        uuid=Uuid(f"00000000-0000-4000-8000-0000000006{number:02d}"),
+        name=f"bundle-{number}",
+        number=number,
+        sha256=bundles.digest(manifest),
+        packed=bundles.pack(files),
+        files=manifest,
+    )
+
+
+BUNDLES = (_bundle(1), _bundle(2))
+ROLLOUT = HookRollout(uuid=CLUSTER, name="hooks", everywhere=1)
+
+
+def first_bundle_there(cluster: FakeCluster) -> None:
+    """All nodes have the first one, and node 2 a script of its own."""
+    for node in cluster.world.nodes.values():
+        node._install_bundle(BundleInstall(sha256=BUNDLES[0].sha256, packed=BUNDLES[0].packed))
+    cluster.world.nodes[node_uuid(2)].local_hooks.add("instance-add-pre.d/20-2")
 
 
 ADD: dict[str, Any] = {
@@ -175,6 +207,23 @@ SITUATIONS: tuple[Situation, ...] = (
         name="untag",
         op={"OP_ID": "OP_TAGS_DEL", "kind": "instance", "name": "web1", "tags": ("a",)},
         objects=(instance(1, tags=("a",)),),
+    ),
+    Situation(
+        name="push a bundle",
+        op={"OP_ID": "OP_HOOK_PUSH", "bundle": 2, "replace": True},
+        objects=(*BUNDLES, ROLLOUT),
+        prepare=first_bundle_there,
+    ),
+    Situation(
+        name="push the first bundle to one node",
+        op={"OP_ID": "OP_HOOK_PUSH", "bundle": 1, "node_names": ("node2",)},
+        objects=BUNDLES,
+    ),
+    Situation(
+        name="take a bundle away",
+        op={"OP_ID": "OP_HOOK_PUSH"},
+        objects=(*BUNDLES, ROLLOUT),
+        prepare=first_bundle_there,
     ),
     Situation(name="cluster modify", op={"OP_ID": "OP_CLUSTER_SET_PARAMS", "hooks_version": 2}),
     Situation(name="cluster verify", op={"OP_ID": "OP_CLUSTER_VERIFY"}, objects=(DOWN,)),

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gantry.api import errors, exchange
 from gantry.api.access import Gate
+from gantry.api.bundles import HookBundles
 from gantry.api.console import Console
 from gantry.api.events import Bell, Events
 from gantry.api.hook_runs import HookRunResources
@@ -49,6 +50,7 @@ def build(
             *Console(listings, services).routes(),
             *Hooks(queue, services).routes(),
             *HookRunResources(queue, services).routes(),
+            *HookBundles(queue, services).routes(),
             *Joining(queue, services).routes(),
             *Upkeep(services).routes(),
             *Events(listings, queue, bell or Bell()).routes(),

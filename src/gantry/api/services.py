@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import msgspec
 
 from gantry.model import timeouts
+from gantry.model.entities import HookBundle
 from gantry.model.errors import GantryError
 from gantry.model.hook_runs import HookRun, HookRunChoice
 from gantry.model.names import Uuid
@@ -87,6 +88,9 @@ class Services(Protocol):
 
         A node that is marked offline is not asked, and that is why.
         """
+
+    async def keep_bundle(self, packed: bytes) -> HookBundle:
+        """Keep a bundle of hooks for a job to push; Rejected where these bytes are none."""
 
     def ca_certificate(self) -> str:
         """The cluster's CA, PEM: no secret; a machine compares it with its token."""

@@ -70,6 +70,10 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "list": Command("hook.list", "Show which hook scripts run where, and in which order"),
         "history": Command("hook.history", "Show what hook scripts did, newest first"),
         "show": Command("hook.show", "Show all about one run of a script, with its output"),
+        "push": Command("hook.push", "Put a directory of hooks onto nodes, as a whole"),
+        "diff": Command("hook.diff", "Compare a directory of hooks with what nodes have"),
+        "status": Command("hook.status", "Show which bundle of hooks each node has"),
+        "rollback": Command("hook.rollback", "Go back to an earlier bundle of hooks"),
     },
     "gnt-job": {
         "list": Command("job.list", "Show the jobs"),

@@ -138,7 +138,7 @@ def lock_words(lock: Lock, snapshot: Snapshot) -> str:
         return "the list of master candidates"
     match lock.level:
         case Level.CLUSTER:
-            return "the cluster"
+            return "the cluster" if lock.name == "cluster" else f"the cluster's {lock.name}"
         case Level.INSTANCE:
             found = snapshot.instances.get(uuid)
             return f"instance {found.name if found else lock.name}"

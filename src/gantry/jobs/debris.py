@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gantry.hooks import rollout
 from gantry.jobs import codec
 from gantry.jobs.codec import DebrisRecord
 from gantry.jobs.context import Context
@@ -18,6 +19,7 @@ from gantry.model.locks import Needs
 from gantry.model.locks import instance as instance_lock
 from gantry.model.names import Uuid
 from gantry.model.orders import (
+    BundleRestore,
     DiskRemove,
     GuestForget,
     GuestReset,
@@ -166,6 +168,10 @@ def _due(record: DebrisRecord, cluster: Snapshot) -> bool:
             if one.primary_node == node
             for disk in one.disks
         )
+    if isinstance(order, BundleRestore):
+        # Something else has been pushed to the node since.
+        wanted = rollout.wanted_hash(cluster, node)
+        return wanted is None or wanted == order.sha256
     return True
 
 

@@ -21,6 +21,7 @@ from gantry.jobs.locks import LockTable, LockView
 from gantry.jobs.reservations import Reservations
 from gantry.jobs.runner import Left, Runner
 from gantry.jobs.state import LiveStates, State
+from gantry.jobs.uploads import Uploads
 from gantry.model.entities import AnyEntity
 from gantry.model.errors import Reason, Rejected
 from gantry.model.jobs import Job, JobChange, JobStatus, LogEntry, Submission
@@ -75,6 +76,7 @@ class Engine:
         )
         self._debris = Debris(self._context)
         self.distributor = Distributor(self._context)
+        self.uploads = Uploads(self._context)
         self._runner = Runner(self._context, self._debris, self.distributor, self._entries)
         self._archiver = Archiver(self._context, store, history, kept, self._requests)
         self._told: Callable[[], None] | None = None

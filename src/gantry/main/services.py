@@ -14,7 +14,7 @@ import msgspec
 from gantry.api.services import ConsoleStream, LockRow
 from gantry.jobs.queue import Engine
 from gantry.model import timeouts
-from gantry.model.entities import Node
+from gantry.model.entities import HookBundle, Node
 from gantry.model.errors import GantryError, Unavailable, from_info
 from gantry.model.jobs import JobStatus, Submission
 from gantry.model.names import Uuid
@@ -86,6 +86,10 @@ class MasterServices:
         asked = [cluster.nodes[uuid] for uuid in nodes if uuid in cluster.nodes]
         answers = await asyncio.gather(*(self._ask(one, question, timeout) for one in asked))
         return {one.name: answer for one, answer in zip(asked, answers, strict=True)}
+
+    async def keep_bundle(self, packed: bytes) -> HookBundle:
+        """Keep a bundle for a job to push."""
+        return await self._engine.uploads.bundle(packed)
 
     def ca_certificate(self) -> str:
         """The cluster's CA, PEM."""

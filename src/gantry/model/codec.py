@@ -11,6 +11,8 @@ from gantry.model.entities import (
     AnyEntity,
     Cluster,
     Group,
+    HookBundle,
+    HookRollout,
     Instance,
     Joined,
     Node,
@@ -32,6 +34,8 @@ _KINDS: Final[dict[str, type[AnyEntity]]] = {
     "instances": Instance,
     "tokens": Token,
     "joined": Joined,
+    "bundles": HookBundle,
+    "rollouts": HookRollout,
 }
 _encoder = msgspec.json.Encoder()
 _envelope = msgspec.json.Decoder(_Versioned)

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from gantry.model.bundles import BundleEntry
 from gantry.model.names import Uuid
 
 ParameterValue: TypeAlias = str | int | float | bool | None
@@ -204,7 +205,24 @@ class Joined(Entity, frozen=True, kw_only=True):
     port: int
 
 
-AnyEntity: TypeAlias = Cluster | Group | Node | Instance | Token | Joined
+class HookBundle(Entity, frozen=True, kw_only=True):
+    """A bundle of hooks that was pushed. ``packed`` are its files, ``files`` what they are."""
+
+    number: int
+    sha256: str
+    packed: bytes
+    files: tuple[BundleEntry, ...] = ()
+
+
+class HookRollout(Entity, frozen=True, kw_only=True):
+    """Which bundle is to be where, by number: 0 is none. At most one a cluster."""
+
+    everywhere: int = 0
+    nodes: dict[Uuid, int] = {}
+    """Nodes that are to have another one."""
+
+
+AnyEntity: TypeAlias = Cluster | Group | Node | Instance | Token | Joined | HookBundle | HookRollout
 
 CLUSTER_KEY: Final = "cluster"
 PREFIXES: Final[dict[type[Any], str]] = {
@@ -213,6 +231,8 @@ PREFIXES: Final[dict[type[Any], str]] = {
     Instance: "instances/",
     Token: "tokens/",
     Joined: "joined/",
+    HookBundle: "bundles/",
+    HookRollout: "rollouts/",
 }
 
 

@@ -49,6 +49,9 @@ class Needs(msgspec.Struct, frozen=True):
 CLUSTER = Lock(Level.CLUSTER, "cluster")
 """Shared by every operation on an object, exclusive for changes of the cluster itself."""
 
+HOOKS = Lock(Level.CLUSTER, "hooks")
+"""Of the bundle of hooks that nodes are to have."""
+
 
 CANDIDATES = Lock(Level.CLUSTER, "master-candidates")
 """Exclusive for what changes which nodes are master candidates: how many there are must hold."""

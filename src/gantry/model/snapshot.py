@@ -16,6 +16,8 @@ from gantry.model.entities import (
     AnyEntity,
     Cluster,
     Group,
+    HookBundle,
+    HookRollout,
     Instance,
     Joined,
     Node,
@@ -54,6 +56,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     promised: Mapping[Uuid, int] = {}
     tokens: Mapping[Uuid, Token] = {}
     joined: Mapping[Uuid, Joined] = {}
+    bundles: Mapping[Uuid, HookBundle] = {}
+    rollouts: Mapping[Uuid, HookRollout] = {}
     live: Mapping[Uuid, NodeLive] = {}
     claims: tuple[Claim, ...] = ()
     reserved: frozenset[str] = frozenset()
@@ -167,6 +171,8 @@ _TABLES: Final[dict[type, str]] = {
     Instance: "instances",
     Token: "tokens",
     Joined: "joined",
+    HookBundle: "bundles",
+    HookRollout: "rollouts",
 }
 
 

@@ -9,7 +9,15 @@ import msgspec
 
 from gantry.model.live import UNKNOWN, GuestLive, GuestState, NodeFacts, NodeLive, OsFacts
 from gantry.model.names import Uuid
-from gantry.model.orders import GuestForget, GuestStart, GuestStop, Order, Question
+from gantry.model.orders import (
+    BundleInstall,
+    BundleRestore,
+    GuestForget,
+    GuestStart,
+    GuestStop,
+    Order,
+    Question,
+)
 from gantry.ports.agents import Address, Agents, Announced, Envelope, Event, Progress
 from gantry.ports.clock import Clock
 
@@ -64,6 +72,12 @@ class States:
         live = self.of(node)
         if live.facts is not None and live.facts.oses != oses:
             self.facts(node, msgspec.structs.replace(live.facts, oses=oses))
+
+    def bundle(self, node: Uuid, sha256: str) -> None:
+        """The node was given that bundle of hooks."""
+        live = self.of(node)
+        if live.facts is not None and live.facts.hook_bundle != sha256:
+            self.facts(node, msgspec.structs.replace(live.facts, hook_bundle=sha256))
 
     def guest(self, node: Uuid, guest: GuestLive, forgotten: bool = False) -> None:
         """One guest changed; a word older than what is known does not count."""
@@ -135,6 +149,8 @@ class ObservingAgents:
                 self._states.guest(to.node, gone, forgotten=True)
             case GuestStop():
                 self._states.stopped(to.node, order.uuid)
+            case BundleInstall() | BundleRestore():
+                self._states.bundle(to.node, order.sha256)
             case _:
                 pass
         return answer

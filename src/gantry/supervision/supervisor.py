@@ -8,12 +8,13 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from gantry.model import timeouts
-from gantry.model.entities import Node
+from gantry.model.entities import HookRollout, Node
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.ports.agents import Address, Agents
 from gantry.ports.clock import Clock
 from gantry.ports.queue import Queue
+from gantry.supervision.bundles import CatchUp
 from gantry.supervision.restart import Restarts
 from gantry.supervision.states import States
 from gantry.supervision.watch import Watch
@@ -45,8 +46,10 @@ class Supervisor:
         self._states = states
         self._watch = Watch(agents, states, clock, came, self._touched)
         self._restarts = Restarts(queue, clock)
+        self._catch_up = CatchUp(queue, clock)
         self._nodes: Mapping[Uuid, Node] | None = None
         self._maintain: bool | None = None
+        self._rollouts: Mapping[Uuid, HookRollout] | None = None
         self._dirty: set[Uuid] = set()
         self._guests: set[Uuid] = set()
         self._later: set[Uuid] = set()
@@ -77,6 +80,9 @@ class Supervisor:
         """Objects changed. Called after every commit, so it looks at nodes only if those did."""
         cluster = self._queue.snapshot()
         settings = cluster.cluster.maintain
+        if cluster.rollouts is not self._rollouts:
+            self._rollouts = cluster.rollouts
+            self._wake.set()
         if cluster.nodes is self._nodes and settings == self._maintain:
             return
         self._nodes, self._maintain = cluster.nodes, settings
@@ -108,7 +114,8 @@ class Supervisor:
             dirty, self._dirty = self._dirty, set()
             guests, self._guests = self._guests, set()
             self._later |= await self._restarts.look(dirty, guests)
-            if self._later and self._timer is None:
+            under_way = await self._catch_up.look()
+            if (self._later or under_way) and self._timer is None:
                 loop = asyncio.get_running_loop()
                 self._timer = loop.call_later(timeouts.LOOK_AGAIN, self._again)
 

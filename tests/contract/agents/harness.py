@@ -34,6 +34,9 @@ class Harness(Protocol):
     def add_hook(self, directory: str, script: str, exit_status: int, output: str) -> None:
         """Put a hook script on the node."""
 
+    def add_local_hook(self, path: str) -> None:
+        """Put a script there by hand."""
+
     def add_os(self, name: str) -> None:
         """Put an OS definition on the node whose create succeeds."""
 
@@ -80,6 +83,9 @@ class FakeHarness:
 
     def add_hook(self, directory: str, script: str, exit_status: int, output: str) -> None:
         self.node.add_hook(directory, script, exit_status=exit_status, output=output)
+
+    def add_local_hook(self, path: str) -> None:
+        self.node.local_hooks.add(path)
 
     def add_os(self, name: str) -> None:
         self.node.oses += (msgspec.structs.replace(NOOP, name=name),)
@@ -135,6 +141,10 @@ class RealHarness:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"#!/bin/sh\nprintf '%s' '{output}'\nexit {exit_status}\n")
         path.chmod(0o755)
+
+    def add_local_hook(self, path: str) -> None:
+        directory, _, script = path.partition("/")
+        self.add_hook(directory, script, 0, "")
 
     def add_os(self, name: str) -> None:
         path = self.root / "srv/ganeti/os" / name

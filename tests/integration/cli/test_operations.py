@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from tests.integration.cli.conftest import Commands
 from gantry.cli.programs import PROGRAMS
 from gantry.operations.registry import load
 
+EXAMPLES = Path(__file__).parents[3] / "examples/hooks"
 LINES: dict[str, dict[str, Any]] = {
     "gnt-cluster modify --hooks-version 2 -B memory=512M,vcpus=2 -H kvm:acpi,no_vhost_net": {
         "hooks_version": 2,
@@ -85,9 +87,17 @@ LINES: dict[str, dict[str, Any]] = {
         "osparams": {"busybox": {"a": "1"}},
     },
     "gnt-os modify --hidden=yes --blacklisted=no busybox": {},
+    f"gnt-hook push --replace -n node1 -n node2 {EXAMPLES}": {
+        "bundle": 1,
+        "replace": True,
+        "node_names": ("node1", "node2"),
+    },
+    "gnt-hook rollback --to 3": {"bundle": 3, "node_names": ()},
+    "gnt-hook rollback": {"bundle": None},
     "gnt-debug delay -n node1 --no-master -r 2 -l 0.5": {"duration": 0.5, "repeat": 2},
 }
 READING = {
+    "diff", "status",
     "init", "info", "getmaster", "version", "list", "list-fields", "list-tags", "console",
     "diagnose", "wait", "watch", "cancel", "archive", "autoarchive", "change-priority", "locks",
     "search-tags",

@@ -1,0 +1,51 @@
+"""Bundles of hooks that came to be named by a job: too large to be a job's parameter.
+
+Known by its hash, a bundle changes nothing by being here: a job puts it on nodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from gantry.hooks import rollout
+from gantry.jobs.context import Context
+from gantry.jobs.journal import Lost, unavailable
+from gantry.model import bundles
+from gantry.model.entities import HookBundle
+
+
+class Uploads:
+    """Takes bundles, durably."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._lock = asyncio.Lock()
+
+    async def bundle(self, packed: bytes) -> HookBundle:
+        """The bundle, with the number that it has now or had already; Rejected where it is none."""
+        files = await asyncio.to_thread(bundles.unpack, packed)
+        manifest = bundles.entries(files)
+        sha256 = bundles.digest(manifest)
+        async with self._lock:
+            cluster = self._context.state.snapshot()
+            known = rollout.by_hash(cluster, sha256)
+            if known is not None:
+                return known
+            number = max((one.number for one in cluster.bundles.values()), default=0) + 1
+            now = self._context.clock.now()
+            made = HookBundle(
+                uuid=self._context.clock.uuid(),
+                name=f"bundle-{number}",
+                number=number,
+                sha256=sha256,
+                packed=bundles.pack(files),
+                files=manifest,
+                ctime=now,
+                mtime=now,
+            )
+            old = rollout.surplus(cluster.with_changes(cluster.revision, [made]))
+            try:
+                await self._context.journal.write([], put=(made,), delete=old)
+            except Lost:
+                raise unavailable() from None
+            return made

@@ -1,0 +1,1 @@
+"""Operations on the hooks of nodes, one a file."""

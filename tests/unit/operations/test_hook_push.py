@@ -1,0 +1,142 @@
+"""Which bundle a push means, for which nodes, and what is wanted from then on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tests.fakes.cluster import CLUSTER, FakeCluster, node_uuid
+from tests.faults.situations import BUNDLES
+
+from gantry.hooks import rollout
+from gantry.jobs.codec import DebrisRecord
+from gantry.jobs.debris import _due
+from gantry.model import bundles
+from gantry.model.bundles import BundleFile
+from gantry.model.entities import HookRollout
+from gantry.model.errors import Rejected
+from gantry.model.jobs import Job, JobStatus
+from gantry.model.orders import BundleRestore
+
+PUSH = {"OP_ID": "OP_HOOK_PUSH"}
+FIRST, SECOND = BUNDLES
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[FakeCluster]:
+    made = await FakeCluster.make(BUNDLES)
+    await made.start()
+    yield made
+    await made.close()
+
+
+def there(cluster: FakeCluster) -> list[str]:
+    return [cluster.world.nodes[node_uuid(number)].bundle for number in (1, 2, 3)]
+
+
+def wanted(cluster: FakeCluster) -> list[int | None]:
+    snapshot = cluster.engine.snapshot()
+    return [rollout.wanted(snapshot, node_uuid(number)) for number in (1, 2, 3)]
+
+
+async def push(cluster: FakeCluster, **fields: Any) -> Job:
+    job = await cluster.run({**PUSH, **fields})
+    await cluster.engine.settle()
+    return job
+
+
+async def refused(cluster: FakeCluster, **fields: Any) -> str:
+    job = await push(cluster, **fields)
+    assert job.status is JobStatus.ERROR
+    error = job.ops[0].error
+    assert error is not None
+    return f"{error.message} ({error.hint})"
+
+
+async def test_all_nodes_then_one_then_back(cluster: FakeCluster) -> None:
+    await push(cluster, bundle=1)
+    assert there(cluster) == [FIRST.sha256] * 3
+    await push(cluster, bundle=2, node_names=("node2",))
+    assert wanted(cluster) == [1, 2, 1]
+    assert "do not all have the same" in await refused(cluster)
+    await push(cluster, node_names=("node2",))
+    assert wanted(cluster) == [1, 1, 1]
+    await push(cluster, bundle=2)
+    await push(cluster)
+    assert there(cluster) == [FIRST.sha256] * 3
+    job = await push(cluster)
+    assert job.ops[0].result["bundle"] == 0
+    assert there(cluster) == [""] * 3
+    assert "nothing to go back from" in await refused(cluster)
+
+
+async def test_what_is_not_there_is_refused(cluster: FakeCluster) -> None:
+    assert "there is no bundle 7 (kept are 1, 2)" in await refused(cluster, bundle=7)
+    assert "node9" in await refused(cluster, bundle=1, node_names=("node9",))
+
+
+async def test_local_files_in_the_way_are_named_and_nothing_is_done(cluster: FakeCluster) -> None:
+    cluster.world.nodes[node_uuid(3)].local_hooks.add("instance-add-pre.d/10-all")
+    said = await refused(cluster, bundle=1)
+    assert "node3.example.com: instance-add-pre.d/10-all" in said
+    assert there(cluster) == [""] * 3
+    assert wanted(cluster) == [None] * 3
+    await push(cluster, bundle=1, replace=True)
+    assert there(cluster) == [FIRST.sha256] * 3
+
+
+async def test_a_node_that_is_away_or_offline_is_wanted_to_have_it(cluster: FakeCluster) -> None:
+    node = cluster.world.nodes[node_uuid(2)]
+    cluster.agents.disconnect(node)
+    await cluster.run(
+        {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node3", "offline": True, "force": True}
+    )
+    job = await push(cluster, bundle=1)
+    assert job.status is JobStatus.SUCCESS
+    assert job.ops[0].result["away"] == ["node2.example.com"]
+    assert there(cluster) == [FIRST.sha256, "", ""]
+    assert wanted(cluster) == [1, 1, 1]
+    cluster.agents.reconnect(node)
+    job = await push(cluster, node_names=("node2",), catch_up=True)
+    assert job.ops[0].result["installed"] == ["node2.example.com"]
+    assert there(cluster) == [FIRST.sha256, FIRST.sha256, ""]
+    snapshot = cluster.engine.snapshot()
+    assert rollout.rollout(snapshot) == HookRollout(
+        uuid=CLUSTER,
+        name="hooks",
+        everywhere=1,
+        nodes={},
+        ctime=snapshot.rollouts[CLUSTER].ctime,
+        mtime=snapshot.rollouts[CLUSTER].mtime,
+        serial_no=snapshot.rollouts[CLUSTER].serial_no,
+    )
+
+
+async def test_an_old_undo_does_not_take_back_a_later_push(cluster: FakeCluster) -> None:
+    """What is owed to a node is not due any more once something else was pushed to it."""
+    await push(cluster, bundle=2)
+    owed = DebrisRecord(
+        job=cluster.engine.jobs()[0].id, to=cluster.address(1), order=BundleRestore()
+    )
+    assert not _due(owed, cluster.engine.snapshot())
+    await push(cluster, bundle=0)
+    assert _due(owed, cluster.engine.snapshot())
+
+
+async def test_bundles_are_known_by_their_hash_and_old_ones_go(cluster: FakeCluster) -> None:
+    await push(cluster, bundle=1, node_names=("node1",))
+    assert (await cluster.engine.uploads.bundle(SECOND.packed)).number == 2
+    numbers = []
+    for number in range(12):
+        files = [BundleFile(path="f", mode=0o644, content=str(number).encode())]
+        made = await cluster.engine.uploads.bundle(bundles.pack(bundles.check(files)))
+        numbers.append(made.number)
+    assert numbers == list(range(3, 15))
+    kept = sorted(one.number for one in cluster.engine.snapshot().bundles.values())
+    assert kept == [1, *range(5, 15)], "the newest ten, and what a node is to have"
+    with pytest.raises(Rejected, match="no bundle"):
+        await cluster.engine.uploads.bundle(b"what")
+    await cluster.crash()
+    await cluster.start()
+    assert sorted(one.number for one in cluster.engine.snapshot().bundles.values()) == kept
