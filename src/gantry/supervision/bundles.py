@@ -26,16 +26,23 @@ class CatchUp:
     def __init__(self, queue: Queue, clock: Clock) -> None:
         self._queue = queue
         self._clock = clock
-        self._tried: dict[Uuid, tuple[str, float]] = {}
+        self._tried: dict[Uuid, str] = {}
+
+    def came(self, node: Uuid) -> None:
+        """The node was heard of anew: it may be tried again.
+
+        Even where it was not lost meanwhile: a push may have found it away all the same.
+        """
+        self._tried.pop(node, None)
 
     async def look(self) -> bool:
         """Submit what is due; whether to look again soon, since a push is under way."""
         cluster = self._queue.snapshot()
         due = {
-            uuid: (sha256, cluster.node_live(uuid).since)
+            uuid: sha256
             for uuid, sha256 in rollout.behind(cluster).items()
+            if self._tried.get(uuid) != sha256
         }
-        due = {uuid: state for uuid, state in due.items() if self._tried.get(uuid) != state}
         if not due:
             return False
         if self._queue.concerns(locks.HOOKS):

@@ -103,6 +103,7 @@ class Supervisor:
         self._spoke.set()
         if guest is None:
             self._dirty.add(node)
+            self._catch_up.came(node)
         else:
             self._guests.add(guest)
         self._wake.set()

@@ -16,8 +16,8 @@ from gantry.supervision.bundles import CatchUp
 FIRST, SECOND = (one.sha256 for one in BUNDLES)
 
 
-def live(sha256: str, since: float = 1.0, **fields: Any) -> NodeLive:
-    return NodeLive(reachable=True, since=since, facts=NodeFacts(hook_bundle=sha256), **fields)
+def live(sha256: str) -> NodeLive:
+    return NodeLive(reachable=True, facts=NodeFacts(hook_bundle=sha256))
 
 
 def queue(there: list[str], **rollout: Any) -> FakeQueue:
@@ -44,7 +44,7 @@ async def test_those_that_are_behind_get_what_they_are_to_have() -> None:
     assert found.submissions[0].ops[0]["catch_up"] is True
     assert not await catch_up.look()
     assert len(found.submissions) == 1, "not over and over"
-    found.set_live(node_uuid(2), live("", since=9.0))
+    catch_up.came(node_uuid(2))
     await catch_up.look()
     assert submitted(found) == [["node2.example.com"]] * 2
 
