@@ -97,7 +97,7 @@ LINES: dict[str, dict[str, Any]] = {
     "gnt-debug delay -n node1 --no-master -r 2 -l 0.5": {"duration": 0.5, "repeat": 2},
 }
 READING = {
-    "diff", "history", "show", "status",
+    "diff", "history", "lint", "new", "record", "replay", "show", "status", "test",
     "init", "info", "getmaster", "version", "list", "list-fields", "list-tags", "console",
     "diagnose", "wait", "watch", "cancel", "archive", "autoarchive", "change-priority", "locks",
     "search-tags",
