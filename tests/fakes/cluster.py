@@ -13,6 +13,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.history import FakeHistory
 from tests.fakes.world import FakeNode, World
 
+from gantry.hooks.policy import NONE, Policy
 from gantry.jobs import election
 from gantry.jobs.election import Mastership
 from gantry.jobs.queue import Engine
@@ -96,6 +97,8 @@ class FakeCluster:
         self.history = FakeHistory()
         self.masters: list[Engine] = []
         self.mastership: Mastership | None = None
+        self.hook_policy: Callable[[], Policy] = lambda: NONE
+        """What the master node's ``hooks.toml`` says."""
         self._requests = itertools.count(1)
         self._silence: list[Callable[[], None]] = []
 
@@ -142,7 +145,12 @@ class FakeCluster:
         )
         self.mastership = msgspec.structs.replace(self.mastership, lease_left=lease_left)
         engine = await Engine.open(
-            store or self.store, agents or self.agents, self.clock, self.mastership, self.history
+            store or self.store,
+            agents or self.agents,
+            self.clock,
+            self.mastership,
+            self.history,
+            hook_policy=lambda: self.hook_policy(),
         )
         for silence in self._silence:
             silence()

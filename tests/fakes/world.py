@@ -132,6 +132,7 @@ class FakeNode:
         exit_status: int = 0,
         output: str = "",
         status: ScriptStatus | None = None,
+        **fields: Any,
     ) -> None:
         """Put a script into a hooks directory, and say how it will end."""
         ended = ScriptStatus.SUCCEEDED if exit_status == 0 else ScriptStatus.FAILED
@@ -141,6 +142,7 @@ class FakeNode:
             status=status or ended,
             exit_status=exit_status,
             output=output,
+            **fields,
         )
 
     def end_guest(self, uuid: Uuid, state: GuestState = GuestState.DIED) -> None:

@@ -14,12 +14,12 @@ from gantry.agent.effects import Task
 from gantry.agent.ledger import Ledger
 from gantry.agent.parts import Parts
 from gantry.host.daemon import Identity
+from gantry.host.listing import DIRECTORY as DIRECTORY
 from gantry.host.listing import listing, runnable
 from gantry.host.scripts import run_hooks, skipped
 from gantry.model.errors import Rejected
 from gantry.model.orders import HookDirectory, HooksRan, HooksRun
 
-DIRECTORY: Final = "etc/ganeti/hooks"
 EXCHANGE: Final = "run/gantry/hooks"
 """Context and verdicts of the scripts that are running."""
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}(?:\.d)?")

@@ -13,10 +13,11 @@ from gantry.hooks.subject import SubjectKind
 
 
 class Phase(enum.StrEnum):
-    """Before or after; the value is the directory's suffix without ``.d``."""
+    """Before, after, or after it did not succeed; the value is the directory's suffix, bare."""
 
     PRE = "pre"
     POST = "post"
+    FAIL = "fail"
 
 
 class Where(enum.StrEnum):
@@ -91,6 +92,12 @@ class Row(msgspec.Struct, frozen=True):
         return self.prefix
 
     def where(self, phase: Phase, version: int) -> Where:
-        """On which nodes, in a version."""
+        """On which nodes, in a version.
+
+        What an operation that failed is told to: all that heard of it before, or would have
+        afterwards. The latter are never fewer. Where nobody is asked before, nobody is told.
+        """
         said = self.seed if version == 1 and self.seed is not None else self
+        if phase is Phase.FAIL and said.pre is Where.NOWHERE:
+            return Where.NOWHERE
         return said.pre if phase is Phase.PRE else said.post

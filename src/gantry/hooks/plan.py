@@ -7,21 +7,26 @@ from functools import cache
 import msgspec
 
 from gantry.hooks import environment
+from gantry.hooks.about import about
 from gantry.hooks.entry import Phase, Row, Where
 from gantry.hooks.subject import Subject
 from gantry.hooks.table import CONFIG_UPDATE, ROWS, row
+from gantry.model.hook_orders import HookAbout, HookDirectory
 from gantry.model.names import Uuid
-from gantry.model.orders import HookDirectory
 from gantry.model.snapshot import Snapshot
 
 
 class NodeRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs on one node. ``environments`` is by interface version, ``"1"`` or ``"2"``."""
+    """What runs on one node. ``environments`` is by interface version, ``"1"`` and ``"2"``.
+
+    Both are always there: a node's policy may choose the other version for a script.
+    """
 
     node: Uuid
     directories: tuple[HookDirectory, ...]
     environments: dict[str, dict[str, str]]
     main_version: int
+    about: HookAbout
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -43,14 +48,16 @@ def phase_runs(
     """The runs of a phase, a node at most once, offline nodes left out.
 
     ``before`` and ``subject`` are as they were when the operation was checked; in post
-    ``after`` and ``subject_after`` are as it left them.
+    ``after`` and ``subject_after`` are as it left them. An operation that failed left nothing:
+    a node that it would have added hears nothing of it.
     """
     entry = row(opcode)
     directories = directories_of(entry, phase, before.cluster.hooks_version)
     by_node: dict[Uuid, list[Read]] = {}
     for directory in directories:
         for node in _reached(entry, directory, phase, subject, before):
-            if not _offline(node, before, after):
+            missing = phase is Phase.FAIL and node not in before.nodes
+            if not missing and not _offline(node, before, after):
                 by_node.setdefault(node, []).append(directory)
 
     # The environment is the same on all nodes, but for what is told group by group.
@@ -60,6 +67,8 @@ def phase_runs(
             entry, directory, phase, before, subject, after, subject_after, group=group
         )
 
+    both = [Read(entry.directory(one), one, entry.where(phase, one)) for one in (1, 2)]
+    told = about(entry, opcode, subject, before)
     return tuple(
         NodeRun(
             node=node,
@@ -68,9 +77,10 @@ def phase_runs(
                 for one in found
             ),
             environments={
-                str(one.version): variables(one, _group(entry, one, node, before)) for one in found
+                str(one.version): variables(one, _group(entry, one, node, before)) for one in both
             },
             main_version=before.cluster.hooks_version,
+            about=told,
         )
         for node, found in by_node.items()
     )
@@ -81,13 +91,18 @@ def config_update(opcode: str, before: Snapshot, subject: Subject | None) -> Nod
     entry = ROWS.get(opcode)
     version = before.cluster.hooks_version
     code = entry.op_code if entry is not None else opcode
-    variables = environment.operation(entry, subject, version, before) if entry and subject else {}
-    common = environment.common(entry, version, Phase.POST, CONFIG_UPDATE, code, before)
+
+    def variables(version: int) -> dict[str, str]:
+        own = environment.operation(entry, subject, version, before) if entry and subject else {}
+        common = environment.common(entry, version, Phase.POST, CONFIG_UPDATE, code, before)
+        return environment.complete(common, own, None)
+
     return NodeRun(
         node=before.cluster.master_node,
         directories=(HookDirectory(name=f"{CONFIG_UPDATE}-post.d", version=version),),
-        environments={str(version): environment.complete(common, variables, None)},
+        environments={str(one): variables(one) for one in (1, 2)},
         main_version=version,
+        about=about(entry, code, subject, before),
     )
 
 
@@ -107,7 +122,7 @@ def _reached(
     entry: Row, directory: Read, phase: Phase, subject: Subject, before: Snapshot
 ) -> list[Uuid]:
     nodes = _nodes(directory.where, subject, before)
-    if entry.leaving and phase is Phase.POST and directory.version == 2 and subject.node:
+    if entry.leaving and phase is not Phase.PRE and directory.version == 2 and subject.node:
         nodes = [subject.node.uuid, *nodes]
     if entry.grouped and directory.version == 2 and subject.group:
         nodes = [uuid for uuid in nodes if before.nodes[uuid].group == subject.group]
@@ -133,7 +148,7 @@ def _environment(
     version = directory.version
     common = environment.common(entry, version, phase, directory.prefix, entry.op_code, before)
     mine = environment.operation(entry, subject, version, before, group)
-    if phase is Phase.PRE or after is None or subject_after is None:
+    if phase is not Phase.POST or after is None or subject_after is None:
         return environment.complete(common, mine, None)
     later = environment.operation(entry, subject_after, version, after, group)
     return environment.complete(common, mine, later)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -13,7 +13,7 @@ from gantry.model.orders import ScriptResult, ScriptStatus
 class NodeScripts(msgspec.Struct, frozen=True, kw_only=True):
     """What a phase's scripts did on one node; ``problem`` where it could not be reached.
 
-    ``refused``: it was reached, and did not run them.
+    ``refused``: it was reached and did not run them, or the policy says that it must be.
     """
 
     node: str
@@ -23,17 +23,31 @@ class NodeScripts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """A script that failed: ``directory/name``, and what it said, on one line."""
+    """A script that failed: ``directory/name``, and what it said, on one line.
+
+    ``message`` is what it wrote for the operator to its verdict.
+    """
 
     node: str
     script: str
     said: str
+    message: str = ""
+
+    @property
+    def output(self) -> str:
+        """Both."""
+        return f"{self.said}, message: {self.message}" if self.message else self.said
 
 
 def failures(nodes: Iterable[NodeScripts]) -> list[Failure]:
     """Every script that failed on any node."""
     return [
-        Failure(node=node.node, script=f"{one.directory}/{one.script}", said=_said(one))
+        Failure(
+            node=node.node,
+            script=f"{one.directory}/{one.script}",
+            said=_said(one),
+            message=_one_line(one.message),
+        )
         for node in nodes
         for one in node.results
         if one.status is ScriptStatus.FAILED
@@ -44,7 +58,7 @@ def denial(nodes: Iterable[NodeScripts]) -> HooksDenied | None:
     """The denial of a pre phase, naming every script that failed; None where none did."""
     nodes = tuple(nodes)
     lines = [
-        f"  node: {one.node}, script: {one.script}, output: {one.said}" for one in failures(nodes)
+        f"  node: {one.node}, script: {one.script}, output: {one.output}" for one in failures(nodes)
     ]
     # Only a node that is away is passed over: one that is there must have had its say.
     lines += [
@@ -64,8 +78,46 @@ def denial(nodes: Iterable[NodeScripts]) -> HooksDenied | None:
 def warnings(nodes: Iterable[NodeScripts]) -> list[str]:
     """Lines for the job's log after a post phase: failed scripts change nothing any more."""
     return [
-        f"On {one.node} script {one.script} failed, output: {one.said}" for one in failures(nodes)
+        f"On {one.node} script {one.script} failed, output: {one.output}" for one in failures(nodes)
     ]
+
+
+def notices(nodes: Iterable[NodeScripts]) -> list[str]:
+    """What scripts that did not fail wrote for the operator."""
+    return [
+        f"{node.node} {one.directory}/{one.script}: {_one_line(one.message)}"
+        for node in nodes
+        for one in node.results
+        if one.message and one.status is not ScriptStatus.FAILED
+    ]
+
+
+def cautions(nodes: Iterable[NodeScripts]) -> list[str]:
+    """What scripts warn of, whatever became of them."""
+    return [
+        f"{node.node} {one.directory}/{one.script} warns: {_one_line(text)}"
+        for node in nodes
+        for one in node.results
+        for text in one.warnings
+    ]
+
+
+def binding(
+    nodes: Iterable[NodeScripts], deny: Callable[[NodeScripts], bool | str]
+) -> tuple[NodeScripts, ...]:
+    """The same, but a node that could not be reached counts where ``deny`` says so.
+
+    A text that ``deny`` gives says why.
+    """
+    found = []
+    for node in nodes:
+        why = deny(node) if node.problem and not node.refused else False
+        if why:
+            said = why if isinstance(why, str) else "on-unreachable is deny on the master node"
+            problem = f"{node.problem}; {said}"
+            node = msgspec.structs.replace(node, problem=problem, refused=True)
+        found.append(node)
+    return tuple(found)
 
 
 def unreachable(nodes: Iterable[NodeScripts], phase: str) -> list[str]:
@@ -84,12 +136,16 @@ def _said(result: ScriptResult) -> str:
     How the script ended is said where that was not an exit status of its own.
     """
     text = result.output.strip()
-    shown = "".join(map(_escaped, text)) if text else "(no output)"
+    shown = _one_line(text) if text else "(no output)"
     if result.problem:
         return f"{shown} ({result.problem})"
     if result.signal is not None:
         return f"{shown} (ended by signal {result.signal})"
     return shown
+
+
+def _one_line(text: str) -> str:
+    return "".join(map(_escaped, text.strip()))
 
 
 def _escaped(character: str) -> str:

@@ -23,6 +23,8 @@ from gantry.model.hook_orders import HookAbout, HookDirectory
 File: TypeAlias = tuple[int, int]
 """A file by device and inode."""
 
+DIRECTORY: Final = "etc/ganeti/hooks"
+"""Where the directories of scripts are, below a node's root."""
 HERE: Final = "."
 """The directory of what is beside the directories of scripts."""
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")

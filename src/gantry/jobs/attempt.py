@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gantry.hooks.failure import FailureKind
 from gantry.jobs import codec, issue, limits
 from gantry.jobs.codec import Direction, PlanRecord, TurnRecord
 from gantry.jobs.context import Context
@@ -57,13 +58,15 @@ class Attempt:
         self.phases = Phases(context, entry, op, operation)
         self.turn: TurnRecord | None = None
         self.debris: dict[str, codec.DebrisRecord] = {}
+        self.resumed = False
+        """Whether an earlier master began it."""
         self.planned = False
         """Whether the store has the plan."""
         self.steps = self._steps(())
 
     def resume(self, record: PlanRecord, recorded: list[Recorded], turn: TurnRecord | None) -> None:
         """Take over what an earlier master journaled; msgspec.ValidationError if it cannot be."""
-        self.planned = True
+        self.planned = self.resumed = True
         self.turn = turn
         self.now, self.run_id, self.needs = record.now, record.run_id, record.needs
         self.steps = self._steps(recorded, lost=record.secret)
@@ -71,6 +74,8 @@ class Attempt:
         if turn is None or turn.direction is Direction.UNWINDING:
             self.context.reservations.take(self.entry.id, self.plan)
         self.phases.plan(self.plan, self.run_id, self._snapshot_before())
+        # The plan was durable, and nothing is known of the pre scripts that were next.
+        self.phases.asked = self.phases.asks
 
     async def prepare(self) -> None:
         """Check, reserve, examine; raises GantryError with nothing done."""
@@ -251,18 +256,25 @@ class Attempt:
         entities: dict[str, Any] = {"put": outcome.put, "delete": outcome.delete}
         async with entry.lock:
             entry.check_cancelled()
-            if outcome.error is not None:
+            was = self._was(outcome)
+            failed = outcome.error is not None
+            if failed and not self.phases.asked:
                 await self.close(self.ended(JobStatus.ERROR, error=outcome.error), **entities)
                 entry.settled = True
                 return
-            was = self._was(outcome)
             if not (self.debris or self.phases.hooked or was):
                 ended = self.ended(JobStatus.SUCCESS, result=outcome.result)
                 await self.close(ended, **entities)
                 entry.settled = True
                 return
             result = limits.result(outcome.result)
-            turn = TurnRecord(direction=Direction.FINISHING, result=result, was=was)
+            turn = TurnRecord(
+                direction=Direction.FINISHING,
+                result=result,
+                was=was,
+                error=outcome.error and limits.error(outcome.error),
+                failure=FailureKind.FAILED if failed else None,
+            )
             ops.append(Put(codec.journal_key(uid, self.op, "turn"), codec.encode(turn)))
             if self.planned:
                 await self.context.journal.write(ops, entry=entry, **entities)

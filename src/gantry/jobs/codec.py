@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from gantry.hooks.failure import FailureKind
 from gantry.model.errors import ErrorInfo, GantryError
 from gantry.model.jobs import Job, LogEntry
 from gantry.model.locks import Needs
@@ -98,6 +99,8 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     error: ErrorInfo | None = None
     canceled: bool = False
     result: Any = None
+    failure: FailureKind | None = None
+    """The scripts of ``-fail.d`` are due, and this is what they are told."""
     was: dict[str, msgspec.Raw] = {}
     """The objects that were changed, by key, as the store had them; null where they are new."""
     v: int = VERSION

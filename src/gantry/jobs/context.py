@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from gantry.hooks.policy import NONE, Policy
 from gantry.jobs.journal import Journal, Lost
 from gantry.jobs.locks import LockTable
 from gantry.jobs.reservations import Reservations
@@ -75,6 +76,7 @@ class Context:
         reservations: Reservations,
         epoch: int,
         lease_left: Callable[[], float],
+        hook_policy: Callable[[], Policy] = lambda: NONE,
     ) -> None:
         self.journal = journal
         self.agents = agents
@@ -84,6 +86,8 @@ class Context:
         self.reservations = reservations
         self.epoch = epoch
         self.lease_left = lease_left
+        self.hook_policy = hook_policy
+        """What the master node's ``hooks.toml`` says now; raises PolicyError."""
         self.background = Background()
         self.over: dict[Address, list[str]] = {}
         """Prefixes of keys that agents are being told to forget."""

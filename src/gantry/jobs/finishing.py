@@ -9,6 +9,7 @@ import asyncio
 import logging
 from typing import Any
 
+from gantry.hooks.failure import FailureKind
 from gantry.jobs import issue
 from gantry.jobs.attempt import Attempt
 from gantry.jobs.debris import Debris
@@ -34,7 +35,10 @@ async def finish(attempt: Attempt, debris: Debris, distributor: Distributor) -> 
         logger.exception("after job %s, operation %s", attempt.entry.id, attempt.op)
         fault = "a fault in Gantry kept what follows the operation from being done; see its log"
         issue.say(attempt.context, attempt.entry, fault, LogKind.WARNING, attempt.op)
-    job = attempt.ended(JobStatus.SUCCESS, result=result)
+    if turn.error is None:
+        job = attempt.ended(JobStatus.SUCCESS, result=result)
+    else:
+        job = attempt.ended(JobStatus.ERROR, error=turn.error)
     if job.status.ended:
         attempt.context.background.start(_close(attempt, job, done))
         attempt.entry.show(job)
@@ -54,11 +58,21 @@ async def _follow_up(
             await distributor.distribute()
         else:
             distributor.soon()
+    if attempt.turn.failure is not None:
+        return await _tell_failure(attempt, attempt.turn.failure)
     scripts = await attempt.phases.run_after(changed=attempt.turn.changed)
     done += await _clean(attempt, debris, last)
     for text, kind in attempt.operation.report(attempt.plan, scripts):
         issue.say(attempt.context, attempt.entry, text, kind, attempt.op)
     return attempt.operation.conclude(attempt.plan, attempt.turn.result, scripts)
+
+
+async def _tell_failure(attempt: Attempt, failure: FailureKind) -> None:
+    """What it leaves is kept, and it did not succeed: there is no post phase."""
+    assert attempt.turn is not None
+    await attempt.phases.run_failed(failure, attempt.turn.error)
+    if attempt.turn.changed:
+        await attempt.phases.run_update()
 
 
 async def _close(attempt: Attempt, job: Job, done: list[Delete]) -> None:

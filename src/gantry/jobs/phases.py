@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
-from gantry.hooks import verdict
+import msgspec
+
+from gantry.hooks import context as told
+from gantry.hooks import failure, verdict
+from gantry.hooks.context import Asked, Failed, Moment
+from gantry.hooks.failure import FailureKind
 from gantry.hooks.plan import NodeRun, config_update, phase_runs
+from gantry.hooks.policy import denies_unreachable
+from gantry.hooks.policy_file import PolicyError
 from gantry.hooks.subject import Subject
-from gantry.hooks.table import Phase
+from gantry.hooks.table import ROWS, Phase
 from gantry.hooks.verdict import NodeScripts
 from gantry.jobs import issue
 from gantry.jobs.context import Context
 from gantry.jobs.entry import Entry
 from gantry.model import timeouts
-from gantry.model.errors import Cancelled, GantryError, Interrupted, Unavailable
+from gantry.model.errors import Cancelled, ErrorInfo, GantryError, Interrupted, Unavailable
 from gantry.model.jobs import DryRun, LogKind
 from gantry.model.names import Uuid
 from gantry.model.orders import HooksRan, HooksRun, ScriptResult, ScriptStatus
@@ -29,10 +36,20 @@ PHASE: Final = timeouts.HOOK_PHASE
 """All scripts of one node; each has its own limit, which the agent keeps."""
 
 
+class _Round(msgspec.Struct, frozen=True, kw_only=True):
+    """What is the same on all nodes of a phase. ``once``: never again where it was recorded."""
+
+    name: str
+    document: dict[str, Any]
+    extra: dict[str, str] = {}
+    once: bool = False
+
+
 class Phases:
     """The scripts of one operation; ``plan`` comes before anything else.
 
     ``before`` is the cluster as it was when the operation was checked, also after a crash.
+    ``asked``: pre scripts have been sent to a node, or an earlier master may have done so.
     """
 
     def __init__(self, context: Context, entry: Entry, op: int, operation: AnyOperation) -> None:
@@ -45,6 +62,7 @@ class Phases:
         self._before = context.state.snapshot()
         self._subject: Subject | None = None
         self._nodes: tuple[NodeRun, ...] = ()
+        self.asked = False
 
     @property
     def hooked(self) -> bool:
@@ -69,7 +87,10 @@ class Phases:
         """Run the pre scripts; raises HooksDenied where a script failed, after all have run."""
         if not self._nodes:
             return
-        scripts = await self._run("hooks-pre", self._nodes)
+        # What is only tried has nothing to tidy up.
+        self.asked = self._entry.job.dry_run is DryRun.NO
+        round_ = _Round(name="hooks-pre", document=self._document(Phase.PRE))
+        scripts = verdict.binding(await self._run(round_, self._nodes), self._must_answer)
         self._warn(verdict.unreachable(scripts, "pre"))
         denied = verdict.denial(scripts)
         if denied is not None:
@@ -79,33 +100,110 @@ class Phases:
         """Run the post scripts, then those for a changed configuration; nothing fails any more."""
         scripts: tuple[NodeScripts, ...] = ()
         if self._subject is not None:
-            scripts = await self._run("hooks-post", self._post(self._subject))
+            after = self._after(self._subject)
+            runs = phase_runs(
+                self._operation.opcode,
+                Phase.POST,
+                self._before,
+                self._subject,
+                after.cluster,
+                after.subject,
+            )
+            round_ = _Round(name="hooks-post", document=self._document(Phase.POST, after))
+            scripts = await self._run(round_, runs)
             self._warn(verdict.warnings(scripts))
             self._warn(verdict.unreachable(scripts, "post"))
         if changed:
-            update = config_update(self._operation.opcode, self._before, self._subject)
-            await self._run("hooks-config-update", [update])
+            await self.run_update()
         return scripts
 
-    def _post(self, subject: Subject) -> tuple[NodeRun, ...]:
-        after = self._context.state.snapshot()
+    async def run_update(self) -> None:
+        """Run the scripts for a changed configuration."""
+        run = config_update(self._operation.opcode, self._before, self._subject)
+        document = self._document(Phase.POST, Moment(cluster=self._now, subject=self._subject))
+        await self._run(_Round(name="hooks-config-update", document=document), [run])
+
+    async def run_failed(self, kind: FailureKind, error: ErrorInfo | None) -> None:
+        """Run the scripts for an operation that did not succeed; each at least once.
+
+        A node that has recorded them does not run them again, whatever master asks.
+        """
+        if self._subject is None:
+            why = "the program was changed while the job ran"
+            self._warn([f"the scripts for a failed operation were not run: {why}"])
+            return
+        message = error.message if error is not None else ""
+        failed = Failed(kind=kind.value, message=failure.shortened(message))
+        round_ = _Round(
+            name="hooks-fail",
+            document=self._document(Phase.FAIL, failed=failed),
+            extra=failure.variables(kind, message),
+            once=True,
+        )
+        runs = phase_runs(self._operation.opcode, Phase.FAIL, self._before, self._subject)
+        scripts = await self._run(round_, runs)
+        self._warn(verdict.warnings(scripts))
+        self._warn(verdict.unreachable(scripts, "fail"))
+
+    @property
+    def _now(self) -> Snapshot:
+        return self._context.state.snapshot()
+
+    def _after(self, subject: Subject) -> Moment:
+        after = self._now
         try:
             later = self._operation.subject(self._plan, after)
         except KeyError:
             # The object is gone: it is described by what it was.
             later = subject
-        return phase_runs(self._operation.opcode, Phase.POST, self._before, subject, after, later)
+        return Moment(cluster=after, subject=later)
 
-    async def _run(self, name: str, nodes: Iterable[NodeRun]) -> tuple[NodeScripts, ...]:
+    def _document(
+        self, phase: Phase, after: Moment | None = None, failed: Failed | None = None
+    ) -> dict[str, Any]:
+        job = self._entry.job
+        asked = Asked(
+            job=job.id,
+            operation=self._op,
+            operations=len(job.ops),
+            requester=job.requester,
+            reason=job.reason,
+            received=job.received,
+            parameters=job.ops[self._op].input,
+            dry_run=job.dry_run is not DryRun.NO,
+        )
+        row, opcode = ROWS.get(self._operation.opcode), self._operation.opcode
+        code = row.op_code if row is not None else opcode
+        before = Moment(cluster=self._before, subject=self._subject)
+        return told.document(row, code, phase, asked, before, after, failed)
+
+    def _must_answer(self, node: NodeScripts) -> bool | str:
+        """Whether the master node's policy says that a node which does not answer denies."""
+        try:
+            policy = self._context.hook_policy()
+        except PolicyError as error:
+            return f"whether that denies is not known: {error}"
+        return any(
+            denies_unreachable(policy, directory.name, run.about)
+            for run in self._nodes
+            if self._address(run.node).name == node.node
+            for directory in run.directories
+        )
+
+    async def _run(self, round_: _Round, nodes: Iterable[NodeRun]) -> tuple[NodeScripts, ...]:
         """All nodes side by side."""
-        return tuple(await asyncio.gather(*(self._on(name, node) for node in nodes)))
+        scripts = tuple(await asyncio.gather(*(self._on(round_, node) for node in nodes)))
+        for line in verdict.notices(scripts):
+            issue.say(self._context, self._entry, line, LogKind.SCRIPT, self._op)
+        self._warn(verdict.cautions(scripts))
+        return scripts
 
-    async def _on(self, name: str, run: NodeRun) -> NodeScripts:
+    async def _on(self, round_: _Round, run: NodeRun) -> NodeScripts:
         """One node's scripts; run again where their agent was restarted meanwhile."""
         to = self._address(run.node)
         for turn in range(TURNS):
             try:
-                ran = await self._issue(name, run, to, turn)
+                ran = await self._issue(round_, run, to, turn)
             except Unavailable as error:
                 return NodeScripts(node=to.name, problem=error.message)
             except Interrupted as error:
@@ -119,10 +217,12 @@ class Phases:
             return NodeScripts(node=to.name, results=ran.results)
         return NodeScripts(node=to.name, problem=problem, refused=True)
 
-    async def _issue(self, name: str, run: NodeRun, to: Address, turn: int) -> HooksRan:
+    async def _issue(self, round_: _Round, run: NodeRun, to: Address, turn: int) -> HooksRan:
         entry = self._entry
-        # A run after a crash is another run: the scripts must expect to be run again.
-        key = f"{entry.job.uid}/{self._op}/{name}/{run.node}/{entry.job.attempt}-{turn}"
+        key = f"{entry.job.uid}/{self._op}/{round_.name}/{run.node}"
+        if not round_.once:
+            # A run after a crash is another run: the scripts must expect to be run again.
+            key = f"{key}/{entry.job.attempt}-{turn}"
         order = HooksRun(
             directories=run.directories,
             environments=run.environments,
@@ -131,8 +231,13 @@ class Phases:
             run_id=self._run_id,
             attempt=entry.job.attempt + turn,
             dry_run=entry.job.dry_run is DryRun.HOOKS,
+            about=run.about,
+            context=msgspec.Raw(msgspec.json.encode({**round_.document, "node": to.name})),
+            extra=round_.extra,
         )
-        return await issue.issue(self._context, entry, to, key, order, timeout=PHASE, op=self._op)
+        return await issue.issue(
+            self._context, entry, to, key, order, timeout=PHASE, op=self._op, undo=round_.once
+        )
 
     def _tell(self, to: Address, results: Iterable[ScriptResult]) -> None:
         for result in results:

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from gantry.hooks.policy import NONE, Policy
 from gantry.jobs import admission, issue, recovery
 from gantry.jobs.archive import Archiver, History
 from gantry.jobs.context import Context
@@ -53,6 +54,7 @@ class Engine:
         history: History,
         kept: recovery.Kept,
         live: LiveStates,
+        hook_policy: Callable[[], Policy] = lambda: NONE,
     ) -> None:
         reservations = Reservations()
         state = State(kept.snapshot, live, reservations)
@@ -73,6 +75,7 @@ class Engine:
             reservations=reservations,
             epoch=mastership.epoch,
             lease_left=mastership.lease_left,
+            hook_policy=hook_policy,
         )
         self._debris = Debris(self._context)
         self.distributor = Distributor(self._context)
@@ -94,11 +97,16 @@ class Engine:
         mastership: Mastership,
         history: History,
         live: LiveStates | None = None,
+        hook_policy: Callable[[], Policy] = lambda: NONE,
     ) -> Engine:
-        """Read everything back from the store; nothing runs yet."""
+        """Read everything back from the store; nothing runs yet.
+
+        ``hook_policy`` reads what the master node's ``hooks.toml`` says; it raises PolicyError.
+        """
         kept = await recovery.read(store)
         kept.highest = max(kept.highest, await history.highest())
-        return cls(store, agents, clock, mastership, history, kept, live or LiveStates())
+        live = live or LiveStates()
+        return cls(store, agents, clock, mastership, history, kept, live, hook_policy)
 
     async def start(self) -> None:
         """Go on with all jobs; those that were running first, for they hold locks."""

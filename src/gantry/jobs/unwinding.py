@@ -13,12 +13,13 @@ from typing import Any
 
 import msgspec
 
+from gantry.hooks.failure import FailureKind
 from gantry.jobs import codec, issue, limits
 from gantry.jobs.attempt import Attempt
 from gantry.jobs.codec import DebrisRecord, Direction, EffectRecord, TurnRecord
 from gantry.jobs.steps import Recorded, effect_key
 from gantry.model import timeouts
-from gantry.model.errors import Cancelled, ErrorInfo, GantryError
+from gantry.model.errors import Cancelled, ErrorInfo, GantryError, HooksDenied
 from gantry.model.jobs import JobStatus, LogKind
 from gantry.model.orders import Order
 from gantry.ports.store import Put
@@ -32,25 +33,40 @@ async def unwind(attempt: Attempt, error: GantryError) -> None:
     if attempt.turn is not None:
         for intent in reversed(attempt.steps.intents):
             await _take_back(attempt, intent)
+        if attempt.turn.failure is not None:
+            await attempt.phases.run_failed(attempt.turn.failure, attempt.turn.error)
     await _end(attempt, error)
 
 
 async def _turn(attempt: Attempt, error: GantryError) -> None:
-    """Make the turn durable, where there is anything to undo."""
+    """Make the turn durable, where there is anything to undo, or scripts are to be told.
+
+    Without it those might hear that an operation failed which the next master then does.
+    """
     effects = [effect for each in attempt.steps.intents for effect in each.effects]
-    if not attempt.steps.issued or not any(effect.undo for effect in effects):
+    undo = attempt.steps.issued and any(effect.undo for effect in effects)
+    if not undo and not attempt.phases.asked:
         return
     turn = TurnRecord(
         direction=Direction.UNWINDING,
         error=limits.error(error.info()),
         canceled=isinstance(error, Cancelled),
+        failure=_failure(attempt, error) if attempt.phases.asked else None,
     )
     key = codec.journal_key(attempt.entry.job.uid, attempt.op, "turn")
     await attempt.context.journal.write([Put(key, codec.encode(turn))])
     attempt.turn = turn
-    issue.say(
-        attempt.context, attempt.entry, f"undoing: {error.message}", LogKind.MESSAGE, attempt.op
-    )
+    if undo:
+        said = f"undoing: {error.message}"
+        issue.say(attempt.context, attempt.entry, said, LogKind.MESSAGE, attempt.op)
+
+
+def _failure(attempt: Attempt, error: GantryError) -> FailureKind:
+    if isinstance(error, HooksDenied):
+        return FailureKind.DENIED
+    if isinstance(error, Cancelled):
+        return FailureKind.CANCELLED
+    return FailureKind.UNWOUND if attempt.resumed else FailureKind.FAILED
 
 
 async def _take_back(attempt: Attempt, intent: Recorded) -> None:

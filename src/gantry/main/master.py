@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +25,9 @@ from gantry.api.serve import Server
 from gantry.api.users import Users
 from gantry.history.hook_runs import open_hook_runs
 from gantry.history.store import open_history
-from gantry.host import memory
+from gantry.host import hook_policy, memory
 from gantry.host.clock import SystemClock
+from gantry.host.listing import DIRECTORY
 from gantry.jobs.election import stand
 from gantry.jobs.queue import Engine
 from gantry.jobs.recovery import read_snapshot
@@ -175,7 +177,14 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
     holder = _Holder(bell)
     states = States(holder, clock)
     recorded = ObservingAgents(RecordedAgents(agents, runs), states)
-    engine = await Engine.open(store, recorded, clock, mastership, history)
+    engine = await Engine.open(
+        store,
+        recorded,
+        clock,
+        mastership,
+        history,
+        hook_policy=partial(hook_policy.read, root / DIRECTORY),
+    )
     holder.engine = engine
     stack.push_async_callback(engine.stop)
 

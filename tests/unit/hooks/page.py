@@ -26,7 +26,10 @@ Made from the table in `gantry.hooks.table`; do not edit it by hand
 (`python -m tests.unit.hooks.page`). How hooks work is in [README.md](README.md), what the
 variables mean in [variables.md](variables.md).
 
-Each directory is `<prefix>-pre.d` or `<prefix>-post.d` in `/etc/ganeti/hooks`. Names of variables
+Each directory is `<prefix>-pre.d`, `<prefix>-post.d` or `<prefix>-fail.d` in `/etc/ganeti/hooks`.
+The last one is read where an operation did not succeed whose pre scripts were run: on its post
+nodes, which are never fewer than its pre nodes, but not on a node that was to be added. An
+operation without pre nodes has none. Names of variables
 are without their prefix `GANETI_`; *the instance's* are those that every instance has, listed in
 [variables.md](variables.md). `OP_ID` is the name in version 1, `OP_CODE` the one in version 2.
 A node named twice runs the scripts once; an offline node runs none. Where both versions are the

@@ -21,6 +21,7 @@ from tests.unit.hooks.cluster import (
 from gantry.hooks.entry import Phase
 from gantry.hooks.plan import config_update, phase_runs
 from gantry.hooks.subject import Subject, SubjectKind
+from gantry.hooks.table import ROWS
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
 
@@ -278,3 +279,33 @@ def test_post_scripts_get_what_pre_scripts_got_and_a_second_set(
     assert post.get(f"GANETI_POST_{name}") == new
     same = {name: value for name, value in post.items() if not name.startswith("GANETI_POST_")}
     assert same | {"GANETI_HOOKS_PHASE": pre["GANETI_HOOKS_PHASE"]} == pre
+
+
+def by_version(opcode: str, phase: Phase, subject: Subject, before: Snapshot) -> set[str]:
+    """``node/version of a directory`` of all that run."""
+    return {
+        f"{number}/{name.rpartition('/')[2]}"
+        for number, names in runs(opcode, phase, subject, before).items()
+        for name in names
+    }
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("opcode", sorted(ROWS))
+def test_a_failure_is_told_to_all_that_a_phase_of_its_version_reaches(
+    opcode: str, version: int
+) -> None:
+    before, kind = snapshot(version), ROWS[opcode].kind
+    subject = {
+        SubjectKind.INSTANCE: about_web(extra_nodes=(node_uuid(4),)),
+        SubjectKind.NODE: about_node(before, 4),
+    }.get(kind, Subject(kind=kind, extra_nodes=(node_uuid(2), node_uuid(3))))
+    asked, after, told = (by_version(opcode, phase, subject, before) for phase in Phase)
+    versions = {one[-1] for one in asked}
+    assert told == asked | {one for one in after if one[-1] in versions}
+
+
+def test_a_node_that_did_not_come_hears_nothing_of_it() -> None:
+    before = without(snapshot(), 4)
+    subject = Subject(kind=SubjectKind.NODE, node=node(snapshot(), 4))
+    assert list(runs("OP_NODE_ADD", Phase.FAIL, subject, before)) == [1, 2, 3]
