@@ -21,6 +21,7 @@ from gantry.agent import (
 )
 from gantry.agent.effects import Task
 from gantry.agent.parts import Parts
+from gantry.model import hook_files as hook_inventory
 from gantry.model import hook_runs, orders
 from gantry.model.orders import AnyOrder, AnyQuestion
 
@@ -56,6 +57,7 @@ QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
     orders.Resolve: node.resolve,
     orders.ReadBundle: bundles.read,
     orders.ReadHooks: hook_files.listed,
+    hook_inventory.ReadHookFiles: hook_files.inventory,
     hook_runs.ReadHookRuns: hook_records.page,
     hook_runs.ReadHookRun: hook_records.record,
 }

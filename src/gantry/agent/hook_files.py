@@ -7,7 +7,9 @@ from pathlib import Path
 
 from gantry.agent.hooks import DIRECTORY, check_names
 from gantry.agent.parts import Parts
+from gantry.host.inventory import read
 from gantry.host.listing import planned
+from gantry.model.hook_files import HookInventory, ReadHookFiles
 from gantry.model.hook_orders import HookSequence, ListedHooks, ListedScript, ReadHooks
 
 
@@ -38,3 +40,8 @@ def listed_below(root: Path, question: ReadHooks) -> ListedHooks:
         )
 
     return ListedHooks(sequences=tuple(scripts(one) for one in question.sequences))
+
+
+async def inventory(parts: Parts, question: ReadHookFiles) -> HookInventory:
+    """Everything that is in the directory of hooks."""
+    return await asyncio.to_thread(read, parts.root / DIRECTORY, question.main_version)

@@ -61,15 +61,18 @@ async def run_below(
         version: _rooted(root, environment) for version, environment in order.environments.items()
     }
     order = msgspec.structs.replace(order, environments=rooted)
-    ran = await run_hooks(
-        root / DIRECTORY,
-        order,
-        extra,
-        on_started=on_started,
-        on_ended=phase.ended,
-        outputs=phase.outputs,
-        exchange=root / EXCHANGE,
-    )
+    try:
+        ran = await run_hooks(
+            root / DIRECTORY,
+            order,
+            extra,
+            on_started=on_started,
+            on_ended=phase.ended,
+            outputs=phase.outputs,
+            exchange=root / EXCHANGE,
+        )
+    finally:
+        await asyncio.to_thread(phase.close)
     return phase.finished(ran)
 
 

@@ -270,7 +270,8 @@ class Phase:
 
     def _record(self, number: int, result: ScriptResult) -> str:
         name = os.urandom(6).hex()
-        named = msgspec.structs.replace(result, run=name)
+        # What could not even be begun has no time of its own.
+        named = msgspec.structs.replace(result, run=name, started=result.started or time.time())
         try:
             kept = self._ledger._add(
                 number, run_of(self._order, self._ledger._node, named, self._origin)
@@ -287,13 +288,16 @@ class Phase:
         )
         return name
 
-    def finished(self, ran: HooksRan) -> HooksRan:
-        """The answer, with the names of the records in it."""
+    def close(self) -> None:
+        """There are no more results, be it that the phase was cancelled."""
         if self._number is not None:
             try:
                 self._ledger._end(self._number, self._place, self._size)
             except (apsw.Error, OSError) as error:
                 logger.warning("the end of a phase of hooks cannot be recorded: %s", error)
+
+    def finished(self, ran: HooksRan) -> HooksRan:
+        """The answer, with the names of the records in it."""
         results = tuple(
             msgspec.structs.replace(result, run=name)
             for result, name in zip(ran.results, self._names, strict=True)

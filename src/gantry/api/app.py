@@ -11,6 +11,7 @@ from gantry.api.access import Gate
 from gantry.api.bundles import HookBundles
 from gantry.api.console import Console
 from gantry.api.events import Bell, Events
+from gantry.api.hook_lint import HookLint
 from gantry.api.hook_runs import HookRunResources
 from gantry.api.hooks import Hooks
 from gantry.api.information import Information
@@ -49,6 +50,7 @@ def build(
             *Information(listings, services).routes(),
             *Console(listings, services).routes(),
             *Hooks(queue, services).routes(),
+            *HookLint(queue, services).routes(),
             *HookRunResources(queue, services).routes(),
             *HookBundles(queue, services).routes(),
             *Joining(queue, services).routes(),

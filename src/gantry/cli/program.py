@@ -69,12 +69,15 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(errors.report(wrong, self.as_json))
 
 
-def main(program: str, argv: Sequence[str]) -> int:
-    """Run ``program`` with ``argv`` and return its exit status."""
-    return _guarded(lambda: _chosen(program, argv), "--json" in argv)
+def main(program: str, argv: Sequence[str], bench: Callable[[], Any] | None = None) -> int:
+    """Run ``program`` with ``argv`` and return its exit status.
+
+    ``bench`` makes what a command that needs no cluster does its work with.
+    """
+    return _guarded(lambda: _chosen(program, argv, bench), "--json" in argv)
 
 
-def _chosen(program: str, argv: Sequence[str]) -> int:
+def _chosen(program: str, argv: Sequence[str], bench: Callable[[], Any] | None) -> int:
     commands = PROGRAMS[program]
     if not argv or argv[0] in _HELP:
         (sys.stdout if argv else sys.stderr).write(overview(program))
@@ -86,7 +89,7 @@ def _chosen(program: str, argv: Sequence[str]) -> int:
     command = commands.get(name)
     if command is None:
         raise _unknown(program, argv[0])
-    return _run(program, name, command, argv[1:])
+    return _run(program, name, command, argv[1:], bench)
 
 
 def _guarded(work: Callable[[], int], as_json: bool) -> int:
@@ -107,14 +110,20 @@ def _guarded(work: Callable[[], int], as_json: bool) -> int:
         return errors.report(error, as_json)
 
 
-def _run(program: str, name: str, command: Command, argv: Sequence[str]) -> int:
+def _run(
+    program: str,
+    name: str,
+    command: Command,
+    argv: Sequence[str],
+    bench: Callable[[], Any] | None = None,
+) -> int:
     module = import_module(f"gantry.cli.{command.module}")
     try:
         arguments = parser_of(program, name, command, module).parse(argv)
     except SystemExit as end:
         # Of --help, --version and wrong use.
         return int(end.code or 0)
-    arguments.program, arguments.command = program, name
+    arguments.program, arguments.command, arguments.bench = program, name, bench
     status: int = module.run(arguments)
     return status
 

@@ -68,6 +68,7 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
     },
     "gnt-hook": {
         "list": Command("hook.list", "Show which hook scripts run where, and in which order"),
+        "lint": Command("hook.lint", "Look for what is wrong with hook scripts"),
         "history": Command("hook.history", "Show what hook scripts did, newest first"),
         "show": Command("hook.show", "Show all about one run of a script, with its output"),
         "push": Command("hook.push", "Put a directory of hooks onto nodes, as a whole"),

@@ -61,6 +61,17 @@ def readings(version: int, operation: str = "") -> tuple[Reading, ...]:
     return tuple(found) if operation else (*found, _config_update(version))
 
 
+def version_of(directory: str, main_version: int) -> int:
+    """The version that scripts of a directory run in, as long as no policy says otherwise."""
+    for version in (1, 2):
+        if version != main_version:
+            for entry in ROWS.values():
+                prefix = entry.directory(version)
+                if prefix != entry.directory(main_version) and directory.startswith(f"{prefix}-"):
+                    return version
+    return main_version
+
+
 def prefixes() -> frozenset[str]:
     """The prefixes of all directories that some operation reads, in either version."""
     named = {entry.directory(version) for entry in ROWS.values() for version in (1, 2)}

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final, NoReturn
 
+    from gantry.cli.hook.bench import Bench
+
 _GARBAGE: Final = 50_000
 """Objects between two looks for circular garbage: no look at all in a usual command."""
 
@@ -43,9 +45,16 @@ def main(program: str, argv: Sequence[str]) -> int:
             return init.main(argv[1:])
         from gantry.cli import program as programs
 
-        return programs.main(program, argv)
+        return programs.main(program, argv, _bench)
     except KeyboardInterrupt:
         return 130
+
+
+def _bench() -> Bench:
+    """Loaded only by a command that asks for it."""
+    from gantry.main.bench import LocalBench
+
+    return LocalBench()
 
 
 def _open_what_is_closed() -> None:

@@ -20,6 +20,7 @@ from gantry.model.bundle_orders import BundleInstall as BundleInstall
 from gantry.model.bundle_orders import BundleRestore as BundleRestore
 from gantry.model.bundle_orders import ReadBundle as ReadBundle
 from gantry.model.entities import DiskFormat, DiskMode, DiskTemplate, NicMode, ParameterValue
+from gantry.model.hook_files import ReadHookFiles
 from gantry.model.hook_orders import HookDirectory as HookDirectory
 from gantry.model.hook_orders import HooksRan as HooksRan
 from gantry.model.hook_orders import HooksRun as HooksRun
@@ -325,6 +326,7 @@ AnyQuestion: TypeAlias = (
     | Resolve
     | ReadHooks
     | ReadMaster
+    | ReadHookFiles
     | ReadHookRuns
     | ReadHookRun
     | ReadBundle

@@ -23,6 +23,7 @@ from tests.fakes.services import FakeServices
 from gantry.api.app import build
 from gantry.api.serve import Server
 from gantry.cli import program
+from gantry.main.bench import LocalBench
 from gantry.model.entities import AdminState, Nic, NicMode
 from gantry.model.jobs import JobChange, LogKind, Submission
 from gantry.model.live import GuestLive, GuestState, NodeFacts, NodeLive
@@ -102,7 +103,7 @@ def _run(name: str, argv: list[str], stdin: str) -> Done:
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                status = program.main(name, argv)
+                status = program.main(name, argv, LocalBench)
             except SystemExit as end:
                 status = int(end.code or 0)
     finally:

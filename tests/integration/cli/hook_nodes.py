@@ -12,12 +12,15 @@ from tests.fakes.services import FakeServices
 from gantry.agent import hook_files
 from gantry.agent.hooks import DIRECTORY
 from gantry.agent.ledger import Ledger
+from gantry.host import inventory
 from gantry.model.errors import Unavailable
+from gantry.model.hook_files import ReadHookFiles
 from gantry.model.hook_orders import ReadHooks
 from gantry.model.hook_runs import ReadHookRun
 
 ANSWERS: dict[type[Any], Callable[[Path, Any], Any]] = {
     ReadHooks: hook_files.listed_below,
+    ReadHookFiles: lambda root, question: inventory.read(root / DIRECTORY, question.main_version),
     ReadHookRun: lambda root, question: Ledger(root, root.name).record(question.id),
 }
 
@@ -37,6 +40,12 @@ class HookNodes:
         found.parent.mkdir(parents=True, exist_ok=True)
         found.write_text(text)
         found.chmod(mode)
+        return found
+
+    def base(self, node: str) -> Path:
+        """The directory of hooks of a node."""
+        found = self.roots[node] / DIRECTORY
+        found.mkdir(parents=True, exist_ok=True)
         return found
 
     def _serve(self, services: FakeServices, number: int, name: str) -> None:

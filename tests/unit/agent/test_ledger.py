@@ -37,6 +37,7 @@ def record(ledger: Ledger, *results: ScriptResult, given: HooksRun | None = None
     phase = ledger.phase(given or order())
     for one in results:
         phase.ended(one)
+    phase.close()
     return phase.finished(ran(*results))
 
 
@@ -47,6 +48,7 @@ def written(ledger: Ledger, text: str, started: float = 1_800_000_000.0) -> str:
     (phase.outputs / "0.out").write_text(text)
     one = result(started=started, stdout=Stream(size=len(text), file="0.out"))
     phase.ended(one)
+    phase.close()
     return phase.finished(ran(one)).results[0].run
 
 

@@ -1,0 +1,240 @@
+"""What is wrong with a directory of hooks, or between those of several nodes: pure judgement.
+
+An error is something that does not do what it looks like; a warning may be on purpose.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Final
+
+import msgspec
+
+from gantry.hooks import catalogue
+from gantry.hooks.entry import Where
+from gantry.model.hook_files import EntryKind, HookFile, HookInventory, HookPlace
+
+_NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
+_FOREIGN: Final = re.compile(r"[^a-zA-Z0-9_-]+")
+_OTHERS_WRITE: Final = 0o002
+_GROUP_WRITES: Final = 0o020
+_EXECUTABLE: Final = 0o111
+_SPECIAL: Final = ("watcher",)
+_SUFFIX: Final = re.compile(r"-(pre|post|fail)(\.d)?$|\.d$")
+
+
+class Level(enum.StrEnum):
+    """How bad it is."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to say. ``path`` is below the directory of hooks; ``node`` where there are many."""
+
+    level: Level
+    path: str
+    message: str
+    hint: str = ""
+    node: str = ""
+
+
+def check(found: HookInventory, main_version: int) -> tuple[Finding, ...]:
+    """Everything that one node's directory gives reason to say."""
+    return (
+        *_policy(found),
+        *(one for place in found.places for one in _place(place, found, main_version)),
+        *(one for file in found.files for one in _file(file, found.user)),
+    )
+
+
+def drift(nodes: Mapping[str, HookInventory], main_version: int) -> tuple[Finding, ...]:
+    """Scripts and policies that are not the same on all nodes where they would be read."""
+    if len(nodes) < 2:
+        return ()
+    digests = {name: found.policy_digest for name, found in nodes.items()}
+    return (
+        *_differing("hooks.toml", digests),
+        *(
+            finding
+            for path, files in _by_path(nodes, main_version).items()
+            for finding in _differing(path, files)
+        ),
+    )
+
+
+def _policy(found: HookInventory) -> Iterator[Finding]:
+    for fault in found.policy:
+        line = f"line {fault.line}: " if fault.line else ""
+        yield Finding(
+            level=Level.ERROR if fault.error else Level.WARNING,
+            path="hooks.toml",
+            message=line + fault.message,
+            hint="until it is mended, pre phases are denied" if fault.error else "",
+        )
+
+
+def _place(place: HookPlace, found: HookInventory, main_version: int) -> Iterator[Finding]:
+    name = place.name or "."
+    if place.problem:
+        yield _error(name, f"it cannot be read: {place.problem}", "mend its owner or its rights")
+    yield from _rights(name, place.mode, place.owner, found.user)
+    if place.name:
+        yield from _name_of_directory(place.name, main_version)
+
+
+def _name_of_directory(name: str, main_version: int) -> Iterator[Finding]:
+    if name in _SPECIAL or name in directories(main_version):
+        return
+    other = 3 - main_version
+    if name in directories(other):
+        yield _error(
+            name,
+            f"it is read in version {other} of the interface only, and the cluster uses "
+            f"version {main_version}",
+            "docs/hooks/operations.md says which directories each version has",
+        )
+        return
+    near = get_close_matches(name, sorted(directories(main_version)), 1)
+    hint = f"did you mean {near[0]}?" if near else "docs/hooks/operations.md has them all"
+    if _SUFFIX.search(name) or near:
+        yield _error(name, "no operation reads this directory", hint)
+    else:
+        yield _warning(name, "no operation reads this directory", "that is right for a library")
+
+
+def directories(main_version: int) -> frozenset[str]:
+    """The directories that some phase reads in a cluster of that version."""
+    return frozenset(
+        one.name for reading in catalogue.readings(main_version) for one in reading.directories
+    )
+
+
+def _file(file: HookFile, user: int) -> Iterator[Finding]:
+    path = f"{file.directory}/{file.name}"
+    if file.kind is EntryKind.BROKEN:
+        yield _error(path, "it is a link to nothing, or cannot be reached", "remove it, or mend it")
+        return
+    if file.kind is not EntryKind.FILE:
+        yield _warning(path, f"it is no file, but a {file.kind}", "only files run")
+        return
+    yield from _rights(path, file.mode, file.owner, user)
+    executable = bool(file.mode & _EXECUTABLE)
+    looks_meant = executable or bool(file.interpreter.line) or file.interpreter.binary
+    if not _NAME.fullmatch(file.name):
+        if looks_meant:
+            better = _FOREIGN.sub("-", file.name).strip("-") or "10-script"
+            yield _error(
+                path,
+                "it never runs: a name is made of letters, digits, _ and - alone",
+                f"mv {file.name} {better}",
+            )
+    elif not executable:
+        if looks_meant:
+            yield _warning(
+                path,
+                "it does not run: it is not executable",
+                "chmod +x; to switch a script off use gnt-hook disable, which says why",
+            )
+    else:
+        yield from _running(path, file)
+
+
+def _running(path: str, file: HookFile) -> Iterator[Finding]:
+    """Of a file that would run."""
+    interpreter = file.interpreter
+    if not interpreter.binary and not interpreter.line:
+        yield _error(
+            path,
+            "it cannot be run: it has no interpreter",
+            "begin it with a line such as #!/bin/sh",
+        )
+    elif interpreter.missing:
+        carriage = interpreter.missing.endswith("\r")
+        yield _error(
+            path,
+            f"it cannot be run: {interpreter.missing.rstrip()} is not there"
+            + (" (the line ends with a carriage return)" if carriage else ""),
+            "write it with the line ends of Unix" if carriage else "install it, or name another",
+        )
+    if file.written_for and file.version and file.version not in file.written_for:
+        looks = " and ".join(map(str, file.written_for))
+        yield _warning(
+            path,
+            f"it looks written for version {looks} of the interface, and runs in version "
+            f"{file.version}",
+            "gnt-cluster modify --hooks-version, or version = … for it in hooks.toml",
+        )
+    if file.skip:
+        yield _warning(path, f"it does not run: {file.skip}")
+
+
+def _rights(path: str, mode: int, owner: int, user: int) -> Iterator[Finding]:
+    if mode & _OTHERS_WRITE:
+        yield _error(path, "everybody may write to it, and so become its user", "chmod o-w")
+    elif mode & _GROUP_WRITES:
+        yield _warning(path, "its group may write to it", "chmod g-w")
+    if owner not in (0, user):
+        yield _error(path, f"user {owner} owns it, who may change it at any time", "chown root")
+
+
+def _by_path(nodes: Mapping[str, HookInventory], main_version: int) -> dict[str, dict[str, str]]:
+    """For each script that more than the master reads, its content's digest on each node."""
+    single = {
+        name
+        for reading in catalogue.readings(main_version)
+        for name, where in reading.where.items()
+        if where is Where.MASTER
+    }
+    found: dict[str, dict[str, str]] = {}
+    for node, inventory in nodes.items():
+        for file in inventory.files:
+            if _counts(file) and file.directory not in single:
+                path = f"{file.directory}/{file.name}"
+                found.setdefault(path, dict.fromkeys(nodes, ""))[node] = file.digest
+    return dict(sorted(found.items()))
+
+
+def _counts(file: HookFile) -> bool:
+    runs = file.mode & _EXECUTABLE and _NAME.fullmatch(file.name)
+    return file.kind is EntryKind.FILE and bool(runs) and bool(file.digest)
+
+
+def _differing(path: str, digests: Mapping[str, str]) -> Iterator[Finding]:
+    """``digests`` by node; empty where the node does not have it."""
+    missing = sorted(node for node, digest in digests.items() if not digest)
+    if len(missing) == len(digests):
+        return
+    if missing:
+        yield _warning(
+            path,
+            f"it is missing on {_named(missing)}",
+            "gnt-hook push brings scripts to all nodes",
+        )
+    counted = Counter(digest for digest in digests.values() if digest)
+    if len(counted) > 1:
+        usual = counted.most_common(1)[0][0]
+        others = sorted(node for node, digest in digests.items() if digest not in ("", usual))
+        yield _warning(
+            path,
+            f"on {_named(others)} it has another content than elsewhere",
+            "gnt-hook push brings the same to all nodes",
+        )
+
+
+def _named(nodes: list[str]) -> str:
+    shown = ", ".join(nodes[:5])
+    return shown if len(nodes) <= 5 else f"{shown} and {len(nodes) - 5} more"
+
+
+def _error(path: str, message: str, hint: str = "") -> Finding:
+    return Finding(level=Level.ERROR, path=path, message=message, hint=hint)
+
+
+def _warning(path: str, message: str, hint: str = "") -> Finding:
+    return Finding(level=Level.WARNING, path=path, message=message, hint=hint)

@@ -1,0 +1,155 @@
+"""What is below a directory of hooks: every directory of scripts, every script, the policy.
+
+Only facts are gathered; what is wrong with them is judged in ``gantry.hooks.lint``.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gantry.hooks.catalogue import version_of
+from gantry.hooks.policy import FILE
+from gantry.hooks.written_for import written_for
+from gantry.host import hook_policy
+from gantry.host.digests import digest
+from gantry.host.listing import planned
+from gantry.model.hook_files import (
+    EntryKind,
+    HookFile,
+    HookInventory,
+    HookPlace,
+    Interpreter,
+    PolicyFault,
+)
+from gantry.model.hook_orders import HookDirectory, HookSequence
+
+_READ: Final = 256 * 1024
+"""Bytes of a script that are looked at."""
+_HEAD: Final = 512
+_ELF: Final = b"\x7fELF"
+_ENV: Final = "/usr/bin/env"
+_PATH: Final = "/sbin:/bin:/usr/sbin:/usr/bin"
+"""Where a script's interpreter is looked for: it is all that it has in its PATH."""
+
+
+def read(base: Path, main_version: int) -> HookInventory:
+    """Look at everything below ``base`` now; an empty inventory where it is not there."""
+    places: list[HookPlace] = []
+    files: list[HookFile] = []
+    for place in _places(base):
+        places.append(place)
+        if place.name and not place.problem:
+            files += _files(base, place.name, main_version)
+    return HookInventory(
+        user=os.geteuid(),
+        places=tuple(places),
+        files=tuple(files),
+        policy=_policy(base, files),
+        policy_digest=digest(str(base / FILE)),
+    )
+
+
+def _places(base: Path) -> Iterator[HookPlace]:
+    try:
+        names = sorted(os.listdir(base))  # noqa: PTH208 - names only
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        yield HookPlace(name="", problem=str(error.strerror))
+        return
+    yield _place(base, "")
+    for name in names:
+        if not name.startswith(".") and (base / name).is_dir():
+            yield _place(base, name)
+
+
+def _place(base: Path, name: str) -> HookPlace:
+    shown = name.encode("utf-8", "backslashreplace").decode()
+    try:
+        status = (base / name).stat()
+        os.listdir(base / name)  # noqa: PTH208 - whether it can be
+    except OSError as error:
+        return HookPlace(name=shown, problem=str(error.strerror))
+    return HookPlace(name=shown, mode=stat.S_IMODE(status.st_mode), owner=status.st_uid)
+
+
+def _files(base: Path, directory: str, main_version: int) -> Iterator[HookFile]:
+    sequence = HookSequence(
+        directories=(HookDirectory(name=directory, version=version_of(directory, main_version)),),
+        main_version=main_version,
+    )
+    decided = {one.name: one for one in planned(base, sequence)}
+    for name in sorted(os.listdir(base / directory)):  # noqa: PTH208
+        if name.startswith("."):
+            continue
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        found = _file(base / directory / name, directory, shown)
+        one = decided.get(shown)
+        if one is None:
+            yield found
+        else:
+            # Why the file itself keeps it from running is judged by the file's own facts.
+            why = one.skip if os.access(one.path, os.X_OK) else ""
+            yield msgspec.structs.replace(found, version=one.version, skip=why)
+
+
+def _file(path: Path, directory: str, name: str) -> HookFile:
+    try:
+        status = path.stat()
+    except OSError:
+        return HookFile(directory=directory, name=name, kind=EntryKind.BROKEN)
+    facts = HookFile(
+        directory=directory,
+        name=name,
+        mode=stat.S_IMODE(status.st_mode),
+        owner=status.st_uid,
+        size=status.st_size,
+    )
+    if not stat.S_ISREG(status.st_mode):
+        kind = EntryKind.DIRECTORY if stat.S_ISDIR(status.st_mode) else EntryKind.OTHER
+        return msgspec.structs.replace(facts, kind=kind)
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_READ)
+    except OSError:
+        return facts
+    text = "" if content.startswith(_ELF) else content.decode("utf-8", "replace")
+    return msgspec.structs.replace(
+        facts,
+        digest=digest(str(path)),
+        interpreter=_interpreter(content[:_HEAD]),
+        written_for=written_for(text),
+    )
+
+
+def _interpreter(head: bytes) -> Interpreter:
+    if head.startswith(_ELF):
+        return Interpreter(binary=True)
+    if not head.startswith(b"#!"):
+        return Interpreter()
+    line = head[2:].split(b"\n", 1)[0].decode("utf-8", "replace")
+    words = line.strip(" \t").split(" ")
+    program = words[0]
+    if not os.access(program, os.X_OK):
+        return Interpreter(line=line, missing=program or "(nothing)")
+    wanted = next((word for word in words[1:] if word and not word.startswith("-")), "")
+    if program == _ENV and wanted and shutil.which(wanted, path=_PATH) is None:
+        return Interpreter(line=line, missing=wanted)
+    return Interpreter(line=line)
+
+
+def _policy(base: Path, files: Iterable[HookFile]) -> tuple[PolicyFault, ...]:
+    scripts: dict[str, set[str]] = {}
+    for one in files:
+        scripts.setdefault(one.directory, set()).add(one.name)
+    users = {one.pw_name for one in pwd.getpwall()}
+    found = hook_policy.findings(base, scripts=scripts, users=users)
+    return tuple(PolicyFault(message=one.message, line=one.line, error=one.error) for one in found)
