@@ -8,11 +8,15 @@ and the slot says which was the last.
 from __future__ import annotations
 
 import secrets
+from typing import Final
 
+from gantry.model import timeouts
 from gantry.model.errors import Reason
 from gantry.ports.store import StoreLocked
 from gantry.store.etcd import wire
-from gantry.store.etcd.gateway import Gateway
+from gantry.store.etcd.gateway import Gateway, Patience
+
+_FAREWELL: Final = Patience(whole=timeouts.STORE_TRIES[0])
 
 
 def new_name() -> bytes:
@@ -109,4 +113,4 @@ class Slot:
         request = wire.TxnRequest(
             success=(wire.Op(request_delete_range=wire.DeleteRequest(self.key)),)
         )
-        await self._gateway.call(wire.TXN, request, wire.TxnAnswer)
+        await self._gateway.call(wire.TXN, request, wire.TxnAnswer, patience=_FAREWELL)
