@@ -35,12 +35,12 @@ class Machine:
     def run(self, program: str, *arguments: str, stdin: str = "", timeout: float = 60) -> Done:
         """A program as root of this machine would run it."""
         done = subprocess.run(
-            self._argv(program, *arguments),
+            self.argv(program, *arguments),
             input=stdin,
             capture_output=True,
             text=True,
             timeout=timeout,
-            env=self._environment(),
+            env=self.environment(),
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr
@@ -57,8 +57,8 @@ class Machine:
         try:
             self.daemons.append(
                 subprocess.Popen(
-                    self._argv("gantry", role, "--ready-fd", str(inherited)),
-                    env=self._environment(),
+                    self.argv("gantry", role, "--ready-fd", str(inherited)),
+                    env=self.environment(),
                     pass_fds=[inherited],
                 )
             )
@@ -73,13 +73,13 @@ class Machine:
         for daemon in self.daemons:
             assert daemon.wait(30) == 0
 
-    def _argv(self, program: str, *arguments: str) -> list[str]:
+    def argv(self, program: str, *arguments: str) -> list[str]:
         call = f"import sys; from gantry.main.gnt import main; sys.exit(main({program!r}"
         call += ", sys.argv[1:]))"
         argv = GANTRY if program == "gantry" else [sys.executable, "-I", "-c", call]
         return ["ip", "netns", "exec", self.namespace, *argv, *arguments]
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         return {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": "/root",

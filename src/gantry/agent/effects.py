@@ -317,6 +317,8 @@ class Effects:
                 if refusal is not None:
                     outcome, remember = wire.error(refusal.info()), False
                 else:
+                    # The line by which two masters could be found out afterwards.
+                    logger.info("begun effect=%s epoch=%d", effect.key, effect.epoch)
                     async with asyncio.timeout(task.envelope.timeout):
                         outcome = wire.answer(await work(task))
         except GantryError as error:

@@ -1,0 +1,74 @@
+"""A cluster on a fleet: made as an operator would, with one store or the other."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.rounds import hooks
+from tests.support.cluster import eventually
+from tests.support.fleet import Fleet, etcd
+
+MEMBERS = (1, 2, 3)
+"""Machines with a member of etcd, where there is one; their nodes are the master candidates."""
+
+
+class Kept(enum.StrEnum):
+    """Where the state is."""
+
+    SQLITE = "sqlite"
+    ETCD = "etcd"
+
+
+class Rig:
+    """The fleet, and which of its machines may have the master."""
+
+    def __init__(self, fleet: Fleet, kept: Kept) -> None:
+        self.fleet = fleet
+        self.kept = kept
+        self.candidates: Sequence[int] = MEMBERS
+        self.copy: Path | None = None
+        """A copy of the state, to be restored by a fault."""
+
+    def make(self) -> None:
+        """Certificates, state, agents, masters, hooks."""
+        first = self.fleet.machine(1)
+        store = []
+        if self.kept is Kept.ETCD:
+            store = ["--store", "etcd=" + ",".join(etcd(self.fleet, MEMBERS))]
+        first.must(
+            "gnt-cluster", "init", "--node-name", first.name, "--primary-ip", first.address,
+            "--enabled-hypervisors", "fake", "--no-name-check", "--no-ip-check", *store,
+            "-C", str(len(self.candidates)), "cluster.example.com",
+        )  # fmt: skip
+        self.fleet.daemon("agent", 1).start()
+        self.fleet.daemon("master", 1).start()
+        for number in self.fleet.numbers[1:]:
+            self._join(number)
+        hooks.put(self.fleet)
+
+    def _join(self, number: int) -> None:
+        first, new = self.fleet.machine(1), self.fleet.machine(number)
+        token = first.must("gantry", "token", new.name)
+        new.must("gantry", "join", "--address", new.address, stdin=token)
+        self.fleet.daemon("agent", number).start()
+        first.must("gnt-node", "add", new.name)
+        if number in self.candidates and self.kept is Kept.ETCD:
+            self.fleet.daemon("master", number).start()
+
+    def master(self) -> int:
+        """The machine whose master answers now."""
+
+        def look() -> int:
+            for machine in self.fleet.machines:
+                done = machine.run("gnt-cluster", "getmaster")
+                if done.status == 0 and done.stdout.strip():
+                    return int(done.stdout.strip().removeprefix("node").partition(".")[0])
+            return 0
+
+        return eventually("somebody knows who is master", look)
+
+    def back_up(self) -> None:
+        """Make the copy that a fault restores."""
+        self.copy = Path(self.fleet.machine(1).must("gantry", "state", "backup").split()[-1])
