@@ -16,6 +16,7 @@ import msgspec
 
 from gantry.model import bundles, names
 from gantry.model.bundle_orders import FileKind, InstalledBundle, InstalledFile
+from gantry.model.candidate_orders import MASTER_FILES
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import GuestLive, GuestState, HypervisorFacts, NodeFacts, OsFacts
 from gantry.model.names import Uuid
@@ -41,6 +42,8 @@ from gantry.model.orders import (
     HooksRun,
     Inspect,
     Inspection,
+    MasterFiles,
+    MasterFilesHeld,
     MasterReady,
     NodeLeave,
     Nothing,
@@ -52,6 +55,7 @@ from gantry.model.orders import (
     ReadConsole,
     ReadFacts,
     ReadGuests,
+    ReadMasterFiles,
     Resolve,
     Resolved,
     ScriptResult,
@@ -104,6 +108,8 @@ class FakeNode:
         self.disks: dict[str, FakeDisk] = {}
         self.guests: dict[Uuid, FakeGuest] = {}
         self.files: dict[str, str] = {}
+        self.master_files: dict[str, str] = {}
+        """What it needs to be the master, by name."""
         self.hooks: dict[str, dict[str, ScriptResult]] = {}
         """What scripts will say, by directory and script name; see ``add_hook``."""
         self.hook_runs: list[HooksRun] = []
@@ -226,11 +232,25 @@ class FakeNode:
             MasterReady: lambda order, say: self._ready(),
             StatePiece: lambda order, say: self._piece(order),
             StateComplete: lambda order, say: self._complete(order),
+            MasterFiles: lambda order, say: self._master_files(order),
         }
         return table[type(order)](order, say) or Nothing()
 
     def _leave(self) -> None:
         self.left = True
+        self.master_files = {}
+
+    def _master_files(self, order: MasterFiles) -> None:
+        if not {*order.files, *order.keep} <= {*MASTER_FILES}:
+            raise Rejected("not a file of a master")
+        kept = {name: text for name, text in self.master_files.items() if name in order.keep}
+        self.master_files = {**kept, **order.files}
+
+    def _digests(self) -> dict[str, str]:
+        return {
+            name: hashlib.sha256(text.encode()).hexdigest()
+            for name, text in self.master_files.items()
+        }
 
     def _disk_remove(self, disk: DiskSpec) -> None:
         self.disks.pop(self._path(disk.path), None)
@@ -401,6 +421,9 @@ class FakeNode:
             ReadConsole: self._console,
             Inspect: self._inspect,
             ReadBundle: lambda question: self._read_bundle(),
+            ReadMasterFiles: lambda question: MasterFilesHeld(
+                digests=self._digests(), api=self.master_files.get("pki/api.pem", "")
+            ),
             Resolve: lambda question: Resolved(problem=f"{question.name} does not resolve"),
         }
         return table[type(question)](question)
@@ -430,6 +453,7 @@ class FakeNode:
             guests=self.live,
             oses=self.oses,
             disks=tuple(sorted(self.disks)),
+            master_files=self._digests(),
             problems=tuple(
                 ("EINSTANCEMISSINGDISK", path, f"disk {path} is not on {self.name}")
                 for path in question.disks

@@ -9,6 +9,7 @@ import msgspec
 
 from gantry.agent import (
     bundles,
+    candidate_files,
     disks,
     files,
     guests,
@@ -45,6 +46,7 @@ ORDERS: Final[dict[type[msgspec.Struct], Carry]] = {
     orders.MasterReady: succession.ready,
     orders.StatePiece: succession.piece,
     orders.StateComplete: succession.complete,
+    orders.MasterFiles: candidate_files.write,
 }
 QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
     orders.OsVerify: os_scripts.verify,
@@ -53,6 +55,7 @@ QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
     orders.ReadGuests: guests.read,
     orders.ReadConsole: guests.console,
     orders.ReadMaster: succession.seen,
+    orders.ReadMasterFiles: candidate_files.held,
     orders.Inspect: node.inspect,
     orders.Resolve: node.resolve,
     orders.ReadBundle: bundles.read,

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from gantry.agent import guests
+from gantry.agent import candidate_files, guests
 from gantry.agent.configuration import FILE
 from gantry.agent.effects import Task
 from gantry.agent.facts import bridges
@@ -64,6 +64,7 @@ async def leave(parts: Parts, order: NodeLeave, task: Task) -> Nothing:
 
 
 def _forget_cluster(root: Path) -> None:
+    candidate_files.remove(root)
     (root / FILE).unlink(missing_ok=True)
     gone = [*certificates.directory(root).glob("node.*"), certificates.certificate(root, "ca")]
     for path in [*gone, *(root / DATA_DIRECTORY).glob("ssconf_*")]:
@@ -81,6 +82,7 @@ async def inspect(parts: Parts, question: Inspect) -> Inspection:
     found = await guests.read(parts, ReadGuests())
     now = await parts.facts.read()
     disks, problems = await asyncio.to_thread(_look, parts, question)
+    master_files = await asyncio.to_thread(candidate_files.digests, parts.root)
     for name, one in now.hypervisors.items():
         if not one.available:
             problems.append(("ENODEHV", parts.node, f"hypervisor {name}: {one.why}"))
@@ -90,6 +92,7 @@ async def inspect(parts: Parts, question: Inspect) -> Inspection:
         oses=now.oses,
         disks=tuple(disks),
         problems=tuple(problems),
+        master_files=master_files,
     )
 
 

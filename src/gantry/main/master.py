@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,7 @@ from gantry.jobs.election import stand
 from gantry.jobs.queue import Engine
 from gantry.jobs.recovery import read_snapshot
 from gantry.main.bootstrap import MASTER, MasterConfiguration, node_uuid
+from gantry.main.candidates import Candidates
 from gantry.main.daemon import log_to, save_memory, say_ready
 from gantry.main.services import MasterServices
 from gantry.main.store import STATE, open_store, put_away
@@ -190,21 +191,32 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
 
     async def came(address: Address) -> None:
         await agents.announce(address, mastership.epoch)
+        candidates.came(address.node)
         runs.missed(address)
 
+    here = before.cluster.master_node
+    candidates = Candidates(root, here, engine, agents, clock, mastership)
     supervisor = Supervisor(engine, agents, states, clock, came)
     stack.push_async_callback(supervisor.close)
     engine.on_change(supervisor.refresh)
     engine.on_change(bell.ring)
+    engine.on_change(candidates.refresh)
     engine.on_job(_told(engine, bell, end))
     # Jobs that waited are checked against what the nodes say, so these speak first.
     await supervisor.listen(mastership.announced, timeouts.CONNECT)
     await engine.start()
     supervisor.start()
     await _serve_api(root, stack, configuration, bell, (engine, agents, states, runs, clock), end)
-    chores = asyncio.create_task(_chores(engine, root / STATE, runs), name="chores")
-    stack.callback(chores.cancel)
+    _beside(stack, candidates.follow(), "candidates")
+    _beside(stack, _chores(engine, root / STATE, runs), "chores")
     return Master(engine, mastership.epoch)
+
+
+def _beside(
+    stack: contextlib.AsyncExitStack, work: Coroutine[object, object, None], name: str
+) -> None:
+    """Do ``work`` until the stack is left."""
+    stack.callback(asyncio.create_task(work, name=name).cancel)
 
 
 async def _serve_api(

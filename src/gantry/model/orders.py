@@ -19,6 +19,9 @@ from gantry.model.asking import Question as Question
 from gantry.model.bundle_orders import BundleInstall as BundleInstall
 from gantry.model.bundle_orders import BundleRestore as BundleRestore
 from gantry.model.bundle_orders import ReadBundle as ReadBundle
+from gantry.model.candidate_orders import MasterFiles as MasterFiles
+from gantry.model.candidate_orders import MasterFilesHeld as MasterFilesHeld
+from gantry.model.candidate_orders import ReadMasterFiles as ReadMasterFiles
 from gantry.model.entities import DiskFormat, DiskMode, DiskTemplate, NicMode, ParameterValue
 from gantry.model.hook_files import ReadHookFiles
 from gantry.model.hook_orders import HookDirectory as HookDirectory
@@ -267,6 +270,8 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     oses: tuple[OsFacts, ...]
     disks: tuple[str, ...] = ()
     """The files in the file storage directories."""
+    master_files: dict[str, str] = {}
+    """As ``MasterFilesHeld.digests``."""
     problems: tuple[tuple[str, str, str], ...] = ()
 
 
@@ -315,6 +320,7 @@ AnyOrder: TypeAlias = (
     | MasterReady
     | StatePiece
     | StateComplete
+    | MasterFiles
 )
 AnyQuestion: TypeAlias = (
     OsVerify
@@ -327,6 +333,7 @@ AnyQuestion: TypeAlias = (
     | ReadHooks
     | ReadMaster
     | ReadHookFiles
+    | ReadMasterFiles
     | ReadHookRuns
     | ReadHookRun
     | ReadBundle

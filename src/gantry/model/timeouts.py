@@ -55,6 +55,8 @@ RESTART_PAUSES: Final = (0.0, 10.0, 60.0, 300.0, 900.0)
 """Seconds between a try to start a guest again and the one before it; so many tries there are."""
 OWED_PAUSES: Final = (30.0, 60.0, 300.0, 900.0)
 """Seconds between the tries of an order that is owed to a node which answers."""
+FILES_LOOK: Final = 30.0
+"""Between two looks of a master at its own files, which candidates have copies of."""
 TOKEN_LIFETIME: Final = 3600.0
 RESTART_WINDOW: Final = 8 * 3600.0
 """A guest that should be up is started again at most 5 times in this time."""

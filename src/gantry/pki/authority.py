@@ -132,6 +132,21 @@ class Authority:
         """What the API shows to clients, under all of these names and addresses."""
         return self._issue(Identity(self.cluster, Role.API), "Gantry API", now, hosts)
 
+    def serves(self, certificate: str, hosts: Sequence[str], now: float) -> bool:
+        """Whether it is an API certificate of this CA, for just these hosts, and holds on.
+
+        One that ends within ``WARN_BEFORE`` does not.
+        """
+        try:
+            found = x509.load_pem_x509_certificate(certificate.encode())
+            found.verify_directly_issued_by(self._certificate)
+            names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+            return False
+        uri = x509.UniformResourceIdentifier(Identity(self.cluster, Role.API).uri)
+        ends = found.not_valid_after_utc.timestamp()
+        return ends - now > WARN_BEFORE and set(names) == {uri, *map(_general_name, hosts)}
+
     def issue_client(self, name: str, now: float) -> Issued:
         """What a client of the API shows."""
         return self._issue(Identity(self.cluster, Role.CLIENT, name), f"Gantry client {name}", now)

@@ -155,6 +155,26 @@ def test_a_pool_that_is_not_full_is_told_as_long_as_somebody_could_fill_it() -> 
     assert found(snapshot(change={NODE2: {**regular, "master_capable": False}})) == []
 
 
+MASTERS = {"pki/ca.key": "a", "users": "b", "pki/api.key": "own", "master.json": "own"}
+
+
+def test_a_candidate_has_what_the_master_has_and_nobody_else_does() -> None:
+    def held(**changes: str | None) -> Inspection:
+        names = {"ca": "pki/ca.key", "users": "users", "api": "pki/api.key"}
+        files = {**MASTERS, **{names[name]: text for name, text in changes.items()}}
+        return said(master_files={name: text for name, text in files.items() if text})
+
+    whole: dict[Uuid, Inspection | Unavailable] = {node: held() for node in (NODE1, NODE2, NODE3)}
+    wrong = ("ERROR", "ENODEFILECHECK", "node2.example.com")
+    assert found(snapshot(), {**whole, NODE2: held(api="another", users="b")}) == []
+    assert found(snapshot(), {**whole, NODE2: held(ca="old")}) == [wrong]
+    assert found(snapshot(), {**whole, NODE2: held(api=None)}) == [wrong]
+    assert found(snapshot(), {**whole, NODE2: said()}) == [wrong]
+    regular = snapshot(change={NODE2: {"master_candidate": False}}, candidate_pool_size=2)
+    assert found(regular, {**whole, NODE2: said()}) == []
+    assert found(regular, whole) == [("WARNING", *wrong[1:])]
+
+
 def test_records_that_point_nowhere_are_told() -> None:
     cluster = snapshot(web(2, primary_node=Uuid("gone")), change={NODE3: {"group": Uuid("gone")}})
     assert found(cluster) == [

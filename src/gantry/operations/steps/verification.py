@@ -12,6 +12,7 @@ import msgspec
 
 from gantry.hooks import verdict
 from gantry.hooks.verdict import NodeScripts
+from gantry.model.candidate_orders import OWN_FILES
 from gantry.model.entities import AdminState, Instance, Node
 from gantry.model.errors import Unavailable
 from gantry.model.live import GuestLive, NodeFacts
@@ -32,6 +33,7 @@ CODES: Final = frozenset(
         "EINSTANCEMISSINGDISK",
         "EINSTANCEWRONGNODE",
         "ENODEFILESTORAGEPATHS",
+        "ENODEFILECHECK",
         "ENODEHOOKS",
         "ENODEHV",
         "ENODEN1",
@@ -152,6 +154,7 @@ def nodes(
             )
         else:
             yield from _node(cluster, node, said, now)
+    yield from _master_files(cluster, seen)
     yield from _oses(cluster, seen)
     yield from _instances(cluster, seen)
 
@@ -207,6 +210,35 @@ def _strangers(cluster: Snapshot, node: Node, said: Inspection) -> Iterator[tupl
             end = f"gnt-node end-guest {node.name} {guest.uuid}"
             message = f"{does} {guest.name}, which is no instance ({end} ends it)"
             yield "ENODEORPHANINSTANCE", message, level
+
+
+def _master_files(
+    cluster: Snapshot, seen: Mapping[Uuid, Inspection | Unavailable]
+) -> Iterator[Finding]:
+    """Candidates have what the master has; of some files each has its own."""
+    master = seen.get(cluster.cluster.master_node)
+    mine = master.master_files if isinstance(master, Inspection) else {}
+    for uuid, said in seen.items():
+        node = cluster.nodes[uuid]
+        if said is master or isinstance(said, Unavailable):
+            continue
+        lacking = sorted(mine.keys() - said.master_files.keys())
+        other = sorted(
+            name
+            for name, digest in mine.items()
+            if name not in OWN_FILES and said.master_files.get(name, digest) != digest
+        )
+        message, level = "", "ERROR"
+        if node.master_candidate and (lacking or other):
+            what = f"lacks {', '.join(lacking)}" if lacking else f"has an old {', '.join(other)}"
+            message = f"could not be the master: it {what}; the master's log says why"
+        elif said.master_files and not node.master_candidate:
+            message = "is no master candidate and has files of a master, keys among them"
+            level = "WARNING"
+        if message:
+            yield Finding(
+                code="ENODEFILECHECK", kind="node", item=node.name, message=message, level=level
+            )
 
 
 def _oses(cluster: Snapshot, seen: Mapping[Uuid, Inspection | Unavailable]) -> Iterator[Finding]:
