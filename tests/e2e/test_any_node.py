@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, eventually
 
 CANDIDATE, REGULAR = 2, 3
 
@@ -36,6 +37,30 @@ def test_a_candidate_does_all_and_another_node_looks(cluster: Cluster) -> None:
     assert refused.status == 1
     assert "node3.gantry.test is no master candidate" in refused.stderr
     assert cluster.instance("web1", "status")["status"] == "running"
+
+
+def test_a_candidate_holds_what_a_master_needs_and_another_node_does_not(cluster: Cluster) -> None:
+    def held(number: int) -> set[str]:
+        place = cluster.root(number) / "etc/gantry"
+        return {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+
+    keys = {"pki/ca.key", "pki/master.key", "pki/api.key"}
+    eventually("node 2 has the keys", lambda: keys <= held(CANDIDATE))
+    eventually("node 3 has none", lambda: not keys & held(REGULAR))
+    assert "master.json" not in held(REGULAR)
+    candidates = cluster.gnt("gnt-cluster", "info", "--json", node=REGULAR)
+    assert json.loads(candidates)["master_candidates"] == ["node1.gantry.test", "node2.gantry.test"]
+    verified = cluster.try_gnt("gnt-cluster", "verify", "--error-codes", node=CANDIDATE)
+    assert "ECLUSTERCFG:cluster" in verified.said, "the pool is not full"
+    assert "ENODEFILECHECK" not in verified.said
+    (cluster.root(CANDIDATE) / "etc/gantry/users").write_text("eve HASH write\n")
+    (cluster.root(CANDIDATE) / "etc/gantry/pki/ca.key").unlink()
+    told = cluster.try_gnt("gnt-cluster", "verify", "--error-codes").said
+    assert "ERROR:ENODEFILECHECK:node:node2.gantry.test:could not be the master" in told
+    cluster.kill("agent", CANDIDATE)
+    cluster.local("up")
+    eventually("node 2 has the keys again", lambda: keys <= held(CANDIDATE))
+    assert "users" not in held(CANDIDATE)
 
 
 def test_a_hook_on_any_node_can_ask_and_does_not_wait_for_itself(cluster: Cluster) -> None:

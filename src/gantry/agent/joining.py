@@ -42,13 +42,13 @@ def join(
     token = tokens.decode(token_text)
     if not 0 < port < 65536:
         raise Rejected(f"{port} is no port")
-    ca = asking.fetch_ca(token.address, token.fingerprint)
+    found, ca = _found(token)
     _refuse_another_cluster(root, ca)
-    host = address or asking.own_address(token.address)
+    host = address or asking.own_address(found)
     old = files.key(root, files.NODE)
     key, csr = make_request(old.read_text() if old.exists() else None)
     request = JoinRequest(secret=token.secret, csr=csr, address=host, port=port)
-    answer = asking.ask(token.address, ca, msgspec.json.encode(request))
+    answer = asking.ask(found, ca, msgspec.json.encode(request))
     try:
         bundle = msgspec.json.decode(answer, type=JoinBundle)
         expires(bundle.certificate)
@@ -68,6 +68,23 @@ def join(
         name=bundle.name,
         host=host,
         port=port,
+    )
+
+
+def _found(token: tokens.JoinToken) -> tuple[str, str]:
+    """The first of the token's addresses where the cluster's API answers, and the CA."""
+    failures = []
+    for address in token.addresses:
+        try:
+            return address, asking.fetch_ca(address, token.fingerprint)
+        except (Rejected, Unavailable) as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    raise Unavailable(
+        "no master answers: " + "; ".join(error.message for error in failures),
+        "see whether the master runs and whether its address can be reached from here; "
+        "a token names the nodes that were master candidates when it was made",
     )
 
 

@@ -17,10 +17,11 @@ def main(arguments: Sequence[str]) -> int:
     """Renew those below the master's root, and below every other root that is named."""
     parser = argparse.ArgumentParser(
         prog="gantry renew-certificates",
-        description="Renew the certificates of this machine; the keys stay. Run it on the master, "
-        "which has the CA. Start agent and master again afterwards. The certificate of another "
-        "node is renewed where its files can be reached (NODE_ROOT); otherwise that machine joins "
-        "again with a new token.",
+        description="Renew the certificates of this machine; the keys stay. Run it on the master "
+        "or on a master candidate: these have the CA. Start agent and master again afterwards. "
+        "Candidates get the master's new ones from the running master. The certificate of a node "
+        "that is no candidate is renewed where its files can be reached (NODE_ROOT); otherwise "
+        "that machine joins again with a new token.",
         epilog="example: gantry renew-certificates && systemctl restart gantry-agent gantry-master",
     )
     parser.add_argument("--root", metavar="DIR", help="the master's root (default: /)")

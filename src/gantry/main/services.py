@@ -123,7 +123,10 @@ class MasterServices:
     async def create_token(self, name: str) -> str:
         """The text that lets one machine join."""
         token = create(
-            self._api_address, Authority.load(self._root).fingerprint, self._clock.random_bytes(32)
+            self._api_address,
+            Authority.load(self._root).fingerprint,
+            self._clock.random_bytes(32),
+            self._other_addresses(),
         )
         await self._job(
             {
@@ -134,6 +137,16 @@ class MasterServices:
             "gantry token",
         )
         return encode(token)
+
+    def _other_addresses(self) -> tuple[str, ...]:
+        """Where the API would be if another candidate became the master."""
+        cluster = self._engine.snapshot()
+        port = self._api_address.rpartition(":")[2]
+        return tuple(
+            f"[{node.primary_ip}]:{port}" if ":" in node.primary_ip else f"{node.primary_ip}:{port}"
+            for node in cluster.nodes.values()
+            if node.master_candidate and not node.offline and node.uuid != cluster.master.uuid
+        )
 
     def locks(self) -> Sequence[LockRow]:
         """All locks that somebody holds or waits for."""

@@ -23,18 +23,29 @@ SECRET_BYTES: Final = 32
 
 
 class JoinToken(msgspec.Struct, frozen=True, kw_only=True):
-    """``address`` is the API's (``host:port``), ``fingerprint`` the CA's SHA-256, in hex."""
+    """``address`` is the API's (``host:port``), ``fingerprint`` the CA's SHA-256, in hex.
+
+    ``others`` are where the API answers if another node has become the master meanwhile.
+    """
 
     address: str
     fingerprint: str
     secret: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All of them, the likeliest first."""
+        return (self.address, *self.others)
 
 
-def create(address: str, fingerprint: str, random: bytes) -> JoinToken:
+def create(
+    address: str, fingerprint: str, random: bytes, others: tuple[str, ...] = ()
+) -> JoinToken:
     """A token whose secret is ``random`` (32 bytes that nobody else knows)."""
     if len(random) < SECRET_BYTES:
         raise ValueError("the secret of a token needs 32 random bytes")
-    return JoinToken(address=address, fingerprint=fingerprint, secret=random.hex())
+    return JoinToken(address=address, fingerprint=fingerprint, secret=random.hex(), others=others)
 
 
 def encode(token: JoinToken) -> str:
@@ -52,7 +63,7 @@ def decode(text: str) -> JoinToken:
         token = msgspec.json.decode(data, type=JoinToken)
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         raise _unreadable() from None
-    if not (_HEX.fullmatch(token.fingerprint) and _ADDRESS.fullmatch(token.address)):
+    if not (_HEX.fullmatch(token.fingerprint) and all(map(_ADDRESS.fullmatch, token.addresses))):
         raise _unreadable()
     return token
 

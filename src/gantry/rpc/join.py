@@ -79,9 +79,9 @@ def _connect(
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     made = (
-        http.client.HTTPSConnection(host, int(port), timeout=timeouts.CLIENT_READ, context=context)
+        http.client.HTTPSConnection(host, int(port), timeout=timeouts.CONNECT, context=context)
         if secure
-        else http.client.HTTPConnection(host, int(port), timeout=timeouts.CLIENT_READ)
+        else http.client.HTTPConnection(host, int(port), timeout=timeouts.CONNECT)
     )
     try:
         made.connect()
@@ -93,6 +93,8 @@ def _connect(
         ) from error
     except OSError as error:
         raise _silent(address, error) from error
+    sock: Any = made.sock
+    sock.settimeout(timeouts.CLIENT_READ)
     return made
 
 

@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -33,7 +34,7 @@ class Api:
         self.known: dict[str, str] = {}
         self.requests: list[bytes] = []
 
-    def token(self, name: str, **changes: str) -> str:
+    def token(self, name: str, **changes: Any) -> str:
         made = tokens.create(self.address, self.ca.authority.fingerprint, os.urandom(32))
         self.known[tokens.secret_hash(made.secret)] = name
         return tokens.encode(msgspec.structs.replace(made, **changes))
@@ -118,6 +119,20 @@ async def test_a_machine_that_joins_again_keeps_its_key(api: Api, tmp_path: Path
     key = files.key(root, files.NODE).read_text()
     await joined(root, api.token("node7.example.com"))
     assert files.key(root, files.NODE).read_text() == key
+
+
+async def test_a_token_still_works_when_another_node_is_the_master(
+    api: Api, tmp_path: Path
+) -> None:
+    gone = f"127.0.0.2:{api.port}"
+    token = api.token("node7.example.com", address=gone, others=(api.address,))
+    assert (await joined(tmp_path / "machine", token)).host == "127.0.0.1"
+    token = api.token("node8.example.com", address=gone, others=(f"127.0.0.3:{api.port}",))
+    with pytest.raises(Unavailable, match="no master answers") as told:
+        await joined(tmp_path / "another", token)
+    assert "127.0.0.2" in told.value.message
+    assert "127.0.0.3" in told.value.message
+    assert not (tmp_path / "another").exists()
 
 
 async def test_the_secret_is_not_sent_to_whoever_has_another_ca(api: Api, tmp_path: Path) -> None:

@@ -43,12 +43,24 @@ def test_a_short_secret_is_no_secret() -> None:
         tokens.encode(JoinToken(address="192.0.2.1", fingerprint="ab" * 32, secret="x")),
         tokens.encode(JoinToken(address="h:1/../x", fingerprint="ab" * 32, secret="x")),
         tokens.encode(JoinToken(address="h:5080", fingerprint="ab", secret="x")),
+        tokens.encode(
+            JoinToken(address="h:5080", fingerprint="ab" * 32, secret="x", others=("h:1/x",))
+        ),
     ],
 )
 def test_what_is_no_whole_token_is_refused_with_the_way_to_get_one(text: str) -> None:
     with pytest.raises(Rejected, match="joining token") as caught:
         tokens.decode(text)
     assert "gantry token" in caught.value.hint
+
+
+def test_a_token_names_the_other_candidates_too() -> None:
+    token = tokens.create("192.0.2.1:5080", "ab" * 32, RANDOM, ("192.0.2.2:5080", "[::1]:5080"))
+    assert tokens.decode(tokens.encode(token)).addresses == (
+        "192.0.2.1:5080",
+        "192.0.2.2:5080",
+        "[::1]:5080",
+    )
 
 
 @pytest.mark.parametrize("address", ["master.example.com:5080", "[2001:db8::1]:5080"])

@@ -18,6 +18,11 @@ def document(view: View) -> dict[str, Any]:
         "uuid": one.uuid,
         "version": __version__,
         "master": view.node_name(one.master_node),
+        "master_candidates": sorted(
+            node.name
+            for node in view.cluster.nodes.values()
+            if node.master_candidate and not node.offline
+        ),
         "nodes": len(view.cluster.nodes),
         "instances": len(view.cluster.instances),
         "groups": sorted(group.name for group in view.cluster.groups.values()),
@@ -26,6 +31,7 @@ def document(view: View) -> dict[str, Any]:
         "enabled_disk_templates": list(one.enabled_disk_templates),
         "mac_prefix": one.mac_prefix,
         "candidate_pool_size": one.candidate_pool_size,
+        "api_port": one.api_port,
         "max_running_jobs": one.max_running_jobs,
         "file_storage_dir": one.file_storage_dir,
         "shared_file_storage_dir": one.shared_file_storage_dir,

@@ -187,12 +187,12 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
         asked = self.master_candidate is False or self.master_capable is False
         following = candidates.promotable(cluster, node.uuid)
         if asked and following and not self.auto_promote:
-            size = cluster.cluster.candidate_pool_size
+            left = len(candidates.others(cluster, node.uuid))
             raise Rejected(
-                f"without node {node.name} there are not enough master candidates, of which "
-                f"there should be {size}",
+                f"without node {node.name} there are {left} master candidates, not enough: there "
+                f"can be {left + len(following)}",
                 f"--auto-promote makes {', '.join(one.name for one in following)} a candidate in "
-                f"its place; or lower the number: gnt-cluster modify -C {size - 1}",
+                f"its place; or want no more of them: gnt-cluster modify -C {left}",
                 reason=Reason.STATE,
                 node=node.name,
             )
