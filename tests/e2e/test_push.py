@@ -164,5 +164,20 @@ def test_what_cannot_be_a_bundle_is_refused_before_anything_is_sent(
     assert cluster.gnt("gnt-job", "list", "--no-headers", "-o", "id") == before
 
 
+def test_a_directory_with_errors_is_pushed_only_where_asked(
+    pushed: Cluster, tmp_path: Path
+) -> None:
+    place = _directory(tmp_path / "hooks", "x")
+    (place / ADD / "30-check.sh").write_text("#!/bin/sh\n")
+    (place / ADD / "30-check.sh").chmod(0o755)
+    done = pushed.try_gnt("gnt-hook", "push", str(place))
+    assert done.status == 2
+    assert f"{ADD}/30-check.sh: it never runs" in done.said
+    assert "--no-lint" in done.said
+    assert [one["state"] for one in _status(pushed)] == ["none"] * 3
+    pushed.gnt("gnt-hook", "push", "--no-lint", str(place))
+    assert [one["state"] for one in _status(pushed)] == ["ok"] * 3
+
+
 def test_a_bundle_that_is_not_there_is_named(cluster: Cluster) -> None:
     assert "there is no bundle 999" in cluster.refused("gnt-hook", "rollback", "--to", "999")

@@ -9,8 +9,10 @@
 
 Names that begin with a dot are not read as hooks. The links that a new bundle needs are made
 before the switch, when they lead nowhere and nothing runs by them, and those that it does not
-need are removed after it. Whatever moment an agent is killed at, the next one finishes what was
-switched or takes back what was not, before it runs anything.
+need are removed after it. The policy never leads nowhere, for then every script would be denied:
+around the switch its link leads right into the bundle that has one. Whatever moment an agent is
+killed at, the next one finishes what was switched or takes back what was not, before it runs
+anything.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from typing import Final
 
 import msgspec
 
+from gantry.agent import tree
+from gantry.hooks.policy import FILE as POLICY
 from gantry.model.bundle_orders import FileKind, InstalledBundle, InstalledFile
 from gantry.model.bundles import MAX_CONTENT, MAX_DEPTH, BundleEntry, BundleFile, entries
 from gantry.model.errors import Reason, Rejected
@@ -112,15 +116,27 @@ class Bundles:
     # Switching
 
     def _switch(self, pending: _Pending) -> None:
-        _write(self._pending, msgspec.json.encode(pending), 0o600)
-        for entry in self._manifest(pending.to):
-            self._link(entry.path, aside=None)
+        tree.write(self._pending, msgspec.json.encode(pending), 0o600)
+        for path in self._paths(pending.to) - {POLICY}:
+            self._link(path, aside=None)
+        self._hold_policy(pending.to)
         self._point(pending.to)
         self._finish(pending)
 
+    def _hold_policy(self, to: str) -> None:
+        """Where only one of the bundles has a policy, its link does not go by the switch."""
+        having = [one for one in (self.current(), to) if POLICY in self._paths(one)]
+        place = self._hooks / POLICY
+        local = (place.is_symlink() or place.exists()) and not _is_ours(place, POLICY)
+        if len(having) == 1 and not local:
+            tree.replace_link(place, f"{DIRECTORY}/{having[0]}/{POLICY}")
+
+    def _paths(self, sha256: str) -> set[str]:
+        return {entry.path for entry in self._manifest(sha256)}
+
     def _finish(self, pending: _Pending) -> None:
         """What is left to do once the new bundle is switched to."""
-        wanted = {entry.path for entry in self._manifest(pending.to)}
+        wanted = self._paths(pending.to)
         aside = self._own / "aside" / pending.to if pending.replace else None
         for path in wanted:
             self._link(path, aside=aside)
@@ -128,7 +144,7 @@ class Bundles:
             if path not in wanted:
                 self._unlink(path)
         self._pending.unlink(missing_ok=True)
-        _sync(self._own)
+        tree.sync(self._own)
 
     def _recover(self) -> None:
         for left in self._own.glob(".new-*"):
@@ -148,9 +164,9 @@ class Bundles:
         if not sha256:
             self._current.unlink(missing_ok=True)
         else:
-            _replace_link(self._current, sha256)
+            tree.replace_link(self._current, sha256)
             os.utime(self._own / sha256)
-        _sync(self._own)
+        tree.sync(self._own)
 
     # Links
 
@@ -159,14 +175,14 @@ class Bundles:
         place, target = self._hooks / path, _target(path)
         if _is_link_to(place, target):
             return
-        if place.is_symlink() or place.exists():
+        if not _is_ours(place, path) and (place.is_symlink() or place.exists()):
             if aside is None:
                 return
             kept = aside / path
-            _make_directories(aside, kept.parent)
+            tree.make_directories(aside, kept.parent)
             place.rename(kept)
-        _make_directories(self._hooks, place.parent)
-        _replace_link(place, target)
+        tree.make_directories(self._hooks, place.parent)
+        tree.replace_link(place, target)
 
     def _unlink(self, path: str) -> None:
         place = self._hooks / path
@@ -179,19 +195,19 @@ class Bundles:
 
     def _links(self) -> list[str]:
         """Our links, whichever bundle they were made for."""
-        return [path for path, place in _walk(self._hooks) if _is_link_to(place, _target(path))]
+        return [path for path, place in tree.walk(self._hooks, MAX_DEPTH) if _is_ours(place, path)]
 
     def _local(self) -> Iterator[tuple[str, Path]]:
-        for path, place in _walk(self._hooks):
-            if not _is_link_to(place, _target(path)):
+        for path, place in tree.walk(self._hooks, MAX_DEPTH):
+            if not _is_ours(place, path):
                 yield path, place
 
     def _bring_back(self, sha256: str) -> None:
         aside = self._own / "aside" / sha256
-        for path, kept in _walk(aside):
+        for path, kept in tree.walk(aside, MAX_DEPTH):
             place = self._hooks / path
             if not (place.is_symlink() or place.exists()):
-                _make_directories(self._hooks, place.parent)
+                tree.make_directories(self._hooks, place.parent)
                 kept.rename(place)
 
     def _no_conflicts(self, files: Sequence[BundleFile], replace: bool) -> None:
@@ -221,23 +237,23 @@ class Bundles:
             # It was here before: what was changed by hand since is as it should be again.
             for file, entry in zip(files, entries(files), strict=True):
                 if not _is_whole(place / file.path, entry):
-                    _make_directories(place, (place / file.path).parent)
-                    _write(place / file.path, file.content, file.mode)
-            _write(self._manifest_of(sha256), manifest, 0o644)
+                    tree.make_directories(place, (place / file.path).parent)
+                    tree.write(place / file.path, file.content, file.mode)
+            tree.write(self._manifest_of(sha256), manifest, 0o644)
             return
         new = self._own / f".new-{sha256}"
         try:
             new.mkdir()
             new.chmod(0o755)
             for file in files:
-                _make_directories(new, (new / file.path).parent)
-                _write(new / file.path, file.content, file.mode)
-            _write(self._manifest_of(sha256), manifest, 0o644)
+                tree.make_directories(new, (new / file.path).parent)
+                tree.write(new / file.path, file.content, file.mode)
+            tree.write(self._manifest_of(sha256), manifest, 0o644)
             new.rename(place)
         except OSError:
             shutil.rmtree(new, ignore_errors=True)
             raise
-        _sync(self._own)
+        tree.sync(self._own)
 
     def _unpacked(self, sha256: str) -> bool:
         """With all that is needed to switch to it."""
@@ -282,7 +298,7 @@ class Bundles:
     def _alone(self) -> Iterator[None]:
         """One at a time, also where an undo that was owed comes beside a new push."""
         # Scripts may run as other users, whatever our umask is.
-        _make_directories(self._hooks, self._own)
+        tree.make_directories(self._hooks, self._own)
         lock = os.open(self._own / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -296,48 +312,19 @@ def _target(path: str) -> str:
     return "../" * path.count("/") + f"{DIRECTORY}/current/{path}"
 
 
+def _is_ours(place: Path, path: str) -> bool:
+    """Whether it is a link into one of our bundles, the one that it should be or another."""
+    try:
+        return str(place.readlink()).startswith("../" * path.count("/") + f"{DIRECTORY}/")
+    except OSError:
+        return False
+
+
 def _is_link_to(place: Path, target: str) -> bool:
     try:
         return str(place.readlink()) == target
     except OSError:
         return False
-
-
-def _replace_link(place: Path, target: str) -> None:
-    part = place.with_name(f".{place.name}.new")
-    part.unlink(missing_ok=True)
-    part.symlink_to(target)
-    part.replace(place)
-
-
-def _make_directories(above: Path, directory: Path) -> None:
-    missing = []
-    while directory != above and not directory.is_dir():
-        missing.append(directory)
-        directory = directory.parent
-    if not above.is_dir():
-        above.mkdir(parents=True)
-        above.chmod(0o755)
-    for one in reversed(missing):
-        one.mkdir()
-        one.chmod(0o755)
-
-
-def _walk(top: Path, depth: int = MAX_DEPTH, above: str = "") -> Iterator[tuple[str, Path]]:
-    """Every file and link below ``top``, hidden ones left out, with its path below it."""
-    try:
-        found = sorted(os.scandir(top), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in found:
-        if entry.name.startswith("."):
-            continue
-        path = above + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            if depth > 1:
-                yield from _walk(top / entry.name, depth - 1, f"{path}/")
-        else:
-            yield path, top / entry.name
 
 
 def _is_whole(place: Path, entry: BundleEntry) -> bool:
@@ -357,26 +344,6 @@ def _told(path: str, place: Path, kind: FileKind) -> InstalledFile:
 
 def _text(path: str) -> str:
     return path.encode("utf-8", "backslashreplace").decode()
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """As a whole, and on the disk when it returns."""
-    part = path.with_name(f".{path.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(part, flags, 0o600), "wb") as stream:
-        stream.write(content)
-        os.fchmod(stream.fileno(), mode)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _conflict(path: object, why: str) -> Rejected:

@@ -29,6 +29,8 @@ def bundle(words: str) -> tuple[BundleFile, ...]:
         for name in ("10-both", f"20-{words}", "30-both")
     ]
     files.append(BundleFile(path=f"{words}-only.d/10-x", mode=0o755, content=b"#!/bin/sh\n"))
+    if words in ("new", "policed"):
+        files.append(BundleFile(path="hooks.toml", mode=0o644, content=b"# a policy\n"))
     files.append(BundleFile(path="site/settings", mode=0o600, content=words.encode()))
     return check(files)
 

@@ -20,12 +20,22 @@ from gantry.model.orders import HookDirectory, HooksRun
 
 ADD = "instance-add-pre.d"
 OLD = [f"{ADD}/10-both", f"{ADD}/20-old", f"{ADD}/30-both", "old-only.d/10-x", "site/settings"]
-NEW = [f"{ADD}/10-both", f"{ADD}/20-new", f"{ADD}/30-both", "new-only.d/10-x", "site/settings"]
+NEW = [
+    *(f"{ADD}/{name}" for name in ("10-both", "20-new", "30-both")),
+    *("hooks.toml", "new-only.d/10-x", "site/settings"),
+]
 
 
 @pytest.fixture
 def hooks(tmp_path: Path) -> Path:
     return tmp_path / "etc/ganeti/hooks"
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A directory in memory: a thousand installs write to a disk several times each."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
+        yield Path(place)
 
 
 def install(hooks: Path, words: str, *, replace: bool = False) -> None:
@@ -182,6 +192,20 @@ def test_drift_is_seen_and_mended_by_pushing_again(hooks: Path) -> None:
     assert set(kinds(hooks).values()) == {FileKind.BUNDLE}
 
 
+def test_a_policy_comes_and_goes_and_never_leads_nowhere(memory: Path) -> None:
+    """Also where it is the old bundle that has one; see the last test for the other way."""
+    step, changes = 0, None
+    while changes is None:
+        hooks = memory / str(step)
+        install(hooks, "policed")
+        changes = install_and_die(hooks, "old", step, replace=False)
+        policy = hooks / "hooks.toml"
+        assert not policy.is_symlink() or policy.exists(), step
+        Bundles(hooks).recover()
+        assert policy.exists() is (Bundles(hooks).current() == sha256("policed"))
+        step += 1
+
+
 def test_old_bundles_are_removed_after_a_while(hooks: Path) -> None:
     for number in range(9):
         files = check([BundleFile(path="f", mode=0o644, content=str(number).encode())])
@@ -191,13 +215,6 @@ def test_old_bundles_are_removed_after_a_while(hooks: Path) -> None:
     assert len(unpacked) == 6
     assert len(list(own.glob("*.json"))) == 6
     assert (hooks / "f").read_text() == "8"
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """A directory in memory: a thousand installs write to a disk several times each."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
-        yield Path(place)
 
 
 @pytest.mark.parametrize("replace", [False, True])
@@ -213,6 +230,8 @@ def test_an_agent_killed_at_any_step_leaves_the_old_or_the_new_bundle(
         by_hand(hooks, local)
         changes = install_and_die(hooks, "new", step, replace=replace)
         before_recovery = Bundles(hooks).current()
+        # Before anybody looks after it: a policy that leads nowhere denies everything.
+        assert not (hooks / "hooks.toml").is_symlink() or (hooks / "hooks.toml").exists(), step
         Bundles(hooks).recover()
         found = runs(hooks)
         hand = {Path(local).name: "by hand"}

@@ -12,8 +12,11 @@ EXAMPLES = """
 gnt-hook push ./hooks                      (onto all nodes, also those to come)
 gnt-hook push ./hooks --node node2         (first onto one)
 gnt-hook push --replace ./hooks            (where files were put there by hand)
+gnt-hook lint ./hooks && gnt-hook push ./hooks
 gnt-hook diff ./hooks && echo nothing to push
 """
+_SHOWN = 3
+"""Errors in a message; the rest is counted."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -34,11 +37,16 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="set aside files that were put there by hand and have the name of one in DIR",
     )
+    parser.add_argument(
+        "--no-lint",
+        action="store_true",
+        help="push it although gnt-hook lint finds errors in it",
+    )
     shared.job(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the bundle, then submit the job that installs it."""
+    """Look for errors, send the bundle, then submit the job that installs it."""
     import base64
 
     from gantry.cli.errors import Usage
@@ -50,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         packed = bundles.pack(directory.read(arguments.directory))
     except Rejected as error:
         raise Usage(f"{arguments.directory}: {error.message}", error.hint) from None
+    if not arguments.no_lint:
+        _lint(arguments)
     body = {"packed": base64.b64encode(packed).decode()}
     number = Connection().post("hooks/bundles", body)["number"]
     operation = {
@@ -59,3 +69,23 @@ def run(arguments: argparse.Namespace) -> int:
         "replace": arguments.replace,
     }
     return jobs.run(arguments, [operation])
+
+
+def _lint(arguments: argparse.Namespace) -> None:
+    """Usage where there is an error, with the first of them; warnings are told and go along."""
+    import sys
+
+    from gantry.cli.errors import Usage
+    from gantry.hooks.lint import check
+
+    version = Connection().get("info")["hooks_version"]
+    findings = check(arguments.bench().inventory(arguments.directory, version), version)
+    bad = [f"{one.path}: {one.message}" for one in findings if one.level == "error"]
+    if bad:
+        more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+        raise Usage(
+            f"{arguments.directory} is not pushed: {'; '.join(bad[:_SHOWN])}{more}",
+            "gnt-hook lint DIR says what to do about each; --no-lint pushes it all the same",
+        )
+    for one in findings:
+        sys.stderr.write(f"warning: {one.path}: {one.message}\n")
