@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tests.support.cluster import eventually
 from tests.support.namespaces import Machine, machines
 
 pytestmark = [pytest.mark.namespaces, pytest.mark.root]
@@ -22,7 +23,7 @@ def test_machines_join_over_the_wire_and_run_an_instance() -> None:
     with machines(3) as (first, second, third):
         first.must(
             "gnt-cluster", "init", "--node-name", first.name, "--primary-ip", first.address,
-            "--enabled-hypervisors", "fake", "--no-name-check", "--no-ip-check",
+            "--enabled-hypervisors", "fake", "--no-name-check", "--no-ip-check", "-C", "2",
             "cluster.example.com",
         )  # fmt: skip
         first.start("agent")
@@ -37,15 +38,33 @@ def test_machines_join_over_the_wire_and_run_an_instance() -> None:
         hook.parent.mkdir(parents=True)
         hook.write_text('#!/bin/sh\necho "$GANETI_INSTANCE_NAME" > "$GANTRY_ROOT/mark"\n')
         hook.chmod(0o755)
-        first.must(
+        roles = json.loads(third.must("gnt-node", "list", "-o", "role", "--json"))
+        assert [row["role"] for row in roles] == ["M", "C", "R"]
+        # The second one is a candidate, so it may change the cluster; the third may only look.
+        second.must(
             "gnt-instance", "add", "-t", "file", "-s", "16M", "-o", "noop", "-n", "node3",
             "-B", "memory=32M", "--no-nics", WEB,
         )  # fmt: skip
         assert (third.root / "mark").read_text() == f"{WEB}\n"
         (row,) = json.loads(first.must("gnt-instance", "list", "-o", "name,status", "--json"))
         assert row == {"name": WEB, "status": "running"}
-        elsewhere = second.must("gnt-instance", "list", "-o", "name,status", "--json")
-        assert json.loads(elsewhere) == [row]
-        first.must("gnt-instance", "remove", "-f", "web1")
+        assert third.must("gnt-instance", "list") == first.must("gnt-instance", "list")
+        refused = third.run("gnt-instance", "stop", "web1")
+        assert (refused.status, "no master candidate" in refused.stderr) == (1, True)
+        keys = [machine.root / "etc/gantry/pki/ca.key" for machine in (second, third)]
+        eventually("the candidate has the CA's key", keys[0].exists)
+        assert not keys[1].exists()
         first.must("gnt-node", "remove", "node2")
+        eventually("the third is a candidate instead", keys[1].exists)
+        assert not keys[0].exists()
+        third.must("gnt-instance", "remove", "-f", "web1")
         assert len(json.loads(first.must("gnt-node", "list", "-o", "name", "--json"))) == 2
+        gone = second.run("gnt-instance", "list")
+        assert (gone.status, "not part of a cluster" in gone.stderr) == (5, True)
+        first.daemons[-1].terminate()
+        assert first.daemons[-1].wait(30) == 0
+        nobody = third.run("gnt-instance", "list")
+        assert (nobody.status, f"{first.name} ({first.address} port 5080)" in nobody.stderr) == (
+            11,
+            True,
+        )

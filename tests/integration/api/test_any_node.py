@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +19,8 @@ import pytest
 from tests.fakes.cluster import CLUSTER, entities, instance, node_uuid
 from tests.fakes.queue import FakeQueue
 from tests.fakes.services import FakeServices
+from tests.integration.cli.conftest import guest, live
+from tests.integration.cli.test_terminal import PROGRAM
 
 from gantry.api.app import build
 from gantry.api.serve import Server
@@ -268,6 +271,37 @@ async def test_lines_and_a_long_wait_come_over_the_wire(site: Site) -> None:
     await site.queue.end(site.queue.jobs()[0].id)
     assert (await waiting)["status"] == "success"
     assert (await asyncio.to_thread(list, stream))[-1]["job"]["status"] == "success"
+
+
+async def console(root: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-I", "-c", PROGRAM, "gnt-instance", "console", "web1"),
+        env={**os.environ, "GANTRY_ROOT": str(root)},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def test_a_console_comes_over_the_wire(site: Site) -> None:
+    site.queue.set_live(node_uuid(1), live(guest(1)))
+    process = await console(site.node(2))
+    async with asyncio.timeout(20):
+        await site.services.attached.wait()
+        attached = site.services.consoles[0][2]
+        attached.say(b"login: ")
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b"root")
+        assert await process.stdout.readexactly(len(b"login: ROOT")) == b"login: ROOT"
+        attached.end()
+        out, complaint = await process.communicate()
+    assert (process.returncode, out, complaint) == (0, b"", b"")
+    refused = await console(site.node(3))
+    async with asyncio.timeout(20):
+        _, complaint = await refused.communicate()
+    assert refused.returncode == 1
+    assert b"node3.example.com is no master candidate" in complaint
 
 
 async def test_a_master_here_that_hangs_is_passed_over_the_next_time(
