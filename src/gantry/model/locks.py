@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
+from functools import cache
 from typing import NamedTuple
 
 import msgspec
@@ -62,8 +63,9 @@ def instance(uuid_or_name: str) -> Lock:
     return Lock(Level.INSTANCE, uuid_or_name)
 
 
+@cache
 def node(uuid: str) -> Lock:
-    """The lock of a node."""
+    """The lock of a node. Kept: an instance that may go anywhere needs those of all nodes."""
     return Lock(Level.NODE, uuid)
 
 

@@ -6,7 +6,7 @@ so that a decision is a function of one value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -29,6 +29,7 @@ from gantry.model.names import Uuid
 from gantry.model.parameters import memory
 
 N = TypeVar("N", Group, Node, Instance)
+E = TypeVar("E", Node, Instance)
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +43,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The entities by uuid, the name indexes, the live states and the claims of running jobs.
 
-    ``promised`` are the MiB by node that instances marked as to be up count on: kept from one
-    commit to the next, since adding up 10,000 of them takes longer than all else in a check.
+    ``promised`` are the MiB by node that instances marked as to be up count on, ``macs`` who has
+    which MAC address. These and the names are kept from one commit to the next: to go through
+    10,000 instances takes longer than all else in a check.
     """
 
     revision: int
@@ -53,6 +55,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     instances: Mapping[Uuid, Instance]
     node_names: Mapping[str, Uuid]
     instance_names: Mapping[str, Uuid]
+    macs: Mapping[str, Uuid] = {}
     promised: Mapping[Uuid, int] = {}
     tokens: Mapping[Uuid, Token] = {}
     joined: Mapping[Uuid, Joined] = {}
@@ -126,7 +129,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
         cluster = self.cluster
         put, delete = tuple(put), tuple(delete)
-        renamed = {type(one) for one in (*put, *delete) if not self._same_name(one, delete)}
         for gone in delete:
             table(type(gone)).pop(gone.uuid, None)
         for entity in put:
@@ -135,15 +137,19 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
             else:
                 table(type(entity))[entity.uuid] = entity
         fields: dict[str, Any] = {_TABLES[kind]: entities for kind, entities in tables.items()}
-        if Node in renamed:
-            fields["node_names"] = _names(fields["nodes"])
-        if Instance in renamed:
-            fields["instance_names"] = _names(fields["instances"])
         after = msgspec.structs.replace(self, revision=revision, cluster=cluster, **fields)
-        promised = after._promised_since(self, {one.uuid for one in (*put, *delete)})
-        return msgspec.structs.replace(after, promised=promised)
+        changed = dict.fromkeys(one.uuid for one in (*delete, *put))
+        return msgspec.structs.replace(
+            after,
+            promised=after._promised_since(self, changed),
+            node_names=_index(self.node_names, self.nodes, after.nodes, changed, _name),
+            instance_names=_index(
+                self.instance_names, self.instances, after.instances, changed, _name
+            ),
+            macs=_index(self.macs, self.instances, after.instances, changed, _macs),
+        )
 
-    def _promised_since(self, before: Snapshot, changed: set[Uuid]) -> Mapping[Uuid, int]:
+    def _promised_since(self, before: Snapshot, changed: Iterable[Uuid]) -> Mapping[Uuid, int]:
         """What is promised, known that only ``changed`` are not as they were."""
         if before.cluster.beparams != self.cluster.beparams:
             return _promised(self.cluster, self.instances)
@@ -156,13 +162,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
                     now = promised.get(one.primary_node, 0)
                     promised[one.primary_node] = now + sign * memory(self.cluster, one)
         return {node: amount for node, amount in promised.items() if amount}
-
-    def _same_name(self, entity: AnyEntity, delete: tuple[AnyEntity, ...]) -> bool:
-        """Whether the indexes need not change: 10,000 names are slow to go through."""
-        if isinstance(entity, Cluster):
-            return True
-        known = getattr(self, _TABLES[type(entity)]).get(entity.uuid)
-        return known is not None and known.name == entity.name and entity not in delete
 
 
 _TABLES: Final[dict[type, str]] = {
@@ -196,15 +195,52 @@ def build(
         revision=revision,
         cluster=cluster,
         **tables,
-        node_names=_names(tables["nodes"]),
-        instance_names=_names(tables["instances"]),
+        node_names=_names(tables["nodes"], _name),
+        instance_names=_names(tables["instances"], _name),
+        macs=_names(tables["instances"], _macs),
         promised=_promised(cluster, tables["instances"]),
         live=live if live is not None else {},
     )
 
 
-def _names(table: Mapping[Uuid, Any]) -> dict[str, Uuid]:
-    return {entity.name: uuid for uuid, entity in table.items()}
+def _name(entity: Node | Instance) -> tuple[str, ...]:
+    return (entity.name,)
+
+
+def _macs(instance: Instance) -> tuple[str, ...]:
+    return tuple(nic.mac for nic in instance.nics)
+
+
+def _names(table: Mapping[Uuid, E], keys: Callable[[E], tuple[str, ...]]) -> dict[str, Uuid]:
+    return {name: uuid for uuid, entity in table.items() for name in keys(entity)}
+
+
+def _index(
+    known: Mapping[str, Uuid],
+    before: Mapping[Uuid, E],
+    after: Mapping[Uuid, E],
+    changed: Iterable[Uuid],
+    keys: Callable[[E], tuple[str, ...]],
+) -> Mapping[str, Uuid]:
+    """Who has which key, known that only ``changed`` are not as they were; the same if none is."""
+    if before is after:
+        return known
+    gone: dict[str, Uuid] = {}
+    come: dict[str, Uuid] = {}
+    for uuid in changed:
+        old = keys(before[uuid]) if uuid in before else ()
+        new = keys(after[uuid]) if uuid in after else ()
+        if old != new:
+            gone.update(dict.fromkeys(old, uuid))
+            come.update(dict.fromkeys(new, uuid))
+    if not gone and not come:
+        return known
+    index = dict(known)
+    for name, uuid in gone.items():
+        if index.get(name) == uuid:
+            del index[name]
+    index.update(come)
+    return index
 
 
 def _promised(cluster: Cluster, instances: Mapping[Uuid, Instance]) -> dict[Uuid, int]:

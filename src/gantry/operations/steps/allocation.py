@@ -6,8 +6,9 @@ import ipaddress
 from collections.abc import Collection
 from typing import Final
 
-from gantry.model.entities import AllocPolicy, HypervisorName, Instance, NicMode, Node
+from gantry.model.entities import AllocPolicy, HypervisorName, NicMode, Node
 from gantry.model.errors import Reason, Rejected
+from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Given
 
@@ -71,7 +72,7 @@ def new_mac(cluster: Snapshot, given: Given, taken: Collection[str] = ()) -> str
         address = f"{cluster.cluster.mac_prefix}:{tail}"
         if address in taken or f"mac/{address}" in cluster.reserved:
             continue
-        if _owner(cluster, address) is None:
+        if address not in cluster.macs:
             return address
     raise Rejected(
         f"no free MAC address was found below {cluster.cluster.mac_prefix}",
@@ -82,22 +83,13 @@ def new_mac(cluster: Snapshot, given: Given, taken: Collection[str] = ()) -> str
 
 def mac_is_free(cluster: Snapshot, mac: str, but: str = "") -> None:
     """No instance (other than the one with uuid ``but``) has the address, or Rejected."""
-    owner = _owner(cluster, mac, but)
-    if owner is not None:
+    owner = cluster.macs.get(mac, but)
+    if owner != but:
         raise Rejected(
-            f"MAC address {mac} is that of instance {owner.name}",
+            f"MAC address {mac} is that of instance {cluster.instances[Uuid(owner)].name}",
             "leave it out, and one is generated",
             reason=Reason.NOT_UNIQUE,
         )
-
-
-def _owner(cluster: Snapshot, mac: str, but: str = "") -> Instance | None:
-    # Loops, and no set of all addresses: it would be made anew for every check.
-    for one in cluster.instances.values():
-        for nic in one.nics:
-            if nic.mac == mac and one.uuid != but:
-                return one
-    return None
 
 
 def ip_is_free(cluster: Snapshot, ip: str, mode: NicMode, link: str, but: str = "") -> None:

@@ -46,12 +46,12 @@ def _alike(cluster: Snapshot, base: str, node: Node, mine: OsFacts) -> None:
         theirs = _on(cluster, other, base)
         if theirs is None:
             continue
-        differing = sorted(
-            name
-            for name in {*mine.files, *theirs.files}
-            if mine.files.get(name) != theirs.files.get(name)
-        )
         if mine.digest != theirs.digest:
+            differing = sorted(
+                name
+                for name in {*mine.files, *theirs.files}
+                if mine.files.get(name) != theirs.files.get(name)
+            )
             raise Rejected(
                 f"OS definition {base} differs between nodes {node.name} and {other.name}"
                 + (f" (files: {', '.join(differing)})" if differing else ""),
