@@ -60,7 +60,7 @@ async def run_below(
     rooted = {
         version: _rooted(root, environment) for version, environment in order.environments.items()
     }
-    order = msgspec.structs.replace(order, environments=rooted)
+    order = msgspec.structs.replace(order, environments=rooted, context=_context(order))
     try:
         ran = await run_hooks(
             root / DIRECTORY,
@@ -74,6 +74,13 @@ async def run_below(
     finally:
         await asyncio.to_thread(phase.close)
     return phase.finished(ran)
+
+
+def _context(order: HooksRun) -> msgspec.Raw:
+    """The master's document, and what it leaves to the order itself: a repeat has the same one."""
+    own = msgspec.json.encode({"run": order.run_id, "attempt": order.attempt})
+    rest = bytes(order.context)[1:]
+    return msgspec.Raw(own[:-1] + (b"" if rest.lstrip().startswith(b"}") else b",") + rest)
 
 
 def check_names(parts: Parts, directories: Iterable[HookDirectory]) -> None:

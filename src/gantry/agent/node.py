@@ -13,7 +13,9 @@ from gantry.agent.effects import Task
 from gantry.agent.facts import bridges
 from gantry.agent.files import DIRECTORY as DATA_DIRECTORY
 from gantry.agent.parts import Parts
-from gantry.host import command
+from gantry.hooks.policy import FILE as POLICY
+from gantry.host import command, hook_policy
+from gantry.host.listing import DIRECTORY as HOOKS
 from gantry.model import names
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import NodeFacts
@@ -113,6 +115,15 @@ def _look(parts: Parts, question: Inspect) -> tuple[list[str], list[tuple[str, s
             problems.append(("EINSTANCEMISSINGDISK", path, f"disk {path} is not on {parts.node}"))
     missing = sorted(set(question.bridges) - set(bridges()))
     problems += [("ENODENET", parts.node, f"bridge {bridge} is not there") for bridge in missing]
+    problems += [
+        (
+            "ENODEHOOKS",
+            f"/{HOOKS}/{POLICY}",
+            (f"line {one.line}: " if one.line else "") + one.message,
+        )
+        for one in hook_policy.findings(parts.root / HOOKS)
+        if one.error
+    ]
     return disks, problems
 
 

@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -60,7 +60,7 @@ def findings(
     content: bytes,
     *,
     scripts: Mapping[str, Collection[str]] | None = None,
-    users: Collection[str] | None = None,
+    users: Container[str] | None = None,
 ) -> tuple[Finding, ...]:
     """All that there is to say of the file; those with ``error`` keep it from being followed.
 

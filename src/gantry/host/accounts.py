@@ -60,3 +60,14 @@ def as_user(who: Account, path: str) -> list[str]:
         raise NotPossible("there is no setpriv (package util-linux)")
     user = [f"--reuid={who.uid}", f"--regid={who.gid}", "--init-groups"]
     return [program, *user, "--inh-caps=-all", "--", path]
+
+
+class Users:
+    """The users of this machine, by name."""
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            pwd.getpwnam(str(name))
+        except KeyError:
+            return False
+        return True

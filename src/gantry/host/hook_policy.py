@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from gantry.hooks import policy_file
 from gantry.hooks.policy import FILE, NONE, Policy
 from gantry.hooks.policy_file import LIMIT, Finding, PolicyError, parse
+from gantry.host.accounts import Users
 
 _MINE: Final = "a policy decides what runs as whom"
 
@@ -49,8 +50,11 @@ def read(base: Path) -> Policy:
     return policy
 
 
-def findings(base: Path, **known: Any) -> tuple[Finding, ...]:
-    """All that there is to say of the file, as ``policy_file.findings``; nothing without one."""
+def findings(base: Path) -> tuple[Finding, ...]:
+    """All that there is to say of the file on this machine; nothing where there is none.
+
+    Those with ``error`` are faults: of the file itself, or users that are not here.
+    """
     found: list[Finding] = []
     try:
         read(base)
@@ -60,8 +64,19 @@ def findings(base: Path, **known: Any) -> tuple[Finding, ...]:
         text = (base / FILE).read_bytes()[: LIMIT + 1]
     except OSError:
         return tuple(found)
-    said = policy_file.findings(text, **known)
+    said = policy_file.findings(text, scripts=_scripts(base), users=Users())
     return (*(one for one in found if one not in said), *said)
+
+
+def _scripts(base: Path) -> dict[str, list[str]]:
+    """The names in each directory of scripts."""
+    found = {}
+    for name in policy_file.directories():
+        try:
+            found[name] = os.listdir(base / name)  # noqa: PTH208 - names only
+        except OSError:
+            continue
+    return found
 
 
 def _content(descriptor: int) -> bytes:

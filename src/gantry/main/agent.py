@@ -11,6 +11,7 @@ import contextlib
 import gc
 import logging
 import os
+import shutil
 import signal
 import ssl
 import sys
@@ -25,6 +26,7 @@ from gantry.agent.configuration import Configuration
 from gantry.agent.effects import KEEP, Effects
 from gantry.agent.events import Listeners
 from gantry.agent.facts import Facts
+from gantry.agent.hooks import EXCHANGE
 from gantry.agent.ledger import Ledger
 from gantry.agent.memory import Memory
 from gantry.agent.parts import Parts
@@ -177,6 +179,8 @@ async def _recover(root: Path, memory: Memory, effects: Effects) -> None:
     if left:
         ended = await asyncio.to_thread(process.end_orphans, list(left))
         logger.warning("ended scripts left by an earlier agent: %d", len(ended))
+    # What they were told and what they would have answered is of no use any more.
+    await asyncio.to_thread(shutil.rmtree, root / EXCHANGE, ignore_errors=True)
     effects.recover()
 
 

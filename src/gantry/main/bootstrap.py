@@ -6,7 +6,6 @@ hook interface says: in version 1 before and after the state is made, in version
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
@@ -17,21 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from gantry.agent import configuration as agent_configuration
-from gantry.agent.hooks import run_below
-from gantry.agent.ledger import Ledger
-from gantry.hooks.plan import phase_runs
-from gantry.hooks.subject import Subject, SubjectKind
-from gantry.hooks.table import Phase
-from gantry.hooks.verdict import NodeScripts, denial, warnings
 from gantry.host.clock import SystemClock
 from gantry.jobs.distributor import ssconf
+from gantry.main import first_hooks
 from gantry.main import store as stores
 from gantry.model import timeouts
 from gantry.model.codec import decode, encode
 from gantry.model.entities import CLUSTER_KEY, AnyEntity, Cluster, Group, Node, key
 from gantry.model.errors import Reason, Rejected
 from gantry.model.names import Uuid, host_name
-from gantry.model.orders import HooksRun
 from gantry.model.snapshot import Snapshot, build
 from gantry.operations.cluster.modify import ClusterModify
 from gantry.operations.steps.allocation import ip_address
@@ -46,7 +39,6 @@ if TYPE_CHECKING:
     from gantry.store.etcd import Access
 
 MASTER: Final = "etc/gantry/master.json"
-OPCODE: Final = "OP_CLUSTER_POST_INIT"
 
 
 class StoreWish(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,10 +84,16 @@ async def init(root: Path, settings: Settings, say: Callable[[str], None]) -> Sn
     snapshot = _entities(settings, clock)
     wanted = _access(settings.store, snapshot.cluster.name)
     await _is_new(root, wanted)
-    job = f"init-{snapshot.cluster.uuid}"
-    await _hooks(root, snapshot, Phase.PRE, job, say)
-    say(f"making cluster {snapshot.cluster.name}, master {snapshot.master.name}")
-    _certificates(root, snapshot, clock.now())
+    async with first_hooks.around(root, snapshot, say):
+        say(f"making cluster {snapshot.cluster.name}, master {snapshot.master.name}")
+        await _make(root, settings, snapshot, wanted, clock.now())
+    return snapshot
+
+
+async def _make(
+    root: Path, settings: Settings, snapshot: Snapshot, wanted: Access | None, now: float
+) -> None:
+    _certificates(root, snapshot, now)
     master = snapshot.master
     shared = snapshot.cluster
     agent_configuration.write(
@@ -115,8 +113,6 @@ async def init(root: Path, settings: Settings, say: Callable[[str], None]) -> Sn
     certificates.write(root / MASTER, msgspec.json.encode(configuration).decode())
     _words_of_cluster(root, snapshot)
     await _store(root, snapshot, wanted)
-    await _hooks(root, snapshot, Phase.POST, job, say)
-    return snapshot
 
 
 def _access(wish: StoreWish | None, cluster: str) -> Access | None:
@@ -257,31 +253,6 @@ async def _clear(store: Store) -> None:
     left = [item.key for item in (await store.range("")).items]
     for start in range(0, len(left), MAX_OPERATIONS):
         await store.txn([], [Delete(key) for key in left[start : start + MAX_OPERATIONS]])
-
-
-async def _hooks(
-    root: Path, snapshot: Snapshot, phase: Phase, job: str, say: Callable[[str], None]
-) -> None:
-    subject = Subject(kind=SubjectKind.CLUSTER)
-    after = snapshot if phase is Phase.POST else None
-    runs = phase_runs(OPCODE, phase, snapshot, subject, after, subject if after else None)
-    for run in runs:
-        order = HooksRun(
-            directories=run.directories,
-            environments=run.environments,
-            main_version=run.main_version,
-            job=0,
-            run_id=f"{job}-{phase}",
-            attempt=1,
-        )
-        with contextlib.closing(Ledger(root, snapshot.master.name)) as ledger:
-            ran = await run_below(root, order, ledger)
-        scripts = [NodeScripts(node=snapshot.master.name, results=ran.results)]
-        denied = denial(scripts) if phase is Phase.PRE else None
-        if denied is not None:
-            raise denied
-        for line in warnings(scripts):
-            say(line)
 
 
 def root_directory() -> Path:

@@ -54,3 +54,23 @@ async def test_a_denial_makes_no_cluster(tmp_path: Path) -> None:
         await init(tmp_path, settings(1), lambda text: None)
     assert not (tmp_path / STATE).exists()
     assert not (tmp_path / "etc/gantry").exists()
+
+
+async def test_those_that_were_asked_hear_that_it_was_denied(tmp_path: Path) -> None:
+    script(tmp_path, "cluster-init-pre.d", "#!/bin/sh\necho not here\nexit 1\n")
+    fail = '#!/bin/sh\necho "$GANTRY_FAILURE: $GANTRY_FAILURE_MESSAGE" > "$GANTRY_ROOT/told"\n'
+    script(tmp_path, "cluster-init-fail.d", fail)
+    with pytest.raises(HooksDenied):
+        await init(tmp_path, settings(1), lambda text: None)
+    assert "denied: hooks execution failed:" in (tmp_path / "told").read_text()
+
+
+async def test_those_that_were_asked_hear_that_it_failed(tmp_path: Path) -> None:
+    script(tmp_path, "cluster-init-pre.d", "#!/bin/sh\nexit 0\n")
+    fail = '#!/bin/sh\necho "$GANTRY_FAILURE" >> "$GANTRY_ROOT/told"\n'
+    script(tmp_path, "cluster-init-fail.d", fail)
+    (tmp_path / "var/lib/ganeti").parent.mkdir(parents=True)
+    (tmp_path / "var/lib/ganeti").write_text("a file where a directory should be")
+    with pytest.raises(OSError):
+        await init(tmp_path, settings(1), lambda text: None)
+    assert (tmp_path / "told").read_text() == "failed\n"

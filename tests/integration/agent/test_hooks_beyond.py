@@ -1,0 +1,118 @@
+"""Policy, context and scripts that must run once, through a real agent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.contract.agents.requests import envelope, hooks
+from tests.integration.agent.test_crashes import add_hook, written
+from tests.support.agent_process import AgentProcess
+
+from gantry.model.errors import Unavailable
+from gantry.model.hook_orders import HookSequence, ReadHooks
+from gantry.model.orders import HookDirectory, Inspect, ScriptStatus
+from gantry.rpc.client import HttpAgents
+
+PRE = "instance-start-pre.d"
+
+
+def policy(node: AgentProcess, text: str) -> None:
+    path = node.root / "etc/ganeti/hooks/hooks.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o644)
+
+
+async def test_a_wrong_policy_fails_the_phase_and_the_verification(
+    node: AgentProcess, master: HttpAgents
+) -> None:
+    add_hook(node, "#!/bin/sh\nexit 0\n")
+    policy(node, "[default]\n\ntimeout = 0\n")
+    ran = await master.order(node.address, envelope("j/pre"), hooks())
+    assert [one.status for one in ran.results] == [ScriptStatus.FAILED, ScriptStatus.SKIPPED]
+    assert ran.results[0].problem.startswith("hooks.toml line 3: timeout is 0")
+    seen = await master.ask(node.address, Inspect(), 10.0)
+    [(code, item, said)] = [one for one in seen.problems if one[0] == "ENODEHOOKS"]
+    assert (code, item) == ("ENODEHOOKS", "/etc/ganeti/hooks/hooks.toml")
+    assert said.startswith("line 3: timeout is 0")
+
+
+async def test_a_listing_says_what_the_policy_decides(
+    node: AgentProcess, master: HttpAgents
+) -> None:
+    for name in ("10-a", "20-b", "30-c"):
+        add_hook(node, "#!/bin/sh\nexit 0\n", name)
+    policy(
+        node,
+        f"""[script."{PRE}/10-a"]\nenabled = false
+[script."{PRE}/20-b"]\ntimeout = "5s"\nversion = 1\non-unreachable = "deny"\n""",
+    )
+    wanted = HookSequence(directories=(HookDirectory(name=PRE, version=2),), main_version=2)
+    [found] = (await master.ask(node.address, ReadHooks(sequences=(wanted,)), 10.0)).sequences
+    assert "switched off" in found[0].skip
+    assert (found[1].timeout, found[1].version, found[1].deny_unreachable) == (5.0, 1, True)
+    assert (found[2].timeout, found[2].version, found[2].skip) == (600.0, 2, "")
+
+
+async def test_what_was_recorded_is_not_run_again_by_a_later_attempt_also_after_a_kill(
+    node: AgentProcess, master: HttpAgents
+) -> None:
+    add_hook(node, '#!/bin/sh\necho "$GANTRY_ATTEMPT" >> "$GANTRY_ROOT/told"\n')
+    for attempt in (1, 2):
+        order = hooks(attempt=attempt, extra={"GANTRY_FAILURE": "denied"})
+        ran = await master.order(node.address, envelope("j/0/hooks-fail/n"), order)
+        assert [one.status for one in ran.results] == [ScriptStatus.SUCCEEDED]
+    await node.kill()
+    await node.start()
+    await master.order(node.address, envelope("j/0/hooks-fail/n"), hooks(
+        attempt=3, extra={"GANTRY_FAILURE": "denied"}))  # fmt: skip
+    assert (node.root / "told").read_text() == "1\n"
+
+
+async def test_what_was_interrupted_is_run_again_by_a_later_attempt(
+    node: AgentProcess, master: HttpAgents, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "pid"
+    os.mkfifo(fifo)
+    add_hook(node, f"#!/bin/sh\n[ $GANTRY_ATTEMPT = 2 ] && exit 0\necho $$ > {fifo}\nsleep 300\n")
+    key = envelope("j/0/hooks-fail/n")
+    order = asyncio.ensure_future(master.order(node.address, key, hooks()))
+    await written(fifo)
+    await node.kill()
+    with pytest.raises(Unavailable):
+        await order
+    await node.start()
+    ran = await master.order(node.address, key, hooks(attempt=2))
+    assert [one.status for one in ran.results] == [ScriptStatus.SUCCEEDED]
+
+
+async def test_nothing_of_a_killed_run_is_left_after_the_next_start(
+    node: AgentProcess, master: HttpAgents, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "context"
+    os.mkfifo(fifo)
+    add_hook(node, f'#!/bin/sh\necho "$GANTRY_CONTEXT" > {fifo}\nsleep 300\n')
+    order = asyncio.ensure_future(master.order(node.address, envelope("j/pre"), hooks()))
+    context = Path(await written(fifo))
+    await node.kill()
+    with pytest.raises(Unavailable):
+        await order
+    assert context.exists()
+    await node.start()
+    assert not context.exists()
+
+
+async def test_what_many_scripts_write_fits_into_one_answer(
+    node: AgentProcess, master: HttpAgents
+) -> None:
+    for number in range(20):
+        add_hook(node, "#!/bin/sh\nhead -c 3000000 /dev/zero\n", f"{number:02d}-zeros")
+    ran = await master.order(node.address, envelope("j/pre", timeout=300.0), hooks())
+    assert all(one.truncated and one.stdout.size == 3_000_000 for one in ran.results)
+    assert len(msgspec.json.encode(ran)) < 16 * 1024 * 1024
+    [kept, *_] = sorted((node.root / "var/log/gantry/hooks").glob("*/*/0019.out"))
+    assert 1024 * 1024 < kept.stat().st_size < 1024 * 1024 + 100
