@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection, Container, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -50,10 +51,16 @@ def read(base: Path) -> Policy:
     return policy
 
 
-def findings(base: Path) -> tuple[Finding, ...]:
+def findings(
+    base: Path,
+    *,
+    scripts: Mapping[str, Collection[str]] | None = None,
+    users: Container[str] | None = None,
+) -> tuple[Finding, ...]:
     """All that there is to say of the file on this machine; nothing where there is none.
 
-    Those with ``error`` are faults: of the file itself, or users that are not here.
+    Those with ``error`` are faults: of the file itself, or users that are not here. ``scripts``
+    (names in each directory) and ``users`` are this machine's where they are not given.
     """
     found: list[Finding] = []
     try:
@@ -64,7 +71,8 @@ def findings(base: Path) -> tuple[Finding, ...]:
         text = (base / FILE).read_bytes()[: LIMIT + 1]
     except OSError:
         return tuple(found)
-    said = policy_file.findings(text, scripts=_scripts(base), users=Users())
+    there = _scripts(base) if scripts is None else scripts
+    said = policy_file.findings(text, scripts=there, users=users or Users())
     return (*(one for one in found if one not in said), *said)
 
 
