@@ -63,11 +63,15 @@ USUAL: Final = Bounds()
 class Ledger:
     """Of the node with that root; opened when it is needed first. May be called in any thread."""
 
-    def __init__(self, root: Path, node: str, bounds: Bounds = USUAL) -> None:
+    def __init__(
+        self, root: Path, node: str, bounds: Bounds = USUAL, origin: Origin | None = None
+    ) -> None:
+        """``origin`` is said of all runs, where the order itself does not tell it."""
         self._path = root / DATABASE
         self._outputs = root / OUTPUTS
         self._node = node
         self._bounds = bounds
+        self._origin = origin
         self._lock = threading.RLock()
         self._database: apsw.Connection | None = None
         self._name = ""
@@ -80,9 +84,9 @@ class Ledger:
                 self._database.close()
                 self._database = None
 
-    def phase(self, order: HooksRun, origin: Origin | None = None) -> Phase:
+    def phase(self, order: HooksRun) -> Phase:
         """Record the runs of one order; to be told each result, and of the end."""
-        return Phase(self, order, origin)
+        return Phase(self, order)
 
     # Reading
 
@@ -241,10 +245,9 @@ class Ledger:
 class Phase:
     """The runs of one order. ``outputs`` is where the scripts' files go, or None."""
 
-    def __init__(self, ledger: Ledger, order: HooksRun, origin: Origin | None) -> None:
+    def __init__(self, ledger: Ledger, order: HooksRun) -> None:
         self._ledger = ledger
         self._order = order
-        self._origin = origin
         self._names: list[str] = []
         self._kept: Kept | None = None
         self._size = 0
@@ -274,7 +277,7 @@ class Phase:
         named = msgspec.structs.replace(result, run=name, started=result.started or time.time())
         try:
             kept = self._ledger._add(
-                number, run_of(self._order, self._ledger._node, named, self._origin)
+                number, run_of(self._order, self._ledger._node, named, self._ledger._origin)
             )
         except (apsw.Error, OSError) as error:
             logger.warning(

@@ -10,7 +10,6 @@ from aiohttp import web
 from gantry.api import exchange
 from gantry.api.services import Services
 from gantry.hooks import catalogue
-from gantry.hooks.entry import Phase
 from gantry.hooks.record import ending
 from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.hook_orders import ScriptStatus
@@ -136,9 +135,8 @@ class HookRunResources:
             raise Rejected(f"the choice of runs does not fit: {error}") from None
         if not 0 < choice.limit <= MOST:
             raise Rejected(f"the limit is a number from 1 to {MOST}")
-        if choice.phase and choice.phase not in [phase.value for phase in Phase]:
-            known = ", ".join(phase.value for phase in Phase)
-            raise Rejected(f"there is no phase {choice.phase}", f"there are {known}")
+        if choice.phase:
+            catalogue.phase_of(choice.phase)
         choice = msgspec.structs.replace(choice, operation=operation)
         return _with_names(choice, self._queue.snapshot())
 

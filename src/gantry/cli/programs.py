@@ -69,6 +69,10 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
     "gnt-hook": {
         "list": Command("hook.list", "Show which hook scripts run where, and in which order"),
         "lint": Command("hook.lint", "Look for what is wrong with hook scripts"),
+        "new": Command("hook.new", "Begin a hook script: a file that says what to fill in"),
+        "test": Command("hook.test", "Run a script as an operation would, without a cluster"),
+        "record": Command("hook.record", "Write down what recorded runs were told"),
+        "replay": Command("hook.replay", "Run a script as a recorded run was, without a cluster"),
         "history": Command("hook.history", "Show what hook scripts did, newest first"),
         "show": Command("hook.show", "Show all about one run of a script, with its output"),
         "push": Command("hook.push", "Put a directory of hooks onto nodes, as a whole"),

@@ -49,6 +49,15 @@ def known(name: str) -> str:
     return CONFIG_UPDATE if name == CONFIG_UPDATE else find(name).directory(2)
 
 
+def phase_of(name: str) -> Phase:
+    """The phase of that name, or Rejected."""
+    try:
+        return Phase(name)
+    except ValueError:
+        known = ", ".join(phase.value for phase in Phase)
+        raise Rejected(f"there is no phase {name}", f"there are {known}") from None
+
+
 def readings(version: int, operation: str = "") -> tuple[Reading, ...]:
     """All phases of all operations, or of one (Rejected where there is none of that name).
 

@@ -75,9 +75,7 @@ def test_every_script_that_ran_is_recorded_and_named_in_the_answer(tmp_path: Pat
 def test_an_order_without_a_job_says_so(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, NODE)
     record(ledger, result(), given=order(job=0))
-    phase = ledger.phase(order(), Origin.TEST)
-    phase.ended(result())
-    phase.finished(ran(result()))
+    record(Ledger(tmp_path, NODE, origin=Origin.TEST), result())
     origins = [one.origin for one in ledger.page(ReadHookRuns()).runs]
     assert origins == [Origin.NO_JOB, Origin.TEST]
 

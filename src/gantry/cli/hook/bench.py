@@ -5,14 +5,32 @@ A contract only: a command knows neither processes nor the machine's files.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Protocol
+from typing import Protocol
 
-    from gantry.model.hook_files import HookInventory
+import msgspec
 
-    class Bench(Protocol):
-        """Scripts on this machine, without a cluster."""
+from gantry.model.hook_files import HookInventory
+from gantry.model.hook_orders import HooksRun, ScriptResult
 
-        def inventory(self, directory: str, version: int) -> HookInventory:
-            """What is in a directory of hooks; Usage where there is none."""
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """What a script did. ``name`` is what it was run as, ``environment`` what it saw."""
+
+    name: str
+    result: ScriptResult
+    stdout: str
+    stderr: str
+    environment: dict[str, str]
+
+
+class Bench(Protocol):
+    """Scripts on this machine, without a cluster."""
+
+    def run(self, script: str, order: HooksRun, *, keep: bool) -> Tried:
+        """Run one script as the order says, which has one directory.
+
+        ``keep``: in this node's ledger, marked as a test. Usage where it cannot be run.
+        """
+
+    def inventory(self, directory: str, version: int) -> HookInventory:
+        """What is in a directory of hooks; Usage where there is none."""
