@@ -16,6 +16,7 @@ from gantry.model.errors import Rejected
 
 _EXAMPLES = """examples:
   gantry local up --nodes 3 --dir /tmp/gantry
+  gantry local up --nodes 3 --store etcd --dir /tmp/gantry
   gantry local up --simulated-nodes 100 --dir /tmp/large
   eval "$(gantry local env --dir /tmp/gantry)"
   gnt-instance add -t file -s 256M -o busybox --net 0:mode=user web1.gantry.test
@@ -89,7 +90,9 @@ def _up(command: argparse.ArgumentParser) -> None:
         "--hypervisors", help="comma-separated (default: kvm,fake; with simulated nodes: fake)"
     )
     command.add_argument(
-        "--store", default="sqlite", help="what keeps the state (default: %(default)s)"
+        "--store",
+        choices=("sqlite", "etcd"),
+        help="what keeps the state: a file (the default), or three members of etcd",
     )
     command.add_argument(
         "--no-kernel",

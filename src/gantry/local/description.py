@@ -27,6 +27,11 @@ CREW: Final = 50
 """Simulated nodes whose agents share a process."""
 AGENT_PORT: Final = 1811
 API_PORT: Final = 5080
+ETCD_PORT: Final = 2379
+"""Its members listen to each other on the next one."""
+STORE_MEMBERS: Final = 3
+SQLITE: Final = "sqlite"
+ETCD: Final = "etcd"
 
 
 class LocalNode(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +79,15 @@ class Crew(LocalNode, frozen=True, kw_only=True):
         return f"simulation{self.number}"
 
 
+class StoreMember(LocalNode, frozen=True, kw_only=True):
+    """A member of the store's etcd. It has a root, and is no node itself."""
+
+    @property
+    def label(self) -> str:
+        """What its root is called."""
+        return f"etcd{self.number}"
+
+
 class Description(msgspec.Struct, frozen=True, kw_only=True):
     """A local cluster. ``block`` is the first three numbers of its addresses."""
 
@@ -81,7 +95,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     block: str
     nodes: tuple[LocalNode, ...]
     hypervisors: tuple[str, ...] = ("kvm", "fake")
-    store: str = "sqlite"
+    store: str = SQLITE
     kernel: bool = True
     """Whether guests get a kernel from us."""
     hooks_version: int = 1
@@ -107,6 +121,25 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(node, SimulatedNode):
             return self.primary(node)
         return f"{self.block}.{100 + node.number}"
+
+    @property
+    def store_members(self) -> tuple[StoreMember, ...]:
+        """Those of etcd; none where the state is a file."""
+        if self.store != ETCD:
+            return ()
+        return tuple(StoreMember(number=number) for number in range(1, STORE_MEMBERS + 1))
+
+    def store_address(self, member: StoreMember) -> str:
+        """Where a member of the store listens."""
+        return f"{self.block}.{200 + member.number}"
+
+    def store_url(self, member: StoreMember) -> str:
+        """Where it listens to clients."""
+        return f"https://{self.store_address(member)}:{ETCD_PORT}"
+
+    def store_peer_url(self, member: StoreMember) -> str:
+        """Where it listens to other members."""
+        return f"https://{self.store_address(member)}:{ETCD_PORT + 1}"
 
     @property
     def crews(self) -> tuple[Crew, ...]:

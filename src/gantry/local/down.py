@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from gantry.local import description, processes
+from gantry.local import description, etcd, processes
 from gantry.local.description import LocalNode
 from gantry.local.layout import Layout, Role
 from gantry.local.processes import end, find, guests
@@ -35,9 +35,10 @@ async def down(directory: Path, keep_guests: bool, progress: Progress) -> None:
                 *(processes.stop(layout, node, Role.AGENT) for node in about.nodes),
                 *(processes.stop(layout, crew, Role.SIMULATE) for crew in about.crews),
             )
+            await etcd.stop(layout, about)
             if not keep_guests:
                 await asyncio.gather(*(end(which) for which in guests(layout)))
-        _check(layout, (*about.nodes, *about.crews), keep_guests)
+        _check(layout, (*about.nodes, *about.crews, *about.store_members), keep_guests)
         for node in about.nodes:
             _remove_sockets(layout.root(node) / "run/gantry", keep_guests)
 

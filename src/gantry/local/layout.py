@@ -26,6 +26,8 @@ class Role(enum.StrEnum):
     MASTER = "master"
     SIMULATE = "simulate"
     """The agents of several simulated nodes."""
+    ETCD = "etcd"
+    """A member of the store."""
 
 
 class Layout:

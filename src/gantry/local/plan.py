@@ -24,6 +24,8 @@ class Kind(enum.StrEnum):
 
     FILES = "files"
     """Directories, programs and OS definitions of a node."""
+    STORE = "store"
+    """Start the members of etcd."""
     INITIALISE = "initialise"
     """Make the cluster on the first node, from nothing."""
     AGENT = "agent"
@@ -101,6 +103,8 @@ def plan(description: Description) -> tuple[Step, ...]:
     steps = [Step(Kind.FILES, first.number)]
     if not description.initialised:
         steps = [Step(Kind.INITIALISE, first.number)]
+    if description.store_members:
+        steps.insert(0, Step(Kind.STORE))
     members = [node for node in others if node.member]
     steps += [Step(Kind.FILES, node.number) for node in members]
     steps += [Step(Kind.AGENT, node.number) for node in (first, *members)]

@@ -58,7 +58,7 @@ async def start(layout: Layout, node: LocalNode, role: Role) -> Identity:
     """Start a daemon and wait until it serves; the one that runs, where it does already."""
     running = find(layout, node, role)
     if running is not None and await _serves(layout, node, role):
-        _remember(layout.record(node, role), running)
+        remember(layout.record(node, role), running)
         return running
     if running is not None:
         # Left half-way by an ``up`` that was killed: nobody would hear when it is ready.
@@ -71,7 +71,7 @@ async def start(layout: Layout, node: LocalNode, role: Role) -> Identity:
         daemon = _spawn(layout, node, role, inherited)
         os.close(inherited)
         inherited = -1
-        _remember(layout.record(node, role), daemon.identity)
+        remember(layout.record(node, role), daemon.identity)
         daemon.let_go()
         await _wait_until_ready(ready, daemon, log, size, _called(node, role))
     finally:
@@ -192,7 +192,8 @@ async def end(which: Identity) -> None:
         daemon.let_go()
 
 
-def _remember(file: Path, which: Identity) -> None:
+def remember(file: Path, which: Identity) -> None:
+    """Note which process a daemon is."""
     temporary = file.with_suffix(".new")
     temporary.write_bytes(msgspec.json.encode(which))
     temporary.replace(file)

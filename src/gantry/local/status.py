@@ -33,6 +33,14 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.agent_pid is not None and (not self.master or self.master_pid is not None)
 
 
+class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of etcd; the pid is None where it does not run."""
+
+    name: str
+    url: str
+    pid: int | None
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The cluster. ``up`` where every daemon runs."""
 
@@ -40,6 +48,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     directory: str
     up: bool
     nodes: list[NodeStatus]
+    store: list[StoreStatus] = []
+    """Empty where the state is a file."""
 
 
 async def status(directory: Path) -> Status:
@@ -79,11 +89,20 @@ async def status(directory: Path) -> Status:
                 guests=None if placed is None else placed.get(node.name, []),
             )
         )
+    store = [
+        StoreStatus(
+            name=member.label,
+            url=about.store_url(member),
+            pid=found.pid if (found := find(layout, member, Role.ETCD)) else None,
+        )
+        for member in about.store_members
+    ]
     return Status(
         cluster=description.CLUSTER,
         directory=str(layout.directory),
-        up=all(node.up for node in nodes),
+        up=all(node.up for node in nodes) and all(one.pid is not None for one in store),
         nodes=nodes,
+        store=store,
     )
 
 
@@ -116,7 +135,8 @@ def table(found: Status) -> str:
     ]
     title = f"{found.cluster} in {found.directory}: {'up' if found.up else 'not all up'}"
     note = "(the nodes share this machine's memory)"
-    return "\n".join([f"{title} {note}", *lines])
+    members = [f"{one.name}  {one.url}  {one.pid or 'down'}" for one in found.store]
+    return "\n".join([f"{title} {note}", *lines, *members])
 
 
 def _simulated(nodes: list[NodeStatus]) -> list[tuple[str, str, str, str, str]]:

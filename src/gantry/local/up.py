@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from gantry.local import addresses, description, files, kernel, processes, simulation
+from gantry.local import addresses, description, etcd, files, kernel, processes, simulation
 from gantry.local.description import CLUSTER, Description, LocalNode
 from gantry.local.layout import Layout, Role
 from gantry.local.operator import Operator
@@ -22,7 +22,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int | None = None
     simulated: int | None = None
     hypervisors: tuple[str, ...] | None = None
-    store: str = "sqlite"
+    store: str | None = None
     kernel: bool = True
     hooks_version: int = 1
 
@@ -79,9 +79,8 @@ class Cluster:
         match step.kind:
             case Kind.FILES:
                 files.make(self.layout, node)
-            case Kind.INITIALISE:
-                async with self.progress.step(f"making the cluster {CLUSTER} on {node.label}"):
-                    await self._initialise(node)
+            case Kind.STORE | Kind.INITIALISE:
+                await (self._start_store() if step.kind is Kind.STORE else self._make(node))
             case Kind.MASTER:
                 async with self.progress.step(f"starting the master on {node.label}"):
                     await processes.start(self.layout, node, Role.MASTER)
@@ -91,13 +90,28 @@ class Cluster:
             case Kind.JOIN:
                 async with self.progress.step(f"joining {node.name}"):
                     await self.join(node)
-            case Kind.KERNEL:
-                async with self.progress.step("a kernel for guests of OS busybox"):
-                    await kernel.provide(self.layout, self.operator())
-                self.note(msgspec.structs.replace(self.about, kernel_set=True))
-            case Kind.RESUME:
-                await maintain(self.operator(), True)
-                self.note(msgspec.structs.replace(self.about, resting=False))
+            case Kind.KERNEL | Kind.RESUME:
+                await (self._kernel() if step.kind is Kind.KERNEL else self._resume())
+
+    async def _kernel(self) -> None:
+        async with self.progress.step("a kernel for guests of OS busybox"):
+            await kernel.provide(self.layout, self.operator())
+        self.note(msgspec.structs.replace(self.about, kernel_set=True))
+
+    async def _resume(self) -> None:
+        await maintain(self.operator(), True)
+        self.note(msgspec.structs.replace(self.about, resting=False))
+
+    async def _make(self, node: LocalNode) -> None:
+        async with self.progress.step(f"making the cluster {CLUSTER} on {node.label}"):
+            await self._initialise(node)
+
+    async def _start_store(self) -> None:
+        async with self.progress.step("starting the three members of etcd"):
+            if not self.about.initialised:
+                # What an attempt that was cut off has put there, nobody uses.
+                await etcd.remove(self.layout, self.about)
+            await etcd.start(self.layout, self.about)
 
     async def names(self) -> set[str]:
         """The nodes that the cluster has."""
@@ -169,6 +183,7 @@ class Cluster:
             "mode=user",
             "--no-name-check",
             "--no-ip-check",
+            *etcd.options(self.layout, self.about),
             CLUSTER,
         )
         self.note(self.about.with_node(msgspec.structs.replace(node, member=True)))
@@ -217,11 +232,6 @@ async def maintain(operator: Operator, wanted: bool) -> None:
 
 async def up(directory: Path, wishes: Wishes, progress: Progress) -> Cluster:
     """Bring up the cluster in ``directory``; a new one, the old one, or the rest of one."""
-    if wishes.store != "sqlite":
-        raise Rejected(
-            f"the store {wishes.store} is not available",
-            "leave --store out: the state is kept in SQLite",
-        )
     layout = Layout(directory)
     layout.check()
     layout.make()
@@ -242,6 +252,12 @@ def described(layout: Layout, wishes: Wishes) -> Description:
             f"the cluster in {layout.directory} was made with hypervisors "
             + ",".join(about.hypervisors),
             "leave --hypervisors out; to change them: gnt-cluster modify --enabled-hypervisors",
+            reason=Reason.STATE,
+        )
+    if wishes.store not in (None, about.store):
+        raise Rejected(
+            f"the cluster in {layout.directory} was made with its state in {about.store}",
+            "leave --store out; another store is for a new cluster",
             reason=Reason.STATE,
         )
     changed = msgspec.structs.replace(
@@ -289,7 +305,7 @@ def _new(layout: Layout, wishes: Wishes) -> Description:
             block=block,
             nodes=nodes_for((), nodes),
             hypervisors=hypervisors,
-            store=wishes.store,
+            store=wishes.store or description.SQLITE,
             kernel=wishes.kernel and "kvm" in hypervisors,
             hooks_version=wishes.hooks_version,
         )

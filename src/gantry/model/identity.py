@@ -25,6 +25,8 @@ class Role(enum.StrEnum):
     MASTER = "master"
     API = "api"
     CLIENT = "client"
+    STORE = "store"
+    """A member of an etcd that was made for a cluster; the cluster itself does not trust it."""
 
 
 class Identity(msgspec.Struct, frozen=True):

@@ -38,6 +38,8 @@ _USAGE: Final = {
     Role.MASTER: (_CLIENT,),
     Role.API: (_SERVER,),
     Role.CLIENT: (_CLIENT,),
+    # Members are clients of each other, and etcd's gateway is one of its own member.
+    Role.STORE: (_SERVER, _CLIENT),
 }
 
 
@@ -150,6 +152,10 @@ class Authority:
     def issue_client(self, name: str, now: float) -> Issued:
         """What a client of the API shows."""
         return self._issue(Identity(self.cluster, Role.CLIENT, name), f"Gantry client {name}", now)
+
+    def issue_store(self, hosts: Sequence[str], now: float) -> Issued:
+        """What a member of etcd shows to clients and other members."""
+        return self._issue(Identity(self.cluster, Role.STORE), "Gantry etcd", now, hosts)
 
     def renew(self, certificate: str, now: float) -> str:
         """The same certificate for the same key, with a new term; Rejected if not of this CA."""
