@@ -1,4 +1,4 @@
-"""One cluster for all tests that do not take it down."""
+"""One cluster a store for all tests that do not take it down; most tests use SQLite's."""
 
 from collections.abc import Iterator
 
@@ -12,14 +12,30 @@ def running_cluster() -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def cluster_on_etcd() -> Iterator[Cluster]:
+    with local_cluster(
+        "--nodes", "3", "--hypervisors", "fake", "--no-kernel", "--store", "etcd"
+    ) as cluster:
+        yield cluster
+
+
 @pytest.fixture
-def cluster(running_cluster: Cluster) -> Iterator[Cluster]:
+def store(request: pytest.FixtureRequest) -> str:
+    """What keeps the cluster's state; a test that is about that has a parameter for it."""
+    return str(getattr(request, "param", "sqlite"))
+
+
+@pytest.fixture
+def cluster(store: str, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Three nodes with the fake hypervisor; without instances and hooks at both ends."""
-    yield running_cluster
-    running_cluster.no_hooks()
-    running_cluster.no_definitions()
-    running_cluster.local("up")
-    running_cluster.remove_all()
+    name = "cluster_on_etcd" if store == "etcd" else "running_cluster"
+    running: Cluster = request.getfixturevalue(name)
+    yield running
+    running.no_hooks()
+    running.no_definitions()
+    running.local("up")
+    running.remove_all()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -70,7 +70,7 @@ def working(cluster: Cluster) -> Iterator[Cluster]:
     cluster.local("up")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("store", "seed"), [("sqlite", 1), ("etcd", 2)], indirect=["store"])
 @pytest.mark.timeout(240)
 def test_nothing_is_lost_or_left_when_daemons_are_killed(working: Cluster, seed: int) -> None:
     check_round(working, seed)

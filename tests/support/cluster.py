@@ -19,7 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 T = TypeVar("T")
+on_both_stores = pytest.mark.parametrize("store", ["sqlite", "etcd"], indirect=True)
+"""Of a test with the fixture ``cluster``: once on each."""
 GANTRY = [sys.executable, "-I", "-m", "gantry.main.gantry"]
 POLL = 0.05
 
