@@ -14,8 +14,9 @@ from tests.fakes.history import FakeHistory
 from tests.fakes.world import FakeNode, World
 
 from gantry.hooks.policy import NONE, Policy
-from gantry.jobs import election
+from gantry.jobs import election, recovery
 from gantry.jobs.election import Mastership
+from gantry.jobs.journal import HandedOver
 from gantry.jobs.queue import Engine
 from gantry.model.codec import encode
 from gantry.model.entities import (
@@ -27,6 +28,7 @@ from gantry.model.entities import (
     Node,
     key,
 )
+from gantry.model.errors import GantryError, Unavailable
 from gantry.model.jobs import Job, Submission
 from gantry.model.live import NodeLive
 from gantry.model.names import JobId, Uuid
@@ -101,6 +103,8 @@ class FakeCluster:
         """What the master node's ``hooks.toml`` says."""
         self._requests = itertools.count(1)
         self._silence: list[Callable[[], None]] = []
+        self._following: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
 
     @classmethod
     async def make(
@@ -140,9 +144,9 @@ class FakeCluster:
     ) -> Engine:
         """A new master begins."""
         addresses = [self.agents.address(node) for node in self.world.nodes.values()]
-        self.mastership = await election.stand(
-            self.store, self.agents, self.clock, node_uuid(1), addresses
-        )
+        here = (await recovery.read_snapshot(self.store)).cluster.master_node
+        self.agents.master = here
+        self.mastership = await election.stand(self.store, self.agents, self.clock, here, addresses)
         self.mastership = msgspec.structs.replace(self.mastership, lease_left=lease_left)
         engine = await Engine.open(
             store or self.store,
@@ -157,7 +161,19 @@ class FakeCluster:
         self._silence = [self._watch(engine, node) for node in self.world.nodes.values()]
         self.masters.append(engine)
         await engine.start()
+        self._following = asyncio.create_task(self._follow(engine))
         return engine
+
+    async def _follow(self, engine: Engine) -> None:
+        """Where a job makes another node the master, the next one stands there."""
+        try:
+            await engine.failed()
+        except HandedOver:
+            await engine.abandon()
+            await self.start()
+        except GantryError:
+            return
+        self._changed.set()
 
     def _watch(self, engine: Engine, node: FakeNode) -> Callable[[], None]:
         """Keep the engine's live state of ``node`` right, as supervision would."""
@@ -175,10 +191,18 @@ class FakeCluster:
 
     async def crash(self) -> None:
         """The master is gone from one moment to the next: nothing of it runs any more."""
+        await self._unfollow()
         await self.engine.abandon()
+
+    async def _unfollow(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+            self._following = None
 
     async def close(self) -> None:
         """End everything."""
+        await self._unfollow()
         for engine in self.masters:
             await engine.abandon()
         await self.agents.close()
@@ -201,7 +225,17 @@ class FakeCluster:
         """Submit, and wait for the end."""
         job = await self.submit(*ops, **fields)
         async with asyncio.timeout(20):
-            return await self.engine.wait(job)
+            return await self.ended(job)
+
+    async def ended(self, job: JobId) -> Job:
+        """The job when it has ended, also where another master had to take over for that."""
+        while True:
+            self._changed.clear()
+            try:
+                return await self.engine.wait(job)
+            except Unavailable:
+                # Only where the mastership was handed over does another one come by itself.
+                await self._changed.wait()
 
     async def keys(self, *prefixes: str) -> list[str]:
         """What the store holds below the prefixes."""

@@ -105,9 +105,10 @@ async def clean(situation: Situation) -> Clean:
     cluster = await make(situation)
     try:
         before, calls = await look(cluster), len(cluster.agents.calls)
-        commits = cluster.engine.awaited_commits
+        engine = cluster.engine
+        commits = engine.awaited_commits
         job = await cluster.run(situation.op, secrets=situation.secrets)
-        awaited = cluster.engine.awaited_commits - commits
+        awaited = engine.awaited_commits - commits
         await cluster.engine.settle()
         assert job.status is JobStatus.SUCCESS, job.ops[0].error
         orders = tuple(dict.fromkeys(order_name(call) for call in cluster.agents.calls[calls:]))
@@ -139,7 +140,7 @@ async def ended(cluster: FakeCluster) -> Job | None:
     if not jobs:
         return None
     async with asyncio.timeout(10):
-        job = await cluster.engine.wait(jobs[0].id)
+        job = await cluster.ended(jobs[0].id)
         await cluster.engine.settle()
     return job
 
@@ -179,7 +180,7 @@ async def until_crash_or_end(cluster: FakeCluster, *crashes: asyncio.Event) -> b
     async def end() -> None:
         # The task that submits was made first, so the job is there when this one runs.
         await asyncio.sleep(0)
-        await cluster.engine.wait(cluster.engine.jobs()[0].id)
+        await cluster.ended(cluster.engine.jobs()[0].id)
         await cluster.engine.settle()
 
     waits = [asyncio.create_task(event.wait()) for event in crashes]

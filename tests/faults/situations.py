@@ -63,6 +63,8 @@ TOKEN = Token(
     secret_hash="5" * 64,
     expires=4_000_000_000.0,
 )
+[_CLUSTER] = [one for one in entities() if isinstance(one, Cluster)]
+TAKEN_OVER = msgspec.structs.replace(_CLUSTER, failed_over_from=node_uuid(3))
 WITH_DISK = instance(1, disks=(DISK,), disk_template=DiskTemplate.FILE)
 
 
@@ -227,6 +229,11 @@ SITUATIONS: tuple[Situation, ...] = (
     ),
     Situation(name="cluster modify", op={"OP_ID": "OP_CLUSTER_SET_PARAMS", "hooks_version": 2}),
     Situation(name="cluster verify", op={"OP_ID": "OP_CLUSTER_VERIFY"}, objects=(DOWN,)),
+    Situation(
+        name="master failover",
+        op={"OP_ID": "OP_MASTER_FAILOVER", "node_name": "node2.example.com"},
+    ),
+    Situation(name="master takeover", op={"OP_ID": "OP_MASTER_TAKEOVER"}, objects=(TAKEN_OVER,)),
     Situation(name="cluster destroy", op={"OP_ID": "OP_CLUSTER_DESTROY"}, nodes=1),
     Situation(
         name="node add",

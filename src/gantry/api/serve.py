@@ -5,6 +5,7 @@ Certificates come from outside as an ``ssl.SSLContext``; nothing here reads a ke
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import grp
 import os
@@ -77,9 +78,17 @@ class Server:
             ) from error
         return server
 
+    async def leave(self) -> None:
+        """Stop listening at once; what is under way is not waited for."""
+        self._unlink()
+        await asyncio.gather(*(site.stop() for site in tuple(self._runner.sites)))
+
     async def close(self) -> None:
         """Stop listening; requests under way get a few seconds."""
         await self._runner.cleanup()
+        self._unlink()
+
+    def _unlink(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             # A new master may have put its own socket there meanwhile.
             if self._path.stat().st_ino == self._inode:

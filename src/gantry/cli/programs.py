@@ -33,6 +33,8 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "verify": Command("cluster.verify", "Check that everything is as it should be"),
         "search-tags": Command("cluster.search_tags", "Find tags on all objects"),
         "destroy": Command("cluster.destroy", "End the cluster"),
+        "master-failover": Command("cluster.master_failover", "Make another node the master"),
+        "master-ping": Command("cluster.master_ping", "See whether the master answers"),
         "getmaster": Command("cluster.getmaster", "Show the name of the master node"),
         "version": Command("cluster.version", "Show the version of Gantry"),
         **_tags("the cluster"),
@@ -103,7 +105,7 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
 }
 
 ALIASES: Final[dict[str, dict[str, str]]] = {
-    "gnt-cluster": {"show": "info"},
+    "gnt-cluster": {"masterfailover": "master-failover", "show": "info"},
     "gnt-node": {"show": "info"},
     "gnt-instance": {
         "start": "startup",

@@ -38,6 +38,16 @@ def master_name(root: str) -> str:
     return name
 
 
+def own_name(root: str) -> str:
+    """This node's name, or NoCluster."""
+    from pathlib import Path
+
+    name = _name(_text(Path(root) / _AGENT))
+    if not name:
+        raise NoCluster("this machine is not part of a cluster", "gantry join joins one")
+    return name
+
+
 def unreachable(root: str, reason: OSError) -> ClientError:
     """Why there is nobody at the socket, and what to do."""
     from pathlib import Path  # costs 10 ms, and only who goes wrong pays

@@ -74,6 +74,7 @@ class Context:
         state: State,
         locks: LockTable,
         reservations: Reservations,
+        node: Uuid,
         epoch: int,
         lease_left: Callable[[], float],
         hook_policy: Callable[[], Policy] = lambda: NONE,
@@ -84,6 +85,8 @@ class Context:
         self.state = state
         self.locks = locks
         self.reservations = reservations
+        self.node = node
+        """Where this master runs."""
         self.epoch = epoch
         self.lease_left = lease_left
         self.hook_policy = hook_policy

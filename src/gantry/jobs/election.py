@@ -47,12 +47,13 @@ class Won(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Mastership(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes this process the master.
+    """What makes this process the master, on ``node``.
 
     ``revision`` is the election key's; ``lease_left`` says for how many seconds from now no
     other master can exist; ``announced`` is what the nodes that answered said.
     """
 
+    node: Uuid
     epoch: int
     revision: int
     lease_left: Callable[[], float]
@@ -117,6 +118,7 @@ async def proclaim(
         if announced is not None:
             keeper = won.keeper
             return Mastership(
+                node=won.node,
                 epoch=won.epoch,
                 revision=won.revision,
                 lease_left=keeper.left if keeper else always,

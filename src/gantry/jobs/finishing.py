@@ -26,6 +26,10 @@ async def finish(attempt: Attempt, debris: Debris, distributor: Distributor) -> 
     turn = attempt.turn
     if turn is None:
         return
+    master = attempt.context.state.snapshot().master
+    if master.uuid != attempt.context.node:
+        # What follows is the new master's: it finds the job as after a crash.
+        raise attempt.context.journal.handed_over(master.name)
     done: list[Delete] = []
     result = turn.result
     try:

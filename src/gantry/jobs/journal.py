@@ -36,6 +36,18 @@ ROOM: Final = MAX_OPERATIONS - 4
 """Operations of one transaction that are not the job's own record and log."""
 
 
+class MasterNoMore(StoreUnavailable):
+    """This process is the master no more; another one is, or will be."""
+
+    code = "master-no-more"
+
+
+class HandedOver(MasterNoMore):
+    """The mastership is another node's, by a job that this master carried out."""
+
+    code = "handed-over"
+
+
 class Lost(BaseException):
     """This master must not go on: another one writes, or the store is gone."""
 
@@ -150,14 +162,19 @@ class Journal:
 
     def lease_over(self) -> Lost:
         """The lease was not renewed in time: another master may be there."""
-        self._fail(StoreUnavailable("this master's lease is over", "another one takes over"))
+        self._fail(MasterNoMore("this master's lease is over", "another one takes over"))
+        return Lost()
+
+    def handed_over(self, node: str) -> Lost:
+        """``node`` is the master by what has just been committed: this one must end."""
+        self._fail(HandedOver(f"node {node} is the master now", "it goes on with the jobs"))
         return Lost()
 
     def _fail(self, error: Conflict | StoreUnavailable | Superseded) -> None:
         if self.failed.done():
             return
         if not isinstance(error, StoreUnavailable):
-            error = StoreUnavailable(
+            error = MasterNoMore(
                 f"this master is master no more: {error.message}",
                 "the new master goes on with the jobs",
             )

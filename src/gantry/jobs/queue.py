@@ -24,7 +24,7 @@ from gantry.jobs.runner import Left, Runner
 from gantry.jobs.state import LiveStates, State
 from gantry.jobs.uploads import Uploads
 from gantry.model.entities import AnyEntity
-from gantry.model.errors import Reason, Rejected
+from gantry.model.errors import Reason, Rejected, Superseded
 from gantry.model.jobs import Job, JobChange, JobStatus, LogEntry, Submission
 from gantry.model.live import NodeLive
 from gantry.model.locks import Lock
@@ -73,6 +73,7 @@ class Engine:
             state=state,
             locks=LockTable(lambda: self.snapshot().cluster.max_running_jobs),
             reservations=reservations,
+            node=mastership.node,
             epoch=mastership.epoch,
             lease_left=mastership.lease_left,
             hook_policy=hook_policy,
@@ -162,6 +163,10 @@ class Engine:
     async def failed(self) -> None:
         """Waits for ever, or raises why this process must not be master any more."""
         await asyncio.shield(self._journal.failed)
+
+    def superseded(self, error: Superseded) -> None:
+        """A node that came has heard of a newer master: this one must end."""
+        self._journal.superseded(error)
 
     @property
     def awaited_commits(self) -> int:

@@ -29,8 +29,11 @@ async def down(directory: Path, keep_guests: bool, progress: Progress) -> None:
         cluster = Cluster(layout, about, progress)
         if not keep_guests and about.initialised:
             await _stop_guests(cluster)
-        async with progress.step("stopping the master and the agents"):
-            await processes.stop(layout, cluster.first, Role.MASTER)
+        async with progress.step("stopping the masters and the agents"):
+            # All at once, so that none of them takes over from another.
+            await asyncio.gather(
+                *(processes.stop(layout, node, Role.MASTER) for node in about.nodes)
+            )
             await asyncio.gather(
                 *(processes.stop(layout, node, Role.AGENT) for node in about.nodes),
                 *(processes.stop(layout, crew, Role.SIMULATE) for crew in about.crews),
@@ -46,7 +49,7 @@ async def down(directory: Path, keep_guests: bool, progress: Progress) -> None:
 async def _stop_guests(cluster: Cluster) -> None:
     """By jobs, with their hooks. Where the master cannot be asked, guests are ended later."""
     about = cluster.about
-    if find(cluster.layout, cluster.first, Role.MASTER) is None:
+    if not await processes.has_master(cluster.layout, about.nodes):
         if guests(cluster.layout):
             cluster.progress.say("the master does not run: guests are stopped without their hooks")
         return

@@ -33,6 +33,7 @@ class Kind(enum.StrEnum):
     SIMULATE = "simulate"
     """Start the agents of simulated nodes."""
     MASTER = "master"
+    """Start a node's master process, which is the master or waits to be it."""
     JOIN = "join"
     """Let a new machine join and add it as a node."""
     JOIN_SIMULATED = "join-simulated"
@@ -110,7 +111,7 @@ def plan(description: Description) -> tuple[Step, ...]:
     steps += [Step(Kind.AGENT, node.number) for node in (first, *members)]
     if any(node.member for node in description.simulated):
         steps.append(Step(Kind.SIMULATE))
-    steps += [Step(Kind.MASTER, first.number)]
+    steps += [Step(Kind.MASTER, node.number) for node in (first, *members)]
     steps += [Step(Kind.JOIN, node.number) for node in others if not node.member]
     if not all(node.member for node in description.simulated):
         steps.append(Step(Kind.JOIN_SIMULATED))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -85,6 +85,11 @@ async def _serves(layout: Layout, node: LocalNode, role: Role) -> bool:
     """Whether a daemon that runs is past its start. An agent is there before anybody asks."""
     if role is not Role.MASTER:
         return True
+    return await is_master(layout, node) or (layout.root(node) / "run/gantry/standby.sock").exists()
+
+
+async def is_master(layout: Layout, node: LocalNode) -> bool:
+    """Whether the master of the cluster is on this node, and serves."""
     path = layout.root(node) / "run/gantry/master.sock"
     try:
         async with asyncio.timeout(timeouts.CONNECT):
@@ -93,6 +98,11 @@ async def _serves(layout: Layout, node: LocalNode, role: Role) -> bool:
         return False
     writer.close()
     return True
+
+
+async def has_master(layout: Layout, nodes: Iterable[LocalNode]) -> bool:
+    """Whether any of the nodes has the master, and it serves."""
+    return any(await asyncio.gather(*(is_master(layout, node) for node in nodes)))
 
 
 def _spawn(layout: Layout, node: LocalNode, role: Role, inherited: int) -> Daemon:

@@ -10,12 +10,15 @@ import msgspec
 from gantry.local import description
 from gantry.local.layout import Layout, Role
 from gantry.local.operator import Operator
-from gantry.local.processes import find
+from gantry.local.processes import find, is_master
 from gantry.model.errors import GantryError
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One node. A pid is None where the daemon does not run, ``guests`` where nobody knows."""
+    """One node. A pid is None where the daemon does not run, ``guests`` where nobody knows.
+
+    ``master`` is set for the node whose master process is the cluster's master now.
+    """
 
     name: str
     simulated: bool = False
@@ -30,7 +33,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def up(self) -> bool:
         """Whether all its daemons run."""
-        return self.agent_pid is not None and (not self.master or self.master_pid is not None)
+        waits = self.simulated or self.master_pid is not None
+        return self.agent_pid is not None and waits
 
 
 class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +62,8 @@ async def status(directory: Path) -> Status:
     about = description.required(layout.directory)
     first = about.nodes[0]
     crews = {crew: find(layout, crew, Role.SIMULATE) for crew in about.crews}
-    placed = await _guests(Operator(layout, first)) if find(layout, first, Role.MASTER) else None
+    masters = [node for node in about.nodes if await is_master(layout, node)]
+    placed = await _guests(Operator(layout, first)) if masters else None
     nodes = []
     for node in about.nodes:
         agent, master = (find(layout, node, role) for role in (Role.AGENT, Role.MASTER))
@@ -69,7 +74,7 @@ async def status(directory: Path) -> Status:
                 primary_ip=about.primary(node),
                 secondary_ip=about.secondary(node),
                 agent_pid=agent.pid if agent else None,
-                master=node == first,
+                master=node in masters,
                 master_pid=master.pid if master else None,
                 guests=None if placed is None else placed.get(node.name, []),
             )
@@ -100,7 +105,9 @@ async def status(directory: Path) -> Status:
     return Status(
         cluster=description.CLUSTER,
         directory=str(layout.directory),
-        up=all(node.up for node in nodes) and all(one.pid is not None for one in store),
+        up=len(masters) == 1
+        and all(node.up for node in nodes)
+        and all(one.pid is not None for one in store),
         nodes=nodes,
         store=store,
     )
@@ -124,7 +131,8 @@ def table(found: Status) -> str:
     for node in found.nodes:
         if node.simulated:
             continue
-        master = str(node.master_pid or "down") if node.master else "-"
+        waits = "waits" if node.master_pid else "down"
+        master = str(node.master_pid) if node.master else waits
         guests = "?" if node.guests is None else ", ".join(node.guests) or "-"
         rows.append((node.name, node.primary_ip, str(node.agent_pid or "down"), master, guests))
     rows += _simulated([node for node in found.nodes if node.simulated])

@@ -56,18 +56,24 @@ class Cluster:
     async def carry_out(self) -> None:
         """Do all that is to be done; may be repeated after any failure."""
         steps = plan(self.about)
-        agents = [step for step in steps if step.kind is Kind.AGENT]
         for step in steps:
-            if step.kind is not Kind.AGENT:
+            if step.kind not in (Kind.AGENT, Kind.MASTER):
                 await self._step(step)
-            elif step == agents[0]:
-                await self._start_agents([self.node(one.node) for one in agents])
+                continue
+            same = [one.node for one in steps if one.kind is step.kind]
+            if step.node == same[0]:
+                await self._start([self.node(number) for number in same], step.kind)
+                if step.kind is Kind.MASTER:
+                    await self._let_go_of_removed()
 
-    async def _start_agents(self, nodes: list[LocalNode]) -> None:
+    async def _start(self, nodes: list[LocalNode], kind: Kind) -> None:
+        """The daemons of one kind on several nodes, at the same time."""
+        role = Role.AGENT if kind is Kind.AGENT else Role.MASTER
+        what = f"the {role}" if len(nodes) == 1 else f"the {role}s"
         names = ", ".join(node.label for node in nodes)
-        async with self.progress.step(f"starting the agents of {names}"):
+        async with self.progress.step(f"starting {what} of {names}"):
             results = await asyncio.gather(
-                *(processes.start(self.layout, node, Role.AGENT) for node in nodes),
+                *(processes.start(self.layout, node, role) for node in nodes),
                 return_exceptions=True,
             )
         for result in results:
@@ -81,10 +87,6 @@ class Cluster:
                 files.make(self.layout, node)
             case Kind.STORE | Kind.INITIALISE:
                 await (self._start_store() if step.kind is Kind.STORE else self._make(node))
-            case Kind.MASTER:
-                async with self.progress.step(f"starting the master on {node.label}"):
-                    await processes.start(self.layout, node, Role.MASTER)
-                await self._let_go_of_removed()
             case Kind.SIMULATE | Kind.JOIN_SIMULATED:
                 await (self._simulate() if step.kind is Kind.SIMULATE else self._join_simulated())
             case Kind.JOIN:
@@ -135,7 +137,8 @@ class Cluster:
         for node in self.about.nodes:
             if node.member and node.name not in there:
                 self.progress.say(f"{node.name} is not in the cluster any more")
-                await processes.stop(self.layout, node, Role.AGENT)
+                for role in (Role.MASTER, Role.AGENT):
+                    await processes.stop(self.layout, node, role)
                 left = tuple(one for one in self.about.nodes if one != node)
                 self.note(msgspec.structs.replace(self.about, nodes=left))
 
@@ -191,7 +194,8 @@ class Cluster:
     async def join(self, node: LocalNode) -> None:
         """Make a new machine, let it join with a token, and add it as a node."""
         if node.name not in await self.names():
-            await processes.stop(self.layout, node, Role.AGENT)
+            for role in (Role.MASTER, Role.AGENT):
+                await processes.stop(self.layout, node, role)
             files.remove(self.layout, node)
             files.make(self.layout, node)
             token = (await self.operator().run("gantry", "token", node.name)).stdout
@@ -206,10 +210,14 @@ class Cluster:
             )
             await processes.start(self.layout, node, Role.AGENT)
             address = self.about.secondary(node)
-            await self.operator().run("gnt-node", "add", "-s", address, node.name)
+            await asyncio.gather(
+                self.operator().run("gnt-node", "add", "-s", address, node.name),
+                processes.start(self.layout, node, Role.MASTER),
+            )
         else:
             files.make(self.layout, node)
-            await processes.start(self.layout, node, Role.AGENT)
+            for role in (Role.AGENT, Role.MASTER):
+                await processes.start(self.layout, node, role)
         self.note(self.about.with_node(msgspec.structs.replace(node, member=True)))
 
 
@@ -321,7 +329,7 @@ async def add_node(directory: Path, progress: Progress) -> LocalNode:
     layout = Layout(directory)
     about = description.required(layout.directory)
     with layout.locked():
-        if processes.find(layout, about.nodes[0], Role.MASTER) is None:
+        if not await processes.has_master(layout, about.nodes):
             raise Rejected(
                 "the cluster is not up: its master does not run",
                 f"gantry local up --dir {layout.directory}",

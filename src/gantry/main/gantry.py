@@ -15,7 +15,7 @@ from gantry.model.errors import GantryError, Rejected
 
 COMMANDS: Final = {
     "agent": ("gantry.main.agent", "run this node's agent"),
-    "master": ("gantry.main.master", "run the master"),
+    "master": ("gantry.main.standby", "run the master, or wait to be it"),
     "simulate": ("gantry.main.simulation", "run the agents of simulated nodes (see local up)"),
     "token": ("gantry.main.token", "let a machine join once, within the hour"),
     "join": ("gantry.main.join", "join a cluster with a token on standard input"),

@@ -1,4 +1,6 @@
-"""The programs ``gnt-*``: all are clients of the API but ``gnt-cluster init``."""
+"""The programs ``gnt-*``: all are clients of the API but ``gnt-cluster init``,
+and ``gnt-cluster master-failover --from-copy``.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +45,10 @@ def main(program: str, argv: Sequence[str]) -> int:
             from gantry.main import init
 
             return init.main(argv[1:])
+        if program == "gnt-cluster" and "--from-copy" in argv and argv[0].startswith("master"):
+            from gantry.main import failover
+
+            return failover.main(argv[1:])
         from gantry.cli import program as programs
 
         return programs.main(program, argv, _bench)

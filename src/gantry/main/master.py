@@ -1,119 +1,183 @@
-"""``gantry master``: build the master out of its parts and run it until it is told to end."""
+"""The active master: built out of its parts, run until it is told to end or another one is."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import datetime
 import gc
 import logging
-import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from gantry.agent import configuration as agent_configuration
 from gantry.api.app import build
 from gantry.api.events import Bell
 from gantry.api.serve import Server
 from gantry.api.users import Users
 from gantry.history.hook_runs import open_hook_runs
-from gantry.history.store import open_history
+from gantry.history.store import SqliteHistory, open_history
 from gantry.host import hook_policy, memory
 from gantry.host.clock import SystemClock
 from gantry.host.listing import DIRECTORY
-from gantry.jobs.election import stand
+from gantry.jobs.journal import HandedOver, Lost, MasterNoMore
 from gantry.jobs.queue import Engine
 from gantry.jobs.recovery import read_snapshot
+from gantry.main import handover, standing
+from gantry.main.bell import BeginAnew, replace_process
 from gantry.main.bootstrap import MASTER, MasterConfiguration, node_uuid
 from gantry.main.candidates import Candidates
-from gantry.main.daemon import log_to, save_memory, say_ready
+from gantry.main.chores import chores
+from gantry.main.copies import Sender, keep_candidates
+from gantry.main.credentials import certificates_hold, files_of
+from gantry.main.daemon import save_memory, say_ready
+from gantry.main.elected import Elected
 from gantry.main.services import MasterServices
 from gantry.main.store import STATE, open_store, put_away
 from gantry.model import timeouts
-from gantry.model.errors import GantryError, Reason, Rejected
+from gantry.model.errors import GantryError, Reason, Rejected, Superseded
 from gantry.model.live import NodeLive
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.pki import files as certificates
 from gantry.ports.agents import Address
-from gantry.rpc.certificates import Files, api_context, expired, expiry
+from gantry.ports.store import Store
+from gantry.rpc.certificates import api_context
 from gantry.rpc.client import HttpAgents
-from gantry.store import backup
 from gantry.supervision.hook_runs import HookRuns, RecordedAgents
 from gantry.supervision.states import ObservingAgents, States
-from gantry.supervision.supervisor import Supervisor, addresses
+from gantry.supervision.supervisor import Supervisor
 
 logger = logging.getLogger("gantry.master")
 
 SOCKET: Final = "run/gantry/master.sock"
 HISTORY: Final = "var/lib/gantry/history.db"
 USERS: Final = "etc/gantry/users"
-LOG: Final = "var/log/gantry/master.log"
-BACKUPS: Final = "backups"
-_HOUR: Final = 3600.0
-_ARCHIVE_AFTER: Final = 6 * _HOUR
 _SWITCH_INTERVAL: Final = 0.0001
 """With Python's default a busy event loop would starve the store's writer thread."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The sub-command; the root is ``--root``, else ``GANTRY_ROOT``, else ``/``."""
-    parser = argparse.ArgumentParser(
-        prog="gantry master",
-        description="Run the cluster's master on this node: the one that gnt-cluster init ran on.",
-        epilog="example: gantry master --root /",
-    )
-    parser.add_argument("--root", metavar="DIR", help="the node's root (default: /)")
-    parser.add_argument("--ready-fd", type=int, metavar="N", help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    root = Path(given.root or os.environ.get("GANTRY_ROOT") or "/").absolute()
-    os.umask(0o077)
-    os.chdir("/")
-    log_to(root / LOG)
+def run(root: Path, ready: int | None) -> int:
+    """Be what the node's state says; the exit status. It may replace the process."""
+    return asyncio.run(serve(root, ready, None))
+
+
+async def serve(root: Path, ready: int | None, elected: Elected | None) -> int:
+    """Be the master until told to end, or until another one is: then the process begins anew."""
     save_memory()
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    return asyncio.run(_serve(root, given.ready_fd))
-
-
-async def _serve(root: Path, ready: int | None) -> int:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     async with contextlib.AsyncExitStack() as stack:
-        master = await _open(root, stack, ended.set)
+        master = await _opened(root, stack, ended.set, elected, ready)
+        if master is None:
+            await stack.aclose()
+            return await _give(root, ended, ready)
         gc.freeze()
         memory.give_back()
         logger.info("ready cluster=%s epoch=%d", master.name, master.epoch)
         say_ready(ready)
-        failing = loop.create_task(master.engine.failed())
-        waiting = loop.create_task(ended.wait())
-        await asyncio.wait([failing, waiting], return_when=asyncio.FIRST_COMPLETED)
+        why = await _until_over(master, ended, elected)
+        if isinstance(why, HandedOver):
+            await _leave(master, elected)
+            await stack.aclose()
+            return await _give(root, ended, None)
+        if isinstance(why, MasterNoMore) or (why is not None and elected is not None):
+            logger.error("not the master any more: %s", why)
+            replace_process()
         logger.info("ending")
-        waiting.cancel()
-        failing.cancel()
-        [why, _] = await asyncio.gather(failing, waiting, return_exceptions=True)
     if master.destroyed:
         put_away(root, int(time.time()))
-    if isinstance(why, GantryError):
+    if why is not None:
         logger.error("not the master any more: %s", why)
         sys.stderr.write(f"gantry master: {why}\n")
         return 1
     return 0
 
 
+async def _opened(
+    root: Path,
+    stack: contextlib.AsyncExitStack,
+    end: Callable[[], None],
+    elected: Elected | None,
+    ready: int | None,
+) -> Master | None:
+    """The master; None where the state is to be given to another node.
+
+    Where another node is the master, or the election was lost again, the process begins anew.
+    """
+    try:
+        return await _open(root, stack, end, elected)
+    except HandedOver:
+        return None
+    except (BeginAnew, GantryError, Lost) as error:
+        if elected is None and not isinstance(error, BeginAnew):
+            raise
+        logger.warning("does not become the master: %s", error)
+        replace_process(ready)
+
+
+async def _leave(master: Master, elected: Elected | None) -> None:
+    """Another node is the master by a job of this one; where it was elected that is all."""
+    await master.leave()
+    if elected is not None:
+        await elected.give_up()
+        replace_process()
+
+
+async def _until_over(
+    master: Master, ended: asyncio.Event, elected: Elected | None
+) -> GantryError | None:
+    """Until the process is told to end (None), or may not be the master any more."""
+    loop = asyncio.get_running_loop()
+    failing = loop.create_task(master.engine.failed())
+    waiting = loop.create_task(ended.wait())
+    kept = [elected.keeping] if elected else []
+    done, _ = await asyncio.wait([failing, waiting, *kept], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    failing.cancel()
+    [why, _] = await asyncio.gather(failing, waiting, return_exceptions=True)
+    if isinstance(why, GantryError):
+        return why
+    if any(task in done for task in kept):
+        return MasterNoMore("this master's lease is over", "another one takes over")
+    return None
+
+
+async def _give(root: Path, ended: asyncio.Event, ready: int | None) -> int:
+    """Give the state to the node that it says is the master; then begin anew."""
+    clock = SystemClock()
+    configuration = agent_configuration.read(root)
+    files = files_of(root, certificates.MASTER)
+    agents = HttpAgents(files, configuration.cluster, configuration.node)
+    work = handover.give(root, configuration.node, agents, clock)
+    giving = asyncio.get_running_loop().create_task(work)
+    waiting = asyncio.get_running_loop().create_task(ended.wait())
+    await asyncio.wait([giving, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if giving.done():
+        giving.result()
+        replace_process(ready)
+    giving.cancel()
+    await asyncio.gather(giving, waiting, return_exceptions=True)
+    await agents.close()
+    return 0
+
+
 class Master:
     """The parts, put together; whoever opened it ends them."""
 
-    def __init__(self, engine: Engine, epoch: int) -> None:
+    def __init__(self, engine: Engine, server: Server, epoch: int) -> None:
         self.engine = engine
+        self.server = server
         self.epoch = epoch
 
     @property
@@ -125,6 +189,11 @@ class Master:
     def destroyed(self) -> bool:
         """Whether ``gnt-cluster destroy`` was the end."""
         return self.engine.snapshot().cluster.destroyed
+
+    async def leave(self) -> None:
+        """Do nothing more; whoever waits for an answer is told to look for the new master."""
+        await self.engine.abandon()
+        await self.server.leave()
 
 
 class _Holder:
@@ -155,24 +224,42 @@ class _Holder:
         self._ready.live.forget(node)
 
 
-async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], None]) -> Master:
+async def _open(
+    root: Path,
+    stack: contextlib.AsyncExitStack,
+    end: Callable[[], None],
+    elected: Elected | None,
+) -> Master:
     """Take the mastership, read everything back, go on with all jobs, serve."""
-    configuration = _configuration(root)
     clock = SystemClock()
-    _certificates_hold(root, clock.now())
-    store = await open_store(root, writer=node_uuid(root))
+    certificates_hold(root, clock.now())
+    store = elected.store if elected else await open_store(root)
     stack.push_async_callback(store.close)
     history = await open_history(root / HISTORY)
     stack.push_async_callback(history.close)
     before = await read_snapshot(store)
-    _may_be_master(root, before)
-    agents = HttpAgents(
-        _files(root, certificates.MASTER), before.cluster.uuid, before.cluster.master_node
-    )
+    here = node_uuid(root)
+    _exists(before)
+    if elected is None and here != before.cluster.master_node:
+        raise HandedOver(f"node {before.master.name} is the master")
+    agents = HttpAgents(files_of(root, certificates.MASTER), before.cluster.uuid, here)
     stack.push_async_callback(agents.close)
-    mastership = await stand(
-        store, agents, clock, before.cluster.master_node, list(addresses(before))
-    )
+    return await _assemble(root, stack, end, (store, history, agents, clock), before, elected)
+
+
+async def _assemble(
+    root: Path,
+    stack: contextlib.AsyncExitStack,
+    end: Callable[[], None],
+    parts: tuple[Store, SqliteHistory, HttpAgents, SystemClock],
+    before: Snapshot,
+    elected: Elected | None,
+) -> Master:
+    """From the mastership on."""
+    store, history, agents, clock = parts
+    here = node_uuid(root)
+    mastership = await standing.mastership(root, store, agents, clock, before, elected)
+    configuration = _configuration(root, before)
     runs = await _hook_runs(root, stack, configuration, agents, clock)
     bell = Bell()
     holder = _Holder(bell)
@@ -188,14 +275,8 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
     )
     holder.engine = engine
     stack.push_async_callback(engine.stop)
-
-    async def came(address: Address) -> None:
-        await agents.announce(address, mastership.epoch)
-        candidates.came(address.node)
-        runs.missed(address)
-
-    here = before.cluster.master_node
     candidates = Candidates(root, here, engine, agents, clock, mastership)
+    came = _greeting(engine, agents, candidates, runs, mastership.epoch)
     supervisor = Supervisor(engine, agents, states, clock, came)
     stack.push_async_callback(supervisor.close)
     engine.on_change(supervisor.refresh)
@@ -206,10 +287,33 @@ async def _open(root: Path, stack: contextlib.AsyncExitStack, end: Callable[[], 
     await supervisor.listen(mastership.announced, timeouts.CONNECT)
     await engine.start()
     supervisor.start()
-    await _serve_api(root, stack, configuration, bell, (engine, agents, states, runs, clock), end)
+    await standing.tell(engine)
+    server = await _serve_api(
+        root, stack, configuration, bell, (engine, agents, states, runs, clock), end
+    )
+    if elected is None:
+        sender = Sender(agents, clock, mastership.epoch, mastership.lease_left)
+        _beside(stack, keep_candidates(root, engine, sender, here), "copies")
     _beside(stack, candidates.follow(), "candidates")
-    _beside(stack, _chores(engine, root / STATE, runs), "chores")
-    return Master(engine, mastership.epoch)
+    _beside(stack, chores(engine, root / STATE, runs), "chores")
+    return Master(engine, server, mastership.epoch)
+
+
+def _greeting(
+    engine: Engine, agents: HttpAgents, candidates: Candidates, runs: HookRuns, epoch: int
+) -> Callable[[Address], Awaitable[None]]:
+    """What a node that is there again is told."""
+
+    async def came(address: Address) -> None:
+        try:
+            await agents.announce(address, epoch)
+        except Superseded as error:
+            engine.superseded(error)
+            raise
+        candidates.came(address.node)
+        runs.missed(address)
+
+    return came
 
 
 def _beside(
@@ -226,18 +330,19 @@ async def _serve_api(
     bell: Bell,
     parts: tuple[Engine, HttpAgents, States, HookRuns, SystemClock],
     end: Callable[[], None],
-) -> None:
+) -> Server:
     engine, agents, states, runs, clock = parts
     api = f"{_bracketed(configuration.api_host)}:{configuration.api_port}"
     services = MasterServices(root, root / STATE, engine, agents, states, runs, clock, api, end)
     server = await Server.start(
         build(engine, services, Users(root / USERS), bell),
         root / SOCKET,
-        tls=api_context(_files(root, certificates.API)),
+        tls=api_context(files_of(root, certificates.API)),
         host=configuration.api_host,
         port=configuration.api_port,
     )
     stack.push_async_callback(server.close)
+    return server
 
 
 def _told(engine: Engine, bell: Bell, end: Callable[[], None]) -> Callable[[], None]:
@@ -267,71 +372,23 @@ async def _hook_runs(
     return runs
 
 
-async def _chores(engine: Engine, state: Path, runs: HookRuns) -> None:
-    """Once an hour: put old things away; once a day: copy the state, keep a week of copies."""
-    directory = state.parent / BACKUPS
-    while True:
-        memory.give_back()
-        try:
-            await engine.auto_archive(_ARCHIVE_AFTER)
-            await runs.prune()
-            now = datetime.datetime.now(datetime.UTC)
-            copies = await asyncio.to_thread(backup.list_backups, directory)
-            if state.exists() and backup.is_due(copies, now):
-                await asyncio.to_thread(backup.backup, state, directory, now)
-                for old in backup.surplus(await asyncio.to_thread(backup.list_backups, directory)):
-                    await asyncio.to_thread(backup.remove, old)
-        except GantryError as error:
-            logger.warning("the daily chores: %s", error)
-        await asyncio.sleep(_HOUR)
-
-
-def _configuration(root: Path) -> MasterConfiguration:
+def _configuration(root: Path, cluster: Snapshot) -> MasterConfiguration:
+    """Where the API listens: what ``master.json`` says, else the node's address."""
     path = root / MASTER
     try:
         return msgspec.json.decode(path.read_bytes(), type=MasterConfiguration)
     except FileNotFoundError:
-        raise Rejected(
-            f"no cluster was made on this machine: {path} is not there",
-            "gnt-cluster init makes one; the master runs where that was done",
-            reason=Reason.ENVIRONMENT,
-        ) from None
+        here = cluster.nodes[node_uuid(root)]
+        return MasterConfiguration(api_host=here.primary_ip, api_port=cluster.cluster.api_port)
     except (OSError, msgspec.MsgspecError) as error:
         raise Rejected(f"{path} cannot be read: {error}", reason=Reason.ENVIRONMENT) from error
 
 
-def _may_be_master(root: Path, cluster: Snapshot) -> None:
+def _exists(cluster: Snapshot) -> None:
     if cluster.cluster.destroyed:
         raise Rejected(
             "this cluster was destroyed", "make a new one: gnt-cluster init", reason=Reason.STATE
         )
-    here = node_uuid(root)
-    if here != cluster.cluster.master_node:
-        raise Rejected(
-            f"this node is not the master: {cluster.master.name} is",
-            f"start the master on {cluster.master.name}",
-            reason=Reason.STATE,
-        )
-
-
-def _certificates_hold(root: Path, now: float) -> None:
-    """Rejected where a certificate of the master has ended: no agent would listen to it."""
-    for name, whose in (
-        (certificates.CA, "the cluster's CA"),
-        (certificates.MASTER, "the master"),
-        (certificates.API, "the API"),
-    ):
-        ends = expiry(certificates.certificate(root, name))
-        if ends < now:
-            raise expired(whose, ends)
-
-
-def _files(root: Path, name: str) -> Files:
-    return Files(
-        ca=certificates.certificate(root, certificates.CA),
-        certificate=certificates.certificate(root, name),
-        key=certificates.key(root, name),
-    )
 
 
 def _bracketed(host: str) -> str:

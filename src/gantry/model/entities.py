@@ -114,6 +114,10 @@ class Cluster(Entity, frozen=True, kw_only=True):
     """Of the API, beside its socket, on the node that is the master."""
     maintain: bool = True
     """Whether guests that should be up and are down are started again."""
+    master_lease: int = 5
+    """Seconds without a word of the master after which another one takes over (etcd)."""
+    failed_over_from: Uuid | None = None
+    """Where the master was before another node took over by itself, until hooks have been told."""
     destroyed: bool = False
     """``gnt-cluster destroy`` was the last thing that happened to it."""
 

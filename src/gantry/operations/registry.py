@@ -16,6 +16,8 @@ PLACES: Final[dict[str, str]] = {
     "OP_CLUSTER_SET_PARAMS": "cluster.modify:ClusterModify",
     "OP_CLUSTER_VERIFY": "cluster.verify:ClusterVerify",
     "OP_CLUSTER_DESTROY": "cluster.destroy:ClusterDestroy",
+    "OP_MASTER_FAILOVER": "cluster.master_failover:MasterFailover",
+    "OP_MASTER_TAKEOVER": "cluster.master_failover:MasterTakeover",
     "OP_NODE_ADD": "node.add:NodeAdd",
     "OP_NODE_JOIN": "node.join:NodeJoin",
     "OP_TOKEN_CREATE": "node.token:TokenCreate",

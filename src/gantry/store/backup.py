@@ -145,18 +145,32 @@ def remove(copy: Backup) -> None:
         copy.file.unlink(missing_ok=True)
 
 
+def copy_database(source: Path, target: Path) -> None:
+    """A consistent copy of any database of ours, of one moment; writers go on meanwhile.
+
+    Raises StoreDamaged and StoreUnavailable.
+    """
+    with translated(source):
+        connection = apsw.Connection(str(source), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            connection.execute("VACUUM INTO ?", (str(target),))
+        finally:
+            connection.close()
+
+
+def revision_of(state: Path) -> int:
+    """The revision of a state file that nobody writes to."""
+    with translated(state):
+        connection = apsw.Connection(str(state), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            return int(connection.execute("SELECT revision FROM state").get)
+        finally:
+            connection.close()
+
+
 def _copy_state(state: Path, target: Path) -> int:
-    """A consistent copy at one revision, which is answered; writers go on meanwhile."""
-    connection = apsw.Connection(str(state), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        connection.execute("VACUUM INTO ?", (str(target),))
-    finally:
-        connection.close()
-    copy = apsw.Connection(str(target), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        return int(copy.execute("SELECT revision FROM state").get)
-    finally:
-        copy.close()
+    copy_database(state, target)
+    return revision_of(target)
 
 
 def _set_aside(state: Path, now: datetime) -> Path | None:

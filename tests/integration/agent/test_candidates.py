@@ -80,7 +80,9 @@ class Site:
         self.queue = FakeQueue([cluster, Group(uuid=GROUP, name="default"), *nodes])
         for node in nodes:
             self.queue.set_live(node.uuid, NodeLive(reachable=True, since=0.0))
-        mastership = Mastership(epoch=1, revision=1, lease_left=lambda: 10.0, announced={})
+        mastership = Mastership(
+            node=self.here, epoch=1, revision=1, lease_left=lambda: 10.0, announced={}
+        )
         self.clock = Clock()
         self.candidates = Candidates(
             self.root, self.here, self.queue, self.http, self.clock, mastership

@@ -25,6 +25,10 @@ LINES: dict[str, dict[str, Any]] = {
         "ignore_errors": ("ENODEHOOKS", "ENODEOS")
     },
     "gnt-cluster destroy --yes-do-it": {},
+    "gnt-cluster master-failover --to node2 --no-voting --ignore-offline-nodes": {
+        "node_name": "node2",
+        "ignore_offline_nodes": True,
+    },
     "gnt-cluster add-tags site:berlin": {"kind": "cluster", "tags": ("site:berlin",)},
     "gnt-node add -s 192.0.2.14 node4.example.com": {
         "node_name": "node4.example.com",
@@ -100,7 +104,7 @@ READING = {
     "diff", "history", "lint", "new", "record", "replay", "show", "status", "test",
     "init", "info", "getmaster", "version", "list", "list-fields", "list-tags", "console",
     "diagnose", "wait", "watch", "cancel", "archive", "autoarchive", "change-priority", "locks",
-    "search-tags",
+    "search-tags", "master-ping",
 }  # fmt: skip
 
 

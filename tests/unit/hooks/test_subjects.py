@@ -51,6 +51,8 @@ GIVEN: Final[dict[str, dict[str, Any]]] = {
     "OP_CLUSTER_SET_PARAMS": {"candidate_pool_size": 3},
     "OP_CLUSTER_VERIFY": {},
     "OP_CLUSTER_DESTROY": {},
+    "OP_MASTER_FAILOVER": {"node_name": "node2.example.com"},
+    "OP_MASTER_TAKEOVER": {},
     "OP_NODE_ADD": {"node_name": "node9.example.com"},
     "OP_NODE_REMOVE": {"node_name": "node3.example.com"},
     "OP_NODE_SET_PARAMS": {"node_name": "node3.example.com", "drained": True},
@@ -99,7 +101,8 @@ class Given:
 def cluster(opcode: str, version: int = 1) -> Snapshot:
     """Nodes that answer and, where the operation may meet one, an instance that is up."""
     alone = opcode == "OP_CLUSTER_DESTROY"
-    found = entities(1 if alone else 3, hooks_version=version)
+    taken_over = {"failed_over_from": node_uuid(3)} if opcode == "OP_MASTER_TAKEOVER" else {}
+    found = entities(1 if alone else 3, hooks_version=version, **taken_over)
     if not alone:
         web = instance(
             1,

@@ -31,7 +31,9 @@ def test_version_2_has_all_directories_of_ganeti() -> None:
 
 
 def test_no_directory_belongs_to_two_operations() -> None:
-    found = [name for entry in ROWS.values() for name in {entry.directory(1), entry.directory(2)}]
+    # A takeover that nobody asked for is told as a failover that somebody did.
+    entries = [entry for entry in ROWS.values() if entry.opcode != "OP_MASTER_TAKEOVER"]
+    found = [name for entry in entries for name in {entry.directory(1), entry.directory(2)}]
     assert len(found) == len(set(found))
     assert CONFIG_UPDATE not in found
 

@@ -32,6 +32,7 @@ def test_a_complete_cluster_is_only_started() -> None:
         Step(Kind.AGENT, 1),
         Step(Kind.AGENT, 2),
         Step(Kind.MASTER, 1),
+        Step(Kind.MASTER, 2),
     )
 
 

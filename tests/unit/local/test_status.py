@@ -29,7 +29,7 @@ def test_the_table_shows_every_node_with_what_runs_there() -> None:
         "c in /d: not all up (the nodes share this machine's memory)",
         "Node               Address    Agent  Master  Guests",
         "node1.gantry.test  127.7.9.1  100    200     web1, web2",
-        "node2.gantry.test  127.7.9.2  down   -       -",
+        "node2.gantry.test  127.7.9.2  down   down    -",
     ]
 
 

@@ -33,6 +33,7 @@ def document(view: View) -> dict[str, Any]:
         "candidate_pool_size": one.candidate_pool_size,
         "api_port": one.api_port,
         "max_running_jobs": one.max_running_jobs,
+        "master_lease": one.master_lease,
         "file_storage_dir": one.file_storage_dir,
         "shared_file_storage_dir": one.shared_file_storage_dir,
         "name_check": one.name_check,

@@ -56,6 +56,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-running-jobs", type=shared.whole_number, metavar="N", help="at the same time"
     )
+    parser.add_argument(
+        "--master-lease",
+        type=shared.whole_number,
+        metavar="SECONDS",
+        help="without a word of the master, until another one takes over (etcd); "
+        "from the next master on",
+    )
     shared.force(parser)
     shared.job(parser)
 
@@ -88,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     operation = {
         "OP_ID": "OP_CLUSTER_SET_PARAMS",
         "force": arguments.force,
-        **shared.given(arguments, "max_running_jobs"),
+        **shared.given(arguments, "max_running_jobs", "master_lease"),
         **fields(arguments),
     }
     return jobs.run(arguments, [operation])

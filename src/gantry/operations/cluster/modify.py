@@ -61,6 +61,7 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
     osparams_private_cluster: dict[str, dict[str, str]] = {}
     candidate_pool_size: int | None = None
     max_running_jobs: int | None = None
+    master_lease: int | None = None
     mac_prefix: str | None = None
     hidden_os: tuple[tuple[str, str], ...] = ()
     blacklisted_os: tuple[tuple[str, str], ...] = ()
@@ -140,7 +141,13 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
     def _numbers(self) -> dict[str, Any]:
         changes: dict[str, Any] = {
             name: getattr(self, name)
-            for name in ("hooks_version", "candidate_pool_size", "max_running_jobs", "mac_prefix")
+            for name in (
+                "hooks_version",
+                "candidate_pool_size",
+                "max_running_jobs",
+                "master_lease",
+                "mac_prefix",
+            )
             if getattr(self, name) is not None
         }
         if changes.get("hooks_version", 1) not in (1, 2):
@@ -148,6 +155,8 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
         for name in ("candidate_pool_size", "max_running_jobs"):
             if changes.get(name, 1) < 1:
                 raise Rejected(f"{name} must be at least 1")
+        if not 2 <= changes.get("master_lease", 2) <= 60:
+            raise Rejected(f"a master's lease is of 2 to 60 seconds, not {self.master_lease}")
         if self.mac_prefix is not None:
             changes["mac_prefix"] = self.mac_prefix.lower()
         if not _PREFIX.fullmatch(changes.get("mac_prefix", "aa:00:00")):

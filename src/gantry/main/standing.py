@@ -1,0 +1,113 @@
+"""Standing for the mastership: with a state that only this node has, or after an election."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gantry.agent.succession import set_aside
+from gantry.jobs import codec
+from gantry.jobs.codec import Holder, StoredEpoch
+from gantry.jobs.election import Mastership, ask_all, proclaim, replaced_by, win
+from gantry.jobs.queue import Engine
+from gantry.main.bell import BeginAnew
+from gantry.main.bootstrap import node_uuid
+from gantry.main.elected import Elected
+from gantry.main.store import STATE
+from gantry.model.codec import encode
+from gantry.model.entities import CLUSTER_KEY
+from gantry.model.jobs import Submission
+from gantry.model.snapshot import Snapshot
+from gantry.ports.agents import Agents
+from gantry.ports.clock import Clock
+from gantry.ports.store import Compare, Put, Store
+from gantry.supervision.supervisor import addresses
+
+logger = logging.getLogger("gantry.master")
+
+
+_TAKEOVER: Final = "OP_MASTER_TAKEOVER"
+PATIENCE: Final = 1.5
+"""Seconds for a node to answer a new master. One that does not is told when it is back, before
+anything is ordered there, so nothing is gained by waiting for the dead."""
+
+
+async def mastership(
+    root: Path,
+    store: Store,
+    agents: Agents,
+    clock: Clock,
+    before: Snapshot,
+    elected: Elected | None,
+) -> Mastership:
+    """This node's, with an epoch that all agents that answer have been told.
+
+    Where the state is a file, and agents know of a master elsewhere that came after it, the
+    file is set aside: BeginAnew.
+    """
+    nodes = list(addresses(before))
+    here = node_uuid(root)
+    if elected is not None:
+        result = await proclaim(store, agents, clock, elected.won, nodes, PATIENCE)
+        await _write_master(store, result, before)
+        return result
+    seen = await ask_all(agents, nodes, PATIENCE)
+    newer = replaced_by(here, await _epoch(store), seen)
+    if newer is not None:
+        epoch, node = newer
+        name = before.nodes[node].name if node in before.nodes else node
+        aside = set_aside(root / STATE, "replaced")
+        logger.error("node %s has been master since, with epoch %d: see %s", name, epoch, aside)
+        raise BeginAnew
+    above = max((each.epoch for each in seen.values()), default=0)
+    won = await win(store, clock, here, above=above)
+    return await proclaim(store, agents, clock, won, nodes, PATIENCE)
+
+
+async def tell(engine: Engine) -> None:
+    """Scripts of a site hear that the master is another one, by a job; nobody can deny it."""
+    running = (
+        record.input["OP_ID"] for job in engine.jobs() if not job.status.ended for record in job.ops
+    )
+    if engine.snapshot().cluster.failed_over_from is None or _TAKEOVER in running:
+        return
+    await engine.submit(
+        Submission(
+            ops=({"OP_ID": _TAKEOVER},),
+            request_id=secrets.token_hex(32),
+            requester="gnt:master",
+        ),
+        internal=True,
+    )
+
+
+async def _epoch(store: Store) -> int:
+    """The highest that this state knows."""
+    kept, held = await store.get(codec.EPOCH), await store.get(codec.ELECTION)
+    epoch = codec.decode(codec.EPOCH, kept.value, StoredEpoch).epoch if kept else 0
+    if held is not None:
+        epoch = max(epoch, codec.decode(codec.ELECTION, held.value, Holder).epoch)
+    return epoch
+
+
+async def _write_master(store: Store, won: Mastership, before: Snapshot) -> None:
+    """The cluster's master is this node; where it was another, scripts are to be told."""
+    cluster = before.cluster
+    if cluster.master_node == won.node:
+        return
+    item = await store.get(CLUSTER_KEY)
+    assert item is not None
+    after = msgspec.structs.replace(
+        cluster,
+        master_node=won.node,
+        failed_over_from=cluster.failed_over_from or cluster.master_node,
+        serial_no=cluster.serial_no + 1,
+    )
+    await store.txn(
+        [Compare(codec.ELECTION, won.revision), Compare(CLUSTER_KEY, item.mod_revision)],
+        [Put(CLUSTER_KEY, encode(after))],
+    )
