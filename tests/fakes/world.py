@@ -14,10 +14,11 @@ from typing import Any
 
 import msgspec
 
-from gantry.model import bundles, names
+from gantry.model import bundles, names, timeouts
 from gantry.model.bundle_orders import FileKind, InstalledBundle, InstalledFile
 from gantry.model.candidate_orders import MASTER_FILES
 from gantry.model.errors import OperationFailed, Reason, Rejected
+from gantry.model.hook_orders import HookSequence, ListedHooks, ListedScript
 from gantry.model.live import GuestLive, GuestState, HypervisorFacts, NodeFacts, OsFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import (
@@ -55,6 +56,7 @@ from gantry.model.orders import (
     ReadConsole,
     ReadFacts,
     ReadGuests,
+    ReadHooks,
     ReadMasterFiles,
     Resolve,
     Resolved,
@@ -419,6 +421,7 @@ class FakeNode:
             ReadFacts: lambda question: self.facts(),
             ReadGuests: lambda question: GuestList(guests=self.live),
             ReadConsole: self._console,
+            ReadHooks: self._read_hooks,
             Inspect: self._inspect,
             ReadBundle: lambda question: self._read_bundle(),
             ReadMasterFiles: lambda question: MasterFilesHeld(
@@ -427,6 +430,23 @@ class FakeNode:
             Resolve: lambda question: Resolved(problem=f"{question.name} does not resolve"),
         }
         return table[type(question)](question)
+
+    def _read_hooks(self, question: ReadHooks) -> ListedHooks:
+        return ListedHooks(sequences=tuple(self._listed(one) for one in question.sequences))
+
+    def _listed(self, sequence: HookSequence) -> tuple[ListedScript, ...]:
+        found = [
+            ListedScript(
+                directory=directory.name,
+                script=result.script,
+                version=directory.version,
+                skip=result.problem if result.status is ScriptStatus.SKIPPED else "",
+                timeout=timeouts.HOOK_SCRIPT,
+            )
+            for directory in sequence.directories
+            for result in self.hooks.get(self._hook_directory(directory), {}).values()
+        ]
+        return tuple(sorted(found, key=lambda one: (one.script, one.directory)))
 
     def _read_bundle(self) -> InstalledBundle:
         found = [(path, FileKind.BUNDLE) for path in self.bundles.get(self.bundle, ())]

@@ -111,12 +111,8 @@ def _object(row: Row | None, before: Moment, after: Moment | None) -> dict[str, 
 
 def _kept(entity: Entity, cluster: Snapshot) -> bool:
     """Whether the configuration has it."""
-    return entity.uuid in {
-        *cluster.instances,
-        *cluster.nodes,
-        *cluster.groups,
-        cluster.cluster.uuid,
-    }
+    tables = (cluster.instances, cluster.nodes, cluster.groups)
+    return entity.uuid == cluster.cluster.uuid or any(entity.uuid in table for table in tables)
 
 
 def _later(was: Entity | None, after: Moment) -> Entity | None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gantry.jobs import foresight
 from gantry.jobs.attempt import Attempt
 from gantry.model.jobs import DryRun, JobStatus, LogKind
 from gantry.model.names import Uuid
@@ -77,13 +78,24 @@ async def rehearse(attempt: Attempt) -> None:
         await attempt.operation.run(attempt.plan, rehearsal)
     except Rehearsed:
         complete = False
-    if entry.job.dry_run is DryRun.HOOKS and attempt.phases.asks:
+    scripts = entry.job.dry_run is DryRun.HOOKS
+    if scripts and attempt.phases.asks:
         await _keep(attempt)
         await attempt.phases.run_before()
+    foreseen = await attempt.phases.foreseen(pre=not scripts)
+    for line in (line for one in foreseen if one.phase == "pre" for line in one.lines()):
+        attempt.steps.log(line)
     for effect in rehearsal.effects:
         attempt.steps.log(f"would do on {effect['node']}: {effect['order']} ({effect['step']})")
+    for line in (line for one in foreseen if one.phase != "pre" for line in one.lines()):
+        attempt.steps.log(line)
     attempt.steps.say_held()
-    result = {"dry_run": True, "effects": rehearsal.effects, "complete": complete}
+    result = {
+        "dry_run": True,
+        "effects": rehearsal.effects,
+        "complete": complete,
+        **foresight.result(foreseen),
+    }
     async with entry.lock:
         entry.check_cancelled()
         entry.settled = True

@@ -21,6 +21,7 @@ from gantry.hooks.verdict import NodeScripts
 from gantry.jobs import issue
 from gantry.jobs.context import Context
 from gantry.jobs.entry import Entry
+from gantry.jobs.foresight import Foreseen, foresee
 from gantry.model import timeouts
 from gantry.model.errors import Cancelled, ErrorInfo, GantryError, Interrupted, Unavailable
 from gantry.model.jobs import DryRun, LogKind
@@ -144,6 +145,20 @@ class Phases:
         scripts = await self._run(round_, runs)
         self._warn(verdict.warnings(scripts))
         self._warn(verdict.unreachable(scripts, "fail"))
+
+    async def foreseen(self, *, pre: bool) -> tuple[Foreseen, ...]:
+        """Which scripts would run, asked of the nodes; ``pre``: those before it too."""
+        if self._subject is None:
+            return ()
+        opcode, before = self._operation.opcode, self._before
+        phases: dict[str, tuple[NodeRun, ...]] = {"pre": self._nodes} if pre else {}
+        phases["post"] = phase_runs(
+            opcode, Phase.POST, before, self._subject, before, self._subject
+        )
+        phases["fail"] = phase_runs(opcode, Phase.FAIL, before, self._subject)
+        phases["config-update"] = (config_update(opcode, before, self._subject),)
+        nodes = {run.node: self._address(run.node) for runs in phases.values() for run in runs}
+        return await foresee(self._context, phases, nodes)
 
     @property
     def _now(self) -> Snapshot:

@@ -65,13 +65,18 @@ class Candidates:
         self._clock = clock
         self._number = 0
         self._wake = asyncio.Event()
+        self._sources: tuple[object, object] = (None, None)
         self._done: dict[Uuid, object] = {}
         """What a node was brought to, or was found to have."""
         self._turns = asyncio.Semaphore(_SIDE_BY_SIDE)
 
     def refresh(self) -> None:
-        """Objects changed."""
-        self._wake.set()
+        """Objects changed. Called after every commit, so it looks only where nodes did."""
+        cluster = self._engine.snapshot()
+        sources = (cluster.nodes, cluster.cluster)
+        if any(now is not then for now, then in zip(sources, self._sources, strict=True)):
+            self._sources = sources
+            self._wake.set()
 
     def came(self, node: Uuid) -> None:
         """A node is heard of (again): nobody knows what it has."""

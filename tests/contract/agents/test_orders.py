@@ -8,6 +8,7 @@ from tests.contract.agents.harness import Harness
 from tests.contract.agents.requests import disk, envelope, guest, hooks, os_run, start, stop
 
 from gantry.model.errors import Rejected, Unavailable
+from gantry.model.hook_orders import HookSequence, ReadHooks
 from gantry.model.names import Uuid
 from gantry.model.orders import (
     Delay,
@@ -135,6 +136,25 @@ async def test_hook_scripts_run_in_order_and_all_are_reported(harness: Harness) 
         ("10-allow", ScriptStatus.SUCCEEDED, "yes"),
         ("20-deny", ScriptStatus.FAILED, "no"),
     ]
+
+
+async def test_a_listing_names_the_scripts_that_would_run_in_their_order(
+    harness: Harness,
+) -> None:
+    harness.add_hook("instance-start-pre.d", "20-deny", 1, "no")
+    harness.add_hook("instance-start-pre.d", "10-allow", 0, "yes")
+    sequences = tuple(
+        HookSequence(directories=(HookDirectory(name=name, version=1),), main_version=1)
+        for name in ("instance-start-pre.d", "instance-start-post.d")
+    )
+    pre, post = (
+        await harness.agents.ask(harness.address, ReadHooks(sequences=sequences), 5.0)
+    ).sequences
+    assert [(one.script, one.version, one.timeout, one.skip) for one in pre] == [
+        ("10-allow", 1, 600.0, ""),
+        ("20-deny", 1, 600.0, ""),
+    ]
+    assert post == ()
 
 
 async def test_a_node_without_hooks_runs_none(harness: Harness) -> None:

@@ -10,8 +10,8 @@ import pytest
 from tests.fakes.cluster import FakeCluster, instance, node_uuid
 
 from gantry.hooks.policy_file import parse
-from gantry.model.jobs import Job, JobStatus
-from gantry.model.orders import HooksRun
+from gantry.model.jobs import DryRun, Job, JobStatus
+from gantry.model.orders import HooksRun, ScriptStatus
 
 START: Final = {"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"}
 STOP: Final = {"OP_ID": "OP_INSTANCE_SHUTDOWN", "instance_name": "web1"}
@@ -218,3 +218,56 @@ async def test_an_installation_that_failed_and_is_kept_is_a_failure_too(
     assert name == "new.example.com"
     context = told(runs(cluster)[1])
     assert context["failure"]["kind"] == "failed"
+
+
+# What would run
+
+
+async def test_a_dry_run_says_which_scripts_would_run_where_and_in_which_order(
+    cluster: FakeCluster,
+) -> None:
+    one, two = (cluster.world.nodes[node_uuid(number)] for number in (1, 2))
+    one.add_hook("instance-start-pre.d", "20-b")
+    one.add_hook("instance-start-pre.d", "10-a")
+    two.add_hook("instance-start-post.d", "30-c", status=ScriptStatus.SKIPPED, problem="why")
+    job = await cluster.run(START, dry_run=DryRun.YES)
+    assert job.status is JobStatus.SUCCESS
+    lines = [line for line in await log(cluster, job) if "would" in line]
+    how = "(version 1, at most 600 s)"
+    assert lines == [
+        f"before on node1.example.com: would run instance-start-pre.d/10-a {how}",
+        f"before on node1.example.com: would run instance-start-pre.d/20-b {how}",
+        "would do on node1.example.com: guest-start (start-guest)",
+        "afterwards on node2.example.com: instance-start-post.d/30-c would be skipped: why",
+    ]
+    rows = job.ops[0].result["hooks"]
+    assert [(row["phase"], row["node"], row["script"]) for row in rows] == [
+        ("pre", "node1.example.com", "10-a"),
+        ("pre", "node1.example.com", "20-b"),
+        ("post", "node2.example.com", "30-c"),
+    ]
+    assert not runs(cluster) and not runs(cluster, 2)
+
+
+async def test_a_dry_run_says_which_node_does_not_say(cluster: FakeCluster) -> None:
+    cluster.agents.disconnect(cluster.world.nodes[node_uuid(2)])
+    job = await cluster.run(START, dry_run=DryRun.YES)
+    assert job.status is JobStatus.SUCCESS
+    found = [line for line in await log(cluster, job) if "its hooks are not known" in line]
+    assert [line.partition(" on ")[0] for line in found] == ["before", "afterwards", "if it fails"]
+
+
+async def test_a_dry_run_with_hooks_says_only_what_it_did_not_run(cluster: FakeCluster) -> None:
+    cluster.world.nodes[node_uuid(1)].add_hook("instance-start-pre.d", "10-a")
+    cluster.world.nodes[node_uuid(1)].add_hook("instance-start-post.d", "20-b")
+    job = await cluster.run(START, dry_run=DryRun.HOOKS)
+    assert [row["script"] for row in job.ops[0].result["hooks"]] == ["20-b"]
+    assert [order.dry_run for order in runs(cluster)] == [True]
+
+
+async def test_a_result_names_not_more_scripts_than_fit(cluster: FakeCluster) -> None:
+    for number in range(250):
+        cluster.world.nodes[node_uuid(1)].add_hook("instance-start-pre.d", f"{number:03d}-a")
+    job = await cluster.run(START, dry_run=DryRun.YES)
+    assert len(job.ops[0].result["hooks"]) == 200
+    assert job.ops[0].result["hooks_left_out"] == 50
