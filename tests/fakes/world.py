@@ -14,11 +14,14 @@ from typing import Any
 
 import msgspec
 
+from gantry.hooks.disabled import merged, why
 from gantry.model import bundles, names, timeouts
 from gantry.model.bundle_orders import FileKind, InstalledBundle, InstalledFile
 from gantry.model.candidate_orders import MASTER_FILES
 from gantry.model.errors import OperationFailed, Reason, Rejected
+from gantry.model.hook_files import HookFile, HookInventory, ReadHookFiles
 from gantry.model.hook_orders import HookSequence, ListedHooks, ListedScript
+from gantry.model.hook_switch import HookSwitch, Switched
 from gantry.model.live import GuestLive, GuestState, HypervisorFacts, NodeFacts, OsFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import (
@@ -127,6 +130,8 @@ class FakeNode:
         """Paths of hooks that were put there by hand."""
         self.aside: dict[str, set[str]] = {}
         """Such paths that a bundle has set aside, by its hash."""
+        self.switched: dict[str, Switched] = {}
+        """The last word on scripts that were switched off or on."""
         self.left = False
         self.boot_id = f"boot-of-{name}"
         self._changed: set[Callable[[Event], None]] = set()
@@ -206,6 +211,9 @@ class FakeNode:
             },
             "files": dict(self.files),
             "bundle": (self.bundle, frozenset(self.local_hooks)),
+            "switched": {
+                script: (word.enabled, word.reason) for script, word in self.switched.items()
+            },
             "left": self.left,
         }
 
@@ -230,6 +238,7 @@ class FakeNode:
             BundleInstall: lambda order, say: self._install_bundle(order),
             BundleRestore: lambda order, say: self._restore_bundle(order),
             FilesWrite: lambda order, say: self._write(order.files),
+            HookSwitch: lambda order, say: self._switch(order),
             NodeLeave: lambda order, say: self._leave(),
             MasterReady: lambda order, say: self._ready(),
             StatePiece: lambda order, say: self._piece(order),
@@ -348,11 +357,22 @@ class FakeNode:
     def _run_hooks(self, order: HooksRun) -> HooksRan:
         self.hook_runs.append(order)
         found = [
-            result
+            self._unless_disabled(result)
             for directory in order.directories
             for result in self.hooks.get(self._hook_directory(directory), {}).values()
         ]
         return HooksRan(results=tuple(sorted(found, key=lambda one: (one.script, one.directory))))
+
+    def _unless_disabled(self, result: ScriptResult) -> ScriptResult:
+        word = self.switched.get(f"{result.directory}/{result.script}")
+        if word is None or word.enabled:
+            return result
+        return ScriptResult(
+            directory=result.directory,
+            script=result.script,
+            status=ScriptStatus.SKIPPED,
+            problem=why(word),
+        )
 
     @staticmethod
     def _hook_directory(directory: HookDirectory) -> str:
@@ -363,6 +383,32 @@ class FakeNode:
             if not _SSCONF.fullmatch(name):
                 raise Rejected(f"{name!r} is not a file that a master may write")
         self.files.update(files)
+
+    def _switch(self, order: HookSwitch) -> None:
+        for script in order.scripts:
+            if script.count("/") != 1:
+                raise Rejected(f"{script!r} is no script of a directory of hooks")
+        words = [
+            Switched(
+                script=script,
+                enabled=order.enabled,
+                since=order.since,
+                by=order.by,
+                reason=order.reason,
+            )
+            for script in order.scripts
+        ]
+        self.switched = merged(self.switched, words)
+
+    def _read_hook_files(self) -> HookInventory:
+        paths = {*self.bundles.get(self.bundle, ()), *self.local_hooks}
+        paths |= {f"{where}/{name}" for where, scripts in self.hooks.items() for name in scripts}
+        found = [path.partition("/") for path in sorted(paths)]
+        return HookInventory(
+            user=0,
+            files=tuple(HookFile(directory=where, name=name) for where, _, name in found),
+            disabled=tuple(one for one, word in self.switched.items() if not word.enabled),
+        )
 
     # What a next master needs
 
@@ -423,6 +469,7 @@ class FakeNode:
             ReadConsole: self._console,
             ReadHooks: self._read_hooks,
             Inspect: self._inspect,
+            ReadHookFiles: lambda question: self._read_hook_files(),
             ReadBundle: lambda question: self._read_bundle(),
             ReadMasterFiles: lambda question: MasterFilesHeld(
                 digests=self._digests(), api=self.master_files.get("pki/api.pem", "")

@@ -25,6 +25,7 @@ from gantry.model.entities import (
     Joined,
     Token,
 )
+from gantry.model.hook_switch import HookSwitch
 from gantry.model.names import Uuid
 from gantry.model.orders import BundleInstall, DiskSpec, GuestStart
 from gantry.operations.steps import specs
@@ -119,6 +120,14 @@ def first_bundle_there(cluster: FakeCluster) -> None:
     for node in cluster.world.nodes.values():
         node._install_bundle(BundleInstall(sha256=BUNDLES[0].sha256, packed=BUNDLES[0].packed))
     cluster.world.nodes[node_uuid(2)].local_hooks.add("instance-add-pre.d/20-2")
+
+
+def switched_off(cluster: FakeCluster) -> None:
+    """The script that node 2 has alone is switched off everywhere."""
+    first_bundle_there(cluster)
+    order = HookSwitch(scripts=("instance-add-pre.d/20-2",), enabled=False, since=1.0)
+    for node in cluster.world.nodes.values():
+        node._switch(order)
 
 
 ADD: dict[str, Any] = {
@@ -226,6 +235,18 @@ SITUATIONS: tuple[Situation, ...] = (
         op={"OP_ID": "OP_HOOK_PUSH"},
         objects=(*BUNDLES, ROLLOUT),
         prepare=first_bundle_there,
+    ),
+    Situation(
+        name="switch a script off",
+        op={"OP_ID": "OP_HOOK_SWITCH", "scripts": ("20-2",), "enabled": False, "because": "broken"},
+        objects=(*BUNDLES, ROLLOUT),
+        prepare=first_bundle_there,
+    ),
+    Situation(
+        name="switch a script on again",
+        op={"OP_ID": "OP_HOOK_SWITCH", "scripts": ("20-2",), "enabled": True},
+        objects=(*BUNDLES, ROLLOUT),
+        prepare=switched_off,
     ),
     Situation(name="cluster modify", op={"OP_ID": "OP_CLUSTER_SET_PARAMS", "hooks_version": 2}),
     Situation(name="cluster verify", op={"OP_ID": "OP_CLUSTER_VERIFY"}, objects=(DOWN,)),

@@ -15,6 +15,7 @@ from gantry.agent import (
     guests,
     hook_files,
     hook_records,
+    hook_switches,
     hooks,
     node,
     os_scripts,
@@ -23,7 +24,7 @@ from gantry.agent import (
 from gantry.agent.effects import Task
 from gantry.agent.parts import Parts
 from gantry.model import hook_files as hook_inventory
-from gantry.model import hook_runs, orders
+from gantry.model import hook_runs, hook_switch, orders
 from gantry.model.orders import AnyOrder, AnyQuestion
 
 Carry: TypeAlias = Callable[[Parts, Any, Task], Awaitable[msgspec.Struct]]
@@ -41,6 +42,7 @@ ORDERS: Final[dict[type[msgspec.Struct], Carry]] = {
     orders.BundleInstall: bundles.install,
     orders.BundleRestore: bundles.restore,
     orders.FilesWrite: files.write,
+    hook_switch.HookSwitch: hook_switches.switch,
     orders.NodeLeave: node.leave,
     orders.Delay: node.delay,
     orders.MasterReady: succession.ready,

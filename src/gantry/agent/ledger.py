@@ -19,6 +19,7 @@ from typing import Final
 import apsw
 import msgspec
 
+from gantry.hooks.disabled import PREFIX as DISABLED
 from gantry.hooks.record import run_of
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.hook_orders import HooksRan, HooksRun, Kept, ScriptResult, ScriptStatus, Stream
@@ -267,7 +268,8 @@ class Phase:
     def ended(self, result: ScriptResult) -> None:
         """One script's result, as soon as it is known."""
         name = ""
-        if self._number is not None and result.status is not ScriptStatus.SKIPPED:
+        missed = result.status is ScriptStatus.SKIPPED and not result.problem.startswith(DISABLED)
+        if self._number is not None and not missed:
             name = self._record(self._number, result)
         self._names.append(name)
 

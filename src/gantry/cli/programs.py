@@ -77,6 +77,8 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "replay": Command("hook.replay", "Run a script as a recorded run was, without a cluster"),
         "history": Command("hook.history", "Show what hook scripts did, newest first"),
         "show": Command("hook.show", "Show all about one run of a script, with its output"),
+        "disable": Command("hook.disable", "Switch hook scripts off, on all nodes"),
+        "enable": Command("hook.enable", "Switch hook scripts on again"),
         "push": Command("hook.push", "Put a directory of hooks onto nodes, as a whole"),
         "diff": Command("hook.diff", "Compare a directory of hooks with what nodes have"),
         "status": Command("hook.status", "Show which bundle of hooks each node has"),

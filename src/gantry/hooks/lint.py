@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from gantry.hooks import catalogue
+from gantry.hooks import catalogue, disabled
 from gantry.hooks.entry import Where
 from gantry.model.hook_files import EntryKind, HookFile, HookInventory, HookPlace
 
@@ -48,6 +48,7 @@ def check(found: HookInventory, main_version: int) -> tuple[Finding, ...]:
     """Everything that one node's directory gives reason to say."""
     return (
         *_policy(found),
+        *_switches(found),
         *(one for place in found.places for one in _place(place, found, main_version)),
         *(one for file in found.files for one in _file(file, found.user)),
     )
@@ -77,6 +78,14 @@ def _policy(found: HookInventory) -> Iterator[Finding]:
             message=line + fault.message,
             hint="until it is mended, pre phases are denied" if fault.error else "",
         )
+
+
+def _switches(found: HookInventory) -> Iterator[Finding]:
+    if found.switches_problem:
+        yield _error(disabled.FILE, found.switches_problem, "all scripts run; mend or remove it")
+    there = {f"{one.directory}/{one.name}" for one in found.files}
+    for script in sorted(set(found.disabled) - there):
+        yield _warning(script, "it is disabled, and not there", "gnt-hook enable forgets it")
 
 
 def _place(place: HookPlace, found: HookInventory, main_version: int) -> Iterator[Finding]:

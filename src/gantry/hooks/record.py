@@ -53,16 +53,14 @@ def run_of(
 
 
 def runs_of(order: HooksRun, node: str, results: Iterable[ScriptResult]) -> tuple[HookRun, ...]:
-    """The records of a phase: of the scripts that ran and whose record the node keeps."""
-    return tuple(
-        run_of(order, node, one)
-        for one in results
-        if one.run and one.status is not ScriptStatus.SKIPPED
-    )
+    """The records of a phase: of the scripts whose record the node keeps."""
+    return tuple(run_of(order, node, one) for one in results if one.run)
 
 
 def ending(result: ScriptResult) -> str:
     """How it ended, in few words: ``ok``, ``exit 3``, ``signal 9``, or why it could not run."""
+    if result.status is ScriptStatus.SKIPPED:
+        return "skipped"
     if result.timed_out:
         return "timeout"
     if result.problem:

@@ -18,7 +18,7 @@ import msgspec
 from gantry.hooks.catalogue import version_of
 from gantry.hooks.policy import FILE
 from gantry.hooks.written_for import written_for
-from gantry.host import hook_policy
+from gantry.host import hook_policy, hook_switches
 from gantry.host.digests import digest
 from gantry.host.listing import planned
 from gantry.model.hook_files import (
@@ -54,6 +54,10 @@ def read(base: Path, main_version: int) -> HookInventory:
         files=tuple(files),
         policy=_policy(base, files),
         policy_digest=digest(str(base / FILE)),
+        disabled=tuple(
+            script for script, word in hook_switches.read(base).items() if not word.enabled
+        ),
+        switches_problem=hook_switches.problem(base),
     )
 
 

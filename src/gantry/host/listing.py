@@ -14,9 +14,10 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
+from gantry.hooks.disabled import why
 from gantry.hooks.policy import FILE, OnUnreachable, decide
 from gantry.hooks.policy_file import PolicyError
-from gantry.host import hook_policy
+from gantry.host import hook_policy, hook_switches
 from gantry.model import timeouts
 from gantry.model.hook_orders import HookAbout, HookDirectory
 
@@ -69,7 +70,7 @@ def planned(base: Path, wanted: Wanted) -> list[Script]:
 
     Where the policy cannot be followed none of them runs: nobody knows as whom.
     """
-    found = listing(base, wanted)
+    found = _with_switches(base, listing(base, wanted))
     if not runnable(found):
         return found
     try:
@@ -168,6 +169,19 @@ def _directory(base: Path, name: str, version: int) -> Iterator[tuple[Script, Fi
             skip=skip,
         )
         yield script, file
+
+
+def _with_switches(base: Path, scripts: list[Script]) -> list[Script]:
+    """Those that an operator has switched off are skipped."""
+    switches = hook_switches.read(base) if runnable(scripts) else {}
+    if not switches:
+        return scripts
+
+    def reason(script: Script) -> str:
+        word = switches.get(f"{script.directory}/{script.name}")
+        return why(word) if word is not None else ""
+
+    return [_left_out(one, text) if (text := reason(one)) else one for one in scripts]
 
 
 def _left_out(script: Script, why: str) -> Script:

@@ -38,6 +38,11 @@ class Draw:
         """Random bytes."""
         return self._context.clock.random_bytes(count)
 
+    @property
+    def requester(self) -> str:
+        """Who submitted the job."""
+        return self._entry.job.requester
+
     async def ask(self, node: Uuid, question: Question[Q], timeout: float) -> Q:
         """Ask a node; Rejected as it said, Unavailable where it does not answer."""
         return await self._context.agents.ask(self._context.address(node), question, timeout)

@@ -77,6 +77,10 @@ class HookInventory(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[HookFile, ...] = ()
     policy: tuple[PolicyFault, ...] = ()
     policy_digest: str = ""
+    disabled: tuple[str, ...] = ()
+    """Scripts that an operator has switched off, be they there or not."""
+    switches_problem: str = ""
+    """Why the file that says so cannot be followed."""
 
 
 class ReadHookFiles(Question[HookInventory], frozen=True, kw_only=True, tag="hook-files"):

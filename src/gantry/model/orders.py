@@ -32,6 +32,7 @@ from gantry.model.hook_orders import ScriptResult as ScriptResult
 from gantry.model.hook_orders import ScriptStatus as ScriptStatus
 from gantry.model.hook_orders import Stream as Stream
 from gantry.model.hook_runs import ReadHookRun, ReadHookRuns
+from gantry.model.hook_switch import HookSwitch
 from gantry.model.live import GuestLive, NodeFacts, OsFacts
 from gantry.model.master_orders import MasterReady as MasterReady
 from gantry.model.master_orders import ReadMaster as ReadMaster
@@ -315,6 +316,7 @@ AnyOrder: TypeAlias = (
     | BundleInstall
     | BundleRestore
     | FilesWrite
+    | HookSwitch
     | NodeLeave
     | Delay
     | MasterReady

@@ -41,6 +41,10 @@ class Given(Protocol):
     def random_bytes(self, count: int) -> bytes:
         """Random bytes (MAC addresses)."""
 
+    @property
+    def requester(self) -> str:
+        """Who asked for it."""
+
 
 class Examiner(Protocol):
     """What ``examine`` may do: ask nodes questions that change nothing, and warn."""

@@ -32,6 +32,7 @@ PLACES: Final[dict[str, str]] = {
     "OP_INSTANCE_REMOVE": "instance.remove:InstanceRemove",
     "OP_TAGS_SET": "tags.add:TagsAdd",
     "OP_TAGS_DEL": "tags.remove:TagsRemove",
+    "OP_HOOK_SWITCH": "hook.switch:HookSwitch",
     "OP_HOOK_PUSH": "hook.push:HookPush",
     "OP_TEST_DELAY": "debug.delay:DebugDelay",
     "OP_TEST_DUMMY": "debug.dummy:DebugDummy",

@@ -96,6 +96,13 @@ LINES: dict[str, dict[str, Any]] = {
         "replace": True,
         "node_names": ("node1", "node2"),
     },
+    "gnt-hook disable 20-a instance-add-pre.d/30-b -n node2 --reason broken": {
+        "scripts": ("20-a", "instance-add-pre.d/30-b"),
+        "enabled": False,
+        "node_names": ("node2",),
+        "because": "broken",
+    },
+    "gnt-hook enable 20-a": {"scripts": ("20-a",), "enabled": True, "node_names": ()},
     "gnt-hook rollback --to 3": {"bundle": 3, "node_names": ()},
     "gnt-hook rollback": {"bundle": None},
     "gnt-debug delay -n node1 --no-master -r 2 -l 0.5": {"duration": 0.5, "repeat": 2},

@@ -13,6 +13,7 @@ import pytest
 from tests.support.hook_runs import failed, order, ran, result
 
 from gantry.agent.ledger import DATABASE, OUTPUTS, Bounds, Ledger
+from gantry.hooks.disabled import PREFIX
 from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.hook_orders import HooksRan, HooksRun, ScriptResult, ScriptStatus, Stream
 from gantry.model.hook_runs import Origin, ReadHookRuns
@@ -70,6 +71,15 @@ def test_every_script_that_ran_is_recorded_and_named_in_the_answer(tmp_path: Pat
     assert second.result.exit_status == 3
     assert answer.kept == page.kept
     assert not page.more
+
+
+def test_a_script_that_an_operator_has_switched_off_is_recorded_as_missed(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NODE)
+    off = result(status=ScriptStatus.SKIPPED, problem=f"{PREFIX} since today", started=0.0)
+    [kept] = record(ledger, off).results
+    [found] = ledger.page(ReadHookRuns()).runs
+    assert (found.id, found.result.problem) == (kept.run, f"{PREFIX} since today")
+    assert found.result.started > 1_700_000_000.0
 
 
 def test_an_order_without_a_job_says_so(tmp_path: Path) -> None:

@@ -41,9 +41,9 @@ def test_a_directory_of_version_1_is_of_the_same_operation() -> None:
     assert (found.operation, found.phase) == ("instance-stop", "post")
 
 
-def test_skipped_scripts_and_those_without_a_record_are_no_runs() -> None:
-    results = [result(run="a"), result(run=""), result(run="c", status=ScriptStatus.SKIPPED)]
-    assert [one.id for one in runs_of(order(), "node1", results)] == ["a"]
+def test_what_has_no_record_is_no_run() -> None:
+    results = [result(run="a"), result(run="", status=ScriptStatus.SKIPPED), result(run="c")]
+    assert [one.id for one in runs_of(order(), "node1", results)] == ["a", "c"]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,7 @@ def test_skipped_scripts_and_those_without_a_record_are_no_runs() -> None:
         (failed(), "exit 3"),
         (failed(exit_status=None, signal=9), "signal 9"),
         (failed(exit_status=None, signal=15, timed_out=True, problem="took too long"), "timeout"),
+        (result(status=ScriptStatus.SKIPPED, problem="it is disabled by root"), "skipped"),
         (failed(exit_status=None, problem="cannot be executed"), "cannot be executed"),
     ],
 )

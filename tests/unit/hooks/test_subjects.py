@@ -94,6 +94,10 @@ class Given:
     def uuid(self) -> Uuid:
         return Uuid(str(uuid.UUID(int=self._random.getrandbits(128), version=4)))
 
+    @property
+    def requester(self) -> str:
+        return "root"
+
     def random_bytes(self, count: int) -> bytes:
         return self._random.randbytes(count)
 

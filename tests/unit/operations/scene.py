@@ -34,6 +34,7 @@ class Given:
         self._numbers = itertools.count(1)
         self._tails = list(tails)
         self.now = 5000.0
+        self.requester = "operator"
 
     def uuid(self) -> Uuid:
         """One after the other."""

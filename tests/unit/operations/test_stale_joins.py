@@ -21,6 +21,7 @@ class Given:
     """Nothing random is drawn here."""
 
     now = 1_000.0
+    requester = "gnt:master"
 
     def uuid(self) -> Uuid:
         raise AssertionError("a join draws no uuid")
