@@ -131,7 +131,12 @@ class Distributor:
                 await self._write(node, wanted)
 
         nodes = [node for node in snapshot.nodes.values() if not node.offline]
-        there = [node for node in nodes if snapshot.node_live(node.uuid).reachable]
+        # A node that nobody has heard of yet has just been added: scripts there read the files.
+        there = [
+            node
+            for node in nodes
+            if node.uuid not in snapshot.live or snapshot.node_live(node.uuid).reachable
+        ]
         for node in nodes:
             if node not in there:
                 # It is told all when it is back.

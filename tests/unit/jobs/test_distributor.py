@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.agents import FakeAgents
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster, instance, node_uuid
-from tests.fakes.world import World
+from tests.fakes.world import FakeNode, World
 
 from gantry.model.live import NodeLive
 from gantry.model.orders import FilesWrite, Order
@@ -115,6 +115,17 @@ async def test_nodes_that_are_away_are_told_all_when_they_are_back(slow: FakeClu
     assert name == "node2.example.com"
     assert "ssconf_cluster_name" in order.files, "all of its files"
     assert names(slow, 2) == ["web1.example.com"]
+
+
+async def test_a_node_that_has_just_been_added_is_written_to_at_once(slow: FakeCluster) -> None:
+    new = slow.world.add(FakeNode(node_uuid(4), "node4.example.com"))
+    third = slow.engine.snapshot().nodes[node_uuid(3)]
+    added = msgspec.structs.replace(
+        third, uuid=new.uuid, name=new.name, primary_ip="127.1.0.4", secondary_ip="127.1.0.4"
+    )
+    await slow.engine.change(put=[added])
+    await slow.engine.distributor.distribute()
+    assert new.files["ssconf_master_node"] == "node1.example.com\n", "nobody has heard of it yet"
 
 
 async def test_a_master_that_ends_does_not_wait_for_the_next_round(
