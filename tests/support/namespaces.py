@@ -104,7 +104,7 @@ def machines(count: int) -> Iterator[list[Machine]]:
             _connect(machine, mark, bridge)
         for machine in made:
             stack.callback(machine.close)
-            _definitions(machine.root)
+            definitions(machine.root)
         yield made
 
 
@@ -118,7 +118,8 @@ def _connect(machine: Machine, mark: str, bridge: str) -> None:
     _ip(*within, "address", "add", f"{machine.address}/24", "dev", inside)
 
 
-def _definitions(root: Path) -> None:
+def definitions(root: Path) -> None:
+    """The OS definitions that a machine has before anything is done on it."""
     source = Path(__file__).resolve().parents[2] / "os"
     (root / "srv/ganeti").mkdir(parents=True)
     shutil.copytree(source, root / "srv/ganeti/os")

@@ -126,7 +126,8 @@ def _nobody(root: str, why: OSError, failures: list[str]) -> ClientError:
     return NotMaster(
         master,
         f"this node is not the master, and no master answers: {asked}",
-        f"see to the master: on {master}, systemctl status gantry-master",
+        f"see to the master: on {master}, systemctl status gantry-master; where that is dead, "
+        "another node can be: gnt-cluster master-failover --help",
     )
 
 
