@@ -256,6 +256,7 @@ class FakeCluster:
             "joined/",
             "bundles/",
             "rollouts/",
+            "webhooks/",
         ):
             found |= {item.key: item.value for item in (await self.store.range(prefix)).items}
         return found

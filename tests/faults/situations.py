@@ -24,6 +24,7 @@ from gantry.model.entities import (
     HookRollout,
     Joined,
     Token,
+    Webhook,
 )
 from gantry.model.hook_switch import HookSwitch
 from gantry.model.names import Uuid
@@ -111,6 +112,12 @@ def _bundle(number: int) -> HookBundle:
     )
 
 
+WEBHOOK = Webhook(
+    uuid=Uuid("00000000-0000-4000-8000-000000000555"),
+    name="chat",
+    url="https://chat.example.com/x",
+    secret="0123456789abcdef",
+)
 BUNDLES = (_bundle(1), _bundle(2))
 ROLLOUT = HookRollout(uuid=CLUSTER, name="hooks", everywhere=1)
 
@@ -218,6 +225,16 @@ SITUATIONS: tuple[Situation, ...] = (
         name="untag",
         op={"OP_ID": "OP_TAGS_DEL", "kind": "instance", "name": "web1", "tags": ("a",)},
         objects=(instance(1, tags=("a",)),),
+    ),
+    Situation(
+        name="webhook add",
+        op={"OP_ID": "OP_WEBHOOK_ADD", "name": "chat", "events": ("job:error",)},
+        secrets=({"url": "https://chat.example.com/x", "secret": "0123456789abcdef"},),
+    ),
+    Situation(
+        name="webhook remove",
+        op={"OP_ID": "OP_WEBHOOK_REMOVE", "name": "chat"},
+        objects=(WEBHOOK,),
     ),
     Situation(
         name="push a bundle",

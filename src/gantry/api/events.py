@@ -18,12 +18,15 @@ from gantry.api.query import instance as instances
 from gantry.api.query import status
 from gantry.api.query.listing import Listings
 from gantry.api.query.view import View
-from gantry.model.jobs import JobStatus
+from gantry.model.jobs import Job, JobStatus
 from gantry.model.names import JobId, Uuid
 from gantry.ports.queue import Queue
+from gantry.supervision.hook_points import HookPoints
 
 _PAUSE: Final = 0.1
 """Seconds between two comparisons, however often the bell rings."""
+_LONGEST: Final = 2000
+"""Characters of an error's message; the job has it whole."""
 
 
 class Bell:
@@ -55,17 +58,21 @@ class Bell:
 class Told:
     """What one stream has told so far."""
 
-    def __init__(self, listings: Listings, queue: Queue) -> None:
+    def __init__(self, listings: Listings, queue: Queue, points: HookPoints | None = None) -> None:
         self._listings = listings
         self._queue = queue
+        self._points = points or HookPoints()
+        self._seen = self._points.last
         self._view: View | None = None
         self._jobs: dict[JobId, JobStatus] = {}
         self._nodes: dict[Uuid, tuple[str, bool, bool, bool]] = {}
         self._instances: dict[Uuid, tuple[tuple[Any, ...], str, str]] = {}
 
     def changes(self) -> list[dict[str, Any]]:
-        """What is not as it was told last."""
-        found = list(self._changed_jobs())
+        """What is not as it was told last, and what hook scripts did since."""
+        found = self._points.after(self._seen)
+        self._seen = self._points.last
+        found += self._changed_jobs()
         view = self._listings.view()
         if view is not self._view:
             found += self._changed_nodes(view)
@@ -82,6 +89,7 @@ class Told:
                     "id": number,
                     "status": job.status,
                     "summary": list(job.summary),
+                    **_error(job),
                 }
         for number in self._jobs.keys() - now.keys():
             yield {"event": "job-archived", "id": number}
@@ -114,13 +122,24 @@ class Told:
             yield {"event": "instance-gone", "name": before[uuid][2]}
 
 
+def _error(job: Job) -> dict[str, Any]:
+    """Why it failed: ``hooks-denied`` is the code of a denial."""
+    found = next((one.error for one in job.ops if one.error is not None), None)
+    if found is None or not job.status.ended:
+        return {}
+    return {"error": {"code": found.code, "message": found.message[:_LONGEST]}}
+
+
 class Events:
     """The handler."""
 
-    def __init__(self, listings: Listings, queue: Queue, bell: Bell) -> None:
+    def __init__(
+        self, listings: Listings, queue: Queue, bell: Bell, points: HookPoints | None = None
+    ) -> None:
         self._listings = listings
         self._queue = queue
         self._bell = bell
+        self._points = points
 
     def routes(self) -> list[web.RouteDef]:
         """Below ``/gantry/1``."""
@@ -132,7 +151,7 @@ class Events:
 
     async def _changes(self) -> AsyncIterator[dict[str, Any]]:
         yield {"event": "hello", "version": __version__}
-        told = Told(self._listings, self._queue)
+        told = Told(self._listings, self._queue, self._points)
         async for _ in self._bell.rung():
             for change in told.changes():
                 yield change

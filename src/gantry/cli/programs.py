@@ -82,6 +82,10 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "push": Command("hook.push", "Put a directory of hooks onto nodes, as a whole"),
         "diff": Command("hook.diff", "Compare a directory of hooks with what nodes have"),
         "status": Command("hook.status", "Show which bundle of hooks each node has"),
+        "webhook-add": Command("webhook.add", "Tell a web server of events"),
+        "webhook-remove": Command("webhook.remove", "Tell a web server no more"),
+        "webhook-list": Command("webhook.list", "Show the webhooks, and how it stands with each"),
+        "webhook-test": Command("webhook.test", "Send a webhook one event, now"),
         "rollback": Command("hook.rollback", "Go back to an earlier bundle of hooks"),
     },
     "gnt-job": {

@@ -38,6 +38,7 @@ from gantry.main.copies import Sender, keep_candidates
 from gantry.main.credentials import certificates_hold, files_of
 from gantry.main.daemon import save_memory, say_ready
 from gantry.main.elected import Elected
+from gantry.main.outbox import FileOutbox
 from gantry.main.services import MasterServices
 from gantry.main.store import STATE, open_store, put_away
 from gantry.model import timeouts
@@ -50,6 +51,7 @@ from gantry.ports.agents import Address
 from gantry.ports.store import Store
 from gantry.rpc.certificates import api_context
 from gantry.rpc.client import HttpAgents
+from gantry.supervision.hook_points import HookPoints
 from gantry.supervision.hook_runs import HookRuns, RecordedAgents
 from gantry.supervision.states import ObservingAgents, States
 from gantry.supervision.supervisor import Supervisor
@@ -264,7 +266,8 @@ async def _assemble(
     bell = Bell()
     holder = _Holder(bell)
     states = States(holder, clock)
-    recorded = ObservingAgents(RecordedAgents(agents, runs), states)
+    points = HookPoints(bell.ring)
+    recorded = ObservingAgents(RecordedAgents(agents, runs), states, points)
     engine = await Engine.open(
         store,
         recorded,
@@ -289,7 +292,7 @@ async def _assemble(
     supervisor.start()
     await standing.tell(engine)
     server = await _serve_api(
-        root, stack, configuration, bell, (engine, agents, states, runs, clock), end
+        root, stack, configuration, bell, (engine, agents, states, runs, clock, points), end
     )
     if elected is None:
         sender = Sender(agents, clock, mastership.epoch, mastership.lease_left)
@@ -328,14 +331,14 @@ async def _serve_api(
     stack: contextlib.AsyncExitStack,
     configuration: MasterConfiguration,
     bell: Bell,
-    parts: tuple[Engine, HttpAgents, States, HookRuns, SystemClock],
+    parts: tuple[Engine, HttpAgents, States, HookRuns, SystemClock, HookPoints],
     end: Callable[[], None],
 ) -> Server:
-    engine, agents, states, runs, clock = parts
+    engine, agents, states, runs, clock, points = parts
     api = f"{_bracketed(configuration.api_host)}:{configuration.api_port}"
     services = MasterServices(root, root / STATE, engine, agents, states, runs, clock, api, end)
     server = await Server.start(
-        build(engine, services, Users(root / USERS), bell),
+        build(engine, services, Users(root / USERS), bell, points, FileOutbox(root)),
         root / SOCKET,
         tls=api_context(files_of(root, certificates.API)),
         host=configuration.api_host,

@@ -17,6 +17,7 @@ from gantry.model.entities import (
     Joined,
     Node,
     Token,
+    Webhook,
 )
 from gantry.model.errors import GantryError
 
@@ -36,6 +37,7 @@ _KINDS: Final[dict[str, type[AnyEntity]]] = {
     "joined": Joined,
     "bundles": HookBundle,
     "rollouts": HookRollout,
+    "webhooks": Webhook,
 }
 _encoder = msgspec.json.Encoder()
 _envelope = msgspec.json.Decoder(_Versioned)

@@ -226,7 +226,18 @@ class HookRollout(Entity, frozen=True, kw_only=True):
     """Nodes that are to have another one."""
 
 
-AnyEntity: TypeAlias = Cluster | Group | Node | Instance | Token | Joined | HookBundle | HookRollout
+class Webhook(Entity, frozen=True, kw_only=True):
+    """A web server that is told of events; ``events`` empty: of all. ``ca``: see the operation."""
+
+    url: str
+    secret: str
+    events: tuple[str, ...] = ()
+    ca: str = ""
+
+
+AnyEntity: TypeAlias = (
+    Cluster | Group | Node | Instance | Token | Joined | HookBundle | HookRollout | Webhook
+)
 
 CLUSTER_KEY: Final = "cluster"
 PREFIXES: Final[dict[type[Any], str]] = {
@@ -237,6 +248,7 @@ PREFIXES: Final[dict[type[Any], str]] = {
     Joined: "joined/",
     HookBundle: "bundles/",
     HookRollout: "rollouts/",
+    Webhook: "webhooks/",
 }
 
 

@@ -57,6 +57,9 @@ HOOKS = Lock(Level.CLUSTER, "hooks")
 CANDIDATES = Lock(Level.CLUSTER, "master-candidates")
 """Exclusive for what changes which nodes are master candidates: how many there are must hold."""
 
+WEBHOOKS = Lock(Level.CLUSTER, "webhooks")
+"""Of the list of webhooks."""
+
 
 def instance(uuid_or_name: str) -> Lock:
     """The lock of an instance."""

@@ -22,6 +22,7 @@ from gantry.model.entities import (
     Joined,
     Node,
     Token,
+    Webhook,
 )
 from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.live import UNKNOWN, GuestLive, NodeLive
@@ -61,6 +62,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     joined: Mapping[Uuid, Joined] = {}
     bundles: Mapping[Uuid, HookBundle] = {}
     rollouts: Mapping[Uuid, HookRollout] = {}
+    webhooks: Mapping[Uuid, Webhook] = {}
     live: Mapping[Uuid, NodeLive] = {}
     claims: tuple[Claim, ...] = ()
     reserved: frozenset[str] = frozenset()
@@ -172,6 +174,7 @@ _TABLES: Final[dict[type, str]] = {
     Joined: "joined",
     HookBundle: "bundles",
     HookRollout: "rollouts",
+    Webhook: "webhooks",
 }
 
 

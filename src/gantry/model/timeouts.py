@@ -30,6 +30,10 @@ HOOK_SCRIPT: Final = 600.0
 HOOK_PHASE: Final = 86400.0
 """All hook scripts of a node in one phase. Longer than any number of them takes: a phase that
 this ended would count as a node that does not answer, and not as a denial."""
+WEBHOOK: Final = 10.0
+"""One request to a webhook's server."""
+WEBHOOK_PAUSES: Final = (1.0, 5.0, 30.0, 120.0, 600.0)
+"""Seconds between the attempts to tell a webhook of an event; the last one again and again."""
 WATCHER: Final = 300.0
 """From the end of one run of a node's ``watcher`` directory of scripts to the next."""
 KILL_GRACE: Final = 5.0

@@ -34,6 +34,8 @@ PLACES: Final[dict[str, str]] = {
     "OP_TAGS_DEL": "tags.remove:TagsRemove",
     "OP_HOOK_SWITCH": "hook.switch:HookSwitch",
     "OP_HOOK_PUSH": "hook.push:HookPush",
+    "OP_WEBHOOK_ADD": "webhook.add:WebhookAdd",
+    "OP_WEBHOOK_REMOVE": "webhook.remove:WebhookRemove",
     "OP_TEST_DELAY": "debug.delay:DebugDelay",
     "OP_TEST_DUMMY": "debug.dummy:DebugDummy",
 }

@@ -15,11 +15,13 @@ from gantry.model.orders import (
     GuestForget,
     GuestStart,
     GuestStop,
+    HooksRun,
     Order,
     Question,
 )
 from gantry.ports.agents import Address, Agents, Announced, Envelope, Event, Progress
 from gantry.ports.clock import Clock
+from gantry.supervision.hook_points import HookPoints, observed
 
 A = TypeVar("A", bound=msgspec.Struct)
 
@@ -128,9 +130,10 @@ class ObservingAgents:
     Otherwise a listing right after a start could still say that the guest is down.
     """
 
-    def __init__(self, agents: Agents, states: States) -> None:
+    def __init__(self, agents: Agents, states: States, points: HookPoints | None = None) -> None:
         self._agents = agents
         self._states = states
+        self._points = points
 
     async def order(
         self,
@@ -140,7 +143,10 @@ class ObservingAgents:
         progress: Callable[[Progress], None] | None = None,
     ) -> A:
         """As the agents do it."""
-        answer = await self._agents.order(to, envelope, order, progress)
+        ordered = self._agents.order(to, envelope, order, progress)
+        if isinstance(order, HooksRun) and self._points is not None:
+            return await observed(self._points, to.name, order, ordered)
+        answer = await ordered
         match order:
             case GuestStart() if isinstance(answer, GuestLive):
                 self._states.guest(to.node, answer)

@@ -105,10 +105,16 @@ LINES: dict[str, dict[str, Any]] = {
     "gnt-hook enable 20-a": {"scripts": ("20-a",), "enabled": True, "node_names": ()},
     "gnt-hook rollback --to 3": {"bundle": 3, "node_names": ()},
     "gnt-hook rollback": {"bundle": None},
+    f"gnt-hook webhook-add chat https://x.de/y --secret-file {__file__} --event job:error": {
+        "name": "chat",
+        "events": ("job:error",),
+    },
+    "gnt-hook webhook-remove chat": {"name": "chat"},
     "gnt-debug delay -n node1 --no-master -r 2 -l 0.5": {"duration": 0.5, "repeat": 2},
 }
 READING = {
     "diff", "history", "lint", "new", "record", "replay", "show", "status", "test",
+    "webhook-list", "webhook-test",
     "init", "info", "getmaster", "version", "list", "list-fields", "list-tags", "console",
     "diagnose", "wait", "watch", "cancel", "archive", "autoarchive", "change-priority", "locks",
     "search-tags", "master-ping",
