@@ -125,14 +125,14 @@ def test_what_waits_outlives_the_master(cluster: Cluster, receiver: Receiver) ->
 def test_neither_secret_nor_address_is_anywhere_but_in_the_state(
     cluster: Cluster, receiver: Receiver
 ) -> None:
-    cluster.hook("config-update-post.d", "10-env", 'env > "$GANTRY_ROOT/told"\n')
+    cluster.hook("config-update-post.d", "10-env", 'env > "$GANTRY_ROOT/told-env"\n')
     with receiver.listening():
         cluster.add(WEB)
         receiver.until(event="job", status="success")
     said = cluster.gnt("gnt-job", "list", "--no-headers", "-o", "id").split()
     text = "".join(cluster.gnt("gnt-job", "info", "--json", number) for number in said[-4:])
     text += cluster.gnt("gnt-hook", "webhook-list", "--json").replace(receiver.url, "")
-    for log in [*cluster.directory.glob("node*/var/log/gantry/*.log"), cluster.root() / "told"]:
+    for log in [*cluster.directory.glob("node*/var/log/gantry/*.log"), cluster.root() / "told-env"]:
         text += log.read_text(errors="replace")
     text += (cluster.root() / "var/lib/gantry/webhooks.json").read_text()
     assert SECRET not in text
