@@ -8,9 +8,9 @@ has a directory of that user's own, so that it sees and writes its own and nobod
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
@@ -24,6 +24,7 @@ LIMIT: Final = 64 * 1024
 _MESSAGE: Final = 2000
 _WARNINGS: Final = 20
 _BEGIN: Final = b'{"deadline":'
+_STRANGE: Final = re.compile(r"[^a-zA-Z0-9_.-]")
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -40,13 +41,16 @@ class _Place(msgspec.Struct, frozen=True):
 
 
 class Exchange:
-    """Those files of one run, in a new directory below ``parent``; no files where it is None.
+    """Those files of one run, in a directory below ``parent``; no files where it is None.
 
+    A repeat of the run, whose ``name`` is the same, has the same paths: what a script is told
+    twice must not differ. What an agent that was killed has left there goes first.
     ``document`` is a JSON object; ``deadline`` (seconds since 1970) is added to it.
     """
 
-    def __init__(self, parent: Path | None, document: bytes) -> None:
+    def __init__(self, parent: Path | None, name: str, document: bytes) -> None:
         self._parent = parent
+        self._name = _STRANGE.sub("_", name)
         self._document = document
         self._directory = ""
         self._places: dict[str, _Place] = {}
@@ -54,7 +58,9 @@ class Exchange:
     def __enter__(self) -> Self:
         if self._parent is not None:
             self._parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._directory = tempfile.mkdtemp(dir=self._parent)
+            self._directory = str(self._parent / f"run-{self._name}")
+            shutil.rmtree(self._directory, ignore_errors=True)
+            os.mkdir(self._directory, 0o700)  # noqa: PTH102 - a string, as all paths here
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -77,9 +77,10 @@ async def run_hooks(
     """
     stop = Stop()
     watch = Watch(started=on_started, ended=on_ended)
+    name = "-".join((order.run_id, *(one.name for one in order.directories)))
 
     def work() -> HooksRan:
-        with Outputs(outputs) as files, Exchange(exchange, bytes(order.context)) as place:
+        with Outputs(outputs) as files, Exchange(exchange, name, bytes(order.context)) as place:
             run = _Run(order, extra, files, place, watch, stop)
             return HooksRan(results=tuple(run.all(planned(base, order), timeout)))
 
