@@ -521,6 +521,7 @@ class FakeNode:
             oses=self.oses,
             disks=tuple(sorted(self.disks)),
             master_files=self._digests(),
+            master_waits=self.waiting,
             problems=tuple(
                 ("EINSTANCEMISSINGDISK", path, f"disk {path} is not on {self.name}")
                 for path in question.disks

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from gantry.agent import candidate_files, guests
+from gantry.agent import candidate_files, guests, succession
 from gantry.agent.configuration import FILE
 from gantry.agent.effects import Task
 from gantry.agent.facts import bridges
@@ -95,6 +95,7 @@ async def inspect(parts: Parts, question: Inspect) -> Inspection:
         disks=tuple(disks),
         problems=tuple(problems),
         master_files=master_files,
+        master_waits=succession.waits(parts.root),
     )
 
 

@@ -273,6 +273,8 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """The files in the file storage directories."""
     master_files: dict[str, str] = {}
     """As ``MasterFilesHeld.digests``."""
+    master_waits: bool = True
+    """Whether a master process waits there; also where the agent is too old to say."""
     problems: tuple[tuple[str, str, str], ...] = ()
 
 

@@ -170,8 +170,10 @@ def test_a_candidate_has_what_the_master_has_and_nobody_else_does() -> None:
     assert found(snapshot(), {**whole, NODE2: held(ca="old")}) == [wrong]
     assert found(snapshot(), {**whole, NODE2: held(api=None)}) == [wrong]
     assert found(snapshot(), {**whole, NODE2: said()}) == [wrong]
+    asleep = msgspec.structs.replace(held(), master_waits=False)
+    assert found(snapshot(), {**whole, NODE1: asleep, NODE2: asleep}) == [("WARNING", *wrong[1:])]
     regular = snapshot(change={NODE2: {"master_candidate": False}}, candidate_pool_size=2)
-    assert found(regular, {**whole, NODE2: said()}) == []
+    assert found(regular, {**whole, NODE2: said(master_waits=False)}) == []
     assert found(regular, whole) == [("WARNING", *wrong[1:])]
 
 

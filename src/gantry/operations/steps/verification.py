@@ -220,7 +220,7 @@ def _master_files(
     mine = master.master_files if isinstance(master, Inspection) else {}
     for uuid, said in seen.items():
         node = cluster.nodes[uuid]
-        if said is master or isinstance(said, Unavailable):
+        if uuid == cluster.cluster.master_node or isinstance(said, Unavailable):
             continue
         lacking = sorted(mine.keys() - said.master_files.keys())
         other = sorted(
@@ -234,6 +234,9 @@ def _master_files(
             message = f"could not be the master: it {what}; the master's log says why"
         elif said.master_files and not node.master_candidate:
             message = "is no master candidate and has files of a master, keys among them"
+            level = "WARNING"
+        elif node.master_candidate and not said.master_waits:
+            message = "could not be the master: no master process waits there (gantry-master)"
             level = "WARNING"
         if message:
             yield Finding(
