@@ -60,7 +60,7 @@ def document(
     after: Moment | None = None,
     failed: Failed | None = None,
 ) -> dict[str, Any]:
-    """What a phase's scripts are told, on all nodes alike. ``after``: in post only."""
+    """What a phase's scripts are told, on all nodes alike. ``after``: in all but pre."""
     cluster = before.cluster.cluster
     return {
         "version": VERSION,
@@ -80,7 +80,9 @@ def document(
         "operation": {
             "code": code,
             "names": list(names(row)) if row is not None else [code],
-            "parameters": _open(asked.parameters),
+            "parameters": {
+                name: value for name, value in _open(asked.parameters).items() if name != "OP_ID"
+            },
         },
         "cluster": {
             "name": cluster.name,
@@ -98,7 +100,7 @@ def _object(row: Row | None, before: Moment, after: Moment | None) -> dict[str, 
         return None
     was = subject_entity(subject, before.cluster)
     known = was is not None and _kept(was, before.cluster)
-    # Before: what an operation is about to make, or to change it into, where it says so.
+    # What an operation is about to make, or to change it into, where it says so.
     planned = subject.chosen or (None if known else was)
     now = planned if after is None else _later(was, after)
     return {

@@ -32,7 +32,9 @@ def run_of(
     """The record of one run, which ``result.run`` names."""
     environments = order.environments
     environment = environments.get(str(result.version)) or next(iter(environments.values()), {})
-    parts = _DIRECTORY.fullmatch(result.directory)
+    # A policy that cannot be followed is in no directory of scripts: it is told of the phase's.
+    places = (result.directory, *(one.name for one in order.directories))
+    parts = next(filter(None, map(_DIRECTORY.fullmatch, places)), None)
     prefix = parts["operation"] if parts else result.directory
     kind, name = _object(environment)
     return HookRun(

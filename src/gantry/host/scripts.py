@@ -288,6 +288,7 @@ def failed(script: Script) -> ScriptResult:
         script=script.name,
         status=ScriptStatus.FAILED,
         problem=script.problem,
+        started=time.time(),
     )
 
 

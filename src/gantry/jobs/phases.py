@@ -121,7 +121,7 @@ class Phases:
     async def run_update(self) -> None:
         """Run the scripts for a changed configuration."""
         run = config_update(self._operation.opcode, self._before, self._subject)
-        document = self._document(Phase.POST, Moment(cluster=self._now, subject=self._subject))
+        document = self._document(Phase.POST, self._moment())
         await self._run(_Round(name="hooks-config-update", document=document), [run])
 
     async def run_failed(self, kind: FailureKind, error: ErrorInfo | None) -> None:
@@ -137,7 +137,7 @@ class Phases:
         failed = Failed(kind=kind.value, message=failure.shortened(message))
         round_ = _Round(
             name="hooks-fail",
-            document=self._document(Phase.FAIL, failed=failed),
+            document=self._document(Phase.FAIL, self._moment(), failed),
             extra=failure.variables(kind, message),
             once=True,
         )
@@ -160,12 +160,11 @@ class Phases:
         nodes = {run.node: self._address(run.node) for runs in phases.values() for run in runs}
         return await foresee(self._context, phases, nodes)
 
-    @property
-    def _now(self) -> Snapshot:
-        return self._context.state.snapshot()
+    def _moment(self) -> Moment:
+        return Moment(cluster=self._context.state.snapshot(), subject=self._subject)
 
     def _after(self, subject: Subject) -> Moment:
-        after = self._now
+        after = self._context.state.snapshot()
         try:
             later = self._operation.subject(self._plan, after)
         except KeyError:

@@ -79,13 +79,12 @@ class _Scripts:
         cluster = self._cluster
         now = Moment(cluster=cluster, subject=_SUBJECT)
         entry = row(OPCODE)
-        after = now if phase is Phase.POST else None
-        told = document(entry, entry.op_code, phase, Asked(), now, after, failed)
+        told = document(entry, entry.op_code, phase, Asked(), now, now, failed)
         about = told["object"]
-        # Before, there is none; its settings are what it will be.
-        if phase is not Phase.FAIL:
-            about["after"] = about["before"]
+        # Before, there is no cluster, nor is there one where it could not be made.
         about["before"] = None
+        if phase is Phase.FAIL:
+            about["after"] = None
         extra = {} if failed is None else _variables(failed)
         order = HooksRun(
             directories=run.directories,

@@ -199,6 +199,7 @@ async def test_a_failure_is_in_the_context_too(cluster: FakeCluster) -> None:
     assert context["phase"] == "fail"
     assert context["failure"]["kind"] == "denied"
     assert "not today" in context["failure"]["message"]
+    assert context["object"]["after"] == context["object"]["before"]
     environment = last.environments["1"]
     assert environment["GANETI_HOOKS_PHASE"] == "FAIL"
     assert not [name for name in environment if name.startswith("GANETI_POST_")]
@@ -218,6 +219,8 @@ async def test_an_installation_that_failed_and_is_kept_is_a_failure_too(
     assert name == "new.example.com"
     context = told(runs(cluster)[1])
     assert context["failure"]["kind"] == "failed"
+    assert context["object"]["before"] is None
+    assert context["object"]["after"]["tags"], "what is kept is marked"
 
 
 # What would run
