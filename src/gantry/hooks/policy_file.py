@@ -22,7 +22,7 @@ _SAID: Final = 3
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])")
 _USER: Final = re.compile(r"[a-z_][a-z0-9_.-]{0,31}\$?", re.IGNORECASE)
-_KEYS: Final = ("timeout", "on-unreachable", "enabled", "version", "run-as", "only")
+KEYS: Final = ("timeout", "on-unreachable", "enabled", "version", "run-as", "only")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,8 +148,8 @@ class _Reader:
         found: dict[str, Any] = {}
         for key, value in table.items():
             try:
-                if key not in _KEYS:
-                    raise ValueError(f"there is no key {key!r}{_meant(key, _KEYS)}")
+                if key not in KEYS:
+                    raise ValueError(f"there is no key {key!r}{_meant(key, KEYS)}")
                 found[key.replace("-", "_")] = _VALUES[key](value)
             except ValueError as error:
                 self._wrong([*path, key], str(error))

@@ -11,12 +11,25 @@ from tests.unit.hooks.situation import rich_instance
 
 from gantry.hooks.entry import Phase, Row
 from gantry.hooks.plan import phase_runs
+from gantry.hooks.policy import Kind, Only
+from gantry.hooks.policy_file import KEYS, parse
 from gantry.hooks.subject import Subject, SubjectKind
 from gantry.hooks.table import ROWS
 
 
 def test_the_page_of_operations_is_what_the_table_says() -> None:
     assert PAGE.read_text() == page(), "python -m tests.unit.hooks.page"
+
+
+def test_the_example_of_a_policy_is_one_and_names_every_key() -> None:
+    page = (PAGE.parent / "policy.md").read_text()
+    [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    policy = parse(example.encode())
+    assert [entry.kind for entry in policy.entries] == list(Kind)
+    for key in KEYS:
+        assert f"| `{key}` |" in page
+    for condition in Only.__struct_fields__:
+        assert f"`{condition}`" in page
 
 
 def test_every_variable_of_an_instance_is_described() -> None:
