@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import (
+    hook_history,
     hooks,
     kvm_start,
     list_instances,
@@ -32,6 +33,7 @@ ALL: dict[str, tuple[Callable[[int], list[Figure]], int]] = {
     "noop_jobs": (noop_jobs.measure, 5),
     "start_stop": (start_stop.measure, 5),
     "hooks": (hooks.measure, 7),
+    "hook_history": (hook_history.measure, 15),
     "verify": (verify.measure, 10),
     "kvm_start": (kvm_start.measure, 20),
     "memory": (memory.measure, 3),

@@ -4,14 +4,14 @@
 
 Each script is ``#!/bin/sh`` and ``exit 0``. The shell's loop is dash's ``for``; the runner gives
 each script a session, two output files, its own environment, a context and a deadline, hashes
-its content and notes each process in the agent's memory, as an agent does.
+its content, notes each process in the agent's memory and each run in its ledger: all that an
+agent does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -20,8 +20,10 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, run
 
+from gantry.agent.hooks import DIRECTORY, run_below
+from gantry.agent.ledger import Ledger
 from gantry.agent.memory import Memory
-from gantry.host.scripts import run_hooks
+from gantry.host.daemon import Identity
 from gantry.model.orders import HookDirectory, HooksRun, ScriptStatus
 
 TARGET = 1.3
@@ -34,7 +36,7 @@ ENVIRONMENT = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin"} | {
 
 def make(base: Path, count: int) -> Path:
     directory = base / NAME
-    directory.mkdir()
+    directory.mkdir(parents=True)
     for number in range(count):
         script = directory / f"{number:03d}-nothing"
         script.write_text("#!/bin/sh\nexit 0\n")
@@ -52,7 +54,7 @@ def bare_loop(directory: Path) -> float:
     return time.perf_counter() - began
 
 
-async def through_runner(base: Path, count: int) -> float:
+async def through_agent(root: Path, count: int) -> float:
     order = HooksRun(
         directories=(HookDirectory(name=NAME, version=2),),
         environments={"2": ENVIRONMENT},
@@ -61,21 +63,18 @@ async def through_runner(base: Path, count: int) -> float:
         run_id="benchmark",
         attempt=1,
     )
-    outputs = base / "outputs"
-    outputs.mkdir()
-    memory = Memory(base / "agent.db")
+    memory, ledger = Memory(root / "agent.db"), Ledger(root, "node1")
+
+    def started(which: Identity) -> None:
+        memory.script_started("key", which.pid, which.started)
+
     began = time.perf_counter()
-    ran = await run_hooks(
-        base,
-        order,
-        {"GANTRY_JOB": "1"},
-        on_started=lambda which: memory.script_started("key", which.pid, which.started),
-        outputs=outputs,
-        exchange=base / "exchange",
-    )
+    ran = await run_below(root, order, ledger, started)
     took = time.perf_counter() - began
     memory.close()
-    shutil.rmtree(outputs)
+    ledger.close()
+    assert ran.kept is not None
+    assert ran.kept.last - ran.kept.before == count
     assert [one.status for one in ran.results] == [ScriptStatus.SUCCEEDED] * count
     return took
 
@@ -84,10 +83,10 @@ def in_both(count: int, runs: int) -> tuple[list[float], list[float]]:
     """Both kinds in turn, so that a noisy moment meets both; the first of each is for warmth."""
     loops, runner = [], []
     with tempfile.TemporaryDirectory() as path:
-        directory = make(Path(path), count)
+        directory = make(Path(path) / DIRECTORY, count)
         for _ in range(runs + 1):
             loops.append(bare_loop(directory))
-            runner.append(asyncio.run(through_runner(Path(path), count)))
+            runner.append(asyncio.run(through_agent(Path(path), count)))
     return loops[1:], runner[1:]
 
 

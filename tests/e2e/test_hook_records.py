@@ -57,3 +57,23 @@ def test_runs_of_an_agent_that_was_killed_are_there_when_it_is_back(cluster: Clu
     shown = json.loads(cluster.gnt("gnt-hook", "show", "--json", found[0]["run"]))
     assert shown["problem"] == ""
     assert shown["run"]["script"] == "instance-add-pre.d/10-look"
+
+
+def test_a_script_is_switched_off_everywhere_and_on_again(cluster: Cluster) -> None:
+    cluster.hook("instance-add-pre.d", "50-no", "exit 1\n", ALL)
+    assert "50-no" in cluster.refused(
+        "gnt-instance", "add", "-t", "diskless", "-o", "noop", "-n", "node2",
+        "-B", "memory=32M", "--no-nics", WEB,
+    )  # fmt: skip
+    cluster.gnt("gnt-hook", "disable", "50-no", "--reason", "it is broken")
+    cluster.add(WEB, node=2)
+    missed = history(cluster, "--instance", WEB, "--script", "50-no", "--limit", "2")
+    assert {one["result"] for one in missed} == {"skipped"}
+    listed = cluster.rows("gnt-hook", "list", "--operation", "instance-add")
+    assert [one["skipped"].endswith(": it is broken") for one in listed] == [True] * 3
+    assert "it is disabled since" in cluster.try_gnt("gnt-hook", "lint").stdout
+    cluster.gnt("gnt-instance", "remove", "-f", WEB)
+    cluster.gnt("gnt-hook", "enable", "instance-add-pre.d/50-no", "--node", "node2")
+    listed = cluster.rows("gnt-hook", "list", "--operation", "instance-add")
+    assert [bool(one["skipped"]) for one in listed] == [True, False, True]
+    cluster.gnt("gnt-hook", "enable", "50-no")

@@ -21,6 +21,7 @@ import msgspec
 
 from gantry.hooks.disabled import PREFIX as DISABLED
 from gantry.hooks.record import run_of
+from gantry.host.listing import DIRECTORY, planned
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.hook_orders import HooksRan, HooksRun, Kept, ScriptResult, ScriptStatus, Stream
 from gantry.model.hook_runs import HookRun, HookRunRecord, KeptRuns, Origin, ReadHookRuns
@@ -45,6 +46,10 @@ CREATE INDEX IF NOT EXISTS runs_started ON runs(started);
 CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 INSERT OR IGNORE INTO facts VALUES('ledger', lower(hex(randomblob(8))));
 """
+_OPEN: Final = -1
+"""The size of a phase that has not ended."""
+_OPEN_PHASES: Final = f'SELECT id, outputs, started, "order" FROM phases WHERE size = {_OPEN}'  # noqa: S608
+_INTERRUPTED: Final = "the agent was ended while it ran, and so it was"
 _run: msgspec.json.Decoder[HookRun] = msgspec.json.Decoder(HookRun)
 _order: msgspec.json.Decoder[HooksRun] = msgspec.json.Decoder(HooksRun)
 logger = logging.getLogger(__name__)
@@ -68,6 +73,7 @@ class Ledger:
         self, root: Path, node: str, bounds: Bounds = USUAL, origin: Origin | None = None
     ) -> None:
         """``origin`` is said of all runs, where the order itself does not tell it."""
+        self._root = root
         self._path = root / DATABASE
         self._outputs = root / OUTPUTS
         self._node = node
@@ -88,6 +94,41 @@ class Ledger:
     def phase(self, order: HooksRun) -> Phase:
         """Record the runs of one order; to be told each result, and of the end."""
         return Phase(self, order)
+
+    def recover(self) -> None:
+        """Once, when an agent starts: note the script that ran when an earlier one was killed."""
+        if not self._path.exists():
+            return
+        with self._lock:
+            try:
+                for phase, place, started, packed in list(self._opened().execute(_OPEN_PHASES)):
+                    order = _order.decode(zlib.decompress(packed))
+                    self._interrupted(phase, place, started, order)
+            except (apsw.Error, OSError, msgspec.MsgspecError, zlib.error) as error:
+                logger.warning("the ledger of hooks: %s", error)
+
+    def _interrupted(self, phase: int, place: str, started: float, order: HooksRun) -> None:
+        known = self._opened().execute("SELECT run FROM runs WHERE phase = ?", (phase,))
+        results = [_run.decode(data).result for (data,) in known]
+        recorded = {(one.directory, one.script) for one in results}
+        size = sum(_kept(one) for one in results)
+        for number, script in enumerate(planned(self._root / DIRECTORY, order)):
+            if not script.skip and (script.directory, script.name) not in recorded:
+                result = ScriptResult(
+                    directory=script.directory,
+                    script=script.name,
+                    status=ScriptStatus.FAILED,
+                    problem=_INTERRUPTED,
+                    started=max([started, *(one.started + one.duration for one in results)]),
+                    version=script.version,
+                    run=os.urandom(6).hex(),
+                    stdout=_left(self._outputs / place, f"{number:04d}.out"),
+                    stderr=_left(self._outputs / place, f"{number:04d}.err"),
+                )
+                self._add(phase, run_of(order, self._node, result, self._origin))
+                size += _kept(result)
+                break
+        self._end(phase, place, size)
 
     # Reading
 
@@ -186,8 +227,8 @@ class Ledger:
             database = self._opened()
             (self._outputs / outputs).mkdir(parents=True, exist_ok=True, mode=0o700)
             database.execute(
-                'INSERT INTO phases(outputs, size, started, "order") VALUES(?,0,?,?)',
-                (outputs, started, zlib.compress(msgspec.json.encode(order), 1)),
+                'INSERT INTO phases(outputs, size, started, "order") VALUES(?,?,?,?)',
+                (outputs, _OPEN, started, zlib.compress(msgspec.json.encode(order), 1)),
             )
             return database.last_insert_rowid()
 
@@ -203,11 +244,11 @@ class Ledger:
 
     def _end(self, phase: int, outputs: str, size: int) -> None:
         with self._lock:
+            self._opened().execute("UPDATE phases SET size = ? WHERE id = ?", (size, phase))
             if not size:
                 _remove_empty(self._outputs / outputs)
                 _remove_empty((self._outputs / outputs).parent)
                 return
-            self._opened().execute("UPDATE phases SET size = ? WHERE id = ?", (size, phase))
             self._size += size
             if self._size > self._bounds.output * 1024 * 1024:
                 self.prune(time.time())
@@ -249,7 +290,8 @@ class Phase:
     def __init__(self, ledger: Ledger, order: HooksRun) -> None:
         self._ledger = ledger
         self._order = order
-        self._names: list[str] = []
+        self._records: list[tuple[str, float]] = []
+        """Of each result the name of its record, or "", and when it began."""
         self._kept: Kept | None = None
         self._size = 0
         self._number: int | None = None
@@ -267,16 +309,16 @@ class Phase:
 
     def ended(self, result: ScriptResult) -> None:
         """One script's result, as soon as it is known."""
-        name = ""
+        # What could not even be begun has no time of its own.
+        began, name = result.started or time.time(), ""
         missed = result.status is ScriptStatus.SKIPPED and not result.problem.startswith(DISABLED)
         if self._number is not None and not missed:
-            name = self._record(self._number, result)
-        self._names.append(name)
+            name = self._record(self._number, msgspec.structs.replace(result, started=began))
+        self._records.append((name, began if name else result.started))
 
     def _record(self, number: int, result: ScriptResult) -> str:
         name = os.urandom(6).hex()
-        # What could not even be begun has no time of its own.
-        named = msgspec.structs.replace(result, run=name, started=result.started or time.time())
+        named = msgspec.structs.replace(result, run=name)
         try:
             kept = self._ledger._add(
                 number, run_of(self._order, self._ledger._node, named, self._ledger._origin)
@@ -288,9 +330,7 @@ class Phase:
             return ""
         before = self._kept.before if self._kept is not None else kept.before
         self._kept = Kept(kept.ledger, before, kept.last)
-        self._size += sum(
-            min(one.size, _MOST_OF_STREAM) for one in (result.stdout, result.stderr) if one.file
-        )
+        self._size += _kept(result)
         return name
 
     def close(self) -> None:
@@ -304,8 +344,8 @@ class Phase:
     def finished(self, ran: HooksRan) -> HooksRan:
         """The answer, with the names of the records in it."""
         results = tuple(
-            msgspec.structs.replace(result, run=name)
-            for result, name in zip(ran.results, self._names, strict=True)
+            msgspec.structs.replace(result, run=name, started=began)
+            for result, (name, began) in zip(ran.results, self._records, strict=True)
         )
         return HooksRan(results=results, kept=self._kept)
 
@@ -327,6 +367,20 @@ def _content(directory: Path, stream: Stream) -> str | None:
         return (directory / stream.file).read_bytes().decode("utf-8", "replace")
     except FileNotFoundError:
         return None
+
+
+def _kept(result: ScriptResult) -> int:
+    """Bytes of its output that are kept."""
+    streams = (result.stdout, result.stderr)
+    return sum(min(one.size, _MOST_OF_STREAM) for one in streams if one.file)
+
+
+def _left(directory: Path, name: str) -> Stream:
+    """What a script had written when nobody looked after it any more."""
+    try:
+        return Stream(size=(directory / name).stat().st_size, file=name)
+    except OSError:
+        return Stream()
 
 
 def _remove_empty(directory: Path) -> None:

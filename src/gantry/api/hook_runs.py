@@ -13,7 +13,7 @@ from gantry.hooks import catalogue
 from gantry.hooks.record import ending
 from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.hook_orders import ScriptStatus
-from gantry.model.hook_runs import HookRun, HookRunChoice, HookRunRecord, ReadHookRun
+from gantry.model.hook_runs import HookRun, HookRunChoice, HookRunRecord, Origin, ReadHookRun
 from gantry.model.snapshot import Snapshot
 from gantry.ports.queue import Queue
 
@@ -29,7 +29,8 @@ _FIELDS: Final = (
     ("script", "Script", "text"),
     ("result", "Result", "text"),
     ("duration", "Seconds", "float"),
-    ("job", "Job", "number"),
+    ("cause", "Job", "text"),
+    ("job", "JobId", "number"),
     ("failed", "Failed", "text"),
     ("origin", "Origin", "text"),
     ("attempt", "Attempt", "number"),
@@ -172,6 +173,7 @@ def document(run: HookRun) -> dict[str, Any]:
         "stdout_cut": result.stdout.cut,
         "stderr_size": result.stderr.size,
         "stderr_cut": result.stderr.cut,
+        "cause": str(run.job) if run.job and run.origin is Origin.JOB else run.origin.value,
         "origin": run.origin.value,
         "job": run.job or None,
         "run_id": run.run_id,

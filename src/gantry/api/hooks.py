@@ -24,6 +24,9 @@ _LIST: Final = (
     ("order", "Order", "number"),
     ("script", "Script", "text"),
     ("version", "Version", "number"),
+    ("timeout", "Seconds", "number"),
+    ("run_as", "RunAs", "text"),
+    ("unreachable", "Unreachable", "text"),
     ("skipped", "Skipped", "text"),
     ("nodes", "RunsOn", "text"),
 )
@@ -89,7 +92,7 @@ def _rows(
         if isinstance(answer, ListedHooks):
             order = 0
             for script in answer.sequences[place]:
-                where = reading.where[script.directory]
+                where = reading.where.get(script.directory)
                 skip = _skip(script, node, reading, cluster)
                 order += not skip
                 yield [
@@ -97,16 +100,19 @@ def _rows(
                     reading.phase.value,
                     node.name,
                     None if skip else order,
-                    f"{script.directory}/{script.script}",
+                    f"{script.directory}/{script.script}".removeprefix("./"),
                     script.version,
+                    None if skip else script.timeout,
+                    script.run_as,
+                    "denies" if script.deny_unreachable else "ignored",
                     skip,
-                    where.value,
+                    where.value if where is not None else "",
                 ]
 
 
 def _skip(script: ListedScript, node: Node, reading: Reading, cluster: Snapshot) -> str:
-    if script.skip:
-        return script.skip
+    if script.skip or script.problem:
+        return script.skip or f"DENIES: {script.problem}"
     master = node.uuid == cluster.cluster.master_node
     if not catalogue.reaches(reading.where[script.directory], master=master):
         return "this directory is read on the master only"

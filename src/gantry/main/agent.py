@@ -216,6 +216,7 @@ async def _parts(
     )
     ledger = Ledger(root, configuration.name, configuration.hook_records)
     stack.callback(ledger.close)
+    await asyncio.to_thread(ledger.recover)
     return Parts(
         root=root,
         configuration=configuration,

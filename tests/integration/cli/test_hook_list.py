@@ -8,6 +8,9 @@ import pytest
 from tests.integration.cli.conftest import Commands
 from tests.integration.cli.hook_nodes import HookNodes
 
+from gantry.host import hook_switches
+from gantry.model.hook_switch import Switched
+
 
 @pytest.fixture
 def nodes(gnt: Commands, tmp_path: Path) -> HookNodes:
@@ -32,6 +35,36 @@ async def test_scripts_are_listed_in_the_order_in_which_they_run(
     ]
     assert done.json[1]["skipped"] == "it is not executable"
     assert {row["phase"] for row in done.json} == {"pre"}
+
+
+async def test_what_the_policy_and_an_operator_decided_is_shown(
+    gnt: Commands, nodes: HookNodes
+) -> None:
+    for name in ("10-a", "20-b", "30-c"):
+        nodes.script("node1", f"instance-add-pre.d/{name}")
+    nodes.script("node2", "instance-add-pre.d/10-a")
+    nodes.script(
+        "node1",
+        "hooks.toml",
+        '[script."instance-add-pre.d/20-b"]\ntimeout = 5\non-unreachable = "deny"\nversion = 2\n',
+        0o644,
+    )
+    nodes.script("node2", "hooks.toml", "timeout = 5\n", 0o644)
+    hook_switches.write(
+        nodes.base("node1"),
+        [Switched(script="instance-add-pre.d/30-c", enabled=False, since=0.0, by="root")],
+    )
+    rows = (await gnt("gnt-hook list --json --operation instance-add")).json
+    here = [row for row in rows if row["node"] == "node1.example.com"]
+    assert [(row["timeout"], row["unreachable"], row["version"]) for row in here] == [
+        (600.0, "ignored", 1),
+        (5.0, "denies", 2),
+        (None, "ignored", 1),
+    ]
+    assert here[2]["skipped"] == "it is disabled since 1970-01-01 00:00 UTC by root"
+    there = [row["skipped"] for row in rows if row["node"] == "node2.example.com"]
+    assert there[0].startswith("DENIES: hooks.toml line 1")
+    assert there[1] == "hooks.toml cannot be followed"
 
 
 async def test_a_directory_that_is_read_on_the_master_alone_says_so(

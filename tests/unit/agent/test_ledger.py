@@ -14,6 +14,7 @@ from tests.support.hook_runs import failed, order, ran, result
 
 from gantry.agent.ledger import DATABASE, OUTPUTS, Bounds, Ledger
 from gantry.hooks.disabled import PREFIX
+from gantry.host.listing import DIRECTORY
 from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.hook_orders import HooksRan, HooksRun, ScriptResult, ScriptStatus, Stream
 from gantry.model.hook_runs import Origin, ReadHookRuns
@@ -79,7 +80,7 @@ def test_a_script_that_an_operator_has_switched_off_is_recorded_as_missed(tmp_pa
     [kept] = record(ledger, off).results
     [found] = ledger.page(ReadHookRuns()).runs
     assert (found.id, found.result.problem) == (kept.run, f"{PREFIX} since today")
-    assert found.result.started > 1_700_000_000.0
+    assert found.result.started == kept.started > 1_700_000_000.0
 
 
 def test_an_order_without_a_job_says_so(tmp_path: Path) -> None:
@@ -208,6 +209,38 @@ def test_what_was_recorded_survives_the_death_of_the_agent(tmp_path: Path) -> No
         process.communicate()
     found = Ledger(tmp_path, NODE).page(ReadHookRuns()).runs
     assert [one.result.script for one in found] == ["0-script", "1-script", "2-script"]
+
+
+def test_the_script_that_ran_when_the_agent_was_killed_is_recorded(tmp_path: Path) -> None:
+    directory = tmp_path / DIRECTORY / "instance-start-pre.d"
+    directory.mkdir(parents=True)
+    for number in range(5):
+        (directory / f"{number}-script").write_text("#!/bin/sh\n")
+        (directory / f"{number}-script").chmod(0o755)
+    ledger = Ledger(tmp_path, NODE)
+    phase = ledger.phase(order())
+    for number in range(3):
+        phase.ended(result(f"{number}-script"))
+    assert phase.outputs is not None
+    (phase.outputs / "0003.out").write_text("half way\n")
+    ledger.close()
+    again = Ledger(tmp_path, NODE)
+    for _ in range(2):
+        again.recover()
+        runs = again.page(ReadHookRuns()).runs
+        assert [one.result.script for one in runs] == [f"{number}-script" for number in range(4)]
+    last = again.record(runs[-1].id)
+    assert (last.stdout, last.run.result.status) == ("half way\n", ScriptStatus.FAILED)
+    assert "the agent was ended" in last.run.result.problem
+
+
+def test_a_phase_that_was_complete_has_nothing_to_be_noted(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NODE)
+    record(ledger, result("10-a"))
+    phase = ledger.phase(order())
+    phase.ended(result("20-b"))
+    Ledger(tmp_path, NODE).recover()
+    assert [one.result.script for one in ledger.page(ReadHookRuns()).runs] == ["10-a", "20-b"]
 
 
 def test_a_record_is_read_again_as_it_was_written(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ _SHOWN = (
     "script",
     "result",
     "duration",
-    "job",
+    "cause",
 )
 _CHOICES = (
     "instance",
