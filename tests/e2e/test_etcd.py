@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.cluster import Cluster, alive, eventually, kill
@@ -21,6 +22,14 @@ def member(cluster: Cluster, number: int) -> int:
     return pid
 
 
+def members(cluster: Cluster) -> list[dict[str, Any]]:
+    """As ``gnt-cluster info`` shows them."""
+    found = json.loads(cluster.gnt("gnt-cluster", "info", "--json"))["store"]
+    assert found["kind"] == "etcd"
+    rows: list[dict[str, Any]] = found["members"]
+    return rows
+
+
 def test_a_member_that_is_lost_does_not_matter_and_comes_back(cluster: Cluster) -> None:
     assert cluster.status()["up"] is True
     kill(member(cluster, 1))
@@ -28,6 +37,10 @@ def test_a_member_that_is_lost_does_not_matter_and_comes_back(cluster: Cluster) 
     cluster.gnt("gnt-instance", "stop", "web1")
     assert cluster.local("status", check=False).status == 1
     assert "down" in cluster.local("status", check=False).stdout
+    lost, *others = members(cluster)
+    assert "Connection refused" in lost["problem"]
+    assert [each["problem"] for each in others] == ["", ""]
+    assert sum(each["leader"] for each in others) == 1
     cluster.local("up")
     assert alive(member(cluster, 1))
     assert cluster.status()["up"] is True
@@ -109,3 +122,15 @@ def stored(cluster: Cluster) -> dict[str, str]:
         base64.b64decode(each["key"]).decode()[start:]: base64.b64decode(each["value"]).decode()
         for each in json.loads(done.stdout)["kvs"]
     }
+
+
+def test_a_state_is_copied_and_brought_back(cluster: Cluster) -> None:
+    cluster.add(WEB, "--tags", "before", node=2)
+    made = json.loads(cluster.gnt("gantry", "state", "backup", "--json"))["copy"]
+    cluster.gnt("gnt-instance", "add-tags", "web1", "after")
+    cluster.kill("master")
+    cluster.gnt("gantry", "state", "restore", made)
+    assert made in cluster.gnt("gantry", "state", "list")
+    cluster.local("up")
+    assert cluster.gnt("gnt-instance", "list-tags", "web1").split() == ["before"]
+    cluster.gnt("gnt-instance", "add-tags", "web1", "again")

@@ -164,6 +164,10 @@ class FakeServices:
         """See the port."""
         return self.rows
 
+    async def store(self) -> Mapping[str, Any]:
+        """See the port."""
+        return {"kind": "sqlite", "file": "/state.db", "size": 0}
+
     async def backup_state(self) -> str:
         """See the port."""
         return "/var/lib/gantry/backup/state-1.db"

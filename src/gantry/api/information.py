@@ -55,7 +55,8 @@ class Information:
 
     async def cluster(self, request: web.Request) -> web.StreamResponse:
         """All of the cluster."""
-        return exchange.answer(cluster_document.document(self._listings.view()))
+        store = await self._services.store()
+        return exchange.answer(cluster_document.document(self._listings.view()) | {"store": store})
 
     async def instance(self, request: web.Request) -> web.StreamResponse:
         """All of one instance."""

@@ -6,7 +6,7 @@ Contracts only. Methods raise GantryError, ``Unavailable`` where a node does not
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -106,6 +106,9 @@ class Services(Protocol):
 
     def locks(self) -> Sequence[LockRow]:
         """All locks that somebody holds or waits for."""
+
+    async def store(self) -> Mapping[str, Any]:
+        """Where the state is kept and how that is: ``kind``, and for etcd ``members``."""
 
     async def backup_state(self) -> str:
         """Copy the cluster's state; the path of the copy on the master."""

@@ -13,6 +13,8 @@ import msgspec
 
 from gantry.api.services import ConsoleStream, LockRow
 from gantry.jobs.queue import Engine
+from gantry.main import backups
+from gantry.main import store as stores
 from gantry.model import timeouts
 from gantry.model.entities import HookBundle, Node
 from gantry.model.errors import GantryError, Unavailable, from_info
@@ -27,7 +29,6 @@ from gantry.pki.tokens import create, encode, secret_hash
 from gantry.ports.agents import Address
 from gantry.ports.clock import Clock
 from gantry.rpc.client import HttpAgents
-from gantry.store import backup
 from gantry.supervision.hook_runs import HookRuns
 from gantry.supervision.states import States
 from gantry.supervision.supervisor import addresses
@@ -155,10 +156,12 @@ class MasterServices:
     async def backup_state(self) -> str:
         """Copy the state now."""
         taken = datetime.datetime.fromtimestamp(self._clock.now(), datetime.UTC)
-        made = await asyncio.to_thread(
-            backup.backup, self._state, self._state.parent / "backups", taken
-        )
+        made = await backups.back_up(self._root, self._root / backups.DIRECTORY, taken)
         return str(made.file)
+
+    async def store(self) -> Mapping[str, Any]:
+        """Where the state is, and how that is."""
+        return await stores.described(self._root)
 
     async def destroyed(self) -> None:
         """The cluster is no more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import datetime
 import json
 import os
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gantry.main.store import STATE
+from gantry.main import backups
 from gantry.model.errors import Reason, Rejected
 from gantry.store import backup
 
@@ -20,11 +21,13 @@ _EXAMPLES = """examples:
   systemctl stop gantry-master ; gantry state restore ; systemctl start gantry-master
   gantry state restore /path/to/state-20261121T010203Z.sqlite
 
-The master makes a copy a day by itself and keeps those of the last 7 days."""
+The master makes a copy a day by itself and keeps those of the last 7 days. Copies of a state in
+a file and of one in etcd are the same: one can be brought back into the other. With etcd, stop the
+masters of all candidates before a restore."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The sub-commands; all work on this node's files, without the master."""
+    """The sub-commands; all work on this node's store, without the master."""
     parser = argparse.ArgumentParser(
         prog="gantry state",
         description="Copy the cluster's state, or bring a copy back.",
@@ -45,15 +48,15 @@ def main(arguments: Sequence[str]) -> int:
             command.add_argument("file", nargs="?", metavar="FILE", help="default: the newest copy")
     given = parser.parse_args(arguments)
     root = Path(given.root or os.environ.get("GANTRY_ROOT") or "/").absolute()
-    state = root / STATE
-    directory = Path(given.directory) if given.directory else state.parent / "backups"
+    directory = Path(given.directory) if given.directory else root / backups.DIRECTORY
     os.umask(0o077)
     now = datetime.datetime.now(datetime.UTC)
     if given.command == "backup":
-        return _told(given.json, {"copy": str(backup.backup(state, directory, now).file)})
+        made = asyncio.run(backups.back_up(root, directory, now))
+        return _told(given.json, {"copy": str(made.file)})
     if given.command == "list":
         return _list(directory, given.json)
-    return _restore(state, directory, given.file, now, given.json)
+    return _restore(root, directory, given.file, now, given.json)
 
 
 def _list(directory: Path, as_json: bool) -> int:
@@ -76,7 +79,7 @@ def _list(directory: Path, as_json: bool) -> int:
 
 
 def _restore(
-    state: Path, directory: Path, named: str | None, now: datetime.datetime, as_json: bool
+    root: Path, directory: Path, named: str | None, now: datetime.datetime, as_json: bool
 ) -> int:
     if named is None:
         copies = backup.list_backups(directory)
@@ -87,7 +90,7 @@ def _restore(
                 reason=Reason.UNKNOWN,
             )
         named = str(copies[0].file)
-    aside = backup.restore(state, Path(named), now)
+    aside = asyncio.run(backups.restore(root, Path(named), now))
     return _told(as_json, {"restored": named, "old": str(aside) if aside else None})
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -116,6 +116,18 @@ async def create_store(root: Path, wanted: Access | None) -> Store:
         return await open_sqlite(root / STATE, create=True)
     _write(root, wanted)
     return await open_store(root)
+
+
+async def described(root: Path) -> dict[str, Any]:
+    """For ``gnt-cluster info``: the kind and, for etcd, how each member is; sizes in MiB."""
+    said = configuration(root)
+    if said.kind is StoreKind.SQLITE:
+        state = root / STATE
+        return {"kind": said.kind, "file": str(state), "size": state.stat().st_size // 2**20}
+    from gantry.store.etcd.health import members
+
+    found = await members(access(root))
+    return {"kind": said.kind, "prefix": said.prefix, "members": msgspec.to_builtins(found)}
 
 
 def put_away(root: Path, moment: int) -> None:

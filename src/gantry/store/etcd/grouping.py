@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from gantry.ports.store import (
     MAX_TRANSACTION_BYTES,
@@ -19,7 +19,8 @@ from gantry.ports.store import (
 from gantry.store.etcd import wire
 
 MAX_ETCD_OPERATIONS: Final = 128
-_SLOT_OPERATIONS: Final = 1
+_OUR_COMPARES: Final = 2
+_OUR_OPERATIONS: Final = 1
 
 
 class Waiting:
@@ -61,8 +62,8 @@ def group_size(waiting: Sequence[Waiting]) -> int:
             not each.alone
             and (each.puts or number > 0)
             and size <= MAX_TRANSACTION_BYTES
-            and len(compares | mine) + _SLOT_OPERATIONS <= MAX_ETCD_OPERATIONS
-            and len(changed) + len(written) + _SLOT_OPERATIONS <= MAX_ETCD_OPERATIONS
+            and len(compares | mine) + _OUR_COMPARES <= MAX_ETCD_OPERATIONS
+            and len(changed) + len(written) + _OUR_OPERATIONS <= MAX_ETCD_OPERATIONS
             and changed.isdisjoint(written)
             and changed.isdisjoint(mine)
             and len(mine) == len(each.compare)
@@ -75,20 +76,31 @@ def group_size(waiting: Sequence[Waiting]) -> int:
     return len(waiting)
 
 
-def written(
-    group: Iterable[Waiting], prefix: bytes, slot: bytes, former: bytes, name: bytes
-) -> wire.TxnRequest:
+class Place(NamedTuple):
+    """Where a writer writes: the prefix of its keys, its slot, and the marker of a restore.
+
+    ``guard`` is what the marker must be: absent, b"", but for who brings a copy back.
+    """
+
+    prefix: bytes
+    slot: bytes
+    marker: bytes
+    guard: bytes = b""
+
+
+def written(group: Iterable[Waiting], place: Place, former: bytes, name: bytes) -> wire.TxnRequest:
     """The request that carries them out and puts ``name`` into the slot, if it held ``former``.
 
-    Where that cannot be, it reads the slot and what was compared.
+    Where that cannot be, it reads the slot, the marker, and what was compared.
     """
+    prefix, slot, marker, guard = place
     group = tuple(group)
     compare = _comparisons(group, prefix)
     changes = [_operation(each, prefix) for one in group for each in one.ops]
     return wire.TxnRequest(
-        compare=(_holds(slot, former), *compare),
+        compare=(_holds(slot, former), _holds(marker, guard), *compare),
         success=(*changes, wire.Op(request_put=wire.PutRequest(slot, name))),
-        failure=(_read(slot), *(_revision(each.key) for each in compare)),
+        failure=(_read(slot), _read(marker), *(_revision(each.key) for each in compare)),
     )
 
 
@@ -120,10 +132,10 @@ def _comparisons(group: Iterable[Waiting], prefix: bytes) -> list[wire.Compariso
     return [wire.Comparison(prefix + key.encode(), "MOD", revision) for key, revision in seen]
 
 
-def _holds(slot: bytes, name: bytes) -> wire.Comparison:
-    if not name:
-        return wire.Comparison(slot, "MOD", 0)
-    return wire.Comparison(slot, "VALUE", value=name)
+def _holds(key: bytes, value: bytes) -> wire.Comparison:
+    if not value:
+        return wire.Comparison(key, "MOD", 0)
+    return wire.Comparison(key, "VALUE", value=value)
 
 
 def _operation(each: Operation, prefix: bytes) -> wire.Op:

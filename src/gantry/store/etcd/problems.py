@@ -139,6 +139,15 @@ def unavailable(faults: dict[str, Fault], seconds: float) -> StoreUnavailable:
     )
 
 
+def restoring() -> StoreUnavailable:
+    """Somebody brings a copy back, or did not come to the end of that."""
+    return StoreUnavailable(
+        "the state in etcd is not whole: a copy is being brought back, or that was cut off",
+        "wait for its end, or begin it again: gantry state restore",
+        reason=Reason.STATE,
+    )
+
+
 def wrong_login(user: str, message: str) -> StoreUnavailable:
     """The name or the password is wrong."""
     return StoreUnavailable(

@@ -22,9 +22,10 @@ from gantry.ports.store import (
     Range,
     StoreUnavailable,
 )
-from gantry.store.etcd import wire
+from gantry.store.etcd import problems, wire
 from gantry.store.etcd.access import Access, check
 from gantry.store.etcd.gateway import Gateway, Patience
+from gantry.store.etcd.grouping import Place
 from gantry.store.etcd.horizon import KEEP_BYTES, KEEP_REVISIONS, Horizon
 from gantry.store.etcd.lease import EtcdLease
 from gantry.store.etcd.problems import Kind, Refused
@@ -46,39 +47,50 @@ async def open_etcd(
     patience: Patience | None = None,
     keep_revisions: int = KEEP_REVISIONS,
     keep_bytes: int = KEEP_BYTES,
+    guard: bytes = b"",
 ) -> EtcdStore:
     """Log in, and see that a majority answers.
 
     ``writer`` names the one who writes, the same after a restart: two processes cannot write
     under one name. Without it a name is made up, and forgotten at ``close``. Raises Rejected
-    (values or files that cannot be meant), StoreUnavailable.
+    (values or files that cannot be meant), StoreUnavailable, also while a copy is brought back:
+    but for whom ``guard`` names as the one who does that.
     """
     check(access)
     gateway = Gateway(access, patience or Patience())
+    store = EtcdStore(gateway, access, writer, Horizon(keep_revisions, keep_bytes), guard)
     try:
-        await gateway.call(
-            wire.RANGE, wire.RangeRequest(access.prefix.encode(), count_only=True), wire.RangeAnswer
-        )
+        found = await gateway.call(wire.RANGE, wire.RangeRequest(store.marker), wire.RangeAnswer)
+        if found.value.kvs and not guard:
+            raise problems.restoring()
     except BaseException:
-        await gateway.close()
+        await store.close()
         raise
-    return EtcdStore(gateway, access, writer, Horizon(keep_revisions, keep_bytes))
+    return store
 
 
 class EtcdStore:
     """Use ``open_etcd``; belongs to the event loop that opened it."""
 
     def __init__(
-        self, gateway: Gateway, access: Access, writer: str | None, horizon: Horizon
+        self,
+        gateway: Gateway,
+        access: Access,
+        writer: str | None,
+        horizon: Horizon,
+        guard: bytes,
     ) -> None:
         self.access = access
         self.gateway = gateway
         prefix = access.prefix.encode()
-        self._data = prefix + b"d/"
+        self.data = prefix + b"d/"
+        """Before all keys of the store."""
+        self.marker = prefix + b"restoring"
         self._named = writer is not None
         name = writer or secrets.token_hex(8)
         self._slot = Slot(gateway, prefix + b"w/" + name.encode())
-        self._writer = Writer(gateway, self._data, self._slot, self._wrote)
+        place = Place(self.data, self._slot.key, self.marker, guard)
+        self._writer = Writer(gateway, place, self._slot, self._wrote)
         self._horizon = horizon
         self._closed = asyncio.Event()
         self._compacting: asyncio.Task[None] | None = None
@@ -96,19 +108,24 @@ class EtcdStore:
     async def get(self, key: str) -> Item | None:
         """The item, or None."""
         self._check_open()
-        request = wire.RangeRequest(self._data + key.encode())
+        request = wire.RangeRequest(self.data + key.encode())
         answer = await self.gateway.call(wire.RANGE, request, wire.RangeAnswer)
-        return next((wire.item(each, self._data) for each in answer.value.kvs), None)
+        return next((wire.item(each, self.data) for each in answer.value.kvs), None)
 
     async def range(self, prefix: str) -> Range:
         """All items whose keys start with ``prefix``, sorted, at one revision."""
         self._check_open()
         while True:
             try:
-                return await self._range(self._data + prefix.encode())
+                return await self._range(self.data + prefix.encode())
             except Refused:
                 # It took so long that the revision of its first page was compacted.
                 continue
+
+    async def lasting(self) -> Range:
+        """All items that no lease holds, for a copy."""
+        self._check_open()
+        return await self._range(self.data, lasting=True)
 
     async def txn(self, compare: Sequence[Compare], ops: Sequence[Operation]) -> int:
         """Apply ``ops`` if every compare holds; raises Conflict, LimitExceeded, LeaseGone."""
@@ -117,7 +134,7 @@ class EtcdStore:
 
     async def watch(self, prefix: str, after: int) -> AsyncGenerator[tuple[Event, ...], None]:
         """Every change below ``prefix`` after revision ``after``, a revision at a time."""
-        keys = (self._data, self._data + prefix.encode())
+        keys = (self.data, self.data + prefix.encode())
         watcher = Watcher(self.gateway, self._closed, keys, after)
         async with aclosing(watcher.transactions()) as found:
             async for transaction in found:
@@ -135,7 +152,7 @@ class EtcdStore:
             await self._compact(revision)
         except Refused as refused:
             if refused.kind is Kind.FUTURE:
-                await self._compact((await self._range(self._data, only_count=True)).revision)
+                await self._compact((await self._range(self.data, only_count=True)).revision)
 
     async def close(self) -> None:
         """Finish the writes that wait, end the watches."""
@@ -150,7 +167,9 @@ class EtcdStore:
             await self._forget_slot()
         await self.gateway.close()
 
-    async def _range(self, prefix: bytes, *, only_count: bool = False) -> Range:
+    async def _range(
+        self, prefix: bytes, *, only_count: bool = False, lasting: bool = False
+    ) -> Range:
         items: list[Item] = []
         key, revision, more = prefix, 0, True
         while more:
@@ -158,7 +177,8 @@ class EtcdStore:
                 key, wire.end_of(prefix), _PAGE, revision, count_only=only_count
             )
             found = (await self.gateway.call(wire.RANGE, request, wire.RangeAnswer)).value
-            items += [wire.item(each, self._data) for each in found.kvs]
+            wanted = (each for each in found.kvs if not (lasting and each.lease))
+            items += [wire.item(each, self.data) for each in wanted]
             revision = revision or found.header.revision
             more = found.more
             if found.kvs:

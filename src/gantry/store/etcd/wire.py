@@ -148,6 +148,7 @@ class KeyValue(msgspec.Struct, frozen=True):
     value: bytes = b""
     create_revision: int = 0
     mod_revision: int = 0
+    lease: int = 0
 
 
 class RangeAnswer(msgspec.Struct, frozen=True):

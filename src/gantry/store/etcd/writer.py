@@ -21,9 +21,9 @@ from gantry.ports.store import (
     Put,
     StoreUnavailable,
 )
-from gantry.store.etcd import wire
+from gantry.store.etcd import problems, wire
 from gantry.store.etcd.gateway import Gateway
-from gantry.store.etcd.grouping import Waiting, conflicting, group_size, looked_at, written
+from gantry.store.etcd.grouping import Place, Waiting, conflicting, group_size, looked_at, written
 from gantry.store.etcd.problems import Refused
 from gantry.store.etcd.slot import Slot, new_name
 
@@ -36,7 +36,7 @@ class Writer:
     def __init__(
         self,
         gateway: Gateway,
-        prefix: bytes,
+        place: Place,
         slot: Slot,
         committed: Callable[[int, int], None],
     ) -> None:
@@ -44,7 +44,7 @@ class Writer:
         self.commits = 0
         self.flushes = 0
         self._gateway = gateway
-        self._prefix = prefix
+        self._place = place
         self._slot = slot
         self._committed = committed
         self._queue: deque[Waiting] = deque()
@@ -100,7 +100,7 @@ class Writer:
                 return found
         while True:
             name, former = new_name(), await self._slot.prepare()
-            request = written(group, self._prefix, self._slot.key, former, name)
+            request = written(group, self._place, former, name)
             self._slot.expect(name)
             try:
                 answer = await self._gateway.call(wire.TXN, request, wire.TxnAnswer)
@@ -113,8 +113,7 @@ class Writer:
             if revision == _AGAIN:
                 continue
             if revision is None:
-                compare = [one for each in group for one in each.compare]
-                raise Conflict(conflicting(compare, self._prefix, answer.value.ranges()[1:]))
+                raise self._conflict(group, answer.value.ranges())
             self.flushes += 1
             self._committed(revision, sum(each.size for each in group))
             return revision
@@ -141,13 +140,20 @@ class Writer:
         self._slot.settle(name)
         return slot.mod_revision
 
+    def _conflict(self, group: list[Waiting], found: list[wire.RangeAnswer]) -> GantryError:
+        _, marker, *compared = found
+        if b"".join(each.value for each in marker.kvs) != self._place.guard:
+            return problems.restoring()
+        compare = [one for each in group for one in each.compare]
+        return Conflict(conflicting(compare, self._place.prefix, compared))
+
     async def _look(self, one: Waiting) -> int | None:
         """The present revision where there is nothing to change; raises Conflict."""
-        request = looked_at(one, self._prefix, self._slot.key)
+        request = looked_at(one, self._place.prefix, self._slot.key)
         answer = (await self._gateway.call(wire.TXN, request, wire.TxnAnswer)).value
         _, *found = answer.ranges()
         if not answer.succeeded:
-            raise Conflict(conflicting(one.compare, self._prefix, found))
+            raise Conflict(conflicting(one.compare, self._place.prefix, found))
         return None if any(each.count for each in found) else answer.header.revision
 
     async def _gone(self, group: list[Waiting]) -> LeaseGone:
