@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from gantry.model.errors import OperationFailed, Reason
 STOP: Final = 30.0
 """Seconds that a daemon has to end in an orderly way."""
 _TAIL: Final = 2000
+_LOOK: Final = 0.1
 _PASSED_ON: Final = ("HOME", "TMPDIR", "USER", "LOGNAME", "XDG_CACHE_HOME")
 
 
@@ -103,6 +104,24 @@ async def is_master(layout: Layout, node: LocalNode) -> bool:
 async def has_master(layout: Layout, nodes: Iterable[LocalNode]) -> bool:
     """Whether any of the nodes has the master, and it serves."""
     return any(await asyncio.gather(*(is_master(layout, node) for node in nodes)))
+
+
+async def await_master(layout: Layout, nodes: Sequence[LocalNode]) -> None:
+    """Until one of the nodes has the master: candidates may still wait for an old lease's end.
+
+    OperationFailed where none becomes it in time.
+    """
+    try:
+        async with asyncio.timeout(timeouts.CLIENT_READ):
+            # They tell nobody which of them it will be.
+            while not await has_master(layout, nodes):  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK)
+    except TimeoutError:
+        raise OperationFailed(
+            f"no node has become the master in {timeouts.CLIENT_READ:.0f} s",
+            f"see why in {layout.root(nodes[0])}/var/log/gantry/master.log",
+            reason=Reason.ENVIRONMENT,
+        ) from None
 
 
 def _spawn(layout: Layout, node: LocalNode, role: Role, inherited: int) -> Daemon:

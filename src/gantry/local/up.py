@@ -64,6 +64,7 @@ class Cluster:
             if step.node == same[0]:
                 await self._start([self.node(number) for number in same], step.kind)
                 if step.kind is Kind.MASTER:
+                    await processes.await_master(self.layout, self.about.nodes)
                     await self._let_go_of_removed()
 
     async def _start(self, nodes: list[LocalNode], kind: Kind) -> None:

@@ -40,7 +40,7 @@ from gantry.main.daemon import save_memory, say_ready
 from gantry.main.elected import Elected
 from gantry.main.outbox import FileOutbox
 from gantry.main.services import MasterServices
-from gantry.main.store import STATE, open_store, put_away
+from gantry.main.store import open_store, put_away
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, Reason, Rejected, Superseded
 from gantry.model.live import NodeLive
@@ -298,7 +298,7 @@ async def _assemble(
         sender = Sender(agents, clock, mastership.epoch, mastership.lease_left)
         _beside(stack, keep_candidates(root, engine, sender, here), "copies")
     _beside(stack, candidates.follow(), "candidates")
-    _beside(stack, chores(engine, root / STATE, runs), "chores")
+    _beside(stack, chores(engine, root, store, runs), "chores")
     return Master(engine, server, mastership.epoch)
 
 
@@ -336,7 +336,7 @@ async def _serve_api(
 ) -> Server:
     engine, agents, states, runs, clock, points = parts
     api = f"{_bracketed(configuration.api_host)}:{configuration.api_port}"
-    services = MasterServices(root, root / STATE, engine, agents, states, runs, clock, api, end)
+    services = MasterServices(root, engine, agents, states, runs, clock, api, end)
     server = await Server.start(
         build(engine, services, Users(root / USERS), bell, points, FileOutbox(root)),
         root / SOCKET,

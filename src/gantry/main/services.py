@@ -42,7 +42,6 @@ class MasterServices:
     def __init__(
         self,
         root: Path,
-        state: Path,
         engine: Engine,
         agents: HttpAgents,
         states: States,
@@ -52,7 +51,6 @@ class MasterServices:
         end: Callable[[], None],
     ) -> None:
         self._root = root
-        self._state = state
         self._engine = engine
         self._agents = agents
         self._states = states
