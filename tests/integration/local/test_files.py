@@ -108,7 +108,7 @@ def test_a_file_that_does_not_come_with_gantry_is_missed() -> None:
 def _hook(layout: Layout, script: str, instance: str) -> subprocess.CompletedProcess[str]:
     (layout.root(NODE) / "var/log/ganeti").mkdir(parents=True, exist_ok=True)
     return subprocess.run(
-        [shipped("examples/hooks") / script],
+        [shipped("examples/demo-hooks") / script],
         capture_output=True,
         text=True,
         timeout=30,

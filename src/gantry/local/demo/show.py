@@ -111,7 +111,7 @@ def _add(name: str) -> list[str]:
 
 async def _put_hooks(stage: Stage, cluster: Cluster) -> None:
     stage.tell("sample hooks on every node")
-    samples = shipped("examples/hooks")
+    samples = shipped("examples/demo-hooks")
     for node in cluster.about.nodes:
         target = cluster.layout.root(node) / "etc/ganeti/hooks"
         await stage.run("cp", "-R", f"{samples}/.", str(target))
