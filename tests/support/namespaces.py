@@ -26,6 +26,7 @@ class Machine:
     def __init__(self, number: int, mark: str, directory: Path) -> None:
         self.number = number
         self.namespace = f"gnt{mark}-{number}"
+        self._cable, self._bridge = f"gv{mark}{number}", f"gbr{mark}"
         self.name = f"node{number}.example.com"
         self.address = f"{NETWORK}.{number}"
         self.root = directory / f"node{number}"
@@ -66,6 +67,14 @@ class Machine:
             assert os.read(ready, 100), f"the {role} of {self.name} ended"
         finally:
             os.close(ready)
+
+    def cut(self) -> None:
+        """Nothing comes or goes any more, and nobody is told: its cable is not in the bridge."""
+        _ip("link", "set", self._cable, "nomaster")
+
+    def heal(self) -> None:
+        """The cable is in again."""
+        _ip("link", "set", self._cable, "master", self._bridge)
 
     def close(self) -> None:
         for daemon in reversed(self.daemons):

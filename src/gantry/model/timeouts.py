@@ -46,8 +46,12 @@ EVENT_HEARTBEAT: Final = 3.0
 """An agent's event stream is never silent for longer."""
 NODE_DOWN_AFTER: Final = 10.0
 """An event stream that is gone for so long shows its node as down."""
-RECONNECT: Final = 1.0
+KNOCK: Final = 1.0
+"""Finding out whether a node's machine answers, before its event stream is opened."""
+LISTEN_AGAIN: Final = 0.5
 """Between two attempts to open an agent's event stream."""
+RECONNECT: Final = 1.0
+"""Between two attempts to reach a node that is needed."""
 FAREWELL: Final = 1.0
 """Between the end of a cluster and that of its master."""
 FILES_PAUSE: Final = 10.0

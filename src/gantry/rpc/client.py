@@ -54,6 +54,17 @@ _lines = msgspec.json.Decoder(wire.Line)
 _announced = msgspec.json.Decoder(Announced)
 
 
+async def _knock(at: Address) -> None:
+    """See whether anybody answers at all; TimeoutError or OSError soon where nobody does.
+
+    A connection that is begun while a node is cut off asks again after pauses that grow: it
+    would find out late that the node is back. This one is given up early, and begun anew.
+    """
+    async with asyncio.timeout(timeouts.KNOCK):
+        _, writer = await asyncio.open_connection(at.host, at.port)
+    writer.close()
+
+
 class HttpAgents:
     """Build it in the event loop; ``close`` it in the end."""
 
@@ -183,6 +194,7 @@ class HttpAgents:
             sock_connect=timeouts.CONNECT, sock_read=timeouts.NODE_DOWN_AFTER
         )
         try:
+            await _knock(of)
             async with self._post(of, wire.EVENTS, b"{}", limits) as response:
                 if response.status != 200:
                     refused = await response.content.readline()

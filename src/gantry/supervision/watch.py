@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 _FIRST: Final = timeouts.CONNECT + timeouts.EVENT_HEARTBEAT
 """Seconds until a new stream must have said something."""
-_SILENCE: Final = 2 * timeouts.EVENT_HEARTBEAT + timeouts.RECONNECT
+_SILENCE: Final = 2 * timeouts.EVENT_HEARTBEAT + timeouts.KNOCK
 """Then the stream is given up, early enough for another attempt before the node is lost."""
 
 
@@ -82,7 +82,7 @@ class Watch:
                 problem = str(error)
             if self._left(address) <= 0:
                 self._lose(address, problem)
-            await self._clock.sleep(timeouts.RECONNECT)
+            await self._clock.sleep(timeouts.LISTEN_AGAIN)
 
     def _lose(self, address: Address, problem: str) -> None:
         was = self._states.of(address.node).reachable
