@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.support.cluster import Cluster, eventually
@@ -79,3 +81,44 @@ def test_a_hook_on_any_node_can_ask_and_does_not_wait_for_itself(cluster: Cluste
         assert f"web{number}.example.com ADMIN_down" in (root / "asked").read_text().splitlines()
     assert "runs in a hook of job" in (cluster.root(CANDIDATE) / "said").read_text()
     assert "is no master candidate" in (cluster.root(REGULAR) / "said").read_text()
+
+
+def test_a_followed_job_and_a_token_outlast_a_failover(cluster: Cluster, tmp_path: Path) -> None:
+    token = cluster.gnt("gantry", "token", "node9.gantry.test")
+    following = subprocess.Popen(
+        [cluster.root(REGULAR) / "bin/gnt-job", "watch", str(_delay(cluster, 8))],
+        env=cluster.environment(REGULAR),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        cluster.gnt("gnt-cluster", "master-failover", node=CANDIDATE)
+        out, said = following.communicate(timeout=60)
+        assert (following.returncode, "waiting 8 seconds" in out) == (0, True), said
+        assert "goes on: the master is on node2.gantry.test" in said
+        joined = subprocess.run(
+            [cluster.root() / "bin/gantry", "join", "--root", tmp_path, "--address", "127.9.9.9"],
+            input=token,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert "joined cluster.gantry.test as node9.gantry.test" in joined.stdout, joined.stderr
+    finally:
+        following.kill()
+        cluster.gnt("gnt-cluster", "master-failover", "--to", "node1")
+    assert cluster.gnt("gnt-cluster", "getmaster", node=REGULAR) == "node1.gantry.test\n"
+
+
+def _delay(cluster: Cluster, seconds: int) -> int:
+    """A job that runs, and goes on for so long."""
+    number = int(cluster.gnt("gnt-debug", "delay", "--no-locks", "--submit", str(seconds)))
+
+    def begun() -> bool:
+        (row,) = cluster.rows("gnt-job", "list", "-o", "status", str(number))
+        return bool(row["status"] == "running")
+
+    eventually("the job runs", begun)
+    return number
