@@ -29,7 +29,6 @@ from gantry.model.snapshot import Snapshot, build
 from gantry.operations.cluster.modify import ClusterModify
 from gantry.operations.steps.allocation import ip_address
 from gantry.pki import files as certificates
-from gantry.pki.authority import Authority
 from gantry.ports.clock import Clock
 from gantry.ports.store import MAX_OPERATIONS, Compare, Delete, Put, Store
 from gantry.supervision.hook_runs import Bounds
@@ -212,6 +211,9 @@ def _address(name: str) -> str:
 
 def _certificates(root: Path, snapshot: Snapshot, now: float) -> None:
     master = snapshot.master
+    # Brings in cryptography, which the processes that wait to be the master do not need.
+    from gantry.pki.authority import Authority
+
     authority = Authority.create(snapshot.cluster.uuid, snapshot.cluster.name, now)
     authority.save(root)
     issued = {

@@ -31,7 +31,6 @@ from gantry.model.entities import Node
 from gantry.model.errors import GantryError
 from gantry.model.names import Uuid
 from gantry.pki import files
-from gantry.pki.authority import Authority
 from gantry.ports.agents import Address, Agents, Envelope
 from gantry.ports.clock import Clock
 from gantry.ports.queue import Queue
@@ -154,6 +153,9 @@ class Candidates:
         self, node: Node, shared: dict[str, str], hosts: list[str], held: MasterFilesHeld
     ) -> MasterFiles:
         """What the candidate must be sent, and what it has already."""
+        # Brings in cryptography, which a master without candidates does not need.
+        from gantry.pki.authority import Authority
+
         wanted = {**shared, MASTER_NAME: _configuration(self._root, node)}
         same = {name for name, text in wanted.items() if held.digests.get(name) == _digest(text)}
         sent = {name: text for name, text in wanted.items() if name not in same}

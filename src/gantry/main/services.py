@@ -7,7 +7,7 @@ import datetime
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -22,9 +22,6 @@ from gantry.model.jobs import JobStatus, Submission
 from gantry.model.names import Uuid
 from gantry.model.orders import OsDiagnose, OsList, Question
 from gantry.pki import files as certificates
-from gantry.pki.authority import Authority
-from gantry.pki.joining import JoinBundle, JoinRequest, accept
-from gantry.pki.joining import check as check_request
 from gantry.pki.tokens import create, encode, secret_hash
 from gantry.ports.agents import Address
 from gantry.ports.clock import Clock
@@ -32,6 +29,10 @@ from gantry.rpc.client import HttpAgents
 from gantry.supervision.hook_runs import HookRuns
 from gantry.supervision.states import States
 from gantry.supervision.supervisor import addresses
+
+if TYPE_CHECKING:
+    # Brings in cryptography, which a master on one node alone may never need.
+    from gantry.pki.joining import JoinBundle, JoinRequest
 
 A = TypeVar("A", bound=msgspec.Struct)
 
@@ -96,7 +97,10 @@ class MasterServices:
 
     async def accept_join(self, request: JoinRequest) -> JoinBundle:
         """Use the token up by a job, then issue the certificate."""
-        check_request(request)
+        from gantry.pki import joining
+        from gantry.pki.authority import Authority
+
+        joining.check(request)
         result: Any = await self._job(
             {
                 "OP_ID": "OP_NODE_JOIN",
@@ -110,7 +114,7 @@ class MasterServices:
         name, node = result
         authority = Authority.load(self._root)
         cluster = self._engine.snapshot().cluster.name
-        return accept(
+        return joining.accept(
             authority,
             request,
             node=node,
@@ -121,6 +125,8 @@ class MasterServices:
 
     async def create_token(self, name: str) -> str:
         """The text that lets one machine join."""
+        from gantry.pki.authority import Authority
+
         token = create(
             self._api_address,
             Authority.load(self._root).fingerprint,
