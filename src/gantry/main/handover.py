@@ -29,6 +29,7 @@ from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.ports.agents import Address, Agents
 from gantry.ports.clock import Clock
+from gantry.ports.store import StoreLocked
 from gantry.store.sqlite import open_sqlite
 from gantry.supervision.supervisor import addresses
 
@@ -78,13 +79,21 @@ async def _insist(
             told = problem.message
             logger.warning("cannot give the state to node %s: %s", due.target.name, problem)
         await asyncio.sleep(timeouts.RECONNECT)
-        if (await _due(root)).target.node == here:
+        if await _taken_back(root, here):
             logger.warning("the operator has taken the state back")
             return
         others = list(addresses(due.cluster))
         if replaced_by(here, due.epoch, await ask_all(agents, others, timeouts.RECONNECT)):
             _given(root, due, "agents know a newer master")
             return
+
+
+async def _taken_back(root: Path, here: Uuid) -> bool:
+    try:
+        return (await _due(root)).target.node == here
+    except StoreLocked:
+        # The operator is at it.
+        return False
 
 
 async def _try(sender: Sender, due: Due, copy: Copy) -> GantryError | None:

@@ -61,6 +61,10 @@ WEBHOOKS = Lock(Level.CLUSTER, "webhooks")
 """Of the list of webhooks."""
 
 
+MASTER = Lock(Level.CLUSTER, "master")
+"""Of which node is the master. Jobs on objects go on, and over to the next master."""
+
+
 def instance(uuid_or_name: str) -> Lock:
     """The lock of an instance."""
     return Lock(Level.INSTANCE, uuid_or_name)

@@ -47,7 +47,7 @@ class MasterFailover(Operation[MasterFailoverPlan], frozen=True, kw_only=True):
         return f"MASTER_FAILOVER({self.node_name})"
 
     def needs(self, cluster: Snapshot) -> Needs:
-        return Needs.of(exclusive=[locks.CLUSTER])
+        return Needs.of(shared=[locks.CLUSTER, locks.CANDIDATES], exclusive=[locks.MASTER])
 
     def check(self, cluster: Snapshot, given: Given) -> MasterFailoverPlan:
         node = cluster.node(self.node_name)
@@ -86,7 +86,7 @@ class MasterTakeover(Operation[TakeoverPlan], frozen=True, kw_only=True):
     plan_type: ClassVar[type[Plan]] = TakeoverPlan
 
     def needs(self, cluster: Snapshot) -> Needs:
-        return Needs.of(exclusive=[locks.CLUSTER])
+        return Needs.of(shared=[locks.CLUSTER], exclusive=[locks.MASTER])
 
     def check(self, cluster: Snapshot, given: Given) -> TakeoverPlan:
         uuid = cluster.cluster.failed_over_from
