@@ -107,6 +107,12 @@ def of_problem(code: int, message: str) -> Exception:
 
 def of_connection(error: Exception) -> Fault:
     """What kept a request from being sent or answered."""
+    closes = (aiohttp.ServerDisconnectedError, aiohttp.ClientConnectorError)
+    if isinstance(error, closes) and not _has_reason(error):
+        return Fault(
+            "it closes the connection",
+            "if etcd speaks TLS, its address begins with https:, and otherwise with http:",
+        )
     if isinstance(error, TimeoutError):
         return Fault("no answer in time")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
@@ -177,8 +183,6 @@ def _not_trusted(why: str) -> Fault:
 
 def _no_etcd(status: int, body: bytes) -> Exception:
     text = body[:120].decode("ascii", "replace").strip()
-    if "HTTP request to an HTTPS server" in text:
-        return Fault("it speaks only TLS", "its address begins with https:", lasting=True)
     if status >= 500:
         return Fault(f"HTTP status {status}: {text}")
     return Fault(
@@ -187,6 +191,11 @@ def _no_etcd(status: int, body: bytes) -> Exception:
         " (--enable-grpc-gateway)?",
         lasting=True,
     )
+
+
+def _has_reason(error: Exception) -> bool:
+    """Whether the system or TLS has said why."""
+    return isinstance(error, aiohttp.ClientConnectorError) and bool(str(error.os_error))
 
 
 def _root_cause(error: Exception) -> str:
