@@ -70,6 +70,8 @@ class FakeHookRuns:
     def __init__(self) -> None:
         self.runs: list[HookRun] = []
         self.choices: list[HookRunChoice] = []
+        self.told: list[str] = []
+        """Nodes of which runs were missed."""
 
     async def find(self, choice: HookRunChoice) -> Sequence[HookRun]:
         """See the port."""
@@ -80,6 +82,10 @@ class FakeHookRuns:
         """See the port."""
         found = [one for one in self.runs if one.id.startswith(run)]
         return found[0] if len(found) == 1 else None
+
+    def missed(self, node: Address) -> None:
+        """See the port."""
+        self.told.append(node.name)
 
 
 class FakeServices:

@@ -20,7 +20,7 @@ import apsw
 import msgspec
 
 from gantry.hooks.disabled import PREFIX as DISABLED
-from gantry.hooks.record import run_of
+from gantry.hooks.record import INTERRUPTED, run_of
 from gantry.host.listing import DIRECTORY, planned
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.hook_orders import HooksRan, HooksRun, Kept, ScriptResult, ScriptStatus, Stream
@@ -49,7 +49,6 @@ INSERT OR IGNORE INTO facts VALUES('ledger', lower(hex(randomblob(8))));
 _OPEN: Final = -1
 """The size of a phase that has not ended."""
 _OPEN_PHASES: Final = f'SELECT id, outputs, started, "order" FROM phases WHERE size = {_OPEN}'  # noqa: S608
-_INTERRUPTED: Final = "the agent was ended while it ran, and so it was"
 _run: msgspec.json.Decoder[HookRun] = msgspec.json.Decoder(HookRun)
 _order: msgspec.json.Decoder[HooksRun] = msgspec.json.Decoder(HooksRun)
 logger = logging.getLogger(__name__)
@@ -118,7 +117,7 @@ class Ledger:
                     directory=script.directory,
                     script=script.name,
                     status=ScriptStatus.FAILED,
-                    problem=_INTERRUPTED,
+                    problem=INTERRUPTED,
                     started=max([started, *(one.started + one.duration for one in results)]),
                     version=script.version,
                     run=os.urandom(6).hex(),

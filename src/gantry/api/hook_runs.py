@@ -15,6 +15,7 @@ from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.hook_orders import ScriptStatus
 from gantry.model.hook_runs import HookRun, HookRunChoice, HookRunRecord, Origin, ReadHookRun
 from gantry.model.snapshot import Snapshot
+from gantry.ports.agents import Address
 from gantry.ports.queue import Queue
 
 MOST: Final = 10_000
@@ -41,6 +42,15 @@ _FIELDS: Final = (
 _ID: Final = frozenset("0123456789abcdef")
 
 
+class Missed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST hooks/runs/missed``."""
+
+    node: str
+
+
+_missed = msgspec.json.Decoder(Missed)
+
+
 class HookRunResources:
     """The handlers."""
 
@@ -52,6 +62,7 @@ class HookRunResources:
         """Below ``/gantry/1``."""
         return [
             web.get("/gantry/1/hooks/runs", self.runs),
+            web.post("/gantry/1/hooks/runs/missed", self.missed),
             web.get("/gantry/1/hooks/runs/{run}", self.run),
         ]
 
@@ -101,6 +112,14 @@ class HookRunResources:
         if wanted:
             answer["order"] = record.order if record is not None else None
         return exchange.answer(answer)
+
+    async def missed(self, request: web.Request) -> web.StreamResponse:
+        """``{}``; of node ``{"node": NAME}`` runs are fetched that nobody told of."""
+        wanted = await exchange.body(request, _missed)
+        node = self._queue.snapshot().node(wanted.node)
+        to = Address(node=node.uuid, name=node.name, host=node.primary_ip, port=node.port)
+        self._services.hook_runs.missed(to)
+        return exchange.answer({})
 
     async def _record(self, text: str, known: HookRun | None) -> tuple[HookRunRecord | None, str]:
         """What the node keeps; where the index does not know the run, every node is asked."""

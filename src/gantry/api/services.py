@@ -67,6 +67,9 @@ class HookRuns(Protocol):
     async def get(self, run: str) -> HookRun | None:
         """One run by its id, or by a beginning of it that no other has."""
 
+    def missed(self, node: Address) -> None:
+        """There are runs on that node that nobody told of: fetch them."""
+
 
 class Services(Protocol):
     """Everything that is not a job."""

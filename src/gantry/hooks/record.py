@@ -17,6 +17,9 @@ from gantry.model.hook_runs import HookRun, Origin
 
 _DIRECTORY: Final = re.compile(r"(?P<operation>.+)-(?P<phase>[a-z]+)\.d")
 _IN_VERSION_2: Final = {entry.directory(1): entry.directory(2) for entry in ROWS.values()}
+INTERRUPTED: Final = "the agent was ended while it ran, and so it was"
+CANCELLED: Final = "was ended because the job was cancelled"
+_PROBLEMS: Final = {INTERRUPTED: "interrupted", CANCELLED: "cancelled"}
 _OBJECTS: Final = {
     "INSTANCE": "GANETI_INSTANCE_NAME",
     "NODE": "GANETI_NODE_NAME",
@@ -60,13 +63,13 @@ def runs_of(order: HooksRun, node: str, results: Iterable[ScriptResult]) -> tupl
 
 
 def ending(result: ScriptResult) -> str:
-    """How it ended, in few words: ``ok``, ``exit 3``, ``signal 9``, or why it could not run."""
+    """How it ended, in few words: ``ok``, ``exit 3``, ``signal 9``, ``timeout``, ``not run``."""
     if result.status is ScriptStatus.SKIPPED:
         return "skipped"
     if result.timed_out:
         return "timeout"
     if result.problem:
-        return result.problem
+        return _PROBLEMS.get(result.problem, "not run")
     if result.signal is not None:
         return f"signal {result.signal}"
     return "ok" if result.status is ScriptStatus.SUCCEEDED else f"exit {result.exit_status}"

@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from gantry.hooks.record import CANCELLED
 from gantry.host import accounts, process
 from gantry.host.accounts import Account, NotPossible
 from gantry.host.command import in_thread
@@ -318,5 +319,5 @@ def _problem(ended: Ended, timeout: float) -> str:
     if ended.timed_out:
         return f"took longer than {timeout:g} s and was ended"
     if ended.cancelled:
-        return "was ended because the job was cancelled"
+        return CANCELLED
     return ended.problem

@@ -70,6 +70,7 @@ class LocalBench:
                 stdout=record.stdout or "",
                 stderr=record.stderr or "",
                 environment=_environment(root, order, path),
+                node=record.run.node if keep else "",
             )
 
     @staticmethod

@@ -75,6 +75,8 @@ class HookRuns:
         self._fetching: dict[Uuid, asyncio.Task[None]] = {}
         self._waiting: list[HookRun] = []
         self._moved: set[Uuid] = set()
+        self._fetched = 0
+        """Runs that were fetched since the index was last pruned."""
         self._writer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -174,6 +176,11 @@ class HookRuns:
         page = await self._agents.ask(of, question, timeouts.URGENT)
         self._known[of.node] = (page.kept.ledger, page.kept.last)
         await self._index.add(page.runs, [(of.node, page.kept.ledger, page.kept.last)])
+        self._fetched += len(page.runs)
+        if self._fetched > self._bounds.runs // 4:
+            # An index that is made anew would else have all that all nodes keep.
+            self._fetched = 0
+            await self.prune()
         return page.more
 
 

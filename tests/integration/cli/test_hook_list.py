@@ -92,6 +92,20 @@ async def test_one_node_and_one_operation_can_be_chosen(gnt: Commands, nodes: Ho
     ]
 
 
+async def test_rare_columns_are_shown_only_where_they_say_something(
+    gnt: Commands, nodes: HookNodes
+) -> None:
+    nodes.script("node1", "instance-add-pre.d/10-a")
+    usual = await gnt("gnt-hook list")
+    assert usual.out.splitlines()[0].split() == [
+        "Operation", "Phase", "Node", "Order", "Script", "Version", "Seconds", "Skipped",
+    ]  # fmt: skip
+    assert "primary and secondary nodes" in (await gnt("gnt-hook list -v")).out
+    policy = '[script."instance-add-pre.d/10-a"]\nrun-as = "nobody"\n'
+    nodes.script("node1", "hooks.toml", policy, 0o644)
+    assert "RunAs" in (await gnt("gnt-hook list")).out.splitlines()[0]
+
+
 async def test_a_node_that_is_away_is_named_and_the_others_are_shown(
     gnt: Commands, nodes: HookNodes
 ) -> None:

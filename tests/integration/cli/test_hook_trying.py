@@ -186,6 +186,7 @@ async def test_a_test_can_be_kept_and_is_marked(gnt: Commands, tmp_path: Path) -
     found = await tried(gnt, script(tmp_path, "exit 1"), "--operation", "instance-add", "--keep")
     [kept] = Ledger(gnt.root, NODE).page(ReadHookRuns()).runs
     assert (kept.id, kept.origin, kept.node) == (found["run"], Origin.TEST, NODE)
+    assert gnt.services.hook_runs.told == [NODE]
 
 
 def recorded(nodes: HookNodes, *names: str) -> list[HookRun]:

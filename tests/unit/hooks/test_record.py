@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.hook_runs import failed, order, result
 
-from gantry.hooks.record import ending, run_of, runs_of
+from gantry.hooks.record import CANCELLED, INTERRUPTED, ending, run_of, runs_of
 from gantry.model.hook_orders import ScriptResult, ScriptStatus
 from gantry.model.hook_runs import Origin
 
@@ -54,7 +54,9 @@ def test_what_has_no_record_is_no_run() -> None:
         (failed(exit_status=None, signal=9), "signal 9"),
         (failed(exit_status=None, signal=15, timed_out=True, problem="took too long"), "timeout"),
         (result(status=ScriptStatus.SKIPPED, problem="it is disabled by root"), "skipped"),
-        (failed(exit_status=None, problem="cannot be executed"), "cannot be executed"),
+        (failed(exit_status=None, problem="cannot be executed: no such file"), "not run"),
+        (failed(exit_status=None, problem=INTERRUPTED), "interrupted"),
+        (failed(exit_status=None, signal=15, problem=CANCELLED), "cancelled"),
     ],
 )
 def test_how_it_ended_in_few_words(one: ScriptResult, words: str) -> None:

@@ -21,6 +21,8 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     stdout: str
     stderr: str
     environment: dict[str, str]
+    node: str = ""
+    """The name of the node whose ledger keeps it."""
 
 
 class Bench(Protocol):

@@ -12,6 +12,20 @@ gnt-hook list --operation instance-add
 gnt-hook list --operation OP_INSTANCE_STARTUP --node node2
 gnt-hook list --json
 """
+_SHOWN = (
+    "operation",
+    "phase",
+    "node",
+    "order",
+    "script",
+    "version",
+    "timeout",
+    "run_as",
+    "unreachable",
+    "skipped",
+)
+_RARE = {"run_as": "", "unreachable": "ignored"}
+"""Columns that are left out where all have the usual value."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -22,9 +36,13 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="only of this operation: a directory's prefix such as instance-add, or its code",
     )
     parser.add_argument("-n", "--node", metavar="NODE", help="only on this node")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="also show which nodes a directory is read on"
+    )
     rows.options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """A line for each script of each phase on each node, in the order in which they run."""
-    return rows.show("hooks", arguments, "operation", "node")
+    more = ("nodes",) if arguments.verbose else ()
+    return rows.show("hooks", arguments, "operation", "node", columns=(*_SHOWN, *more), rare=_RARE)

@@ -10,7 +10,7 @@ from gantry.client.connection import Connection
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 
@@ -20,17 +20,24 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--separator", metavar="TEXT", help="between columns, instead of aligning")
 
 
-def show(path: str, arguments: argparse.Namespace, *names: str, columns: Sequence[str] = ()) -> int:
+def show(
+    path: str,
+    arguments: argparse.Namespace,
+    *names: str,
+    columns: Sequence[str],
+    rare: Mapping[str, str] | None = None,
+) -> int:
     """Ask for ``path`` with those of the named arguments that were given; show the rows.
 
-    ``columns`` are those that people see, where JSON has more.
+    ``columns`` are those that people see, where JSON has more; those in ``rare`` only where a
+    row has another value than the one there.
     """
     query = {name: str(value) for name in names if (value := getattr(arguments, name)) is not None}
     answer = Connection().get(path, **query)
     if arguments.json:
         sys.stdout.write(table.objects(answer["fields"], answer["rows"]))
     else:
-        fields, rows = _chosen(answer, columns)
+        fields, rows = _chosen(answer, columns, rare or {})
         sys.stdout.write(
             table.show(
                 fields,
@@ -44,10 +51,15 @@ def show(path: str, arguments: argparse.Namespace, *names: str, columns: Sequenc
     return 0
 
 
-def _chosen(answer: dict[str, Any], columns: Sequence[str]) -> tuple[list[Any], list[list[Any]]]:
-    if not columns:
-        return answer["fields"], answer["rows"]
+def _chosen(
+    answer: dict[str, Any], columns: Sequence[str], rare: Mapping[str, str]
+) -> tuple[list[Any], list[list[Any]]]:
     names = [one["name"] for one in answer["fields"]]
-    places = [names.index(name) for name in columns]
+    places = [
+        place
+        for name in columns
+        for place in [names.index(name)]
+        if name not in rare or any(row[place] != rare[name] for row in answer["rows"])
+    ]
     fields = [answer["fields"][place] for place in places]
     return fields, [[row[place] for place in places] for row in answer["rows"]]

@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
         return 0
     shown = {name: _cell(one) for name, one in found["run"].items()}
+    del shown["cause"]
     shown["started"] = table.moment(found["run"]["started"])
     sys.stdout.write(table.document(shown))
     if found["problem"]:

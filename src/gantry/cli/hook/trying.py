@@ -6,6 +6,8 @@ import json
 import sys
 
 from gantry.cli import errors, table
+from gantry.client.connection import Connection
+from gantry.client.errors import ApiError, ClientError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ def attempt(arguments: argparse.Namespace, order: HooksRun, phase: str) -> dict[
     """Run it; everything there is to say, as JSON has it."""
     tried: Tried = arguments.bench().run(arguments.script, order, keep=arguments.keep)
     result = tried.result
+    if tried.node:
+        _tell(tried.node)
     from gantry.hooks.record import ending
 
     failed = result.status == "failed"
@@ -54,6 +58,14 @@ def attempt(arguments: argparse.Namespace, order: HooksRun, phase: str) -> dict[
         "environment": tried.environment if arguments.show_environment else None,
         "run": result.run if arguments.keep else None,
     }
+
+
+def _tell(node: str) -> None:
+    """The master fetches the run, so that the history has it; without one, it does so later."""
+    try:
+        Connection().post("hooks/runs/missed", {"node": node})
+    except (ApiError, ClientError) as error:
+        sys.stderr.write(f"the master was not told of the run, and asks for it later: {error}\n")
 
 
 def show(found: dict[str, Any]) -> None:
