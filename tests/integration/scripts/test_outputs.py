@@ -1,0 +1,175 @@
+"""What scripts write is kept by name, cut where it is long, and mixed with nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from tests.integration.scripts.conftest import Hooks
+
+from gantry.host.outputs import GAP, HALF, Outputs
+from gantry.host.scripts import run_hooks
+from gantry.model.orders import ScriptResult, ScriptStatus, Stream
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    made = tmp_path / "outputs"
+    made.mkdir()
+    return made
+
+
+async def run(hooks: Hooks, kept: Path, timeout: float | None = None) -> tuple[ScriptResult, ...]:
+    return (await run_hooks(hooks.base, hooks.order(), {}, outputs=kept, timeout=timeout)).results
+
+
+def files(kept: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(kept.iterdir())}
+
+
+async def test_only_what_was_written_has_a_file(hooks: Hooks, kept: Path) -> None:
+    hooks.script("10-silent", "exit 0")
+    hooks.script("20-out", "echo out")
+    hooks.script("30-err", "echo err >&2")
+    hooks.script("40-both", "echo out; echo err >&2")
+    silent, out, err, both = await run(hooks, kept)
+    assert (silent.stdout, silent.stderr) == (Stream(), Stream())
+    assert (out.stdout, out.stderr) == (Stream(size=4, file="0001.out"), Stream())
+    assert (err.stdout, err.stderr) == (Stream(), Stream(size=4, file="0002.err"))
+    assert (both.stdout.file, both.stderr.file) == ("0003.out", "0003.err")
+    assert files(kept) == {
+        "0001.out": b"out\n",
+        "0002.err": b"err\n",
+        "0003.err": b"err\n",
+        "0003.out": b"out\n",
+    }
+    assert {path.stat().st_mode & 0o777 for path in kept.iterdir()} == {0o600}
+
+
+async def test_what_is_long_is_kept_cut_and_said_so(hooks: Hooks, kept: Path) -> None:
+    hooks.script("10-long", "echo first; head -c 3000000 /dev/zero | tr '\\0' x; echo last")
+    [result] = await run(hooks, kept)
+    assert result.stdout == Stream(size=3_000_011, cut=True, file="0000.out")
+    assert result.truncated
+    content = (kept / "0000.out").read_bytes()
+    assert len(content) == 2 * HALF + len(GAP)
+    assert content.startswith(b"first\n") and GAP in content and content.endswith(b"last\n")
+
+
+async def test_a_child_in_the_background_never_writes_into_the_next_ones_file(
+    hooks: Hooks, kept: Path, tmp_path: Path
+) -> None:
+    """A file that nobody wrote to is used again, but not while anybody has it open."""
+    go, pid = tmp_path / "go", tmp_path / "pid"
+    child = f"(while ! [ -e {go} ]; do sleep 0.01; done; echo late; echo late >&2; touch {go}.done)"
+    hooks.script("10-daemon", f"{child} & echo $! > {pid}")
+    hooks.script(
+        "20-next",
+        f"touch {go}; while ! [ -e {go}.done ]; do sleep 0.01; done; echo mine; echo mine >&2",
+    )
+    hooks.script("30-silent", "exit 0")
+    daemon, following, silent = await run(hooks, kept)
+    assert (daemon.output, following.output, silent.output) == ("", "mine\nmine\n", "")
+    assert files(kept) == {"0001.out": b"mine\n", "0001.err": b"mine\n"}
+
+
+async def test_a_script_that_takes_long_has_its_files_while_it_runs(
+    hooks: Hooks, kept: Path, tmp_path: Path
+) -> None:
+    """So what it wrote is there even if the agent is killed."""
+    hooks.script("10-long", f"echo begun; while ! [ -e {tmp_path}/go ]; do sleep 0.01; done")
+    task = asyncio.create_task(run(hooks, kept, timeout=60.0))
+    async with asyncio.timeout(30):
+        while not (kept / "0000.out").exists():  # noqa: ASYNC110 - it comes from a thread
+            await asyncio.sleep(0.02)
+    assert files(kept) == {"0000.out": b"begun\n", "0000.err": b""}
+    (tmp_path / "go").touch()
+    [result] = await task
+    assert result.stdout == Stream(size=6, file="0000.out")
+    assert files(kept) == {"0000.out": b"begun\n"}
+
+
+async def test_a_long_one_that_writes_much_is_cut_in_its_place(
+    hooks: Hooks, kept: Path, tmp_path: Path
+) -> None:
+    wait = f"while ! [ -e {tmp_path}/go ]; do sleep 0.01; done"
+    hooks.script("10-long", f"head -c 3000000 /dev/zero; {wait}")
+    task = asyncio.create_task(run(hooks, kept, timeout=60.0))
+    async with asyncio.timeout(30):
+        while not (kept / "0000.out").exists():  # noqa: ASYNC110 - it comes from a thread
+            await asyncio.sleep(0.02)
+    (tmp_path / "go").touch()
+    [result] = await task
+    assert result.stdout.cut
+    assert {name: len(content) for name, content in files(kept).items()} == {
+        "0000.out": 2 * HALF + len(GAP)
+    }
+
+
+async def test_many_outputs_are_cut_to_what_an_answer_holds_and_kept_whole(
+    hooks: Hooks, kept: Path
+) -> None:
+    for number in range(8):
+        hooks.script(f"{number}-much", "head -c 900000 /dev/zero | tr '\\0' x")
+    results = await run(hooks, kept)
+    assert sum(len(one.output) for one in results) < 4 * HALF + 8 * 1024
+    assert [one.truncated for one in results] == [False, False] + [True] * 6
+    assert not any(one.stdout.cut for one in results)
+    assert {len(content) for content in files(kept).values()} == {900_000}
+
+
+async def test_where_no_file_can_be_without_a_name_a_copy_is_kept(
+    hooks: Hooks, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def no_unnamed(path: str, flags: int, *rest: int, **more: int) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return real(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", no_unnamed)
+    hooks.script("10-out", "echo out")
+    [result] = await run(hooks, kept)
+    assert (result.output, result.stdout) == ("out\n", Stream(size=4, file="0000.out"))
+    assert files(kept) == {"0000.out": b"out\n"}
+
+
+async def test_a_directory_of_outputs_that_a_script_removes_is_no_failure(
+    hooks: Hooks, kept: Path
+) -> None:
+    hooks.script("10-removes", f"rm -rf {kept}; echo out")
+    hooks.script("20-next", "echo next")
+    first, second = await run(hooks, kept)
+    assert (first.status, first.output, first.stdout.file) == (ScriptStatus.SUCCEEDED, "out\n", "")
+    assert second.problem.startswith("cannot be executed: no file for its output") or (
+        second.output == "next\n"
+    )
+
+
+def test_a_file_is_used_again_only_when_nobody_has_it_open(kept: Path) -> None:
+    with Outputs(kept) as outputs:
+        out, errors = outputs.take()
+        found = [out.reusable, errors.reusable]
+        held = os.open(out.path, os.O_WRONLY | os.O_APPEND)
+        found.append(out.reusable)
+        os.close(held)
+        assert [*found, out.reusable] == [True, True, False, True]
+        outputs.close(out, "x")
+        outputs.close(errors, "y")
+        assert {one.descriptor for one in outputs.take()} == {out.descriptor, errors.descriptor}
+
+
+async def test_nothing_is_left_open(hooks: Hooks, kept: Path, tmp_path: Path) -> None:
+    hooks.script("10-a", "echo a")
+    hooks.script("20-b", "exit 0")
+    hooks.script("30-c", "kill -9 $$")
+    await run(hooks, kept)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        assert (await run(hooks, kept))[2].signal == signal.SIGKILL
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
