@@ -48,7 +48,14 @@ def common(
 def operation(
     row: Row, subject: Subject, version: int, cluster: Snapshot, group: Uuid | None = None
 ) -> Variables:
-    """The operation's own variables: those with a ``POST_`` twin.
+    """The operation's own variables: those with a ``POST_`` twin; as ``values``."""
+    return in_version(row, subject, version, values(row, subject, cluster, group))
+
+
+def values(
+    row: Row, subject: Subject, cluster: Snapshot, group: Uuid | None = None
+) -> dict[str, Any]:
+    """What there is to tell of the operation, in whichever version.
 
     ``group``: tell only of the nodes of this group. GantryError where the operation hands over
     a variable that its entry does not name (a fault of ours).
@@ -72,8 +79,14 @@ def operation(
         found.update(_tags(cluster, group))
     found.update(subject.values)
     _add_seed_names(found)
+    return found
+
+
+def in_version(row: Row, subject: Subject, version: int, values: dict[str, Any]) -> Variables:
+    """The same as a script of that version sees it."""
+    found = values
     if version == 1:
-        found.update(subject.seed_values)
+        found = {**values, **subject.seed_values}
         absent = {name for name, value in subject.seed_values.items() if value is None}
         absent |= {name for name in row.flags if not found.get(name)}
         found = {name: value for name, value in found.items() if name not in absent}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from typing import Any
 
 import msgspec
 
@@ -52,23 +52,10 @@ def phase_runs(
     a node that it would have added hears nothing of it.
     """
     entry = row(opcode)
-    directories = directories_of(entry, phase, before.cluster.hooks_version)
-    by_node: dict[Uuid, list[Read]] = {}
-    for directory in directories:
-        for node in _reached(entry, directory, phase, subject, before):
-            missing = phase is Phase.FAIL and node not in before.nodes
-            if not missing and not _offline(node, before, after):
-                by_node.setdefault(node, []).append(directory)
-
-    # The environment is the same on all nodes, but for what is told group by group.
-    @cache
-    def variables(directory: Read, group: Uuid | None) -> dict[str, str]:
-        return _environment(
-            entry, directory, phase, before, subject, after, subject_after, group=group
-        )
-
+    later = (after, subject_after) if after is not None and subject_after is not None else None
+    told = _Told(entry, phase, (before, subject), later if phase is Phase.POST else None)
     both = [Read(entry.directory(one), one, entry.where(phase, one)) for one in (1, 2)]
-    told = about(entry, opcode, subject, before)
+    conditions = about(entry, opcode, subject, before)
     return tuple(
         NodeRun(
             node=node,
@@ -77,13 +64,69 @@ def phase_runs(
                 for one in found
             ),
             environments={
-                str(one.version): variables(one, _group(entry, one, node, before)) for one in both
+                str(one.version): told.variables(one, _group(entry, one, node, before))
+                for one in both
             },
             main_version=before.cluster.hooks_version,
-            about=told,
+            about=conditions,
         )
-        for node, found in by_node.items()
+        for node, found in _by_node(entry, phase, before, subject, after).items()
     )
+
+
+def _by_node(
+    entry: Row, phase: Phase, before: Snapshot, subject: Subject, after: Snapshot | None
+) -> dict[Uuid, list[Read]]:
+    """What each node reads."""
+    found: dict[Uuid, list[Read]] = {}
+    for directory in directories_of(entry, phase, before.cluster.hooks_version):
+        for node in _reached(entry, directory, phase, subject, before):
+            missing = phase is Phase.FAIL and node not in before.nodes
+            if not missing and not _offline(node, before, after):
+                found.setdefault(node, []).append(directory)
+    return found
+
+
+class _Told:
+    """Environments: the same on all nodes, but for what is told group by group."""
+
+    def __init__(
+        self,
+        entry: Row,
+        phase: Phase,
+        before: tuple[Snapshot, Subject],
+        after: tuple[Snapshot, Subject] | None,
+    ) -> None:
+        self._entry = entry
+        self._phase = phase
+        self._before = before
+        self._after = after
+        self._values: dict[tuple[int, Uuid | None], dict[str, Any]] = {}
+        self._made: dict[tuple[Read, Uuid | None], dict[str, str]] = {}
+
+    def variables(self, directory: Read, group: Uuid | None) -> dict[str, str]:
+        """The whole environment of scripts of that directory."""
+        found = self._made.get((directory, group))
+        if found is None:
+            entry, version = self._entry, directory.version
+            common = environment.common(
+                entry, version, self._phase, directory.prefix, entry.op_code, self._before[0]
+            )
+            mine = self._of(self._before, version, group)
+            later = self._of(self._after, version, group) if self._after is not None else None
+            found = environment.complete(common, mine, later)
+            self._made[directory, group] = found
+        return found
+
+    def _of(
+        self, moment: tuple[Snapshot, Subject], version: int, group: Uuid | None
+    ) -> dict[str, str]:
+        """Versions differ in little: most is found out once for both."""
+        cluster, subject = moment
+        key = (id(moment), group)
+        if key not in self._values:
+            self._values[key] = environment.values(self._entry, subject, cluster, group)
+        return environment.in_version(self._entry, subject, version, self._values[key])
 
 
 def config_update(opcode: str, before: Snapshot, subject: Subject | None) -> NodeRun:
@@ -132,26 +175,6 @@ def _reached(
 def _group(entry: Row, directory: Read, node: Uuid, before: Snapshot) -> Uuid | None:
     """The group whose run this is on ``node``; None where the operation runs once for all."""
     return before.nodes[node].group if entry.grouped and directory.version == 2 else None
-
-
-def _environment(
-    entry: Row,
-    directory: Read,
-    phase: Phase,
-    before: Snapshot,
-    subject: Subject,
-    after: Snapshot | None,
-    subject_after: Subject | None,
-    *,
-    group: Uuid | None,
-) -> dict[str, str]:
-    version = directory.version
-    common = environment.common(entry, version, phase, directory.prefix, entry.op_code, before)
-    mine = environment.operation(entry, subject, version, before, group)
-    if phase is not Phase.POST or after is None or subject_after is None:
-        return environment.complete(common, mine, None)
-    later = environment.operation(entry, subject_after, version, after, group)
-    return environment.complete(common, mine, later)
 
 
 def _nodes(where: Where, subject: Subject, cluster: Snapshot) -> list[Uuid]:
