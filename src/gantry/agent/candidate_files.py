@@ -36,8 +36,9 @@ def digests(root: Path) -> dict[str, str]:
 
 def remove(root: Path) -> None:
     """Take all files of a master away."""
-    for name in reversed(certificates.of_master(root)):
+    for name in reversed(MASTER_FILES):
         (root / certificates.BELOW / name).unlink(missing_ok=True)
+    _remove_parts(root)
 
 
 async def held(parts: Parts, question: ReadMasterFiles) -> MasterFilesHeld:
@@ -79,6 +80,7 @@ def _write(root: Path, order: MasterFiles) -> None:
     parts = [certificates.prepare(base / name, order.files[name]) for name in new]
     for part, name in zip(parts, new, strict=True):
         part.replace(base / name)
+    _remove_parts(root)
     wanted = {*order.files, *order.keep}
     for name in reversed(certificates.of_master(root)):
         if name not in wanted:
@@ -86,6 +88,12 @@ def _write(root: Path, order: MasterFiles) -> None:
     for directory in {(base / name).parent for name in MASTER_FILES}:
         if directory.is_dir():
             _sync(directory)
+
+
+def _remove_parts(root: Path) -> None:
+    """What an agent left that was killed in the middle: keys as well."""
+    for name in MASTER_FILES:
+        certificates.part(root / certificates.BELOW / name).unlink(missing_ok=True)
 
 
 def _sync(directory: Path) -> None:

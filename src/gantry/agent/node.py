@@ -68,7 +68,7 @@ async def leave(parts: Parts, order: NodeLeave, task: Task) -> Nothing:
 def _forget_cluster(root: Path) -> None:
     candidate_files.remove(root)
     (root / FILE).unlink(missing_ok=True)
-    gone = [*certificates.directory(root).glob("node.*"), certificates.certificate(root, "ca")]
+    gone = [*certificates.directory(root).glob("*node.*"), certificates.certificate(root, "ca")]
     for path in [*gone, *(root / DATA_DIRECTORY).glob("ssconf_*")]:
         path.unlink(missing_ok=True)
 

@@ -53,11 +53,16 @@ def prepare(path: Path, text: str) -> Path:
     """The same, up to the last step: the file that takes the place of ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.parent.chmod(0o700)
-    part = path.with_name(f".{path.name}.new")
+    made = part(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(part, flags, 0o600), "w") as stream:
+    with os.fdopen(os.open(made, flags, 0o600), "w") as stream:
         os.fchmod(stream.fileno(), 0o600)
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    return part
+    return made
+
+
+def part(path: Path) -> Path:
+    """Where the new content of ``path`` is until it takes its place."""
+    return path.with_name(f".{path.name}.new")

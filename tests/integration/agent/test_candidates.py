@@ -190,6 +190,18 @@ async def test_a_demoted_node_loses_them_and_a_promoted_one_gets_them(site: Site
     assert kept == {"ca.pem", "node.pem", "node.key"}
 
 
+async def test_what_a_killed_agent_left_half_written_goes_too(site: Site) -> None:
+    left = site.root_of(CANDIDATE) / "pki/.ca.key.new"
+    left.write_text("a key")
+    await site.candidates.look()
+    assert not left.exists()
+    left.write_text("a key")
+    site.change(CANDIDATE, master_candidate=False)
+    await site.candidates.look()
+    kept = {path.name for path in (site.root_of(CANDIDATE) / "pki").iterdir()}
+    assert kept == {"ca.pem", "node.pem", "node.key"}
+
+
 async def test_a_node_that_was_away_is_seen_to_when_it_is_back(site: Site) -> None:
     await site.candidates.look()
     process = site.processes[CANDIDATE]

@@ -60,10 +60,11 @@ class Site:
             key=files.key(root, name),
         )
 
-    async def master(self, host: str) -> Server:
-        """A master that serves there, on the cluster's port."""
+    async def master(self, host: str, now: float | None = None) -> Server:
+        """A master that serves there, on the cluster's port, with a certificate of ``now``."""
         root = self.directory / host
-        kept = self.keep(root, files.API, self.authority.issue_api([host], time.time()))
+        issued = self.authority.issue_api([host], now or time.time())
+        kept = self.keep(root, files.API, issued)
         server = await Server.start(
             build(self.queue, self.services),
             root / "master.sock",
@@ -162,6 +163,15 @@ async def test_an_expired_certificate_is_refused_in_words(site: Site) -> None:
     with pytest.raises(ApiError, match="your certificate expired at") as refused:
         await get(site.node(2, now=long_ago), "version")
     assert "gantry join" in refused.value.hint
+
+
+async def test_a_master_whose_certificate_has_expired_is_told(site: Site) -> None:
+    await site.servers[0].close()
+    await site.master(SECOND, time.time() - 6 * 365 * 86400)
+    with pytest.raises(NotMaster, match="certificate has expired") as told:
+        await get(site.node(3), "version")
+    assert f"node2.example.com ({SECOND} port" in told.value.message
+    assert "gantry renew-certificates" in told.value.message
 
 
 async def test_a_certificate_of_another_authority_opens_nothing(site: Site) -> None:
