@@ -116,7 +116,8 @@ def test_a_verdict_names_every_script_that_denied_on_every_node(cluster: Cluster
     lines = [line for line in said.splitlines() if "script: " in line]
     assert [("node1" in line, "10-status" in line) for line in lines].count((True, True)) == 1
     assert [("node2" in line, "10-status" in line) for line in lines].count((True, True)) == 1
-    assert all(r"output: out\nerr" in line for line in lines if "10-status" in line)
+    ended = [line for line in lines if "10-status" in line]
+    assert all(line.endswith(r"output: out\nerr (exit status 7)") for line in ended), ended
     [killed] = [line for line in lines if "20-signal" in line]
     assert "node2" in killed
     assert "signal 9" in killed

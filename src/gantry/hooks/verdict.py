@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import msgspec
 
 from gantry.model.errors import HooksDenied, Reason
 from gantry.model.orders import ScriptResult, ScriptStatus
+
+_USUAL: Final = 1
+"""The exit status of a failure."""
 
 
 class NodeScripts(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +137,8 @@ def unreachable(nodes: Iterable[NodeScripts], phase: str) -> list[str]:
 def _said(result: ScriptResult) -> str:
     """The output on one line, as scripts of operators expect it.
 
-    How the script ended is said where that was not an exit status of its own.
+    How the script ended is said where that was not the usual exit status 1, with which the line
+    is Ganeti's to the letter.
     """
     text = result.output.strip()
     shown = _one_line(text) if text else "(no output)"
@@ -141,6 +146,8 @@ def _said(result: ScriptResult) -> str:
         return f"{shown} ({result.problem})"
     if result.signal is not None:
         return f"{shown} (ended by signal {result.signal})"
+    if result.exit_status is not None and result.exit_status != _USUAL:
+        return f"{shown} (exit status {result.exit_status})"
     return shown
 
 

@@ -50,7 +50,7 @@ def test_a_denial_names_every_script_that_failed_on_every_node() -> None:
     assert denied.message.splitlines() == [
         "hooks execution failed:",
         rf"  node: node1.example.com, script: {DIRECTORY}/10-a, output: one\ntwo",
-        f"  node: node1.example.com, script: {DIRECTORY}/20-b, output: (no output)",
+        f"  node: node1.example.com, script: {DIRECTORY}/20-b, output: (no output) (exit status 2)",
         f"  node: node3.example.com, script: {DIRECTORY}/10-a, output: three",
     ]
     assert denied.hint
@@ -65,6 +65,7 @@ def test_a_denial_names_every_script_that_failed_on_every_node() -> None:
         ({"problem": "cannot be executed: Exec format error"},
          "(no output) (cannot be executed: Exec format error)"),
         ({"exit_status": 1, "output": " \n\n"}, "(no output)"),
+        ({"exit_status": 255, "output": "no"}, "no (exit status 255)"),
         ({"exit_status": 1, "output": "C:\\temp\ttab\r\n\x1b[31mgr\u00fcn\u2028"},
          r"C:\temp\ttab\r\n\x1b[31mgr\xfcn"),
     ],
