@@ -184,6 +184,8 @@ class Ledger:
 
     def prune(self, now: float) -> None:
         """Forget what is too old or too much: first outputs, then runs."""
+        if not self._path.exists():
+            return
         with self._lock:
             try:
                 self._prune(self._opened(), now)

@@ -27,13 +27,14 @@ class HookLint:
     async def lint(self, request: web.Request) -> web.StreamResponse:
         """``{"findings": [{level, node, path, message, hint}], "nodes": […], "problems": […]}``.
 
-        All nodes are looked at now, or with ``?node=`` one; those that do not answer are in
-        ``problems``. What differs between nodes is said of no node.
+        All nodes that are not offline are looked at now, or with ``?node=`` one; those that do
+        not answer are in ``problems``. What differs between nodes is said of no node.
         """
         exchange.arguments(request, "node")
         cluster = self._queue.snapshot()
         name = request.query.get("node", "")
-        nodes = [cluster.node(name)] if name else list(cluster.nodes.values())
+        online = [one for one in cluster.nodes.values() if not one.offline]
+        nodes = [cluster.node(name)] if name else online
         version = cluster.cluster.hooks_version
         question = ReadHookFiles(main_version=version)
         answers = await self._services.ask_nodes([one.uuid for one in nodes], question)

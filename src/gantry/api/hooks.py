@@ -74,10 +74,11 @@ class Hooks:
 
 
 def _chosen(cluster: Snapshot, name: str) -> Sequence[Node]:
-    """One node, or all."""
+    """One node, or all that are not offline."""
     if name:
         return [cluster.node(name)]
-    return sorted(cluster.nodes.values(), key=lambda node: node.name)
+    online = [node for node in cluster.nodes.values() if not node.offline]
+    return sorted(online, key=lambda node: node.name)
 
 
 def _rows(

@@ -94,10 +94,11 @@ def _place(place: HookPlace, found: HookInventory, main_version: int) -> Iterato
         yield _error(name, f"it cannot be read: {place.problem}", "mend its owner or its rights")
     yield from _rights(name, place.mode, place.owner, found.user)
     if place.name:
-        yield from _name_of_directory(place.name, main_version)
+        runs = any(one.directory == place.name and _counts(one) for one in found.files)
+        yield from _name_of_directory(place.name, main_version, runs=runs)
 
 
-def _name_of_directory(name: str, main_version: int) -> Iterator[Finding]:
+def _name_of_directory(name: str, main_version: int, *, runs: bool) -> Iterator[Finding]:
     if name in _SPECIAL or name in directories(main_version):
         return
     other = 3 - main_version
@@ -113,8 +114,12 @@ def _name_of_directory(name: str, main_version: int) -> Iterator[Finding]:
     hint = f"did you mean {near[0]}?" if near else "docs/hooks/operations.md has them all"
     if _SUFFIX.search(name) or near:
         yield _error(name, "no operation reads this directory", hint)
-    else:
-        yield _warning(name, "no operation reads this directory", "that is right for a library")
+    elif runs:
+        yield _warning(
+            name,
+            "no operation reads this directory, which has scripts in it",
+            "or is it a library?",
+        )
 
 
 def directories(main_version: int) -> frozenset[str]:

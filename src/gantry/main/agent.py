@@ -279,6 +279,6 @@ async def _follow(parts: Parts) -> None:
 async def _prune(memory: Memory, ledger: Ledger) -> None:
     """Forget old effects and old runs of hooks, once a day."""
     while True:
-        await asyncio.sleep(86400.0)
         memory.prune(time.time() - KEEP)
         await asyncio.to_thread(ledger.prune, time.time())
+        await asyncio.sleep(86400.0)

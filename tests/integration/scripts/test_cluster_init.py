@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from gantry.agent.ledger import Ledger
 from gantry.main.bootstrap import Settings, init
 from gantry.main.store import STATE
 from gantry.model.errors import HooksDenied
+from gantry.model.hook_runs import Origin, ReadHookRuns
 
 MARK = '#!/bin/sh\nif [ -e "$GANTRY_ROOT/var/lib/gantry/state.db" ]; then made=1; else made=0; fi\n'
 TELL = 'echo "$GANETI_HOOKS_PHASE $GANETI_MASTER made=$made" >> "$GANTRY_ROOT/told"\n'
@@ -46,6 +48,10 @@ async def test_scripts_run_around_the_creation_as_each_version_says(
         script(tmp_path, f"cluster-init-{phase}.d", MARK + TELL)
     await init(tmp_path, settings(version), lambda text: None)
     assert (tmp_path / "told").read_text().splitlines() == told
+    runs = Ledger(tmp_path, "node1.example.com").page(ReadHookRuns()).runs
+    assert [(one.origin, one.operation, one.object) for one in runs] == [
+        (Origin.NO_JOB, "cluster-init", "cluster.example.com")
+    ] * len(told)
 
 
 async def test_a_denial_makes_no_cluster(tmp_path: Path) -> None:
