@@ -233,9 +233,9 @@ def test_another_candidate_takes_over_by_itself(on_etcd: Cluster) -> None:
         cluster.gnt("gnt-debug", "delay", "--no-master", "-n", "node3", "--submit", "4").strip()
     )
     cluster.kill("master", 1)
-    cluster.gnt("gnt-job", "wait", str(number), node=3)
     now = master(cluster)
     assert now in (2, 3)
+    cluster.gnt("gnt-job", "wait", str(number), node=3)
     assert jobs(cluster, 1)[number] == "success"
     for node in (1, 2, 3):
         eventually(
