@@ -29,15 +29,15 @@ def heal(rig: Rig) -> None:
 
 def _kill(services: Sequence[Service]) -> None:
     for service in services:
-        service.signal(signal.SIGKILL)
+        service.send(signal.SIGKILL)
 
 
 def _freeze(rig: Rig, services: Sequence[Service], fault: Fault) -> None:
     for service in services:
-        service.signal(signal.SIGSTOP)
+        service.send(signal.SIGSTOP)
     time.sleep(fault.seconds)  # how long the fault lasts
     for service in services:
-        service.signal(signal.SIGCONT)
+        service.send(signal.SIGCONT)
 
 
 def _any(numbers: Sequence[int], fault: Fault) -> int:
@@ -131,8 +131,7 @@ def _member(rig: Rig, fault: Fault) -> Service:
 
 def _lose_member(rig: Rig, fault: Fault) -> None:
     member = _member(rig, fault)
-    member.signal(signal.SIGKILL)
-    member.stop()
+    member.stop(signal.SIGKILL)
     time.sleep(fault.seconds)  # how long the fault lasts
     member.start(wait=False)
 
@@ -142,7 +141,7 @@ def _freeze_member(rig: Rig, fault: Fault) -> None:
 
 
 def _full_member(rig: Rig, fault: Fault) -> None:
-    """A file takes all room of the disk that holds its data: a file system of its own."""
+    """A file takes all room of the disk that holds its data, which is one of its own."""
     number = _any(MEMBERS, fault)
     filler = rig.fleet.machine(number).root / "etcd/filler"
     subprocess.run(
@@ -150,7 +149,7 @@ def _full_member(rig: Rig, fault: Fault) -> None:
     )
     time.sleep(fault.seconds)  # how long the fault lasts
     filler.unlink()
-    # etcd ends on a write that failed, or goes on; a keeper starts it again.
+    # etcd ends on a write that failed, and is started again, or it goes on.
 
 
 def _skew_member(rig: Rig, fault: Fault) -> None:
@@ -163,7 +162,8 @@ def _skew_member(rig: Rig, fault: Fault) -> None:
     member.argv[at:at] = ["unshare", "--time", *clocks, "--fork", "--kill-child=SIGKILL"]
     member.start(wait=False)
     time.sleep(fault.seconds)  # how long the fault lasts
-    member.stop()
+    # Its parent lets no other signal end it.
+    member.stop(signal.SIGKILL)
     member.argv[:] = usual
     member.start(wait=False)
 

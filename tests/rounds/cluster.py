@@ -54,7 +54,7 @@ class Rig:
         new.must("gantry", "join", "--address", new.address, stdin=token)
         self.fleet.daemon("agent", number).start()
         first.must("gnt-node", "add", new.name)
-        if number in self.candidates and self.kept is Kept.ETCD:
+        if number in self.candidates:
             self.fleet.daemon("master", number).start()
 
     def master(self) -> int:

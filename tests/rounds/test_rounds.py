@@ -23,3 +23,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def test_nothing_is_lost_with_the_state_in_a_file(sqlite_rig: Rig, seed: int) -> None:
     rounds.run(sqlite_rig, seed)
+
+
+def test_nothing_is_lost_with_the_state_in_etcd(etcd_rig: Rig, seed: int) -> None:
+    rounds.run(etcd_rig, seed)

@@ -27,6 +27,10 @@ START = 60.0
 """Seconds that a daemon may take to say that it serves, on a busy machine."""
 
 
+DISK = "400m"
+"""Of a member of etcd, which makes two files of 64 MiB before anything else."""
+
+
 class Service:
     """One daemon of one machine, started again whenever it ends by itself."""
 
@@ -68,7 +72,7 @@ class Service:
         """Wait until the process that runs has said that it serves; False where it does not."""
         return self._ready.wait(patience)
 
-    def signal(self, number: signal.Signals) -> bool:
+    def send(self, number: signal.Signals) -> bool:
         """Send it a signal; False where it does not run just now."""
         with self._lock:
             if self._process is None or self._process.poll() is not None:
@@ -76,16 +80,16 @@ class Service:
             self._process.send_signal(number)
             return True
 
-    def stop(self, patience: float = 40.0) -> None:
-        """End it in order, and leave it so."""
+    def stop(self, how: signal.Signals = signal.SIGTERM, patience: float = 40.0) -> None:
+        """End it, in order unless ``how`` says otherwise, and leave it so."""
         self._wanted = False
         self._asleep.set()
-        self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
+        self.send(signal.SIGCONT)
+        self.send(how)
         if self._thread is not None:
             self._thread.join(patience)
             if self._thread.is_alive():
-                self.signal(signal.SIGKILL)
+                self.send(signal.SIGKILL)
                 self._thread.join()
                 raise AssertionError(f"{self.name} did not end within {patience:g} s")
 
@@ -138,6 +142,7 @@ class Fleet:
         self.directory = directory
         self.services: dict[tuple[str, int], Service] = {}
         self._cuts: set[tuple[int, int]] = set()
+        self._mounts: list[Path] = []
 
     def machine(self, number: int) -> Machine:
         """From 1."""
@@ -197,12 +202,20 @@ class Fleet:
     def thaw_all(self) -> None:
         """Nothing is frozen."""
         for service in self.services.values():
-            service.signal(signal.SIGCONT)
+            service.send(signal.SIGCONT)
 
     def _neighbour(self, source: int, verb: str, target: int, *words: str) -> None:
         argv = ["ip", "-n", self.machine(source).namespace, "neigh", verb]
         argv += [self.machine(target).address, "dev", "eth0", *words]
         subprocess.run(argv, check=True, capture_output=True, timeout=20)
+
+    def small_disk(self, place: Path, size: str) -> None:
+        """An empty file system of that size, such as ``300m``, in memory."""
+        place.mkdir(mode=0o700)
+        options = f"size={size},mode=700"
+        argv = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        subprocess.run(argv, check=True, timeout=20)
+        self._mounts.append(place)
 
     def close(self) -> None:
         """End everything; a service that cannot be ended in order is told of at the end."""
@@ -217,6 +230,8 @@ class Fleet:
                 service.stop()
             except AssertionError as error:
                 problems.append(str(error))
+        for place in self._mounts:
+            subprocess.run(["umount", place], check=True, timeout=20)
         assert not problems, problems
 
 
@@ -240,10 +255,11 @@ def etcd(where: Fleet, members: Sequence[int]) -> list[str]:
     whole = ",".join(f"m{one}=http://{where.machine(one).address}:2380" for one in members)
     for number in members:
         machine = where.machine(number)
+        where.small_disk(machine.root / "etcd", DISK)
         client, peer = f"http://{machine.address}:2379", f"http://{machine.address}:2380"
         argv = [
             "ip", "netns", "exec", machine.namespace, "etcd", "--name", f"m{number}",
-            "--data-dir", str(machine.root / "etcd"), "--listen-client-urls", client,
+            "--data-dir", str(machine.root / "etcd/data"), "--listen-client-urls", client,
             "--advertise-client-urls", client, "--listen-peer-urls", peer,
             "--initial-advertise-peer-urls", peer, "--initial-cluster", whole,
             "--initial-cluster-token", "rounds", "--log-level", "error",
