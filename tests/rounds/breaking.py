@@ -27,9 +27,13 @@ def heal(rig: Rig) -> None:
     rig.fleet.thaw_all()
 
 
-def _kill(services: Sequence[Service]) -> None:
+def _kill(services: Sequence[Service], fault: Fault) -> None:
+    """They are started again when the fault is over."""
     for service in services:
-        service.send(signal.SIGKILL)
+        service.stop(signal.SIGKILL)
+    time.sleep(fault.seconds)  # how long the fault lasts
+    for service in services:
+        service.start(wait=False)
 
 
 def _freeze(rig: Rig, services: Sequence[Service], fault: Fault) -> None:
@@ -49,15 +53,15 @@ def _others(rig: Rig, number: int) -> list[int]:
 
 
 def _kill_master(rig: Rig, fault: Fault) -> None:
-    _kill([rig.fleet.daemon("master", rig.master())])
+    _kill([rig.fleet.daemon("master", rig.master())], fault)
 
 
 def _kill_agent(rig: Rig, fault: Fault) -> None:
-    _kill([rig.fleet.daemon("agent", _any(rig.fleet.numbers, fault))])
+    _kill([rig.fleet.daemon("agent", _any(rig.fleet.numbers, fault))], fault)
 
 
 def _kill_node(rig: Rig, fault: Fault) -> None:
-    _kill(rig.fleet.every(_any(rig.fleet.numbers, fault)))
+    _kill(rig.fleet.every(_any(rig.fleet.numbers, fault)), fault)
 
 
 def _freeze_master(rig: Rig, fault: Fault) -> None:
@@ -131,9 +135,7 @@ def _member(rig: Rig, fault: Fault) -> Service:
 
 def _lose_member(rig: Rig, fault: Fault) -> None:
     member = _member(rig, fault)
-    member.stop(signal.SIGKILL)
-    time.sleep(fault.seconds)  # how long the fault lasts
-    member.start(wait=False)
+    _kill([member], fault)
 
 
 def _freeze_member(rig: Rig, fault: Fault) -> None:

@@ -13,9 +13,9 @@ MOST = 3
 class Kind(enum.StrEnum):
     """What is done to the cluster."""
 
-    KILL_MASTER = "the master is killed"
-    KILL_AGENT = "an agent is killed"
-    KILL_NODE = "all daemons of a node are killed"
+    KILL_MASTER = "the master is killed, and started again later"
+    KILL_AGENT = "an agent is killed, and started again later"
+    KILL_NODE = "all daemons of a node are killed, and started again later"
     FREEZE_MASTER = "the master is frozen, and goes on later"
     FREEZE_AGENT = "an agent is frozen, and goes on later"
     FREEZE_NODE = "all daemons of the master's node are frozen, and go on later"

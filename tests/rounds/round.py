@@ -12,7 +12,7 @@ from tests.rounds.cluster import Kept, Rig
 from tests.rounds.plan import ETCD, SQLITE, Fault, Kind, plan
 
 CLIENTS = 3
-LONGEST = 4.0
+LONGEST = 8.0
 """Seconds of the longest fault: longer than the lease of a master in these rounds."""
 GET_ON = 150.0
 """Seconds in which clients get the next job acknowledged, once all is healed."""
@@ -83,5 +83,7 @@ def _check(rig: Rig, clients: list[Client], restored: float) -> None:
     checks.world_agrees(rig)
     journals = [checks.journal(machine.root, machine.number) for machine in fleet.machines]
     assert any(line.effect for lines in journals for line in lines)
+    epochs = {line.epoch for lines in journals for line in lines}
+    _log.info("%d promises, %d jobs; epoch %d", len(promises), len(jobs), max(epochs))
     checks.one_master_at_a_time(journals, fenced=rig.kept is Kept.ETCD)
     checks.consistent_story(rig, jobs)
