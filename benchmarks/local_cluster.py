@@ -107,6 +107,19 @@ def local(directory: Path, *words: str) -> None:
 
 
 @contextlib.contextmanager
+def local_cluster(*options: str, nodes: int = 3) -> Iterator[LocalCluster]:
+    """A new cluster with the fake hypervisor and further options of ``up``; gone in the end."""
+    with tempfile.TemporaryDirectory(prefix="gantry-", dir="/tmp") as name:
+        directory = Path(name)
+        begin = ["up", "--nodes", str(nodes), "--hypervisors", "fake", "--no-kernel"]
+        try:
+            local(directory, *begin, *options)
+            yield LocalCluster(directory)
+        finally:
+            local(directory, "down", "--keep-guests")
+
+
+@contextlib.contextmanager
 def cluster(
     instances: int = 0,
     *,
