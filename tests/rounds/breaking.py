@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 
 from tests.rounds.cluster import MEMBERS, Kept, Rig
 from tests.rounds.plan import Fault, Kind
+from tests.support.cluster import eventually
 from tests.support.fleet import Service
 
 FLAPS = 4
+COPY = 90.0
+"""Seconds until a candidate has got a copy of the state."""
 SKEW = 86400
 """Seconds by which the clock of a member goes wrong."""
 
@@ -120,13 +123,36 @@ def _flap(rig: Rig, fault: Fault) -> None:
         time.sleep(fault.seconds / FLAPS / 2)
 
 
+def _move(rig: Rig, fault: Fault) -> None:
+    """As an operator does, on the node that is to be the master."""
+    other = _any([one for one in rig.candidates if one != rig.master()], fault)
+    rig.fleet.machine(other).must("gnt-cluster", "master-failover", "--yes-do-it")
+
+
 def _restore(rig: Rig, fault: Fault) -> None:
     """As an operator does: stop the master, bring the copy back, start it."""
     assert rig.kept is Kept.SQLITE and rig.copy is not None
-    service = rig.fleet.daemon("master", 1)
+    number = rig.master()
+    service = rig.fleet.daemon("master", number)
     service.stop()
-    rig.fleet.machine(1).must("gantry", "state", "restore", str(rig.copy))
+    rig.fleet.machine(number).must("gantry", "state", "restore", str(rig.copy))
     service.start()
+
+
+def _take_copy(rig: Rig, fault: Fault) -> None:
+    """As an operator does whose master will not come back; then it does all the same."""
+    old = rig.master()
+    other = _any([one for one in rig.candidates if one != old], fault)
+    eventually("a copy of the state", lambda: rig.has_copy(other), timeout=COPY)
+    services = rig.fleet.every(old)
+    for service in services:
+        service.stop(signal.SIGKILL)
+    done = rig.fleet.machine(other).run(
+        "gnt-cluster", "master-failover", "--from-copy", "--yes-do-it"
+    )
+    assert done.status == 0, done.said
+    for service in services:
+        service.start(wait=False)
 
 
 def _member(rig: Rig, fault: Fault) -> Service:
@@ -183,7 +209,9 @@ _DO: dict[Kind, Callable[[Rig, Fault], None]] = {
     Kind.MUTE: _mute,
     Kind.DEAF: _deaf,
     Kind.FLAP: _flap,
+    Kind.MOVE: _move,
     Kind.RESTORE: _restore,
+    Kind.TAKE_COPY: _take_copy,
     Kind.LOSE_MEMBER: _lose_member,
     Kind.FREEZE_MEMBER: _freeze_member,
     Kind.FULL_MEMBER: _full_member,

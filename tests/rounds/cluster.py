@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from tests.support.fleet import Fleet, etcd
 
 MEMBERS = (1, 2, 3)
 """Machines with a member of etcd, where there is one; their nodes are the master candidates."""
+
+
+LEASE = 2
+"""Seconds after which another candidate takes over."""
 
 
 class Kept(enum.StrEnum):
@@ -30,6 +35,10 @@ class Rig:
         self.candidates: Sequence[int] = MEMBERS
         self.copy: Path | None = None
         """A copy of the state, to be restored by a fault."""
+        self.made = 0.0
+        """When the last node had come (``time.time()``)."""
+        self.told_from = 0
+        """Hooks were told of earlier jobs what a state said that is lost."""
 
     def make(self) -> None:
         """Certificates, state, agents, masters, hooks."""
@@ -47,6 +56,12 @@ class Rig:
         for number in self.fleet.numbers[1:]:
             self._join(number)
         hooks.put(self.fleet)
+        self.made = time.time()
+        if self.kept is Kept.ETCD:
+            first.must("gnt-cluster", "modify", f"--master-lease={LEASE}")
+            # It holds from the next master on.
+            self.fleet.daemon("master", 1).stop()
+            self.fleet.daemon("master", 1).start()
 
     def _join(self, number: int) -> None:
         first, new = self.fleet.machine(1), self.fleet.machine(number)
@@ -69,6 +84,12 @@ class Rig:
 
         return eventually("somebody knows who is master", look)
 
+    def has_copy(self, number: int) -> bool:
+        """Whether that node has a copy of the state that knows all nodes."""
+        copies = self.fleet.machine(number).root.glob("var/lib/gantry/copies/state-*.sqlite")
+        return any(copy.stat().st_mtime > self.made for copy in copies)
+
     def back_up(self) -> None:
         """Make the copy that a fault restores."""
-        self.copy = Path(self.fleet.machine(1).must("gantry", "state", "backup").split()[-1])
+        machine = self.fleet.machine(self.master())
+        self.copy = Path(machine.must("gantry", "state", "backup").split()[-1])

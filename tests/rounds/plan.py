@@ -25,7 +25,9 @@ class Kind(enum.StrEnum):
     MUTE = "what the master's node sends is lost"
     DEAF = "what is sent to the master's node is lost"
     FLAP = "the links of the master's node come and go"
+    MOVE = "the master is moved to another candidate"
     RESTORE = "the state is restored from an older copy"
+    TAKE_COPY = "the master's node is dead, and another goes on with its copy of the state"
     LOSE_MEMBER = "a member of the store is killed and stays away for a while"
     FREEZE_MEMBER = "a member of the store is frozen, and goes on later"
     FULL_MEMBER = "the disk of a member of the store is full for a while"
@@ -45,8 +47,11 @@ EVERYWHERE = (
     Kind.MUTE,
     Kind.DEAF,
     Kind.FLAP,
+    Kind.MOVE,
 )
-SQLITE = (*EVERYWHERE, Kind.RESTORE)
+SQLITE = (*EVERYWHERE, Kind.RESTORE, Kind.TAKE_COPY)
+LOSING = (Kind.RESTORE, Kind.TAKE_COPY)
+"""After these the cluster does not know what came after the copy."""
 ETCD = (*EVERYWHERE, Kind.LOSE_MEMBER, Kind.FREEZE_MEMBER, Kind.FULL_MEMBER, Kind.SKEW_MEMBER)
 
 

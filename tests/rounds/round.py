@@ -9,12 +9,12 @@ import time
 from tests.rounds import breaking, checks
 from tests.rounds.clients import Client
 from tests.rounds.cluster import Kept, Rig
-from tests.rounds.plan import ETCD, SQLITE, Fault, Kind, plan
+from tests.rounds.plan import ETCD, LOSING, SQLITE, Fault, plan
 
 CLIENTS = 3
-LONGEST = 8.0
+LONGEST = 4.0
 """Seconds of the longest fault: longer than the lease of a master in these rounds."""
-GET_ON = 150.0
+GET_ON = 120.0
 """Seconds in which clients get the next job acknowledged, once all is healed."""
 _log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def _break(rig: Rig, faults: tuple[Fault, ...], progress: Progress) -> float:
             breaking.carry_out(rig, fault)
         finally:
             breaking.heal(rig)
-        if fault.kind is Kind.RESTORE:
+        if fault.kind in LOSING:
             restored = time.time()
     assert progress.more(1, GET_ON), "clients do not get on after the last fault"
     return restored
@@ -80,6 +80,9 @@ def _check(rig: Rig, clients: list[Client], restored: float) -> None:
     # What was promised after the copy that was restored is not known to it.
     promises = [promise for client in clients for promise in client.promises]
     checks.promises_kept(promises, jobs, restored)
+    if restored:
+        checks.tidy(rig)
+        rig.told_from = max(row["id"] for row in checks.settled(rig)) + 1
     checks.world_agrees(rig)
     journals = [checks.journal(machine.root, machine.number) for machine in fleet.machines]
     assert any(line.effect for lines in journals for line in lines)
