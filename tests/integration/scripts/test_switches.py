@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from tests.integration.scripts.conftest import PRE, Hooks
 
+from gantry.agent.bundle_files import Bundles
 from gantry.hooks.disabled import FILE, PREFIX
 from gantry.hooks.lint import check
 from gantry.host import hook_switches, inventory
+from gantry.model.bundles import BundleFile, digest, entries
+from gantry.model.bundles import check as check_bundle
 from gantry.model.hook_switch import Switched
 from gantry.model.orders import ScriptStatus
 
@@ -69,3 +72,20 @@ def test_words_are_added_to_those_that_are_there(tmp_path: Path) -> None:
     hook_switches.write(tmp_path / "hooks", [off("20-b", 2.0)])
     assert set(hook_switches.read(tmp_path / "hooks")) == {f"{PRE}/10-a", f"{PRE}/20-b"}
     assert os.listdir(tmp_path / "hooks") == [FILE]  # noqa: PTH208
+
+
+async def test_a_push_does_not_bring_a_script_back(hooks: Hooks) -> None:
+    def install(text: str) -> None:
+        content = f"#!/bin/sh\n{text}\n".encode()
+        files = check_bundle([BundleFile(path=f"{PRE}/10-a", mode=0o755, content=content)])
+        Bundles(hooks.base).install(digest(entries(files)), files, replace=False)
+
+    install("exit 1")
+    assert (await hooks.only()).status is ScriptStatus.FAILED
+    hook_switches.write(hooks.base, [off("10-a")])
+    assert (await hooks.only()).status is ScriptStatus.SKIPPED
+    install("exit 2")
+    assert (await hooks.only()).status is ScriptStatus.SKIPPED
+    Bundles(hooks.base).restore("", "")
+    install("exit 3")
+    assert (await hooks.only()).status is ScriptStatus.SKIPPED
