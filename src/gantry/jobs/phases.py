@@ -91,7 +91,10 @@ class Phases:
         # What is only tried has nothing to tidy up.
         self.asked = self._entry.job.dry_run is DryRun.NO
         round_ = _Round(name="hooks-pre", document=self._document(Phase.PRE))
-        scripts = verdict.binding(await self._run(round_, self._nodes), self._must_answer)
+        scripts = await self._run(round_, self._nodes)
+        # Scripts that a cancel has ended are not those of a node that is away.
+        self._entry.check_cancelled()
+        scripts = verdict.binding(scripts, self._must_answer)
         self._warn(verdict.unreachable(scripts, "pre"))
         denied = verdict.denial(scripts)
         if denied is not None:
