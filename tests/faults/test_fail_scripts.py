@@ -250,7 +250,7 @@ async def test_a_failing_script_is_a_warning_and_the_error_stays() -> None:
     cluster = await make(situation)
     _denied(cluster, await orders_of(situation))
     for node in cluster.world.nodes.values():
-        node.add_hook("instance-start-fail.d", "50-mail", exit_status=3, output="no mail")
+        node.add_hook("instance-start-fail.d", "50-mail", exit_status=1, output="no mail")
     job = await cluster.run(situation.op)
     assert job.ops[0].error is not None and job.ops[0].error.code == "hooks-denied"
     log = [entry.text for entry in await cluster.engine.log(job.id)]
