@@ -39,7 +39,10 @@ class Taken(NamedTuple):
 
 
 class Receiver:
-    """``answers`` are the statuses of the next requests, then 200; 0 hangs, -1 hangs up."""
+    """``answers`` are the statuses of the next requests, then 200.
+
+    0 hangs, -1 hangs up, 299 answers slowly.
+    """
 
     def __init__(self) -> None:
         self.answers: list[int] = []
@@ -58,12 +61,23 @@ class Receiver:
         status = self.answers.pop(0) if self.answers else 200
         if status == 0:
             await asyncio.sleep(3600)
+        if status == 299:
+            return await self._slowly(request)
         if status == -1:
             assert request.transport is not None
             request.transport.abort()
         if status in (301, 302, 307, 308):
             return web.Response(status=status, headers={"Location": "/elsewhere"})
         return web.Response(status=status, text="x" * 100_000)
+
+    async def _slowly(self, request: web.Request) -> web.StreamResponse:
+        """The status after a while, and a body that never ends."""
+        await asyncio.sleep(0.2)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"x")
+        await asyncio.sleep(3600)
+        return response
 
     async def follow(self, request: web.Request) -> web.StreamResponse:
         self.elsewhere += 1

@@ -13,8 +13,10 @@ from gantry.api.events import Bell, Told
 from gantry.api.query import resources
 from gantry.api.query.listing import Listings
 from gantry.model.entities import AdminState
-from gantry.model.jobs import Submission
+from gantry.model.errors import HooksDenied
+from gantry.model.jobs import JobStatus, Submission
 from gantry.model.live import NodeLive
+from gantry.supervision.hook_points import HookPoints
 
 
 async def test_a_stream_begins_with_all_states_and_goes_on_with_changes(api: Api) -> None:
@@ -62,3 +64,23 @@ async def test_many_rings_are_one_comparison() -> None:
     await anext(rung)
     await rung.aclose()  # type: ignore[attr-defined]
     assert not bell._waiting
+
+
+async def test_what_hooks_do_is_told_from_now_on_and_a_denial_with_the_job() -> None:
+    queue, points = FakeQueue(entities(1)), HookPoints()
+    listings = Listings(queue, resources.table(queue, FakeServices()))
+    points.add({"event": "hooks", "state": "begun", "job": 1})
+    told, other = (Told(listings, queue, points) for _ in range(2))
+    assert [one["event"] for one in told.changes()] == ["node"]
+    points.add({"event": "hooks", "state": "denied", "job": 2})
+    job = await queue.submit(Submission(ops=({"OP_ID": "OP_X"},), request_id="r"))
+    error = HooksDenied("hooks execution failed: not today").info()
+    await queue.end(job, JobStatus.ERROR, error)
+    denied, ended = told.changes()
+    assert (denied["state"], denied["job"]) == ("denied", 2)
+    assert ended["error"] == {
+        "code": "hooks-denied",
+        "message": "hooks execution failed: not today",
+    }
+    assert told.changes() == []
+    assert denied in other.changes(), "each stream on its own"

@@ -189,6 +189,22 @@ async def test_one_that_hangs_holds_up_no_other(
     assert line.account.last_error == "no answer within 0.3 seconds"
 
 
+async def test_one_that_answers_slowly_has_taken_it_with_its_status(
+    scene: Scene, receiver: Receiver
+) -> None:
+    """Its body is not waited for."""
+    receiver.answers = [299]
+    await scene.add(receiver.url)
+    scene.tell(1)
+    scene.tell(2)
+    assert (await receiver.next()).event["number"] == 1
+    assert (await receiver.next()).event["number"] == 2
+    line = scene.deliveries.line("chat")
+    assert line is not None
+    await until(lambda: line.account.delivered == 2)
+    assert line.account.failed == 0
+
+
 async def test_nobody_there_is_said_and_does_not_end_it(scene: Scene) -> None:
     async with receiving() as gone:
         url = gone.url

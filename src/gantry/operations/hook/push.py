@@ -66,6 +66,8 @@ class HookPush(Operation[HookPushPlan], frozen=True, kw_only=True):
     catch_up: bool = False
 
     def summary(self) -> str:
+        if self.catch_up:
+            return f"HOOK_PUSH(missed by {_some(self.node_names)})"
         return f"HOOK_PUSH({'the one before' if self.bundle is None else self.bundle})"
 
     def needs(self, cluster: Snapshot) -> Needs:
