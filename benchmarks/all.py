@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.all [--output FILE] [--only NAME …]
 
-Takes some minutes. Run it on a machine that does nothing else.
+Takes some ten minutes. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from benchmarks import (
     hooks,
     kvm_start,
     list_instances,
+    master_failover,
     memory,
     no_hooks,
     noop_jobs,
     start_command,
     start_stop,
+    takeover,
     verify,
 )
 from benchmarks.figures import Figure, table
@@ -39,6 +41,8 @@ ALL: dict[str, tuple[Callable[[int], list[Figure]], int]] = {
     "verify": (verify.measure, 10),
     "kvm_start": (kvm_start.measure, 20),
     "memory": (memory.measure, 3),
+    "master_failover": (master_failover.measure, 10),
+    "takeover": (takeover.measure, 50),
 }
 
 
