@@ -135,7 +135,7 @@ class Line:
                     continue
                 first = self._queue[0]
                 first.attempts += 1
-                problem = await poster.post(self._body(first), first.id, first.attempts)
+                problem = await self._post(poster, first)
                 self._note(first, problem, time.time())
                 failures = failures + 1 if problem else 0
                 if failures:
@@ -143,6 +143,13 @@ class Line:
                     self.next_try = time.time() + seconds
                     await asyncio.sleep(seconds)
                     self.next_try = None
+
+    async def _post(self, poster: Poster, first: Waiting) -> str:
+        try:
+            return await poster.post(self._body(first), first.id, first.attempts)
+        except Exception:
+            _log.exception("bug: webhook %s", self.webhook.name)
+            return "an unexpected error: the master's log has more"
 
     def _note(self, first: Waiting, problem: str, now: float) -> None:
         account = self.account
@@ -235,6 +242,8 @@ class Deliveries:
                 self._take(told.changes())
             except GantryError as error:
                 _log.warning("webhooks: %s", error)
+            except Exception:
+                _log.exception("bug: an event was not told to webhooks")
 
     def _take(self, events: list[dict[str, Any]]) -> None:
         now = time.time()
