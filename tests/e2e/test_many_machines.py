@@ -13,7 +13,7 @@ from tests.support.cluster import eventually
 from tests.support.namespaces import machines
 from tests.support.page import Block, Typist, blocks
 
-pytestmark = [pytest.mark.namespaces, pytest.mark.root]
+pytestmark = [pytest.mark.namespaces, pytest.mark.root, pytest.mark.timeout(300)]
 PAGE = Path(__file__).resolve().parents[2] / "docs/many-machines.md"
 UNITS = ("etcd", "gantry-agent", "gantry-master")
 OFF, ON = ", after node2 was switched off", ", after node2 was switched on again"

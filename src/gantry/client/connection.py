@@ -58,6 +58,7 @@ class Connection:
     def stream(self, method: str, path: str, body: Any = None) -> Iterator[dict[str, Any]]:
         """The lines of an answer, as they come. The request is sent, and refused, at once."""
         reader = self._send(method, path, body, timeouts.CLIENT_READ)
+        plain_socket.patience(reader, timeouts.STREAM_READ)
         return self._lines(reader)
 
     def _once(self, method: str, path: str, body: Any) -> Any:

@@ -36,6 +36,13 @@ def reader(connection: socket) -> io.BufferedReader:
     return io.BufferedReader(_Raw(connection), _BUFFER)
 
 
+def patience(stream: io.BufferedReader, seconds: float) -> None:
+    """How long one reading may wait from now on."""
+    raw = stream.raw
+    assert isinstance(raw, _Raw)
+    raw.patience(seconds)
+
+
 class _Raw(io.RawIOBase):
     def __init__(self, connection: socket) -> None:
         super().__init__()
@@ -46,6 +53,9 @@ class _Raw(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         return self._connection.recv_into(buffer)
+
+    def patience(self, seconds: float) -> None:
+        self._connection.settimeout(seconds)
 
     def close(self) -> None:
         if not self.closed:

@@ -76,6 +76,8 @@ MASTER_SEARCH: Final = 60.0
 """A command whose master went away, until it gives up looking for the one that takes over."""
 MASTER_LOOK: Final = 0.5
 """Between two looks of such a command."""
+STREAM_READ: Final = 10.0
+"""A client that follows something: a master that lives says something every 3 s."""
 CLIENT_READ: Final = 30.0
 """A client waiting for an answer that is not a job's end."""
 STORE_UNAVAILABLE: Final = 20.0

@@ -14,7 +14,7 @@ import pytest
 
 from gantry.client import paths
 from gantry.client.connection import Connection, quoted
-from gantry.client.errors import ApiError, MasterDown, NoCluster, NotMaster
+from gantry.client.errors import ApiError, MasterDown, MasterLost, NoCluster, NotMaster
 from gantry.client.jobs import submission
 
 OK = b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n"
@@ -27,6 +27,8 @@ class Peer:
         path = Path(paths.socket_path(str(root)))
         path.parent.mkdir(parents=True, exist_ok=True)
         self.asked = b""
+        self.hold: threading.Event | None = None
+        """Until it is set, the connection stays open after the answer."""
         self._answer = answer
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(path))
@@ -39,6 +41,8 @@ class Peer:
         with connection, self._listening:
             self.asked = connection.recv(65536)
             connection.sendall(self._answer)
+            if self.hold is not None:
+                self.hold.wait(10)
 
 
 @pytest.fixture
@@ -135,6 +139,20 @@ def test_a_master_that_says_nothing_is_not_waited_for_for_ever(
             Connection(str(tmp_path)).get("x")
         with pytest.raises(MasterDown, match="in time"):
             Connection(str(tmp_path)).stream("GET", "x")
+
+
+def test_a_stream_that_goes_silent_is_a_master_that_was_lost(
+    peer: Callable[[bytes], Peer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gantry.model.timeouts.STREAM_READ", 0.05)
+    there = peer(OK + b'{"job":1}\n')
+    there.hold = threading.Event()
+    stream = Connection(str(tmp_path)).stream("GET", "x")
+    assert next(stream) == {"job": 1}
+    with pytest.raises(MasterLost, match="in time"):
+        next(stream)
+    there.hold.set()
+    there.thread.join()
 
 
 def test_without_a_cluster_the_way_to_one_is_told(tmp_path: Path) -> None:
