@@ -48,8 +48,16 @@ class Connection:
         self._silent_here = False
 
     def get(self, path: str, **query: str) -> Any:
-        """What ``GET`` answers."""
-        return self._once("GET", _with(path, query), None)
+        """What ``GET`` answers; where a master here hangs, the one that took over is asked too."""
+        try:
+            return self._once("GET", _with(path, query), None)
+        except MasterLost as lost:
+            if not self._silent_here:
+                raise
+            try:
+                return self._once("GET", _with(path, query), None)
+            except ClientError:
+                raise lost from None
 
     def post(self, path: str, body: Any = None, **query: str) -> Any:
         """What ``POST`` answers; ``body`` becomes JSON."""
