@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,15 +24,20 @@ import msgspec
 
 from gantry.host import machine
 from gantry.hypervisors import fake
-from gantry.local import description, processes
+from gantry.local import description, etcd, processes
 from gantry.local.layout import Layout, Role
+from gantry.main import store as stores
 from gantry.main.store import STATE
 from gantry.model import codec
 from gantry.model.entities import AdminState, HypervisorName, Instance, Node, key
 from gantry.model.live import GuestLive, GuestState
 from gantry.model.names import Uuid
 from gantry.ports.store import Put
-from gantry.store.sqlite import open_sqlite
+from gantry.store.etcd import wire
+from gantry.store.etcd.access import tls
+
+store = description.SQLITE
+"""What keeps the state of the clusters that are made here: ``--store`` sets it."""
 
 GANTRY = Path(sys.executable).with_name("gantry")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -73,7 +79,9 @@ class LocalCluster:
 
     @property
     def revision(self) -> int:
-        """How many transactions the store has seen."""
+        """How many transactions the store has seen; of etcd, requests that changed something."""
+        if self.about.store == description.ETCD:
+            return _revision(self.root)
         database = apsw.Connection(str(self.root / STATE), flags=apsw.SQLITE_OPEN_READONLY)
         with contextlib.closing(database):
             [(revision,)] = database.execute("SELECT revision FROM state").fetchall()
@@ -83,6 +91,14 @@ class LocalCluster:
         found = processes.find(self.layout, self.about.nodes[index], role)
         assert found is not None, f"no {role} runs"
         return found.pid
+
+
+def _revision(root: Path) -> int:
+    access = stores.access(root)
+    context = tls(access)
+    request = urllib.request.Request(access.endpoints[0] + wire.RANGE, data=b'{"key": "AA=="}')
+    with urllib.request.urlopen(request, timeout=10, context=context) as response:
+        return wire.decode(response.read(), wire.RangeAnswer).header.revision
 
 
 def cpu(pid: int) -> float:
@@ -136,6 +152,7 @@ def cluster(
         begin = ["up", "--nodes", str(nodes), "--hypervisors", hypervisors, "--no-kernel"]
         if simulated:
             begin += ["--simulated-nodes", str(simulated)]
+        begin += ["--store", store]
         try:
             local(directory, *begin)
             if instances:
@@ -148,8 +165,10 @@ def cluster(
 
 
 async def _fill(where: LocalCluster, count: int, up: bool) -> None:
-    store = await open_sqlite(where.root / STATE, create=False)
-    found = await store.range("nodes/")
+    if where.about.store == description.ETCD:
+        await etcd.start(where.layout, where.about)
+    opened = await stores.open_store(where.root)
+    found = await opened.range("nodes/")
     nodes = sorted(
         (
             one
@@ -161,8 +180,8 @@ async def _fill(where: LocalCluster, count: int, up: bool) -> None:
     made = [_instance(number, nodes, up) for number in range(1, count + 1)]
     for first in range(0, count, 90):
         puts = [Put(key(one), codec.encode(one)) for one in made[first : first + 90]]
-        await store.txn([], puts)
-    await store.close()
+        await opened.txn([], puts)
+    await opened.close()
     labels = {label.name: label for label in (*where.about.nodes, *where.about.simulated)}
     roots = {node.uuid: where.layout.root(labels[node.name]) for node in nodes}
     for one in made:

@@ -1,4 +1,4 @@
-"""Durable jobs that do nothing, over the socket of a real master's API: 20 clients, SQLite.
+"""Durable jobs that do nothing, over the socket of a real master's API, 20 clients.
 
     .venv/bin/python -m benchmarks.noop_jobs [--runs 5]
 
@@ -67,7 +67,7 @@ def measure(runs: int) -> list[Figure]:
     bare.sort()
     return [
         Figure(
-            what=f"durable no-op jobs over the API's socket, {CLIENTS} clients, SQLite",
+            what=f"durable no-op jobs over the API's socket, {CLIENTS} clients",
             value=middle.rate,
             best=found[-1].rate,
             unit="jobs/s",
