@@ -14,7 +14,7 @@ from tests.faults.situations import Situation
 
 from gantry.model.jobs import Job, JobStatus
 from gantry.model.names import JobId
-from gantry.ports.store import Compare, Operation
+from gantry.ports.store import Compare, Operation, Store
 from gantry.store.memory import MemoryStore
 
 
@@ -78,7 +78,7 @@ def is_owed(name: str) -> bool:
     return "/debris" in name
 
 
-async def make(situation: Situation, *, store: MemoryStore | None = None) -> FakeCluster:
+async def make(situation: Situation, *, store: Store | None = None) -> FakeCluster:
     """The situation, with its first master."""
     cluster = await FakeCluster.make(situation.objects, nodes=situation.nodes, store=store)
     situation.prepare(cluster)
