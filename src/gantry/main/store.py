@@ -135,9 +135,14 @@ def put_away(root: Path, moment: int) -> None:
 
     In etcd it stays where it is: the next ``gnt-cluster init`` below that prefix clears it away.
     """
-    place = CONFIGURATION if kind(root) is StoreKind.ETCD else STATE
-    state = root / place
-    state.rename(state.with_name(f"{state.name}.destroyed-{moment}"))
+    mark = f".destroyed-{moment}"
+    if kind(root) is StoreKind.ETCD:
+        for place in (root / CONFIGURATION, root / DIRECTORY):
+            if place.exists():
+                place.rename(place.with_name(place.name + mark))
+        return
+    state = root / STATE
+    state.rename(state.with_name(state.name + mark))
     for suffix in ("-wal", "-shm"):
         state.with_name(state.name + suffix).unlink(missing_ok=True)
 

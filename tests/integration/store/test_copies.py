@@ -7,6 +7,7 @@ import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.integration.store.conftest import Open
 from tests.support.etcd import Etcd
@@ -142,6 +143,25 @@ async def test_who_was_master_of_a_file_is_not_master_in_etcd(
     found = await content(two)
     assert codec.ELECTION not in found
     assert codec.EPOCH in found
+
+
+async def test_a_cluster_moves_from_a_file_to_etcd_and_back(tmp_path: Path, members: Etcd) -> None:
+    """As the documentation says: with ``store.json`` written by hand."""
+    root = await node(tmp_path, None, "")
+    await change(root, Put("jobs/1", b"{}"))
+    expected = await content(root)
+    first = await backups.back_up(root, root / backups.DIRECTORY, NOON)
+    place = root / stores.CONFIGURATION
+    said = {"kind": "etcd", "endpoints": members.urls, "prefix": "/moving/"}
+    place.write_bytes(msgspec.json.encode(said))
+    assert await backups.restore(root, first.file, NOON) is None
+    assert await content(root) == expected
+    await change(root, Put("jobs/2", b"{}"))
+    second = await backups.back_up(root, root / backups.DIRECTORY, NOON + timedelta(hours=1))
+    place.unlink()
+    assert await content(root) == expected
+    await backups.restore(root, second.file, NOON + timedelta(hours=2))
+    assert await content(root) == {**expected, "jobs/2": b"{}"}
 
 
 async def test_what_cannot_be_kept_aside_leaves_all_as_it_was(

@@ -19,7 +19,7 @@ from gantry.model.errors import Rejected
 from gantry.model.names import Uuid
 from gantry.pki.authority import Authority
 from gantry.ports.store import Put, StoreUnavailable
-from gantry.store.etcd import Access, Patience, open_etcd
+from gantry.store.etcd import Access, Patience, health, open_etcd
 
 SHORT = Patience(tries=(1.0,), whole=4.0)
 PREFIX = "/gantry/test/"
@@ -177,7 +177,11 @@ async def test_a_user_needs_rights_on_the_prefix_only(with_users: Etcd, tmp_path
     await lease.keep_alive()
     (event,) = await anext(store.watch("", revision - 1))
     assert event.key == "a"
+    await store.compact(revision)
     await lease.revoke()
+    healthy = await health.members(store.access)
+    assert [each.problem for each in healthy] == ["", "", ""]
+    assert sum(each.leader for each in healthy) == 1
     assert (await store.range("")).items == ()
     await store.close()
 
