@@ -92,7 +92,22 @@ async def run(
     too long. A cancellation ends the program first.
     """
     environment = ENVIRONMENT if env is None else env
-    program = _find(argv[0])
+    ended, completed = await _completed(
+        [_find(argv[0]), *argv[1:]], environment, cwd, stdin, timeout
+    )
+    if ended.problem or ended.timed_out or (check and not ended.succeeded):
+        raise _failure(argv[0], ended, completed, timeout)
+    return completed
+
+
+async def _completed(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    directory: str | None,
+    stdin: bytes,
+    timeout: float,
+) -> tuple[Ended, Completed]:
+    """Through files: a program that leaves a child behind would keep a pipe open."""
     with (
         tempfile.TemporaryFile() as given,
         tempfile.TemporaryFile() as out,
@@ -104,12 +119,12 @@ async def run(
 
         def work() -> Ended:
             return run_process(
-                [program, *argv[1:]],
+                argv,
                 environment,
                 stdin=given.fileno(),
                 stdout=out.fileno(),
                 stderr=errors.fileno(),
-                directory=cwd,
+                directory=directory,
                 timeout=timeout,
                 stop=stop,
             )
@@ -121,9 +136,7 @@ async def run(
             stdout=_content(out),
             stderr=_content(errors),
         )
-    if ended.problem or ended.timed_out or (check and not ended.succeeded):
-        raise _failure(argv[0], ended, completed, timeout)
-    return completed
+    return ended, completed
 
 
 def _find(name: str) -> str:

@@ -33,11 +33,8 @@ async def issue(
 ) -> A:
     """Carry out ``order`` under ``key``; an agent that went away is asked once more.
 
-    One that it refuses because it came too late is given again until ``timeout`` is over.
-
-    An ``undo`` is nothing that a cancel of the job could end.
-
-    Raises the agent's own error, or Unavailable: then it may or may not have happened.
+    An ``undo`` is nothing that a cancel of the job could end. Raises the agent's own error, or
+    Unavailable: then it may or may not have happened.
     """
 
     def progress(line: Progress) -> None:

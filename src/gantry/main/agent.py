@@ -16,7 +16,7 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +41,7 @@ from gantry.osdefs.search import Finder
 from gantry.pki import files as certificate_files
 from gantry.ports.agents import FactsChanged, GuestChanged
 from gantry.rpc import certificates
+from gantry.storage.contract import Storage
 from gantry.storage.file import FileStorage
 from gantry.storage.sharedfile import SharedFileStorage
 
@@ -198,11 +199,7 @@ async def _parts(
     def leave() -> None:
         effects.left = True
 
-    hypervisors: dict[str, Hypervisor] = {}
-    for name in configuration.hypervisors:
-        hypervisors[name] = _hypervisor(name, root, configuration)
-        await hypervisors[name].open(changed)
-        stack.push_async_callback(hypervisors[name].close)
+    hypervisors = await _hypervisors(root, configuration, changed, stack)
     finder = Finder(root)
     certificate = certificate_files.certificate(root, certificate_files.NODE)
     facts = Facts(
@@ -221,12 +218,7 @@ async def _parts(
         root=root,
         configuration=configuration,
         hypervisors=hypervisors,
-        storages={
-            DiskTemplate.FILE: FileStorage(root, configuration.storage_directories),
-            DiskTemplate.SHAREDFILE: SharedFileStorage(
-                root, configuration.shared_storage_directories
-            ),
-        },
+        storages=_storages(root, configuration),
         finder=finder,
         facts=facts,
         listeners=listeners,
@@ -234,6 +226,29 @@ async def _parts(
         ledger=ledger,
         leave=leave,
     )
+
+
+async def _hypervisors(
+    root: Path,
+    configuration: Configuration,
+    changed: Callable[[GuestLive], None],
+    stack: contextlib.AsyncExitStack,
+) -> dict[str, Hypervisor]:
+    """The node's drivers, by name; each has found its guests again."""
+    opened: dict[str, Hypervisor] = {}
+    for name in configuration.hypervisors:
+        opened[name] = _hypervisor(name, root, configuration)
+        await opened[name].open(changed)
+        stack.push_async_callback(opened[name].close)
+    return opened
+
+
+def _storages(root: Path, configuration: Configuration) -> dict[DiskTemplate, Storage]:
+    shared = configuration.shared_storage_directories
+    return {
+        DiskTemplate.FILE: FileStorage(root, configuration.storage_directories),
+        DiskTemplate.SHAREDFILE: SharedFileStorage(root, shared),
+    }
 
 
 def _hypervisor(name: str, root: Path, configuration: Configuration) -> Hypervisor:
