@@ -29,6 +29,7 @@ from tests.faults.situations import SITUATIONS, Situation
 from tests.faults.test_every_effect import Once
 
 from gantry.hooks.table import ROWS
+from gantry.jobs.phases import Phases
 from gantry.model.jobs import DryRun, Job, JobStatus
 from gantry.model.orders import HooksRun
 
@@ -270,4 +271,22 @@ async def test_a_node_that_does_not_answer_is_said_and_holds_nothing_up() -> Non
     assert job.status is JobStatus.ERROR
     log = [entry.text for entry in await cluster.engine.log(job.id)]
     assert any("could not run its fail scripts" in text for text in log)
+    await cluster.close()
+
+
+async def test_a_fault_of_ours_in_telling_a_failure_ends_the_job_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(*_: object) -> None:
+        raise KeyError("a fault")
+
+    monkeypatch.setattr(Phases, "run_failed", broken)
+    [situation] = [one for one in SITUATIONS if one.name == "start"]
+    cluster = await make(situation)
+    _denied(cluster, await orders_of(situation))
+    job = await cluster.run(situation.op)
+    assert job.ops[0].error is not None and job.ops[0].error.code == "hooks-denied"
+    log = [entry.text for entry in await cluster.engine.log(job.id)]
+    assert any("kept the scripts for a failure from being run" in text for text in log)
+    await nothing_left(cluster)
     await cluster.close()

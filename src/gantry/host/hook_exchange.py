@@ -34,10 +34,14 @@ class Verdict(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
+_NOTHING: Final = Verdict()
+
+
 class _Place(msgspec.Struct, frozen=True):
     directory: str
     context: int
     """The descriptor of the open document, whose deadline is another for each script."""
+    context_path: bytes
 
 
 class Exchange:
@@ -78,7 +82,7 @@ class Exchange:
         place = self._place(account)
         os.pwrite(place.context, b"%.3f" % deadline, len(_BEGIN))
         return {
-            b"GANTRY_CONTEXT": os.fsencode(f"{place.directory}/context.json"),
+            b"GANTRY_CONTEXT": place.context_path,
             b"GANTRY_VERDICT": os.fsencode(self._path(place, number)),
         }
 
@@ -86,9 +90,12 @@ class Exchange:
         """What script ``number`` wrote; one that cannot be understood is a warning."""
         place = self._places.get(account.name if account is not None else "")
         if place is None:
-            return Verdict()
+            return _NOTHING
+        path = self._path(place, number)
+        if not os.access(path, os.F_OK, follow_symlinks=False):
+            return _NOTHING
         try:
-            content = _read(self._path(place, number))
+            content = _read(path)
             return _understood(content) if content is not None else Verdict()
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
@@ -107,7 +114,8 @@ class Exchange:
                 directory = f"{directory}/{name}"
                 self._let_through()
                 Path(directory).mkdir(mode=0o700)
-            found = _Place(directory, self._write(f"{directory}/context.json"))
+            path = f"{directory}/context.json"
+            found = _Place(directory, self._write(path), os.fsencode(path))
             if account is not None:
                 os.fchown(found.context, account.uid, account.gid)
                 os.chown(directory, account.uid, account.gid)

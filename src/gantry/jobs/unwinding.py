@@ -9,6 +9,7 @@ asked of the node again when it comes back.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import msgspec
@@ -24,6 +25,8 @@ from gantry.model.jobs import JobStatus, LogKind
 from gantry.model.orders import Order
 from gantry.ports.store import Put
 
+logger = logging.getLogger(__name__)
+
 
 async def unwind(attempt: Attempt, error: GantryError) -> None:
     """Undo, and end the job with ``error``."""
@@ -34,7 +37,7 @@ async def unwind(attempt: Attempt, error: GantryError) -> None:
         for intent in reversed(attempt.steps.intents):
             await _take_back(attempt, intent)
         if attempt.turn.failure is not None:
-            await attempt.phases.run_failed(attempt.turn.failure, attempt.turn.error)
+            await _tell(attempt, attempt.turn.failure)
     await _end(attempt, error)
 
 
@@ -59,6 +62,17 @@ async def _turn(attempt: Attempt, error: GantryError) -> None:
     if undo:
         said = f"undoing: {error.message}"
         issue.say(attempt.context, attempt.entry, said, LogKind.MESSAGE, attempt.op)
+
+
+async def _tell(attempt: Attempt, failure: FailureKind) -> None:
+    """Run the scripts for a failure; whatever comes of it, the job ends as it would have."""
+    assert attempt.turn is not None
+    try:
+        await attempt.phases.run_failed(failure, attempt.turn.error)
+    except Exception:
+        logger.exception("after job %s, operation %s", attempt.entry.id, attempt.op)
+        fault = "a fault in Gantry kept the scripts for a failure from being run; see its log"
+        issue.say(attempt.context, attempt.entry, fault, LogKind.WARNING, attempt.op)
 
 
 def _failure(attempt: Attempt, error: GantryError) -> FailureKind:
