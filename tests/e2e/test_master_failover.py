@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,8 @@ pytestmark = pytest.mark.e2e
 TELL = 'echo "$GANETI_HOOKS_PHASE $GANETI_OLD_MASTER $GANETI_NEW_MASTER" >> $GANTRY_ROOT/told\n'
 NODES = ("--nodes", "3", "--hypervisors", "fake", "--no-kernel")
 IN_ETCD = ("--store", "etcd")
+MANY = range(3, 33)
+"""Seeds that are tried in the long run only."""
 
 
 def name(number: int) -> str:
@@ -109,6 +113,11 @@ def knows(cluster: Cluster, node: int, number: int) -> bool:
 def jobs(cluster: Cluster, node: int) -> dict[int, str]:
     rows = json.loads(cluster.gnt("gnt-job", "list", "-o", "id,status", "--json", node=node))
     return {row["id"]: row["status"] for row in rows}
+
+
+def end_of(cluster: Cluster, number: int) -> str:
+    status = jobs(cluster, 3)[number]
+    return status if status in ("success", "error") else ""
 
 
 def state_files(cluster: Cluster, number: int) -> list[str]:
@@ -315,3 +324,27 @@ def test_the_new_master_dies_where_it_takes_over(moving: Cluster) -> None:
     cluster.gnt("gnt-job", "wait", str(number), node=3, timeout=90)
     assert jobs(cluster, 1)[number] == "success"
     assert f"POST {name(1)} {name(2)}" in told(cluster, 3)
+
+
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(n, marks=pytest.mark.long) for n in MANY)])
+def test_who_is_killed_at_any_moment_of_a_move(moving: Cluster, seed: int) -> None:
+    """Old and new master, their agents: one master comes out of it, and the job has an end."""
+    cluster, chance = moving, random.Random(seed)
+    cluster.hook("master-failover-pre.d", "10-tell", TELL, (2,))
+    cluster.hook("master-failover-post.d", "10-tell", TELL, (1, 2, 3))
+    submitted = cluster.gnt("gnt-cluster", "master-failover", "--to", "node2", "--submit")
+    number = int(submitted.strip())
+    victims = chance.sample([("master", 1), ("master", 2), ("agent", 1), ("agent", 2)], 2)
+    for role, node in victims:
+        time.sleep(chance.uniform(0.0, 0.6))
+        if cluster.pid(role, node) is not None:
+            cluster.kill(role, node)
+    cluster.local("up")
+    now = master(cluster)
+    ended = eventually("the job ends", partial(end_of, cluster, number), 120)
+    if ended == "error":
+        assert not any(
+            line.startswith("POST") and line.endswith(name(2)) for line in told(cluster, 2)
+        )
+    serving = [n for n in (1, 2, 3) if (cluster.root(n) / "run/gantry/master.sock").exists()]
+    assert serving == [now], victims

@@ -14,13 +14,13 @@ import signal
 from pathlib import Path
 from typing import Final
 
+from gantry.agent import configuration as agent_configuration
 from gantry.host.clock import SystemClock
 from gantry.jobs import codec
 from gantry.jobs.codec import Holder
 from gantry.jobs.election import win
 from gantry.jobs.lease import LeaseKeeper
 from gantry.main.bell import MASTER_SOCKET, Bell, replace_process
-from gantry.main.bootstrap import node_uuid
 from gantry.main.daemon import say_ready
 from gantry.main.elected import Elected
 from gantry.main.store import open_store
@@ -33,8 +33,13 @@ from gantry.ports.store import Conflict, Store
 
 logger = logging.getLogger("gantry.master")
 
-PLACE: Final = 0.25
+PLACE: Final = 0.1
 """Seconds for which a candidate lets each one before it go first."""
+
+
+def run(root: Path, ready: int | None) -> int:
+    """As ``contest``; the exit status."""
+    return asyncio.run(contest(root, ready))
 
 
 async def contest(root: Path, ready: int | None) -> int:
@@ -77,7 +82,7 @@ class _Contest:
     def __init__(self, root: Path, ready: int | None) -> None:
         self._root = root
         self.ready = ready
-        self._here = node_uuid(root)
+        self._here = agent_configuration.read(root).node
         self._clock = SystemClock()
         self._told = ""
 

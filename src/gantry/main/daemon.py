@@ -7,7 +7,6 @@ import logging
 import logging.handlers
 import os
 import socket
-from asyncio.sslproto import SSLProtocol
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +42,9 @@ def save_memory() -> None:
     TLS reads into a buffer of 256 KiB, made at once and full of zeros, though no record is longer
     than 16 KiB. With three connections to each of a hundred nodes that is a third of a master.
     """
+    # Here, since a master process that only waits needs no asyncio.
+    from asyncio.sslproto import SSLProtocol
+
     SSLProtocol.max_size = _TLS_BUFFER
 
 

@@ -8,7 +8,6 @@ it is woken and each time that it begins anew; only what that needs is loaded.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import enum
 import logging
 import os
@@ -93,9 +92,9 @@ def _live(root: Path, ready: int | None, lock: ProcessLock) -> int:
             bell.close()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if now is Part.CONTEST:
-        from gantry.main.contest import contest
+        from gantry.main import contest
 
-        return asyncio.run(contest(root, ready))
+        return contest.run(root, ready)
     from gantry.main import master
 
     return master.run(root, ready)
