@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from gantry.client.errors import ClientError, MasterDown, NoCluster, NotMaster
+from gantry.client.errors import ClientError, MasterDown, NoAccess, NoCluster, NotMaster
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def unreachable(root: str, reason: OSError) -> ClientError:
 
     path, agent = socket_path(root), Path(root) / _AGENT
     if isinstance(reason, PermissionError):
-        return MasterDown(
+        return NoAccess(
             f"you may not use the master's socket {path}",
             "be root; on the master's own node a member of the group gantry will do",
         )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,22 @@ def connect(root: str, why: OSError) -> tuple[ssl.SSLSocket, Peer]:
         except OSError as error:
             failures.append(f"{peer}: {_words(error)}")
     raise _nobody(root, why, failures)
+
+
+def insist(reach: Callable[[], Any]) -> Any:
+    """What ``reach`` gives in the end, for a command in a script that a job runs.
+
+    Such a job has a master: where it took over just now, it runs scripts of jobs before it
+    listens to commands.
+    """
+    deadline = time.monotonic() + timeouts.MASTER_INSIST
+    while True:
+        time.sleep(timeouts.MASTER_LOOK)
+        try:
+            return reach()
+        except (MasterDown, NotMaster):
+            if time.monotonic() > deadline:
+                raise
 
 
 def context(root: str) -> ssl.SSLContext:

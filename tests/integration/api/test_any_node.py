@@ -206,6 +206,24 @@ async def test_nobody_there_is_told_with_all_who_were_asked(site: Site) -> None:
     assert told.value.message.count("refused") == 2
 
 
+async def test_a_command_in_a_hook_waits_for_the_master_that_its_job_has(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = site.node(3)
+    await site.servers[0].close()
+    monkeypatch.setenv("GANTRY_JOB", "7")
+    monkeypatch.setattr("gantry.model.timeouts.MASTER_LOOK", 0.05)
+    asking = asyncio.create_task(get(root, "version"))
+    done, _ = await asyncio.wait([asking], timeout=0.2)
+    assert not done, "it has not given up"
+    await site.master(SECOND)
+    assert (await asking)["api"] == 1
+    await site.servers[1].close()
+    monkeypatch.setattr("gantry.model.timeouts.MASTER_INSIST", 0.1)
+    with pytest.raises(NotMaster):
+        await get(root, "version")
+
+
 async def test_the_last_master_itself_asks_the_others_too(site: Site) -> None:
     root = site.node(1)
     (root / "var/lib/ganeti/ssconf_master_candidates_ips").write_text(f"{SECOND}\n{FIRST}\n")
