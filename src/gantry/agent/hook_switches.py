@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from pathlib import Path
-from typing import Final
 
 from gantry.agent.effects import Task
 from gantry.agent.hooks import DIRECTORY
 from gantry.agent.parts import Parts
 from gantry.host import hook_switches
 from gantry.model.errors import OperationFailed, Reason, Rejected
-from gantry.model.hook_switch import HookSwitch, Switched
+from gantry.model.hook_switch import SCRIPT, HookSwitch, Switched
 from gantry.model.orders import Nothing
-
-_SCRIPT: Final = re.compile(r"[a-zA-Z0-9_.-]{1,128}/[a-zA-Z0-9_-]{1,255}")
 
 
 async def switch(parts: Parts, order: HookSwitch, task: Task) -> Nothing:
     """Take it down in the directory of hooks, whether the scripts are there or not."""
-    wrong = [one for one in order.scripts if not _SCRIPT.fullmatch(one)]
+    wrong = [one for one in order.scripts if not SCRIPT.fullmatch(one)]
     if wrong:
         raise Rejected(f"{wrong[0]!r} is no script of a directory of hooks", node=parts.node)
     try:

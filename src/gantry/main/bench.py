@@ -20,6 +20,7 @@ from gantry.agent.ledger import Ledger
 from gantry.cli.errors import Usage
 from gantry.cli.hook.bench import Tried
 from gantry.hooks import example
+from gantry.hooks.record import ending
 from gantry.hooks.trial import runnable_name
 from gantry.host import inventory
 from gantry.jobs.distributor import ssconf
@@ -51,14 +52,23 @@ class LocalBench:
         path = Path(script).absolute()
         if not path.is_file():
             raise Usage(f"{script} is no file", "give the path of a script")
+        try:
+            ledger = self._ledger() if keep else None
+        except GantryError as error:
+            raise Usage(f"the run cannot be kept: {error.message}", "leave --keep out") from error
         with _node(path, order) as root:
             name = runnable_name(path.name)
-            ledger = self._ledger() if keep else Ledger(root, "this machine")
+            ledger = ledger or Ledger(root, "this machine")
             try:
                 ran = _run(root, order, ledger)
                 [result] = [one for one in ran.results if one.script == name]
                 if result.status is ScriptStatus.SKIPPED:
                     raise Usage(f"{script} would not run: {result.problem}", "see gnt-hook lint")
+                if not result.run:
+                    raise Usage(
+                        f"{script} was run ({ending(result)}), but what it did cannot be kept",
+                        "who may write the node's records is root" if keep else "is /tmp full?",
+                    )
                 record = ledger.record(result.run)
             except GantryError as error:
                 raise Usage(error.message, error.hint) from error

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import msgspec
 
 from gantry.model.asking import Nothing, Order
+
+SCRIPT: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}(?:\.d)?/[a-zA-Z0-9_-]{1,255}")
+"""``directory/name`` of a script that may run."""
 
 
 class Switched(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,13 @@ async def test_errors_end_with_status_1_and_warnings_with_0(
     assert [one["level"] for one in done.json["findings"]] == ["warning", "error"]
 
 
+async def test_a_name_does_not_move_the_cursor(gnt: Commands, nodes: HookNodes) -> None:
+    nodes.script("node1", "instance-add-pre.d/\x1b[31m\nred")
+    done = await gnt("gnt-hook lint", str(nodes.base("node1")))
+    assert "\x1b" not in done.out
+    assert "instance-add-pre.d/\\x1b[31m\\x0ared: it never runs" in done.out
+
+
 async def test_the_version_of_a_directory_can_be_said(gnt: Commands, nodes: HookNodes) -> None:
     text = '#!/bin/sh\n[ "$GANETI_HOOKS_VERSION" = 2 ]\n'
     nodes.script("node1", "instance-add-pre.d/10-a", text)

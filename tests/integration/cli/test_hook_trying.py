@@ -189,6 +189,25 @@ async def test_a_test_can_be_kept_and_is_marked(gnt: Commands, tmp_path: Path) -
     assert gnt.services.hook_runs.told == [NODE]
 
 
+async def test_what_cannot_be_kept_is_not_run(gnt: Commands, tmp_path: Path) -> None:
+    path = script(tmp_path, f"touch {tmp_path}/ran")
+    done = await gnt("gnt-hook test --operation instance-add --keep", path)
+    assert (done.status, "the run cannot be kept" in done.err) == (2, True)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("directory", ["../../x", "/tmp/x", "", "a/b"])
+async def test_a_recording_does_not_lead_elsewhere(
+    gnt: Commands, nodes: HookNodes, tmp_path: Path, directory: str
+) -> None:
+    [one] = gnt.services.hook_runs.runs = recorded(nodes, "a.example.com")
+    text = (await gnt(f"gnt-hook record {one.id}")).out
+    file = tmp_path / "run.json"
+    file.write_text(text.replace("instance-start-pre.d/10-check", f"{directory}/10-check"))
+    done = await gnt("gnt-hook replay --script", script(tmp_path, "exit 0"), str(file))
+    assert (done.status, "no directory of hooks" in done.err) == (2, True)
+
+
 def recorded(nodes: HookNodes, *names: str) -> list[HookRun]:
     """Runs on node 1, each a phase of its own."""
     ledger = Ledger(nodes.roots["node1"], NODE)

@@ -90,6 +90,8 @@ async def test_a_node_that_is_away_is_told_when_it_is_back(cluster: FakeCluster)
 async def test_what_no_node_has_is_refused_with_the_nearest(cluster: FakeCluster) -> None:
     assert "did you mean 20-check?" in await refused(cluster, "20-chek")
     assert "no node that answers has a script" in await refused(cluster, "nothing-like-it")
+    cluster.world.nodes[node_uuid(1)].add_hook(ADD, "check.sh")
+    assert "does not run anyway" in await refused(cluster, "check.sh")
     assert "no script is named" in await refused(cluster)
     assert "at most 500" in await refused(cluster, "20-check", because="x" * 501)
     assert [off(cluster, number) for number in (1, 2, 3)] == [set()] * 3

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from gantry.cli import errors
+from gantry.cli import errors, table
 from gantry.client.connection import Connection
 
 TYPE_CHECKING = False
@@ -76,9 +76,11 @@ def _here(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _text(one: dict[str, Any]) -> str:
-    where = f"{one['node']} {one['path']}" if one["node"] else one["path"]
+    path = table.printable(one["path"])
+    where = f"{one['node']} {path}" if one["node"] else path
     hint = f"\n    {one['hint']}" if one["hint"] else ""
-    return f"{one['level']}: {where}: {one['message']}{hint}\n"
+    text = f"{one['level']}: {where}: {one['message']}{hint}"
+    return "".join(f"{table.printable(line)}\n" for line in text.split("\n"))
 
 
 def _sum(findings: list[dict[str, Any]], nodes: list[str]) -> str:

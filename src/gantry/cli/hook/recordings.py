@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -14,6 +15,7 @@ from gantry.cli.errors import Usage
 from gantry.hooks.trial import of_directory
 from gantry.model.hook_orders import HooksRun
 
+_DIRECTORY = re.compile(r"[a-zA-Z0-9_-]{1,128}(\.d)?")
 FORMAT = "gantry-hook-runs-1"
 
 
@@ -50,6 +52,8 @@ def _run(one: dict[str, Any]) -> Recorded:
     run = one["run"]
     order = msgspec.json.decode(msgspec.json.encode(one["order"]), type=HooksRun)
     directory, version = str(run["script"]).rpartition("/")[0], int(run["version"])
+    if not _DIRECTORY.fullmatch(directory):
+        raise ValueError(f"{directory!r} is no directory of hooks")
     return Recorded(
         node=str(run["node"]),
         script=str(run["script"]),

@@ -15,6 +15,7 @@ import msgspec
 from gantry.model import locks, timeouts
 from gantry.model.errors import Reason, Rejected, Unavailable
 from gantry.model.hook_files import HookInventory, ReadHookFiles
+from gantry.model.hook_switch import SCRIPT
 from gantry.model.hook_switch import HookSwitch as SwitchOrder
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
@@ -106,6 +107,12 @@ async def _read(ask: Examiner, node: Uuid, version: int) -> HookInventory | None
 def _meant(name: str, known: Iterable[str]) -> list[str]:
     """The scripts of that name; Rejected where there is none."""
     found = sorted(one for one in known if name in (one, one.partition("/")[2]))
+    if found and not all(map(SCRIPT.fullmatch, found)):
+        raise Rejected(
+            f"{name} does not run anyway: its name is not made of letters, digits, _ and -",
+            "gnt-hook lint says more",
+            object_name=name,
+        )
     if found:
         return found
     every = {*known, *(one.partition("/")[2] for one in known)}
