@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 from tests.fakes.world import NOOP
+from tests.faults.situations import BUNDLES
 from tests.unit.operations.scene import NODE1, NODE2, NODE3, check, facts, snapshot, up, web
 
-from gantry.model.entities import AdminState, Disk, DiskTemplate
+from gantry.model.entities import AdminState, Disk, DiskTemplate, HookRollout
 from gantry.model.errors import Rejected, Unavailable
 from gantry.model.live import GuestLive, GuestState, HypervisorFacts, OsFacts
 from gantry.model.names import Uuid
@@ -144,6 +145,24 @@ def test_a_missing_disk_is_told_once_and_of_its_instance() -> None:
 
 def test_a_disk_in_a_deeper_directory_is_not_taken_for_missing() -> None:
     assert found(snapshot(web(disks=(DISK,), disk_template=DiskTemplate.FILE))) == []
+
+
+def test_a_node_without_the_bundle_that_it_is_to_have() -> None:
+    before = snapshot()
+    [bundle, *_] = BUNDLES
+    wanting = HookRollout(uuid=before.cluster.uuid, name="hooks", everywhere=1)
+    after = before.with_changes(2, [bundle, wanting])
+    having: dict[Uuid, Inspection | Unavailable] = {
+        node: said(facts=facts(hook_bundle=bundle.sha256)) for node in (NODE1, NODE2, NODE3)
+    }
+    assert found(after, having) == []
+    assert found(after, having | {NODE2: said()}) == [
+        ("WARNING", "ENODEHOOKS", after.nodes[NODE2].name)
+    ]
+    none = msgspec.structs.replace(wanting, everywhere=0)
+    taken = before.with_changes(2, [bundle, none])
+    assert {code for _, code, _ in found(taken, having)} == {"ENODEHOOKS"}
+    assert found(taken) == []
 
 
 def test_a_pool_that_is_not_full_is_told_as_long_as_somebody_could_fill_it() -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from gantry.hooks import verdict
+from gantry.hooks import rollout, verdict
 from gantry.hooks.verdict import NodeScripts
 from gantry.model.candidate_orders import OWN_FILES
 from gantry.model.entities import AdminState, Instance, Node
@@ -171,8 +171,16 @@ def _node(cluster: Snapshot, node: Node, said: Inspection, now: float) -> Iterat
         *_machine(cluster, said.facts, now),
         *_capacity(cluster, node, said.facts),
         *_strangers(cluster, node, said),
+        *_bundle(cluster, node, said.facts),
     ):
         yield finding(code, message, level)
+
+
+def _bundle(cluster: Snapshot, node: Node, facts: NodeFacts) -> Iterator[tuple[str, str, str]]:
+    wanted = rollout.wanted(cluster, node.uuid)
+    if wanted is not None and rollout.wanted_hash(cluster, node.uuid) != facts.hook_bundle:
+        should = f"bundle {wanted} of hooks" if wanted else "no bundle of hooks"
+        yield "ENODEHOOKS", f"is to have {should} and has not: gnt-hook status", "WARNING"
 
 
 def _machine(cluster: Snapshot, facts: NodeFacts, now: float) -> Iterator[tuple[str, str, str]]:
