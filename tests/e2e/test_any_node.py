@@ -54,11 +54,11 @@ def test_a_candidate_holds_what_a_master_needs_and_another_node_does_not(cluster
     assert json.loads(candidates)["master_candidates"] == ["node1.gantry.test", "node2.gantry.test"]
     verified = cluster.try_gnt("gnt-cluster", "verify", "--error-codes", node=CANDIDATE)
     assert "ECLUSTERCFG:cluster" in verified.said, "the pool is not full"
-    assert "ENODEFILECHECK" not in verified.said
+    assert "ERROR:ENODEFILECHECK" not in verified.said
     (cluster.root(CANDIDATE) / "etc/gantry/users").write_text("eve HASH write\n")
     (cluster.root(CANDIDATE) / "etc/gantry/pki/ca.key").unlink()
     told = cluster.try_gnt("gnt-cluster", "verify", "--error-codes").said
-    assert "ERROR:ENODEFILECHECK:node:node2.gantry.test:could not be the master" in told
+    assert "ENODEFILECHECK:node:node2.gantry.test:could not be the master" in told
     cluster.kill("agent", CANDIDATE)
     cluster.local("up")
     eventually("node 2 has the keys again", lambda: keys <= held(CANDIDATE))

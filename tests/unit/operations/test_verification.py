@@ -183,17 +183,25 @@ def test_a_candidate_has_what_the_master_has_and_nobody_else_does() -> None:
         files = {**MASTERS, **{names[name]: text for name, text in changes.items()}}
         return said(master_files={name: text for name, text in files.items() if text})
 
+    def found_later(
+        cluster: Snapshot, answers: dict[Uuid, Inspection | Unavailable]
+    ) -> list[tuple[str, str, str]]:
+        return found(cluster, answers, 61.0)
+
     whole: dict[Uuid, Inspection | Unavailable] = {node: held() for node in (NODE1, NODE2, NODE3)}
     wrong = ("ERROR", "ENODEFILECHECK", "node2.example.com")
-    assert found(snapshot(), {**whole, NODE2: held(api="another", users="b")}) == []
-    assert found(snapshot(), {**whole, NODE2: held(ca="old")}) == [wrong]
-    assert found(snapshot(), {**whole, NODE2: held(api=None)}) == [wrong]
-    assert found(snapshot(), {**whole, NODE2: said()}) == [wrong]
+    assert found_later(snapshot(), {**whole, NODE2: held(api="another", users="b")}) == []
+    assert found_later(snapshot(), {**whole, NODE2: held(ca="old")}) == [wrong]
+    assert found_later(snapshot(), {**whole, NODE2: held(api=None)}) == [wrong]
+    assert found_later(snapshot(), {**whole, NODE2: said()}) == [wrong]
     asleep = msgspec.structs.replace(held(), master_waits=False)
-    assert found(snapshot(), {**whole, NODE1: asleep, NODE2: asleep}) == [("WARNING", *wrong[1:])]
+    assert found_later(snapshot(), {**whole, NODE1: asleep, NODE2: asleep}) == [
+        ("WARNING", *wrong[1:])
+    ]
     regular = snapshot(change={NODE2: {"master_candidate": False}}, candidate_pool_size=2)
-    assert found(regular, {**whole, NODE2: said(master_waits=False)}) == []
-    assert found(regular, whole) == [("WARNING", *wrong[1:])]
+    assert found_later(regular, {**whole, NODE2: said(master_waits=False)}) == []
+    assert found_later(regular, whole) == [("WARNING", *wrong[1:])]
+    assert found(snapshot(), {**whole, NODE2: said()}, 59.0) == [("NOTICE", *wrong[1:])]
 
 
 def test_records_that_point_nowhere_are_told() -> None:

@@ -52,6 +52,8 @@ _SKEW: Final = 150.0
 _DAY: Final = 86400.0
 _WARN_DAYS: Final = 30
 _ERROR_DAYS: Final = 7
+_FRESH: Final = 60.0
+"""Seconds after a change of a node in which the files of a master are on their way."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +156,7 @@ def nodes(
             )
         else:
             yield from _node(cluster, node, said, now)
-    yield from _master_files(cluster, seen)
+    yield from _master_files(cluster, seen, now)
     yield from _oses(cluster, seen)
     yield from _instances(cluster, seen)
 
@@ -221,35 +223,45 @@ def _strangers(cluster: Snapshot, node: Node, said: Inspection) -> Iterator[tupl
 
 
 def _master_files(
-    cluster: Snapshot, seen: Mapping[Uuid, Inspection | Unavailable]
+    cluster: Snapshot, seen: Mapping[Uuid, Inspection | Unavailable], now: float
 ) -> Iterator[Finding]:
-    """Candidates have what the master has; of some files each has its own."""
+    """Candidates have what the master has, which is sent to them once they are candidates."""
     master = seen.get(cluster.cluster.master_node)
     mine = master.master_files if isinstance(master, Inspection) else {}
     for uuid, said in seen.items():
         node = cluster.nodes[uuid]
         if uuid == cluster.cluster.master_node or isinstance(said, Unavailable):
             continue
-        lacking = sorted(mine.keys() - said.master_files.keys())
-        other = sorted(
-            name
-            for name, digest in mine.items()
-            if name not in OWN_FILES and said.master_files.get(name, digest) != digest
-        )
-        message, level = "", "ERROR"
-        if node.master_candidate and (lacking or other):
-            what = f"lacks {', '.join(lacking)}" if lacking else f"has an old {', '.join(other)}"
-            message = f"could not be the master: it {what}; the master's log says why"
-        elif said.master_files and not node.master_candidate:
-            message = "is no master candidate and has files of a master, keys among them"
-            level = "WARNING"
-        elif node.master_candidate and not said.master_waits:
-            message = "could not be the master: no master process waits there (gantry-master)"
-            level = "WARNING"
+        message, level = _readiness(node, said, mine)
         if message:
+            fresh = now - node.mtime < _FRESH
             yield Finding(
-                code="ENODEFILECHECK", kind="node", item=node.name, message=message, level=level
+                code="ENODEFILECHECK",
+                kind="node",
+                item=node.name,
+                message=message,
+                level="NOTICE" if fresh else level,
             )
+
+
+def _readiness(node: Node, said: Inspection, mine: Mapping[str, str]) -> tuple[str, str]:
+    """What keeps a candidate from being the master; of some files each has its own."""
+    if not node.master_candidate:
+        why = "is no master candidate and has files of a master, keys among them"
+        return (why, "WARNING") if said.master_files else ("", "")
+    lacking = sorted(mine.keys() - said.master_files.keys())
+    if lacking:
+        return f"could not be the master: it lacks {', '.join(lacking)}", "ERROR"
+    other = sorted(
+        name
+        for name, digest in mine.items()
+        if name not in OWN_FILES and said.master_files.get(name) != digest
+    )
+    if other:
+        return f"could not be the master: it has an old {', '.join(other)}", "ERROR"
+    if not said.master_waits:
+        return "could not be the master: no master process (gantry-master) waits there", "WARNING"
+    return "", ""
 
 
 def _oses(cluster: Snapshot, seen: Mapping[Uuid, Inspection | Unavailable]) -> Iterator[Finding]:
