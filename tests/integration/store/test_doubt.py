@@ -12,6 +12,7 @@ from tests.support.etcd import Etcd
 from tests.support.proxy import Mode, Proxy
 
 from gantry.ports.store import (
+    Compacted,
     Compare,
     Conflict,
     Delete,
@@ -76,7 +77,7 @@ async def test_a_conflict_is_told_only_when_it_is_for_good(
 async def test_writes_after_a_time_without_answer_go_on_in_order(
     members: Etcd, proxies: list[Proxy], opened: Open
 ) -> None:
-    store = await opened([proxies[0].url], patience=Patience(tries=(0.2,), whole=0.6))
+    store = await opened([proxies[0].url], patience=Patience(tries=(0.4,), whole=0.8))
     await store.txn([], [Put("a", b"1")])
     proxies[0].mode = Mode.DEAF
     with pytest.raises(StoreUnavailable, match="no answer in time"):
@@ -134,6 +135,30 @@ async def test_what_waits_goes_together(members: Etcd, opened: Open) -> None:
     assert store.flushes - flushes <= 5
 
 
+async def test_a_watch_that_was_cut_off_over_a_compaction_says_so(
+    members: Etcd, proxies: list[Proxy], opened: Open
+) -> None:
+    watcher, writer = await opened([proxies[0].url]), await opened(members.urls)
+    first = await writer.txn([], [Put("w", b"1")])
+    async with contextlib.aclosing(watcher.watch("w", first - 1)) as watch:
+        async with asyncio.timeout(SECONDS):
+            assert await anext(watch) == (Event("w", b"1", first),)
+        proxies[0].mode = Mode.HANG
+        for number in range(5):
+            last = await writer.txn([], [Put("w", b"%d" % number)])
+        await writer.compact(last)
+        waiting = asyncio.create_task(anext(watch))
+        # Its connection is dead, and it opens another one only some seconds later.
+        async with asyncio.timeout(SECONDS):
+            proxies[0].requests.clear()
+            await proxies[0].requests.wait()
+        proxies[0].mode = Mode.FORWARD
+        with pytest.raises(Compacted) as caught:
+            async with asyncio.timeout(SECONDS):
+                await waiting
+    assert caught.value.revision == last
+
+
 def calm(proxies: list[Proxy]) -> None:
     for each in proxies:
         each.mode = Mode.FORWARD
@@ -155,7 +180,7 @@ async def test_every_write_happens_once_whatever_the_ways_do(
     """Ways to the members hang, lose answers, hold requests back; each for a short time."""
     chance = random.Random(seed)
     store = await opened(
-        [each.url for each in proxies], patience=Patience(tries=(0.1, 0.2), whole=SECONDS)
+        [each.url for each in proxies], patience=Patience(tries=(0.1, 0.2, 0.5, 2.0), whole=SECONDS)
     )
     observer = await opened(members.urls)
     before = (await observer.range("")).revision

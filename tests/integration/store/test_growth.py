@@ -58,7 +58,7 @@ async def content(store: Store) -> dict[str, bytes]:
     return {item.key: item.value for item in (await store.range("")).items}
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("jobs", MANY)
 async def test_a_file_stays_small(tmp_path: Path, jobs: int) -> None:
     store = await open_sqlite(tmp_path / "state", keep_revisions=KEPT, keep_bytes=KEPT_BYTES)
@@ -78,7 +78,7 @@ async def store_on_etcd(own_members: Etcd, opened: Open) -> Store:
     return store
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("jobs", MANY)
 async def test_etcd_stays_small_and_gives_space_back_when_defragmented(
     own_members: Etcd, store_on_etcd: Store, jobs: int
