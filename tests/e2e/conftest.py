@@ -17,6 +17,10 @@ def cluster_on_etcd() -> Iterator[Cluster]:
     with local_cluster(
         "--nodes", "3", "--hypervisors", "fake", "--no-kernel", "--store", "etcd"
     ) as cluster:
+        # From the next master on; so that tests do not wait long for one.
+        cluster.gnt("gnt-cluster", "modify", "--master-lease", "2")
+        cluster.kill("master")
+        cluster.local("up")
         yield cluster
 
 

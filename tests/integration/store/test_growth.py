@@ -15,6 +15,7 @@ from tests.support.etcd import Etcd, Member
 
 from gantry.model.jobs import JobStatus
 from gantry.ports.store import Store
+from gantry.store.etcd import Patience
 from gantry.store.etcd.horizon import Horizon
 from gantry.store.sqlite import open_sqlite
 
@@ -73,7 +74,7 @@ async def test_a_file_stays_small(tmp_path: Path, jobs: int) -> None:
 
 @pytest.fixture
 async def store_on_etcd(own_members: Etcd, opened: Open) -> Store:
-    store = await opened(own_members.urls)
+    store = await opened(own_members.urls, patience=Patience())
     store._horizon = Horizon(keep_revisions=KEPT, keep_bytes=KEPT_BYTES)
     return store
 
