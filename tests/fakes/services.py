@@ -117,7 +117,7 @@ class FakeServices:
         return self.oses
 
     async def ask_nodes(
-        self, nodes: Sequence[Uuid], question: Question[A], timeout: float = timeouts.URGENT
+        self, nodes: Sequence[Uuid], question: Question[A], timeout: float = timeouts.READ
     ) -> dict[str, A | GantryError]:
         """See the port."""
         found: dict[str, A | GantryError] = {}

@@ -85,11 +85,11 @@ class Services(Protocol):
         """What every node that counts (online, can run guests) has, by node name, asked now."""
 
     async def ask_nodes(
-        self, nodes: Sequence[Uuid], question: Question[A], timeout: float = timeouts.URGENT
+        self, nodes: Sequence[Uuid], question: Question[A], timeout: float = timeouts.READ
     ) -> dict[str, A | GantryError]:
         """Ask all of these nodes at once: by node name the answer, or why there is none.
 
-        A node that is marked offline is not asked, and that is why.
+        A node that is marked offline, or known to be away, is not asked, and that is why.
         """
 
     async def keep_bundle(self, packed: bytes) -> HookBundle:

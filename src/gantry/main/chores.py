@@ -27,8 +27,8 @@ async def chores(engine: Engine, root: Path, store: Store, runs: HookRuns) -> No
         memory.give_back()
         try:
             await engine.auto_archive(_ARCHIVE_AFTER)
-            await runs.prune()
             await backups.daily(root, datetime.datetime.now(datetime.UTC), store)
+            await runs.prune()
         except GantryError as error:
             logger.warning("the daily chores: %s", error)
         await asyncio.sleep(_HOUR)

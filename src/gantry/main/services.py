@@ -79,7 +79,7 @@ class MasterServices:
         }
 
     async def ask_nodes(
-        self, nodes: Sequence[Uuid], question: Question[A], timeout: float = timeouts.URGENT
+        self, nodes: Sequence[Uuid], question: Question[A], timeout: float = timeouts.READ
     ) -> dict[str, A | GantryError]:
         """Ask all of these nodes at once."""
         cluster = self._engine.snapshot()
@@ -174,6 +174,12 @@ class MasterServices:
     async def _ask(self, node: Node, question: Question[A], timeout: float) -> A | GantryError:
         if node.offline:
             return Unavailable(f"node {node.name} is marked offline", node=node.name)
+        live = self._engine.snapshot().node_live(node.uuid)
+        if not live.reachable:
+            # Nobody waits for one that is known to be away.
+            why = live.problem or "it has not been heard of yet"
+            text = why if node.name in why else f"node {node.name} does not answer: {why}"
+            return Unavailable(text, node=node.name)
         to = Address(node=node.uuid, name=node.name, host=node.primary_ip, port=node.port)
         try:
             return await self._agents.ask(to, question, timeout)

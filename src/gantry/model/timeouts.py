@@ -80,6 +80,8 @@ MASTER_LOOK: Final = 0.5
 """Between two looks of such a command."""
 STREAM_READ: Final = 10.0
 """A client that follows something: a master that lives says something every 3 s."""
+READ: Final = 20.0
+"""Asking nodes for what a client waits for: shorter than the client waits."""
 CLIENT_READ: Final = 30.0
 """A client waiting for an answer that is not a job's end."""
 STORE_UNAVAILABLE: Final = 20.0

@@ -69,7 +69,11 @@ class HookSwitch(Operation[HookSwitchPlan], frozen=True, kw_only=True):
         self, plan: HookSwitchPlan, cluster: Snapshot, ask: Examiner
     ) -> HookSwitchPlan:
         """Which scripts are meant; Rejected where one is on no node that answers."""
-        asked = [uuid for uuid in plan.nodes if not cluster.nodes[uuid].offline]
+        asked = [
+            uuid
+            for uuid in plan.nodes
+            if not cluster.nodes[uuid].offline and cluster.node_live(uuid).reachable
+        ]
         version = cluster.cluster.hooks_version
         answers = await asyncio.gather(*(_read(ask, uuid, version) for uuid in asked))
         known = {
