@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gantry.hooks.policy import NONE, Decision, OnUnreachable, decide, denies_unreachable
@@ -209,6 +209,7 @@ VALUES = ["1", "true", '"x"', '"deny"', "[]", "{}", "{ tags = ['a'] }", "nan", "
 TABLES = ["[default]", "[script]", '[script."instance-add-pre.d/a"]', '[pattern."*/*"]', "[[x]]"]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(
     st.sampled_from(TABLES), st.builds("{} = {}".format, st.sampled_from(KEYS),
                                        st.sampled_from(VALUES)), st.text(max_size=5))))  # fmt: skip
