@@ -17,8 +17,10 @@ from pathlib import Path
 
 import msgspec
 from benchmarks import (
+    fence,
     hook_history,
     hooks,
+    hooks_at_scale,
     kvm_start,
     list_instances,
     local_cluster,
@@ -26,6 +28,7 @@ from benchmarks import (
     memory,
     no_hooks,
     noop_jobs,
+    scale,
     start_command,
     start_stop,
     takeover,
@@ -44,6 +47,9 @@ ALL: dict[str, tuple[Callable[[int], list[Figure]], int]] = {
     "verify": (verify.measure, 10),
     "kvm_start": (kvm_start.measure, 20),
     "memory": (memory.measure, 3),
+    "scale": (scale.measure, 5),
+    "hooks_at_scale": (hooks_at_scale.measure, 5),
+    "fence": (fence.measure, 5),
     "master_failover": (master_failover.measure, 10),
     "takeover": (takeover.measure, 50),
 }

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 from benchmarks.all import machine
 from benchmarks.figures import command, number
-from benchmarks.local_cluster import Client, LocalCluster, cluster, cpu, resident
+from benchmarks.local_cluster import Client, LocalCluster, cluster, cpu, idle, resident
 from benchmarks.plot import Panel, Series, svg
 
 from gantry.local import processes
@@ -120,14 +120,6 @@ async def restarted(where: LocalCluster) -> float:
     return time.perf_counter() - began
 
 
-def idle(where: LocalCluster, seconds: float = IDLE) -> float:
-    """Percent of a core that the master takes while nobody asks for anything."""
-    time.sleep(5)
-    before = cpu(where.master)
-    time.sleep(seconds)
-    return 100 * (cpu(where.master) - before) / seconds
-
-
 def measure(where: LocalCluster, nodes: int, have: int, wanted: int) -> Point:
     """Bring the cluster to that size and measure everything."""
     add, add_cpu = fill(where, have, wanted)
@@ -149,7 +141,7 @@ def measure(where: LocalCluster, nodes: int, have: int, wanted: int) -> Point:
         verify=whole("gnt-cluster", "verify"),
         memory=resident(where.master),
         restart=asyncio.run(restarted(where)),
-        idle=idle(where),
+        idle=idle(where, IDLE),
     )
     sys.stderr.write(f"{found}\n")
     return found

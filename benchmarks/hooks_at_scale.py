@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.hooks_at_scale [--runs 5]
 
-The phase is that after ``gnt-cluster modify``, which runs on all nodes: the master gives a hundred
+The phase is that after ``gnt-cluster verify``, which runs on all nodes: the master gives a hundred
 orders, the agents (in two processes) really start a thousand scripts, and record and report each.
 The operation with no script on any node is measured too and taken off. The reference are two
 processes that spawn and wait for five hundred of the same scripts each, with the same environment,
@@ -27,7 +27,7 @@ NODES = 100
 SCRIPTS = 10
 PROCESSES = 2
 TARGET = 1.5
-DIRECTORY = "etc/ganeti/hooks/cluster-modify-post.d"
+DIRECTORY = "etc/ganeti/hooks/cluster-verify-post.d"
 _SPAWN = """
 import json, os, sys
 scripts, environment = json.load(sys.stdin)
@@ -37,15 +37,15 @@ for script in scripts:
 """
 
 
-def scripts(where: LocalCluster) -> list[Path]:
-    """Put them onto all simulated nodes."""
+def scripts(where: LocalCluster, text: str) -> list[Path]:
+    """Put them onto all simulated nodes; all say the same."""
     made = []
     for node in where.about.simulated:
         directory = where.layout.root(node) / DIRECTORY
-        directory.mkdir(parents=True)
+        directory.mkdir(parents=True, exist_ok=True)
         for number in range(SCRIPTS):
             script = directory / f"{number:02d}-nothing"
-            script.write_text("#!/bin/sh\nexit 0\n")
+            script.write_text(f"#!/bin/sh\n{text}\n")
             script.chmod(0o755)
             made.append(script)
     return made
@@ -68,15 +68,15 @@ def bare(found: list[Path]) -> float:
     return time.perf_counter() - began
 
 
-def modified(where: LocalCluster, turn: int) -> float:
-    """Seconds of one operation on the cluster, all of its scripts included."""
+def verified(where: LocalCluster, turn: int) -> float:
+    """Seconds of one verification of the cluster, all of its scripts included."""
 
     async def work() -> float:
         client = await Client.open(where)
         began = time.perf_counter()
         await client.job(
-            {"OP_ID": "OP_CLUSTER_SET_PARAMS", "candidate_pool_size": 11 + turn % 2},
-            f"modify-{os.getpid()}-{turn}",
+            {"OP_ID": "OP_CLUSTER_VERIFY"},
+            f"verify-{os.getpid()}-{turn:06d}",
         )
         took = time.perf_counter() - began
         client.close()
@@ -89,9 +89,13 @@ def measure(runs: int) -> list[Figure]:
     """One row."""
     with cluster(nodes=1, simulated=NODES) as where:
         turns = iter(range(10_000))
-        without = [modified(where, next(turns)) for _ in range(runs + 1)][1:]
-        found = scripts(where)
-        taken, alone = in_turn(runs, lambda: modified(where, next(turns)), lambda: bare(found))
+        without = [verified(where, next(turns)) for _ in range(runs + 1)][1:]
+        scripts(where, 'touch "$GANTRY_ROOT/ran-${0##*/}"')
+        verified(where, next(turns))
+        ran = sum(1 for _ in where.layout.directory.glob("sim*/ran-*"))
+        assert ran == NODES * SCRIPTS, f"{ran} scripts ran"
+        found = scripts(where, "exit 0")
+        taken, alone = in_turn(runs, lambda: verified(where, next(turns)), lambda: bare(found))
     empty, _ = spread(without)
     phase = [took - empty for took in taken]
     reference, least = spread(alone)

@@ -115,6 +115,14 @@ def resident(pid: int) -> float:
     raise AssertionError(f"process {pid} is gone")
 
 
+def idle(where: LocalCluster, seconds: float) -> float:
+    """Percent of a core that the master takes while nobody asks for anything."""
+    time.sleep(5)
+    before = cpu(where.master)
+    time.sleep(seconds)
+    return 100 * (cpu(where.master) - before) / seconds
+
+
 def local(directory: Path, *words: str) -> None:
     """``gantry local``; what it says is shown only where it fails."""
     argv = [str(GANTRY), "local", words[0], "--dir", str(directory), *words[1:]]

@@ -11,8 +11,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks.figures import Figure, command, in_turn, run, spread
-from benchmarks.growth import idle
-from benchmarks.local_cluster import cluster, resident
+from benchmarks.local_cluster import cluster, idle, resident
 
 NODES = 100
 INSTANCES = 10_000

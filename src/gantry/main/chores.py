@@ -17,18 +17,23 @@ from gantry.supervision.hook_runs import HookRuns
 
 logger = logging.getLogger("gantry.master")
 
+_MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 _ARCHIVE_AFTER: Final = 6 * _HOUR
 
 
 async def chores(engine: Engine, root: Path, store: Store, runs: HookRuns) -> None:
-    """Once an hour: put old things away; once a day: copy the state, keep a week of copies."""
+    """Once an hour: put old things away; once a day: copy the state, keep a week of copies.
+
+    Every minute: give memory back that long lists and many jobs at once have left free.
+    """
     while True:
-        memory.give_back()
         try:
             await engine.auto_archive(_ARCHIVE_AFTER)
             await backups.daily(root, datetime.datetime.now(datetime.UTC), store)
             await runs.prune()
         except GantryError as error:
             logger.warning("the daily chores: %s", error)
-        await asyncio.sleep(_HOUR)
+        for _ in range(int(_HOUR / _MINUTE)):
+            memory.give_back()
+            await asyncio.sleep(_MINUTE)
