@@ -250,13 +250,14 @@ class Engine:
         async with entry.lock:
             if entry.job.status.ended:
                 raise admission.state(entry, "has ended already", "nothing is left to cancel")
-            if not entry.began:
-                await self._cancel_waiting(entry)
-                return f"job {job} is cancelled: it had not begun"
+            # First: an operation without effects is done with the commit with which it begins.
             if entry.settled:
                 raise admission.state(
                     entry, "has done its work already", "only its last scripts still run"
                 )
+            if not entry.began:
+                await self._cancel_waiting(entry)
+                return f"job {job} is cancelled: it had not begun"
             if entry.undoing:
                 raise admission.state(entry, "is being undone already", "gnt-job watch shows it")
             if not kill:
@@ -275,7 +276,7 @@ class Engine:
         admission.check_priority(priority)
         entry = self._known(job)
         async with entry.lock:
-            if entry.began or entry.job.status.ended:
+            if entry.began or entry.settled or entry.job.status.ended:
                 raise admission.state(entry, "has begun", "a priority only matters before that")
             await self._journal.job(entry, msgspec.structs.replace(entry.job, priority=priority))
             if entry.request is not None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 import pytest
 from tests.fakes.agents import FakeAgents
+from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster, node_uuid
 from tests.fakes.world import World
 
@@ -15,8 +17,8 @@ from gantry.jobs import codec, queue
 from gantry.model.errors import Rejected, Unavailable
 from gantry.model.jobs import Dependency, DryRun, JobStatus, LogEntry, Submission
 from gantry.model.names import JobId
-from gantry.model.orders import Delay, Question
-from gantry.ports.agents import Address
+from gantry.model.orders import Delay, HooksRun, Order, Question
+from gantry.ports.agents import Address, Envelope, Progress
 
 A = TypeVar("A", bound=msgspec.Struct)
 DUMMY: dict[str, Any] = {"OP_ID": "OP_TEST_DUMMY"}
@@ -374,3 +376,45 @@ async def test_what_the_master_does_for_itself_is_nothing_to_ask_for(
     with pytest.raises(Rejected, match="only the master itself"):
         await cluster.engine.submit(cluster.submission(DUMMY, op))
     assert cluster.engine.jobs() == []
+
+
+class HeldScripts(FakeAgents):
+    """Scripts are not run before ``gate`` is open."""
+
+    def __init__(self, world: World, now: Callable[[], float]) -> None:
+        super().__init__(world, now=now)
+        self.gate = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    async def order(
+        self,
+        to: Address,
+        envelope: Envelope,
+        order: Order[A],
+        progress: Callable[[Progress], None] | None = None,
+    ) -> A:
+        if isinstance(order, HooksRun):
+            self.asked.set()
+            await self.gate.wait()
+        return await super().order(to, envelope, order, progress)
+
+
+async def test_what_was_done_in_one_commit_is_not_cancelled_while_its_last_scripts_run() -> None:
+    made = await FakeCluster.make()
+    clock = FakeClock()
+    agents = HeldScripts(made.world, clock.monotonic)
+    cluster = FakeCluster(made.store, agents, clock)
+    await cluster.start()
+    job = await cluster.submit({"OP_ID": "OP_CLUSTER_VERIFY"})
+    async with asyncio.timeout(10):
+        await agents.asked.wait()
+        for kill in (False, True):
+            with pytest.raises(Rejected, match="done its work"):
+                await cluster.engine.cancel(job, kill=kill)
+        with pytest.raises(Rejected, match="begun"):
+            await cluster.engine.change_priority(job, 5)
+        agents.gate.set()
+        assert (await cluster.engine.wait(job)).status is JobStatus.SUCCESS
+    await cluster.engine.settle()
+    assert await cluster.keys("journal/") == []
+    await cluster.close()
