@@ -23,6 +23,9 @@ from gantry.model.errors import GantryError, OperationFailed, Reason
 from gantry.model.names import Uuid
 from gantry.pki import files
 
+_PROGRAM: Final = "etcd"
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where the daemons of a local cluster look for programs."""
 _CLIENT: Final = "client"
 _MEMBER: Final = "member"
 _ENTRIES: Final = 10_000
@@ -31,6 +34,13 @@ _ENTRIES: Final = 10_000
 
 async def start(layout: Layout, about: Description) -> None:
     """Have all members run; returns when a majority of them answers."""
+    if shutil.which(_PROGRAM, path=_PATH) is None:
+        raise OperationFailed(
+            f"there is no program {_PROGRAM}",
+            "apt-get install etcd-server; the service that comes with it is not needed:"
+            " systemctl disable --now etcd",
+            reason=Reason.ENVIRONMENT,
+        )
     _certificates(layout, about)
     started = [_start(layout, about, member) for member in about.store_members]
     try:
@@ -133,7 +143,7 @@ def _argv(root: Path, about: Description, member: StoreMember) -> list[str]:
     client, peer = about.store_url(member), about.store_peer_url(member)
     peers = ",".join(f"{one.label}={about.store_peer_url(one)}" for one in about.store_members)
     return [
-        "etcd",
+        _PROGRAM,
         *("--name", member.label, "--data-dir", str(root / "var/lib/etcd")),
         *("--listen-client-urls", client, "--advertise-client-urls", client),
         *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from typing import Final
 
+from gantry.model import timeouts
 from gantry.ports.store import LeaseGone, LeaseId, StoreUnavailable
 from gantry.store.etcd import wire
 from gantry.store.etcd.gateway import Gateway, Patience
 from gantry.store.etcd.problems import Fault, Refused
 
-_TRIES_OF_A_LEASE = 6
+_PARTS: Final = (1 / 6, 1 / 4, 1 / 2)
+"""Of a lease's time, for the first tries of a renewal."""
 
 
 class EtcdLease:
@@ -23,9 +26,12 @@ class EtcdLease:
         self.ttl_seconds = ttl_seconds
         self._gateway = gateway
         self._slot = slot
-        # A member that hangs must not take the whole lease with it.
-        tries = min(gateway.patience.of(0), ttl_seconds / _TRIES_OF_A_LEASE)
-        self._patience = Patience(tries=(tries,), whole=min(gateway.patience.whole, ttl_seconds))
+        # A member that hangs must not take the whole lease with it; nor must all that are slow.
+        tries = tuple(
+            min(most, ttl_seconds * part)
+            for most, part in zip(timeouts.STORE_TRIES, _PARTS, strict=True)
+        )
+        self._patience = Patience(tries=tries, whole=min(gateway.patience.whole, ttl_seconds))
 
     @classmethod
     async def grant(cls, gateway: Gateway, ttl_seconds: float, slot: bytes) -> EtcdLease:
@@ -71,7 +77,7 @@ class EtcdLease:
                 wire.RANGE,
                 wire.RangeRequest(self._slot, count_only=True),
                 wire.RangeAnswer,
-                self._patience.of(0),
+                self._patience.of(1),
             )
             return found.header.raft_term == kept.header.raft_term
         self._gateway.avoid(answer.endpoint)
