@@ -66,17 +66,7 @@ def document(
         "version": VERSION,
         "phase": phase.value,
         "dry_run": asked.dry_run,
-        "job": {
-            "id": asked.job,
-            "operation": asked.operation,
-            "operations": asked.operations,
-            "requester": asked.requester,
-            "reason": [
-                {"source": source, "text": text, "time": time / 1e9}
-                for source, text, time in asked.reason
-            ],
-            "received": asked.received,
-        },
+        "job": _job(asked),
         "operation": {
             "code": code,
             "names": list(names(row)) if row is not None else [code],
@@ -91,6 +81,20 @@ def document(
         },
         "object": _object(row, before, after),
         "failure": None if failed is None else {"kind": failed.kind, "message": failed.message},
+    }
+
+
+def _job(asked: Asked) -> dict[str, Any]:
+    return {
+        "id": asked.job,
+        "operation": asked.operation,
+        "operations": asked.operations,
+        "requester": asked.requester,
+        "reason": [
+            {"source": source, "text": text, "time": time / 1e9}
+            for source, text, time in asked.reason
+        ],
+        "received": asked.received,
     }
 
 

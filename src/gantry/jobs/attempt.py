@@ -243,16 +243,11 @@ class Attempt:
     async def _final(self, outcome: Outcome) -> None:
         """Objects, result and what is still to do become durable together."""
         entry = self.entry
-        uid, ops = entry.job.uid, list[Operation]()
-        for number, owed in enumerate(outcome.cleanup):
-            record = codec.DebrisRecord(
-                job=entry.id,
-                to=self.context.address(owed.node),
-                order=owed.order,  # type: ignore[arg-type]  # AnyOrder
-                why="cleaning up",
-            )
-            self.debris[codec.debris_key(uid, self.op, number)] = record
-        ops += [Put(key, codec.encode(record)) for key, record in self.debris.items()]
+        uid = entry.job.uid
+        self._owe(outcome)
+        ops: list[Operation] = [
+            Put(key, codec.encode(record)) for key, record in self.debris.items()
+        ]
         entities: dict[str, Any] = {"put": outcome.put, "delete": outcome.delete}
         async with entry.lock:
             entry.check_cancelled()
@@ -284,6 +279,17 @@ class Attempt:
             self.context.reservations.drop(entry.id)
             self.turn = turn
             entry.settled = True
+
+    def _owe(self, outcome: Outcome) -> None:
+        """What the final commit makes due."""
+        for number, owed in enumerate(outcome.cleanup):
+            key = codec.debris_key(self.entry.job.uid, self.op, number)
+            self.debris[key] = codec.DebrisRecord(
+                job=self.entry.id,
+                to=self.context.address(owed.node),
+                order=owed.order,  # type: ignore[arg-type]  # AnyOrder
+                why="cleaning up",
+            )
 
     def _was(self, outcome: Outcome) -> dict[str, msgspec.Raw]:
         """What the outcome replaces, so that scripts can be told after a crash too."""
