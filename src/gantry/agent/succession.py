@@ -205,7 +205,10 @@ def _complete(parts: Parts, order: StateComplete) -> None:
     for one in order.files:
         part = directory / f"{one.file}-{order.copy}.part"
         part.replace(_kept(parts.root, order, one))
-    state = next(one for one in order.files if one.file == "state")
+    state = next((one for one in order.files if one.file == "state"), None)
+    if state is None:
+        _take_history(parts, order)
+        return
     record = backup.Record(
         taken=datetime.datetime.fromtimestamp(order.taken, datetime.UTC),
         size_bytes=state.size,
@@ -224,6 +227,19 @@ def _complete(parts: Parts, order: StateComplete) -> None:
         backup.remove(old)
         name = old.file.name.replace("state-", "history-", 1)
         old.file.with_name(name).unlink(missing_ok=True)
+
+
+def _take_history(parts: Parts, order: StateComplete) -> None:
+    """Where the state is elsewhere there is only the history, and no use in older ones."""
+    place = parts.root / STATE / PLACES["history"]
+    for one in order.files:
+        if waits(parts.root):
+            for suffix in ("-wal", "-shm"):
+                place.with_name(place.name + suffix).unlink(missing_ok=True)
+            _kept(parts.root, order, one).replace(place)
+        else:
+            # A master that is about to begin here has its own open.
+            _kept(parts.root, order, one).unlink()
 
 
 def _check(parts: Parts, path: Path, wanted: StateFile) -> None:

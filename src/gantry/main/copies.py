@@ -33,9 +33,9 @@ logger = logging.getLogger("gantry.master")
 DIRECTORY: Final = "var/lib/gantry/outgoing"
 _FILES: Final = {"state": "var/lib/gantry/state.db", "history": "var/lib/gantry/history.db"}
 _PIECE: Final = 2 * 1024 * 1024
-_OFTEN: Final = 10.0
+OFTEN: Final = 10.0
 """Seconds between two copies of a state that changes, where they cost little."""
-_SELDOM: Final = 300.0
+SELDOM: Final = 300.0
 _COST: Final = 100.0
 """A copy is made again only after so many times the seconds that the last one took."""
 
@@ -125,13 +125,19 @@ def _pieces(copy: Copy) -> Iterator[StatePiece]:
                 offset += len(data)
 
 
-async def keep_candidates(root: Path, engine: Engine, sender: Sender, here: Uuid) -> None:
-    """Send a copy to the candidates whenever the state has changed, as often as is cheap."""
-    pause, sent = _OFTEN, (-1, -1)
+async def keep_candidates(
+    root: Path, engine: Engine, sender: Sender, here: Uuid, often: float = OFTEN
+) -> None:
+    """Send a copy to the candidates whenever the state has changed, as often as is cheap.
+
+    ``often`` is the least pause between two, in seconds. Where the state is in etcd a copy has
+    only the history.
+    """
+    pause, sent = often, (-1, -1)
     known: set[Uuid] = set()
     while True:
         await asyncio.sleep(pause)
-        pause = _OFTEN
+        pause = often
         to = _candidates(engine, here)
         now = (engine.snapshot().revision, engine.awaited_commits)
         changed = now != sent or {one.node for one in to} - known
@@ -142,7 +148,7 @@ async def keep_candidates(root: Path, engine: Engine, sender: Sender, here: Uuid
             known = await _send_all(root, sender, to)
         except GantryError as error:
             logger.warning("no copy of the state was made for the candidates: %s", error)
-        pause = min(max(_OFTEN, _COST * (time.monotonic() - began)), _SELDOM)
+        pause = min(max(often, _COST * (time.monotonic() - began)), SELDOM)
 
 
 def _candidates(engine: Engine, here: Uuid) -> list[Address]:

@@ -29,7 +29,7 @@ from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.ports.agents import Address, Agents
 from gantry.ports.clock import Clock
-from gantry.ports.store import StoreLocked
+from gantry.ports.store import Store, StoreLocked
 from gantry.store.sqlite import open_sqlite
 from gantry.supervision.supervisor import addresses
 
@@ -53,6 +53,8 @@ async def give(root: Path, here: Uuid, agents: Agents, clock: Clock) -> None:
     When it returns the node's files say what is to be done next.
     """
     due = await _due(root)
+    if due.target.node == here:
+        return
     name = f"handover-{due.epoch}-{due.cluster.revision}"
     copy = await asyncio.to_thread(prepare, root, name, clock.now())
     sender = Sender(agents, clock, due.epoch, always)
@@ -89,11 +91,7 @@ async def _insist(
 
 
 async def _taken_back(root: Path, here: Uuid) -> bool:
-    try:
-        return (await _due(root)).target.node == here
-    except StoreLocked:
-        # The operator is at it.
-        return False
+    return (await _due(root)).target.node == here
 
 
 async def _try(sender: Sender, due: Due, copy: Copy) -> GantryError | None:
@@ -109,8 +107,17 @@ def _given(root: Path, due: Due, why: str) -> None:
     logger.info("node %s is the master: %s; the old state is %s", due.target.name, why, aside)
 
 
+async def _opened(root: Path) -> Store:
+    while True:
+        try:
+            return await open_sqlite(root / STATE, create=False)
+        except StoreLocked:
+            # The operator is at it.
+            await asyncio.sleep(timeouts.RECONNECT)
+
+
 async def _due(root: Path) -> Due:
-    store = await open_sqlite(root / STATE, create=False)
+    store = await _opened(root)
     try:
         cluster = await read_snapshot(store)
         item = await store.get(codec.EPOCH)
@@ -125,7 +132,7 @@ async def _due(root: Path) -> Due:
 async def _back(root: Path, here: Uuid, error: GantryError) -> None:
     """The target will not have it: this node is the master again."""
     logger.error("the state is not given away: %s", error)
-    store = await open_sqlite(root / STATE, create=False)
+    store = await _opened(root)
     try:
         await take_back(store, await read_snapshot(store), here, error)
     finally:

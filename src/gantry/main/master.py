@@ -34,7 +34,7 @@ from gantry.main.bell import BeginAnew, replace_process
 from gantry.main.bootstrap import MASTER, MasterConfiguration, node_uuid
 from gantry.main.candidates import Candidates
 from gantry.main.chores import chores
-from gantry.main.copies import Sender, keep_candidates
+from gantry.main.copies import OFTEN, SELDOM, Sender, keep_candidates
 from gantry.main.credentials import certificates_hold, files_of
 from gantry.main.daemon import save_memory, say_ready
 from gantry.main.elected import Elected
@@ -294,9 +294,9 @@ async def _assemble(
     server = await _serve_api(
         root, stack, configuration, bell, (engine, agents, states, runs, clock, points), end
     )
-    if elected is None:
-        sender = Sender(agents, clock, mastership.epoch, mastership.lease_left)
-        _beside(stack, keep_candidates(root, engine, sender, here), "copies")
+    sender = Sender(agents, clock, mastership.epoch, mastership.lease_left)
+    often = OFTEN if elected is None else SELDOM
+    _beside(stack, keep_candidates(root, engine, sender, here, often), "copies")
     _beside(stack, candidates.follow(), "candidates")
     _beside(stack, chores(engine, root, store, runs), "chores")
     return Master(engine, server, mastership.epoch)

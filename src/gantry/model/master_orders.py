@@ -63,7 +63,8 @@ class StateComplete(Order[Nothing], frozen=True, kw_only=True, tag="state-comple
     """All pieces are there: check them and keep the copy, in the place of older ones.
 
     ``taken`` is in seconds since 1970, ``revision`` the store's at that moment. With ``take_over``
-    the copy becomes the node's state, and the master process that waits there is woken. A copy
+    the copy becomes the node's state, and the master process that waits there is woken. One
+    of the history alone, as where the state is in etcd, becomes the node's history. A copy
     that is not what it should be is refused, with nothing changed.
     """
 

@@ -58,6 +58,9 @@ class Harness(Protocol):
     def state(self) -> bytes | None:
         """The master's state that is in use on the node, or about to be."""
 
+    def history(self) -> bytes:
+        """The history there."""
+
     async def close(self) -> None:
         """End everything."""
 
@@ -107,6 +110,9 @@ class FakeHarness:
 
     def state(self) -> bytes | None:
         return self.node.taken_over[1].get("state")
+
+    def history(self) -> bytes:
+        return self.node.history
 
     async def close(self) -> None:
         await self.fake.close()
@@ -184,6 +190,9 @@ class RealHarness:
     def state(self) -> bytes | None:
         path = self.root / "var/lib/gantry/state.db"
         return path.read_bytes() if path.exists() else None
+
+    def history(self) -> bytes:
+        return (self.root / "var/lib/gantry/history.db").read_bytes()
 
     async def close(self) -> None:
         self.let_master_wait(False)

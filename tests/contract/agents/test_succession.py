@@ -86,6 +86,18 @@ async def test_a_state_is_taken_over_once_and_the_waiting_master_is_woken(
     assert harness.state() == STATE
 
 
+async def test_a_history_alone_becomes_the_nodes(harness: Harness) -> None:
+    harness.let_master_wait(True)
+    for copy in ("1", "2"):
+        order = StatePiece(copy=copy, file="history", offset=0, data=STATE)
+        await harness.agents.order(harness.address, envelope(f"{copy}/piece"), order)
+        whole = StateFile(file="history", size=len(STATE), sha256=hashlib.sha256(STATE).hexdigest())
+        end = StateComplete(copy=copy, files=(whole,), taken=1e9, revision=0)
+        await harness.agents.order(harness.address, envelope(f"{copy}/end"), end)
+    assert harness.history() == STATE
+    assert (harness.state(), harness.state_copies()) == (None, [])
+
+
 async def test_a_name_of_a_copy_is_no_path(harness: Harness) -> None:
     for copy, file in (("../x", "state"), ("x", "../../etc/passwd"), ("", "state")):
         with pytest.raises(GantryError):

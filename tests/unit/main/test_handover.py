@@ -14,14 +14,16 @@ from tests.fakes.cluster import FakeCluster, node_uuid
 from tests.fakes.world import FakeNode
 
 from gantry.host.clock import boottime
+from gantry.jobs.handback import take_back
 from gantry.jobs.journal import HandedOver
 from gantry.jobs.queue import Engine
 from gantry.jobs.recovery import read_snapshot
 from gantry.main import handover
-from gantry.model.errors import Unavailable
+from gantry.model.errors import OperationFailed, Unavailable
 from gantry.model.jobs import Job, JobStatus
 from gantry.model.orders import StateComplete, StatePiece
-from gantry.store.sqlite import open_sqlite
+from gantry.ports.store import StoreLocked
+from gantry.store.sqlite import SqliteStore, open_sqlite
 
 HERE, TARGET = node_uuid(1), node_uuid(2)
 
@@ -179,6 +181,31 @@ async def test_nobody_is_master_while_the_target_cannot_be_asked(old: Old) -> No
     old.agents.reconnect(old.target)
     await giving
     handed_over(old)
+
+
+async def test_the_operator_may_take_the_state_back(old: Old) -> None:
+    old.agents.disconnect(old.target)
+    giving = asyncio.create_task(old.give())
+    store = await opened(old)
+    why = OperationFailed("the operator took it back")
+    await take_back(store, await read_snapshot(store), HERE, why)
+    await store.close()
+    await giving
+    assert old.state.exists()
+    assert old.aside == []
+    job = await stood_again(old)
+    error = job.ops[0].error
+    assert error is not None
+    assert "the operator" in error.message
+
+
+async def opened(old: Old) -> SqliteStore:
+    """The state, as soon as who gives it away lets go of it for a moment."""
+    while True:
+        try:
+            return await open_sqlite(old.state, create=False)
+        except StoreLocked:
+            await asyncio.sleep(0)
 
 
 async def stood_again(old: Old) -> Job:
