@@ -16,6 +16,7 @@ from benchmarks.figures import Figure, command, in_turn, run, spread
 from benchmarks.local_cluster import LocalCluster, cluster
 
 from gantry.history.hook_runs import open_hook_runs
+from gantry.main.master import HOOK_INDEX
 from gantry.model.hook_orders import ScriptResult, ScriptStatus
 from gantry.model.hook_runs import HookRun
 
@@ -54,7 +55,7 @@ def record(number: int, now: float) -> HookRun:
 async def fill(where: LocalCluster) -> None:
     """Put the runs into the master's index, as a master would that hears of them."""
     now = time.time()
-    index = await open_hook_runs(where.root / "var/lib/gantry/history.db")
+    index = await open_hook_runs(where.root / HOOK_INDEX)
     for start in range(0, RUNS, 5_000):
         await index.add([record(number, now) for number in range(start, start + 5_000)])
     await index.close()

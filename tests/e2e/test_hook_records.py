@@ -38,7 +38,7 @@ def test_a_lost_index_is_made_anew_from_the_nodes(cluster: Cluster) -> None:
     before = history(cluster, "--job", str(job))
     assert len(before) == 2
     cluster.kill("master")
-    for path in (cluster.root(1) / "var/lib/gantry").glob("history.db*"):
+    for path in (cluster.root(1) / "var/lib/gantry").glob("hook-index.db*"):
         path.unlink()
     cluster.local("up")
     again = eventually(

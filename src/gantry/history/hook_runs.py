@@ -1,12 +1,15 @@
-"""The index of all runs of hook scripts in the cluster, in ``history.db`` beside archived jobs.
+"""The index of all runs of hook scripts in the cluster, in a file of its own on the master.
 
-It can be lost: the agents have the records. So it does not wait for the disk, and has a
-connection and a thread of its own. Implements ``gantry.supervision.hook_runs.RunIndex``.
+It can be lost: the agents have the records. So it does not wait for the disk, is not copied to
+candidates, and a damaged one is set aside and made anew. Implements
+``gantry.supervision.hook_runs.RunIndex``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +25,7 @@ from gantry.model.hook_runs import HookRun, HookRunChoice
 from gantry.model.names import Uuid
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 _SCHEMA: Final = """
 create table if not exists hook_runs (
     started real not null, id text not null unique, node text not null, object text not null,
@@ -137,7 +141,7 @@ class SqliteHookRuns:
     def _work(self, work: Callable[[apsw.Connection], T]) -> T:
         try:
             if self._connection is None:
-                self._connection = _connect(self._path)
+                self._connection = _opened(self._path)
             return work(self._connection)
         except apsw.Error as error:
             raise HistoryUnavailable(
@@ -146,6 +150,16 @@ class SqliteHookRuns:
                 reason=Reason.ENVIRONMENT,
                 object_name=str(self._path),
             ) from error
+
+
+def _opened(path: Path) -> apsw.Connection:
+    try:
+        return _connect(path)
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        aside = path.with_name(f"{path.name}.damaged-{time.time():.0f}")
+        path.rename(aside)
+        logger.error("%s is damaged (%s); set aside as %s", path, error, aside.name)
+        return _connect(path)
 
 
 def _connect(path: Path) -> apsw.Connection:

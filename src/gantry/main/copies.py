@@ -1,7 +1,7 @@
 """Copies of the state for candidates: made of the files here, sent in pieces to agents there.
 
 The state's file may be in use meanwhile. With it goes the history, so that a new master knows
-the archived jobs and the runs of hooks.
+the archived jobs; the runs of hooks it hears from the nodes.
 """
 
 from __future__ import annotations

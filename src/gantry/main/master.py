@@ -60,6 +60,7 @@ logger = logging.getLogger("gantry.master")
 
 SOCKET: Final = "run/gantry/master.sock"
 HISTORY: Final = "var/lib/gantry/history.db"
+HOOK_INDEX: Final = "var/lib/gantry/hook-index.db"
 USERS: Final = "etc/gantry/users"
 _SWITCH_INTERVAL: Final = 0.0001
 """With Python's default a busy event loop would starve the store's writer thread."""
@@ -367,7 +368,7 @@ async def _hook_runs(
     agents: HttpAgents,
     clock: SystemClock,
 ) -> HookRuns:
-    index = await open_hook_runs(root / HISTORY)
+    index = await open_hook_runs(root / HOOK_INDEX)
     stack.push_async_callback(index.close)
     runs = HookRuns(index, agents, clock, configuration.hook_records)
     await runs.open()

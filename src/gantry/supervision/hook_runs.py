@@ -38,7 +38,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """For how many days runs are kept in the index, and how many."""
 
     days: float = 90.0
-    runs: int = 500_000
+    runs: int = 200_000
 
 
 class RunIndex(Protocol):

@@ -10,9 +10,9 @@ from tests.fakes.cluster import node_uuid
 from tests.support.hook_runs import run
 
 from gantry.history.hook_runs import SqliteHookRuns, open_hook_runs
-from gantry.history.store import open_history
+from gantry.history.store import HistoryUnavailable
 from gantry.model.hook_orders import ScriptStatus
-from gantry.model.hook_runs import HookRun, HookRunChoice
+from gantry.model.hook_runs import HookRunChoice
 
 RUNS = [
     run(1),
@@ -94,13 +94,17 @@ async def test_the_oldest_are_forgotten(index: SqliteHookRuns) -> None:
     await index.close()
 
 
-async def test_archived_jobs_in_the_same_file_are_left_alone(tmp_path: Path) -> None:
-    history = await open_history(tmp_path / "history.db")
-    index = await open_hook_runs(tmp_path / "history.db")
-    many: list[HookRun] = [run(number) for number in range(500)]
-    await index.add(many)
-    await index.prune(0.0, 10)
-    assert await history.jobs() == []
-    assert await history.highest() == 0
+async def test_a_damaged_file_is_set_aside_for_the_nodes_have_it_all(tmp_path: Path) -> None:
+    (tmp_path / "index.db").write_bytes(b"this is no database at all" * 1000)
+    index = await open_hook_runs(tmp_path / "index.db")
+    assert await index.find(HookRunChoice()) == []
+    assert await index.ledgers() == {}
+    await index.add(RUNS)
+    assert len(await index.find(HookRunChoice())) == len(RUNS)
     await index.close()
-    await history.close()
+    assert len(list(tmp_path.glob("index.db.damaged-*"))) == 1
+
+
+async def test_a_place_that_cannot_be_used_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(HistoryUnavailable, match="cannot be used"):
+        await open_hook_runs(tmp_path / "nowhere/index.db")

@@ -70,7 +70,7 @@ class Master:
 
     def __init__(self, directory: Path) -> None:
         self.agents = LedgerAgents(directory / "node1")
-        self.file = directory / "history.db"
+        self.file = directory / "hook-index.db"
 
     async def open(self, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - a frozen value
         self.index: SqliteHookRuns = await open_hook_runs(self.file)
