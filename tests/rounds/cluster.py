@@ -15,7 +15,7 @@ MEMBERS = (1, 2, 3)
 """Machines with a member of etcd, where there is one; their nodes are the master candidates."""
 
 
-LEASE = 2
+LEASE = 3
 """Seconds after which another candidate takes over."""
 
 

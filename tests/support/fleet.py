@@ -89,9 +89,11 @@ class Service:
         if self._thread is not None:
             self._thread.join(patience)
             if self._thread.is_alive():
-                self.send(signal.SIGKILL)
+                self.send(signal.SIGABRT)
                 self._thread.join()
-                raise AssertionError(f"{self.name} did not end within {patience:g} s")
+                raise AssertionError(
+                    f"{self.name} did not end within {patience:g} s:\n{self.said()}"
+                )
 
     def said(self) -> str:
         """The end of what it wrote to standard error."""
@@ -158,6 +160,9 @@ class Fleet:
         if (role, number) not in self.services:
             machine = self.machine(number)
             argv = machine.argv("gantry", role, "--ready-fd", "{ready}")
+            at = argv.index("-I") + 1
+            # Where one hangs, it is made to say where.
+            argv[at:at] = ["-X", "faulthandler"]
             log = machine.root / f"{role}.err"
             self.services[role, number] = Service(
                 f"{role} of node{number}", argv, machine.environment(), log=log
