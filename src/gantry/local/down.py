@@ -17,6 +17,8 @@ from gantry.local.up import Cluster, maintain
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, OperationFailed
 
+AT_ONCE: Final = 1000
+"""Guests that are shut down by one command: each is a job, and a queue has its limit."""
 GUEST_SHUTDOWN: Final = 30
 """Seconds that a guest has to shut down before it is powered off."""
 
@@ -63,15 +65,16 @@ async def _stop_guests(cluster: Cluster) -> None:
         async with cluster.progress.step(f"shutting down {count}"):
             cluster.note(msgspec.structs.replace(about, resting=True))
             await maintain(operator, False)
-            await operator.run(
-                "gnt-instance",
-                "shutdown",
-                "--no-remember",
-                "--force-multiple",
-                f"--timeout={GUEST_SHUTDOWN}",
-                *running,
-                timeout=timeouts.NORMAL,
-            )
+            for first in range(0, len(running), AT_ONCE):
+                await operator.run(
+                    "gnt-instance",
+                    "shutdown",
+                    "--no-remember",
+                    "--force-multiple",
+                    f"--timeout={GUEST_SHUTDOWN}",
+                    *running[first : first + AT_ONCE],
+                    timeout=timeouts.NORMAL,
+                )
     except GantryError as error:
         cluster.progress.say(f"not all guests could be shut down by jobs: {error}")
 
