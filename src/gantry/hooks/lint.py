@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -50,7 +51,7 @@ def check(found: HookInventory, main_version: int) -> tuple[Finding, ...]:
         *_policy(found),
         *_switches(found),
         *(one for place in found.places for one in _place(place, found, main_version)),
-        *(one for file in found.files for one in _file(file, found.user)),
+        *(one for file in found.files for one in _entry(file, found.user, main_version)),
     )
 
 
@@ -94,11 +95,10 @@ def _place(place: HookPlace, found: HookInventory, main_version: int) -> Iterato
         yield _error(name, f"it cannot be read: {place.problem}", "mend its owner or its rights")
     yield from _rights(name, place.mode, place.owner, found.user)
     if place.name:
-        runs = any(one.directory == place.name and _counts(one) for one in found.files)
-        yield from _name_of_directory(place.name, main_version, runs=runs)
+        yield from _name_of_directory(place.name, main_version)
 
 
-def _name_of_directory(name: str, main_version: int, *, runs: bool) -> Iterator[Finding]:
+def _name_of_directory(name: str, main_version: int) -> Iterator[Finding]:
     if name in _SPECIAL or name in directories(main_version):
         return
     other = 3 - main_version
@@ -112,21 +112,26 @@ def _name_of_directory(name: str, main_version: int, *, runs: bool) -> Iterator[
         return
     near = get_close_matches(name, sorted(directories(main_version)), 1)
     hint = f"did you mean {near[0]}?" if near else "docs/hooks/operations.md has them all"
+    # Anything else is what scripts have beside them: a library, settings.
     if _SUFFIX.search(name) or near:
         yield _error(name, "no operation reads this directory", hint)
-    elif runs:
-        yield _warning(
-            name,
-            "no operation reads this directory, which has scripts in it",
-            "or is it a library?",
-        )
 
 
+@cache
 def directories(main_version: int) -> frozenset[str]:
     """The directories that some phase reads in a cluster of that version."""
     return frozenset(
         one.name for reading in catalogue.readings(main_version) for one in reading.directories
     )
+
+
+def _entry(file: HookFile, user: int, main_version: int) -> Iterator[Finding]:
+    """Of a library only its rights count: nothing in it is run by itself."""
+    known = file.directory in _SPECIAL or file.directory in directories(main_version)
+    if known or _SUFFIX.search(file.directory):
+        yield from _file(file, user)
+    elif file.kind is EntryKind.FILE:
+        yield from _rights(f"{file.directory}/{file.name}", file.mode, file.owner, user)
 
 
 def _file(file: HookFile, user: int) -> Iterator[Finding]:

@@ -48,7 +48,11 @@ def test_what_scripts_read_may_be_beside_them(tmp_path: Path) -> None:
     write(tmp_path, f"{ADD}/10-check")
     write(tmp_path, "site/inventory.conf", "[site]\n", 0o644)
     write(tmp_path, "lib/words.sh", "hello() { :; }\n", 0o644)
+    write(tmp_path, "site/ask-the-cmdb")
+    write(tmp_path, "site/notify.py", "import sys\n")
     assert said(tmp_path) == []
+    write(tmp_path, "site/loose", mode=0o646)
+    assert said(tmp_path) == ["error site/loose: everybody may write to it, and so become its user"]
 
 
 def test_an_empty_or_missing_directory_is_in_order(tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ def test_the_name_that_would_do_is_offered(tmp_path: Path) -> None:
         ("instance-ad-pre.d", 1, Level.ERROR, "no operation reads this", "instance-add-pre.d?"),
         ("instance-add-pre", 1, Level.ERROR, "no operation reads this", "instance-add-pre.d?"),
         ("instance-mirror-replace-post.d", 1, Level.ERROR, "no operation", "mirror-replace-post.d"),
-        ("site", 1, Level.WARNING, "no operation reads this", "or is it a library?"),
+        ("instance-add", 1, Level.ERROR, "no operation reads this", "did you mean instance-add"),
         ("cluster-init-pre.d", 2, Level.ERROR, "read in version 1 of the interface only", ""),
         ("cluster-destroy-pre.d", 1, Level.ERROR, "no operation reads this", "did you mean"),
     ],
