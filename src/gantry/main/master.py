@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -62,6 +62,8 @@ SOCKET: Final = "run/gantry/master.sock"
 HISTORY: Final = "var/lib/gantry/history.db"
 HOOK_INDEX: Final = "var/lib/gantry/hook-index.db"
 USERS: Final = "etc/gantry/users"
+_TURNS: Final = 3
+"""Of the event loop, after which it has heard of every signal that had come."""
 _SWITCH_INTERVAL: Final = 0.0001
 """With Python's default a busy event loop would starve the store's writer thread."""
 
@@ -80,7 +82,7 @@ async def serve(root: Path, ready: int | None, elected: Elected | None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     async with contextlib.AsyncExitStack() as stack:
-        master = await _opened(root, stack, ended.set, elected, ready)
+        master = await _opened(root, stack, ended, elected, ready)
         if master is None:
             await stack.aclose()
             return await _give(root, ended, ready)
@@ -90,12 +92,12 @@ async def serve(root: Path, ready: int | None, elected: Elected | None) -> int:
         say_ready(ready)
         why = await _until_over(master, ended, elected)
         if isinstance(why, HandedOver):
-            await _leave(master, elected)
+            await _leave(master, elected, ended)
             await stack.aclose()
             return await _give(root, ended, None)
         if isinstance(why, MasterNoMore) or (why is not None and elected is not None):
             logger.error("not the master any more: %s", why)
-            replace_process()
+            await begin_anew(ended)
         logger.info("ending")
     if master.destroyed:
         put_away(root, int(time.time()))
@@ -109,7 +111,7 @@ async def serve(root: Path, ready: int | None, elected: Elected | None) -> int:
 async def _opened(
     root: Path,
     stack: contextlib.AsyncExitStack,
-    end: Callable[[], None],
+    ended: asyncio.Event,
     elected: Elected | None,
     ready: int | None,
 ) -> Master | None:
@@ -118,22 +120,32 @@ async def _opened(
     Where another node is the master, or the election was lost again, the process begins anew.
     """
     try:
-        return await _open(root, stack, end, elected)
+        return await _open(root, stack, ended.set, elected)
     except HandedOver:
         return None
     except (BeginAnew, GantryError, Lost) as error:
         if elected is None and not isinstance(error, BeginAnew):
             raise
         logger.warning("does not become the master: %s", error)
-        replace_process(ready)
+        await begin_anew(ended, ready)
 
 
-async def _leave(master: Master, elected: Elected | None) -> None:
+async def begin_anew(ended: asyncio.Event, ready: int | None = None) -> NoReturn:
+    """Replace the process; one that was told to end meanwhile ends instead (SystemExit)."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+    if ended.is_set():
+        logger.info("ending")
+        raise SystemExit(0)
+    replace_process(ready)
+
+
+async def _leave(master: Master, elected: Elected | None, ended: asyncio.Event) -> None:
     """Another node is the master by a job of this one; where it was elected that is all."""
     await master.leave()
     if elected is not None:
         await elected.give_up()
-        replace_process()
+        await begin_anew(ended)
 
 
 async def _until_over(
@@ -168,7 +180,7 @@ async def _give(root: Path, ended: asyncio.Event, ready: int | None) -> int:
     waiting.cancel()
     if giving.done():
         giving.result()
-        replace_process(ready)
+        await begin_anew(ended, ready)
     giving.cancel()
     await asyncio.gather(giving, waiting, return_exceptions=True)
     await agents.close()
