@@ -141,13 +141,16 @@ class FakeCluster:
         store: Store | None = None,
         agents: Agents | None = None,
         lease_left: Callable[[], float] = election.always,
+        elected: bool = False,
     ) -> Engine:
         """A new master begins."""
         addresses = [self.agents.address(node) for node in self.world.nodes.values()]
         here = (await recovery.read_snapshot(self.store)).cluster.master_node
         self.agents.master = here
         self.mastership = await election.stand(self.store, self.agents, self.clock, here, addresses)
-        self.mastership = msgspec.structs.replace(self.mastership, lease_left=lease_left)
+        self.mastership = msgspec.structs.replace(
+            self.mastership, lease_left=lease_left, elected=elected
+        )
         engine = await Engine.open(
             store or self.store,
             agents or self.agents,

@@ -37,6 +37,8 @@ _HEAD: Final = """\
 # bash completion of Gantry's programs; load it with: source <(gantry completion bash)
 
 _gantry_names() {
+    # Nobody presses Tab to wait for a master.
+    local -x GANTRY_PATIENCE=0
     case $1 in
 %(names)s
     esac 2>/dev/null

@@ -8,7 +8,7 @@ here. What a command says or shows is not decided here.
 from __future__ import annotations
 
 import json
-import os
+import time
 
 from gantry.client import paths, plain_socket
 from gantry.client.errors import (
@@ -49,8 +49,10 @@ class Connection:
     ``quoted`` where they come from a user. ``query`` values are quoted here.
     """
 
-    def __init__(self, root: str | None = None) -> None:
+    def __init__(self, root: str | None = None, *, patient: bool = True) -> None:
+        """``patient``: where there is no master now, but will be soon, it is waited for."""
         self.root = paths.root_of(root)
+        self._patient = patient
         self.peer: Peer | None = None
         """The node that was asked last; None for the master of this node."""
         self._silent_here = False
@@ -130,14 +132,19 @@ class Connection:
 
     def _connect(self) -> Any:
         """A connection to the master, here or on another node, or why there is none."""
+        # Who has had a master, and lost it, looks for the next one by himself.
+        patient, self._patient = self._patient, False
+        began = time.monotonic()
         try:
             return self._reach()
-        except (MasterDown, NotMaster):
-            if not os.environ.get("GANTRY_JOB"):
-                raise
+        except (MasterDown, NotMaster) as error:
+            why = error
         from gantry.client import remote
 
-        return remote.insist(self._reach)
+        seconds = remote.patience(self.root) if patient else 0.0
+        if not seconds:
+            raise why
+        return remote.insist(self._reach, began, seconds)
 
     def _reach(self) -> Any:
         self.peer = None

@@ -7,8 +7,10 @@ masters may be is what the last master wrote onto this node (``ssconf_*``). Stan
 from __future__ import annotations
 
 import json
+import os
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,8 @@ from gantry.model import timeouts
 
 _PKI = "etc/gantry/pki"
 _PORT = 5080
+_SILENT = 1.0
+"""Seconds of waiting for a master that nobody need be told of."""
 
 
 class Peer:
@@ -68,19 +72,40 @@ def connect(root: str, why: OSError) -> tuple[ssl.SSLSocket, Peer]:
     raise _nobody(root, why, failures)
 
 
-def insist(reach: Callable[[], Any]) -> Any:
-    """What ``reach`` gives in the end, for a command in a script that a job runs.
+def patience(root: str) -> float:
+    """For how many seconds a command looks for a master where it finds none; 0: not at all.
 
-    Such a job has a master: where it took over just now, it runs scripts of jobs before it
-    listens to commands.
+    The job of a command in a script has a master: where it took over just now, it runs scripts
+    of jobs before it listens to commands. Other commands wait where another candidate takes
+    over by itself, as the last master wrote onto this node (``ssconf_gantry_master_lease``).
     """
-    deadline = time.monotonic() + timeouts.MASTER_INSIST
+    said = os.environ.get("GANTRY_PATIENCE", "")
+    if said.isascii() and said.isdecimal():
+        return float(said)
+    if os.environ.get("GANTRY_JOB"):
+        return timeouts.MASTER_INSIST
+    lease = next(iter(_lines(root, "gantry_master_lease")), "")
+    if not lease.isdecimal() or len(_lines(root, "master_candidates")) < 2:
+        return 0.0
+    return float(lease) + timeouts.MASTER_TAKEOVER
+
+
+def insist(reach: Callable[[], Any], began: float, seconds: float) -> Any:
+    """What ``reach`` gives in the end, or its last error; who watches a terminal is told."""
+    told = not sys.stderr.isatty()
     while True:
+        if not told and time.monotonic() - began >= _SILENT:
+            told = True
+            sys.stderr.write(
+                f"no master answers; waiting up to {seconds:g} s for another to take over\n"
+            )
+            sys.stderr.flush()
         time.sleep(timeouts.MASTER_LOOK)
         try:
             return reach()
-        except (MasterDown, NotMaster):
-            if time.monotonic() > deadline:
+        except (MasterDown, NotMaster) as error:
+            if time.monotonic() - began > seconds:
+                error.message += f"; nor has another taken over within {seconds:g} s"
                 raise
 
 

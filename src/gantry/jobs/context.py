@@ -77,6 +77,7 @@ class Context:
         node: Uuid,
         epoch: int,
         lease_left: Callable[[], float],
+        elected: bool = False,
         hook_policy: Callable[[], Policy] = lambda: NONE,
     ) -> None:
         self.journal = journal
@@ -89,6 +90,8 @@ class Context:
         """Where this master runs."""
         self.epoch = epoch
         self.lease_left = lease_left
+        self.elected = elected
+        """Whether another master takes over by itself."""
         self.hook_policy = hook_policy
         """What the master node's ``hooks.toml`` says now; raises PolicyError."""
         self.background = Background()

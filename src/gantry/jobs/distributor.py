@@ -27,8 +27,11 @@ _SHARE: Final = 9.0
 """So many times the length of a round is the pause after it."""
 
 
-def ssconf(cluster: Snapshot) -> dict[str, str]:
-    """File name to content, each line ended, sorted by name where it is a list."""
+def ssconf(cluster: Snapshot, elected: bool = False) -> dict[str, str]:
+    """File name to content, each line ended, sorted by name where it is a list.
+
+    ``elected`` says that a candidate takes over by itself when the master's lease is over.
+    """
     settings = cluster.cluster
     nodes = sorted(cluster.nodes.values(), key=lambda node: node.name)
     candidates = [node for node in nodes if node.master_candidate and not node.offline]
@@ -57,6 +60,8 @@ def ssconf(cluster: Snapshot) -> dict[str, str]:
         "uid_pool": [],
         # Of our own: how commands on other nodes reach the master.
         "gantry_api_port": [str(settings.api_port)],
+        # And for how long they look for one, where another takes over: seconds, else nothing.
+        "gantry_master_lease": [str(settings.master_lease)] if elected else [],
     }
     for name in settings.enabled_hypervisors:
         parameters: dict[str, Any] = settings.hvparams.get(name, {})
@@ -123,7 +128,7 @@ class Distributor:
     async def _write_all(self) -> None:
         snapshot = self._context.state.snapshot()
         self._told = _sources(snapshot)
-        wanted = ssconf(snapshot)
+        wanted = ssconf(snapshot, self._context.elected)
         few = asyncio.Semaphore(_AT_ONCE)
 
         async def one(node: Node) -> None:

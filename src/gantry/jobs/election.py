@@ -50,7 +50,8 @@ class Mastership(msgspec.Struct, frozen=True, kw_only=True):
     """What makes this process the master, on ``node``.
 
     ``revision`` is the election key's; ``lease_left`` says for how many seconds from now no
-    other master can exist; ``announced`` is what the nodes that answered said.
+    other master can exist; ``announced`` is what the nodes that answered said; where this one
+    was ``elected``, another one takes over by itself.
     """
 
     node: Uuid
@@ -58,6 +59,7 @@ class Mastership(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     lease_left: Callable[[], float]
     announced: dict[Uuid, Announced]
+    elected: bool = False
 
 
 async def stand(
@@ -123,6 +125,7 @@ async def proclaim(
                 revision=won.revision,
                 lease_left=keeper.left if keeper else always,
                 announced=announced,
+                elected=keeper is not None,
             )
         seen = await ask_all(agents, nodes, patience)
         epoch = max([won.epoch, *(each.epoch for each in seen.values())]) + 1

@@ -76,6 +76,7 @@ class Engine:
             node=mastership.node,
             epoch=mastership.epoch,
             lease_left=mastership.lease_left,
+            elected=mastership.elected,
             hook_policy=hook_policy,
         )
         self._debris = Debris(self._context)

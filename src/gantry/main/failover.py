@@ -128,7 +128,7 @@ def _check(root: Path) -> Uuid:
             reason=Reason.STATE,
         )
     try:
-        Connection(str(root)).get("info")
+        Connection(str(root), patient=False).get("info")
     except (ApiError, ClientError):
         return configuration.node
     raise Rejected(
@@ -299,7 +299,7 @@ async def _serves(root: Path) -> None:
     while time.monotonic() < deadline:
         if not waits(root):
             try:
-                await asyncio.to_thread(Connection(str(root)).get, "info")
+                await asyncio.to_thread(Connection(str(root), patient=False).get, "info")
                 return
             except (ApiError, ClientError):
                 pass

@@ -74,6 +74,8 @@ MASTER_CONNECT: Final = 3.0
 """A command that looks for the master on another node, for each node that it asks."""
 MASTER_INSIST: Final = 10.0
 """A command in a hook that finds no master, until it gives up: the hook's job has one."""
+MASTER_TAKEOVER: Final = 5.0
+"""The same of any command where another candidate takes over by itself, from the lease's end on."""
 MASTER_SEARCH: Final = 60.0
 """A command whose master went away, until it gives up looking for the one that takes over."""
 MASTER_LOOK: Final = 0.5

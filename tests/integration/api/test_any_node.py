@@ -224,6 +224,67 @@ async def test_a_command_in_a_hook_waits_for_the_master_that_its_job_has(
         await get(root, "version")
 
 
+def taken_over(root: Path, lease: str) -> None:
+    """What a master writes onto nodes whose cluster has others that take over."""
+    (root / "var/lib/ganeti/ssconf_gantry_master_lease").write_text(lease)
+
+
+async def test_a_command_waits_for_the_candidate_that_takes_over(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = site.node(2)
+    (root / "var/lib/ganeti/ssconf_master_candidates_ips").write_text(f"{SECOND}\n{FIRST}\n")
+    (root / "var/lib/ganeti/ssconf_master_candidates").write_text("node3\nnode2.example.com\n")
+    taken_over(root, "5\n")
+    await site.servers[0].close()
+    monkeypatch.delenv("GANTRY_JOB", raising=False)
+    monkeypatch.setattr("gantry.model.timeouts.MASTER_LOOK", 0.05)
+    monkeypatch.setattr("gantry.client.remote._SILENT", 0.1)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    asking = asyncio.create_task(submit(root))
+    done, _ = await asyncio.wait([asking], timeout=0.5)
+    assert not done, "it has not given up"
+    await site.master(SECOND)
+    assert await asking == {"job": 1}
+    assert len(site.queue.submissions) == 1
+    said = capsys.readouterr().err
+    assert said == "no master answers; waiting up to 10 s for another to take over\n"
+
+
+async def test_a_command_that_waited_in_vain_says_so(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = site.node(3)
+    taken_over(root, "0\n")
+    await site.servers[0].close()
+    monkeypatch.delenv("GANTRY_JOB", raising=False)
+    monkeypatch.setattr("gantry.model.timeouts.MASTER_TAKEOVER", 1.0)
+    began = time.monotonic()
+    with pytest.raises(NotMaster) as told:
+        await get(root, "version")
+    assert time.monotonic() - began >= 1.0
+    assert told.value.info()["message"].endswith("nor has another taken over within 1 s")
+    assert capsys.readouterr().err == "", "a script hears of it at the end"
+
+
+@pytest.mark.parametrize("why", ["a state in a file", "no other candidate", "no patience"])
+async def test_a_command_for_which_nobody_takes_over_fails_at_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    root = site.node(3)
+    taken_over(root, "" if why == "a state in a file" else "60\n")
+    if why == "no other candidate":
+        (root / "var/lib/ganeti/ssconf_master_candidates").write_text("node1.example.com\n")
+    if why == "no patience":
+        monkeypatch.setenv("GANTRY_PATIENCE", "0")
+    await site.servers[0].close()
+    monkeypatch.delenv("GANTRY_JOB", raising=False)
+    async with asyncio.timeout(30):
+        with pytest.raises(NotMaster) as told:
+            await get(root, "version")
+    assert "taken over" not in told.value.message
+
+
 async def test_the_last_master_itself_asks_the_others_too(site: Site) -> None:
     root = site.node(1)
     (root / "var/lib/ganeti/ssconf_master_candidates_ips").write_text(f"{SECOND}\n{FIRST}\n")

@@ -128,6 +128,16 @@ async def test_a_node_that_has_just_been_added_is_written_to_at_once(slow: FakeC
     assert new.files["ssconf_master_node"] == "node1.example.com\n", "nobody has heard of it yet"
 
 
+async def test_nodes_know_whether_another_master_takes_over_by_itself() -> None:
+    cluster = await FakeCluster.make(master_lease=7)
+    for elected, told in ((False, ""), (True, "7\n")):
+        engine = await cluster.start(elected=elected)
+        await engine.distributor.distribute()
+        files = cluster.world.nodes[node_uuid(3)].files
+        assert files["ssconf_gantry_master_lease"] == told
+    await cluster.close()
+
+
 async def test_a_master_that_ends_does_not_wait_for_the_next_round(
     slow: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

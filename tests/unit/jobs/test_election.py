@@ -67,6 +67,15 @@ async def test_a_leased_key_is_taken_from_nobody_but_an_earlier_process_of_the_n
     await cluster.close()
 
 
+async def test_only_who_was_elected_is_followed_by_another_by_itself() -> None:
+    cluster = await FakeCluster.make()
+    assert not (await stand(cluster)).elected
+    nodes = [cluster.address(1)]
+    parts = cluster.store, cluster.agents, cluster.clock, node_uuid(1), nodes
+    assert (await election.stand(*parts, keeper=await leased(cluster))).elected
+    await cluster.close()
+
+
 async def test_an_engine_whose_lease_is_over_writes_and_orders_nothing() -> None:
     cluster = await FakeCluster.make()
     left = 1.0

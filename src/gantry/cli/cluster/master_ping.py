@@ -22,7 +22,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """See whether the master answers, from whatever node; the exit status tells."""
-    connection, began = Connection(), time.monotonic()
+    connection, began = Connection(patient=False), time.monotonic()
     connection.get("info")
     took = time.monotonic() - began
     name = connection.peer.name if connection.peer else paths.master_name(connection.root)
