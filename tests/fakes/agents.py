@@ -207,6 +207,9 @@ class FakeAgents:
             raise self._superseded(node, epoch, known)
         self._check(node, epoch)
         memory.master = self.master
+        if 0 < known < epoch:
+            for queue in self._cut.get(node.uuid, ()):
+                queue.put_nowait(None)
         return Announced(epoch=known, node=whose, guests=node.live, moment=self._moment())
 
     async def events(self, of: Address) -> AsyncIterator[Event]:

@@ -202,6 +202,9 @@ class Server:
     async def _on_announce(self, request: web.BaseRequest) -> web.StreamResponse:
         received = _announce.decode(await _body(request))
         before = self._effects.announce(received.epoch, received.node)
+        if 0 < before.epoch < received.epoch:
+            # One that was the master till now opens its stream anew, and hears of the new one.
+            self._parts.listeners.close()
         guests = [live for one in self._parts.hypervisors.values() for live in one.guests()]
         announced = Announced(
             epoch=before.epoch,

@@ -43,6 +43,21 @@ class ProcessLock:
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
+def runs(root: Path) -> bool:
+    """Whether a master process runs on this node, whatever it is doing."""
+    try:
+        descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class Bell:
     """The datagram socket at which this node's agent wakes the process that waits.
 

@@ -32,6 +32,7 @@ from gantry.jobs.from_copy import Known
 from gantry.jobs.handback import take_back
 from gantry.jobs.recovery import read_snapshot
 from gantry.main import store as stores
+from gantry.main.bell import runs
 from gantry.main.bootstrap import root_directory, to_stderr
 from gantry.main.credentials import files_of
 from gantry.model import timeouts
@@ -105,10 +106,13 @@ async def _run(root: Path, sure: bool, as_json: bool) -> dict[str, object]:
     finally:
         for suffix in ("", "-wal", "-shm", ".lock"):
             work.with_name(work.name + suffix).unlink(missing_ok=True)
-    await _serves(root)
     name = found.cluster.nodes[here].name
+    started = runs(root)
+    if started:
+        await _serves(root)
     if not as_json:
-        to_stderr(f"node {name} is the master now; see gnt-cluster verify")
+        how = "now" if started else "once it is started: systemctl start gantry-master"
+        to_stderr(f"node {name} is the master {how}; then see gnt-cluster verify")
     return {"master": name, "lost": lost}
 
 
@@ -274,8 +278,7 @@ async def _take(root: Path, here: Uuid, found: Found, work: Path) -> None:
     finally:
         await store.close()
     await asyncio.to_thread(_place, root, found.source, work)
-    if not wake(root) and found.source.taken is not None:
-        to_stderr("no master process waits on this node: systemctl start gantry-master")
+    wake(root)
 
 
 def _taken_back() -> GantryError:

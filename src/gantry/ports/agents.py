@@ -133,6 +133,7 @@ class Agents(Protocol):
         """Tell the agent of a new master; it refuses lower epochs from now on, durably.
 
         Superseded where it has seen a higher epoch, or this one from another node's master.
+        Event streams end where the epoch is a new one: an older master thus hears of it.
         """
 
     def events(self, of: Address) -> AsyncIterator[Event]:

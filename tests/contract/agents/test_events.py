@@ -35,6 +35,18 @@ async def stream(harness: Harness) -> AsyncIterator[AsyncIterator[Event]]:
         await events.aclose()  # type: ignore[attr-defined]  # every implementation is a generator
 
 
+async def test_the_streams_of_an_older_master_end_when_a_newer_one_comes(
+    harness: Harness,
+) -> None:
+    await harness.agents.announce(harness.address, 3)
+    async with stream(harness) as events:
+        assert isinstance(await anext(events), Hello)
+        await harness.agents.announce(harness.address, 3)
+        await harness.another_master().announce(harness.address, 4)
+        with pytest.raises(Unavailable):
+            await next_of(events, lambda event: isinstance(event, Hello))
+
+
 async def test_a_stream_begins_with_all_that_the_agent_knows(harness: Harness) -> None:
     spec = guest()
     await harness.agents.order(harness.address, envelope("j/1"), start(spec))
