@@ -163,6 +163,8 @@ def _source(root: Path) -> Source:
 
 
 def _duplicate(source: Path, work: Path) -> None:
+    # No copy may ever have come here, where the state was brought back by hand.
+    work.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     work.unlink(missing_ok=True)
     backup.copy_database(source, work)
 
