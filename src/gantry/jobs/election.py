@@ -18,7 +18,7 @@ from gantry.jobs import codec
 from gantry.jobs.codec import Holder, StoredEpoch
 from gantry.jobs.lease import LeaseKeeper
 from gantry.model import timeouts
-from gantry.model.errors import GantryError, Reason, Superseded
+from gantry.model.errors import GantryError, Superseded
 from gantry.model.master_orders import MasterSeen, ReadMaster
 from gantry.model.names import Uuid
 from gantry.ports.agents import Address, Agents, Announced
@@ -35,6 +35,15 @@ has not heard of it, does not catch up by starting again and again."""
 def always() -> float:
     """The lease of a master whose store lets nobody else in."""
     return timeouts.MASTER_LEASE
+
+
+class Replaced(Exception):
+    """A master on ``node`` came after the state that is here, with ``epoch``."""
+
+    def __init__(self, epoch: int, node: Uuid) -> None:
+        super().__init__(f"node {node} has been master since, with epoch {epoch}")
+        self.epoch = epoch
+        self.node = node
 
 
 class Won(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,10 +119,13 @@ async def proclaim(
     won: Won,
     nodes: Sequence[Address],
     patience: float = timeouts.CONNECT,
+    knew: int | None = None,
 ) -> Mastership:
     """Announce the epoch to all ``nodes`` that answer within ``patience`` seconds.
 
-    It is raised where one of them has seen a higher one, as after a restore of the store.
+    It is raised where one of them has seen a higher one, as after a restore of the store. For a
+    state that only this node has, ``knew`` is the epoch that it knew before: Replaced where one
+    that was asked in vain until now has seen a master elsewhere since then.
     """
     while True:
         announced = await _announce(agents, nodes, won.epoch, patience)
@@ -128,6 +140,9 @@ async def proclaim(
                 elected=keeper is not None,
             )
         seen = await ask_all(agents, nodes, patience)
+        newer = None if knew is None else replaced_by(won.node, knew, seen)
+        if newer is not None:
+            raise Replaced(*newer)
         epoch = max([won.epoch, *(each.epoch for each in seen.values())]) + 1
         compare = [Compare(codec.ELECTION, won.revision)]
         won = await _put(store, clock, compare, won.node, epoch, won.keeper)
@@ -208,13 +223,3 @@ async def _all(
     return {
         to.node: answer for to, answer in zip(nodes, answers, strict=True) if answer is not None
     }
-
-
-def replaced(here: str, other: str, epoch: int) -> Superseded:
-    """Why the master on node ``here`` does not stand."""
-    return Superseded(
-        f"node {other} has been master since: agents know its epoch {epoch}",
-        f"the state of node {here} is set aside; it waits as a candidate",
-        reason=Reason.STATE,
-        node=here,
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ import msgspec
 from gantry.agent.succession import set_aside
 from gantry.jobs import codec
 from gantry.jobs.codec import Holder, StoredEpoch
-from gantry.jobs.election import Mastership, ask_all, proclaim, replaced_by, win
+from gantry.jobs.election import Mastership, Replaced, ask_all, proclaim, replaced_by, win
 from gantry.jobs.queue import Engine
 from gantry.main.bell import BeginAnew
 from gantry.main.bootstrap import node_uuid
@@ -21,8 +22,9 @@ from gantry.main.store import STATE
 from gantry.model.codec import encode
 from gantry.model.entities import CLUSTER_KEY
 from gantry.model.jobs import Submission
+from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
-from gantry.ports.agents import Agents
+from gantry.ports.agents import Address, Agents
 from gantry.ports.clock import Clock
 from gantry.ports.store import Compare, Put, Store
 from gantry.supervision.supervisor import addresses
@@ -55,17 +57,28 @@ async def mastership(
         result = await proclaim(store, agents, clock, elected.won, nodes, PATIENCE)
         await _write_master(store, result, before)
         return result
-    seen = await ask_all(agents, nodes, PATIENCE)
-    newer = replaced_by(here, await _epoch(store), seen)
-    if newer is not None:
-        epoch, node = newer
-        name = before.nodes[node].name if node in before.nodes else node
+    try:
+        return await _alone(store, agents, clock, here, nodes)
+    except Replaced as later:
+        name = before.nodes[later.node].name if later.node in before.nodes else later.node
         aside = set_aside(root / STATE, "replaced")
-        logger.error("node %s has been master since, with epoch %d: see %s", name, epoch, aside)
-        raise BeginAnew
+        logger.error(
+            "node %s has been master since, with epoch %d: see %s", name, later.epoch, aside
+        )
+        raise BeginAnew from None
+
+
+async def _alone(
+    store: Store, agents: Agents, clock: Clock, here: Uuid, nodes: Sequence[Address]
+) -> Mastership:
+    """With a state that only this node has; Replaced where a later one is elsewhere."""
+    seen, knew = await ask_all(agents, nodes, PATIENCE), await _epoch(store)
+    newer = replaced_by(here, knew, seen)
+    if newer is not None:
+        raise Replaced(*newer)
     above = max((each.epoch for each in seen.values()), default=0)
     won = await win(store, clock, here, above=above)
-    return await proclaim(store, agents, clock, won, nodes, PATIENCE)
+    return await proclaim(store, agents, clock, won, nodes, PATIENCE, knew)
 
 
 async def tell(engine: Engine) -> None:

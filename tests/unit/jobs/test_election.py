@@ -104,6 +104,24 @@ def test_only_a_higher_epoch_of_another_node_replaces() -> None:
     assert election.replaced_by(here, 5, seen((9, here), (6, other))) == (6, other)
 
 
+async def test_who_was_replaced_and_hears_it_late_does_not_take_the_mastership_back() -> None:
+    cluster = await FakeCluster.make()
+    here, nodes = node_uuid(1), [cluster.address(number) for number in (1, 2)]
+    knew = (await stand(cluster)).epoch
+    # Node 2 became the master out of a copy; its agent was too slow to say so when it was asked.
+    later = cluster.agents.seen_from(node_uuid(2))
+    for epoch in (knew + 1, knew + election.LEAP):
+        await later.announce(cluster.address(2), epoch)
+        won = await election.win(cluster.store, cluster.clock, here)
+        with pytest.raises(election.Replaced) as told:
+            parts = cluster.store, cluster.agents, cluster.clock, won, nodes
+            await election.proclaim(*parts, knew=knew)
+        assert (told.value.epoch, told.value.node) == (epoch, node_uuid(2))
+        seen = await election.ask_all(cluster.agents, nodes)
+        assert (seen[node_uuid(2)].epoch, seen[node_uuid(2)].node) == (epoch, node_uuid(2))
+    await cluster.close()
+
+
 async def test_the_epoch_is_above_what_any_node_that_answers_has_seen() -> None:
     cluster = await FakeCluster.make()
     await cluster.agents.announce(cluster.address(2), 1000)
