@@ -7,6 +7,7 @@ has a directory of that user's own, so that it sees and writes its own and nobod
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -17,7 +18,10 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from gantry.host import process
 from gantry.host.accounts import Account
+from gantry.model import timeouts
+from gantry.model.errors import OperationFailed, Reason
 
 LIMIT: Final = 64 * 1024
 """Bytes of a verdict; a longer one is not read."""
@@ -25,6 +29,7 @@ _MESSAGE: Final = 2000
 _WARNINGS: Final = 20
 _BEGIN: Final = b'{"deadline":'
 _STRANGE: Final = re.compile(r"[^a-zA-Z0-9_.-]")
+_RM: Final = "/bin/rm"
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -60,18 +65,28 @@ class Exchange:
         self._places: dict[str, _Place] = {}
 
     def __enter__(self) -> Self:
+        """OperationFailed where the directory cannot be made."""
         if self._parent is not None:
-            self._parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._directory = str(self._parent / f"run-{self._name}")
-            shutil.rmtree(self._directory, ignore_errors=True)
-            os.mkdir(self._directory, 0o700)  # noqa: PTH102 - a string, as all paths here
+            directory = self._parent / f"run-{self._name}"
+            try:
+                self._parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _make_way(directory)
+                directory.mkdir(0o700)
+            except OSError as error:
+                raise OperationFailed(
+                    f"there can be no directory {directory} for what scripts are told: "
+                    f"{error.strerror}",
+                    "make room there, or mend the rights of the directories above it",
+                    reason=Reason.ENVIRONMENT,
+                ) from error
+            self._directory = str(directory)
         return self
 
     def __exit__(self, *_: object) -> None:
         for place in self._places.values():
             os.close(place.context)
         if self._directory:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            clear(Path(self._directory))
 
     def variables(
         self, number: int, account: Account | None, deadline: float
@@ -137,6 +152,32 @@ class Exchange:
         assert self._parent is not None
         for path in (Path(self._directory), self._parent, self._parent.parent):
             path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IXGRP | stat.S_IXOTH)
+
+
+def clear(directory: Path) -> None:
+    """Remove it with all that is in it. What cannot be removed stays; nothing is raised.
+
+    Scripts, also those of other users, may have put anything there: directories in directories,
+    deeper than a recursion or the open files of a process go.
+    """
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(directory, ignore_errors=True)
+    if not os.path.lexists(directory):
+        return
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        argv = [_RM, "-rf", "--one-file-system", "--", str(directory)]
+        process.run(argv, {}, stdout=null, stderr=null, timeout=timeouts.URGENT)
+    finally:
+        os.close(null)
+
+
+def _make_way(directory: Path) -> None:
+    """Nothing has that path any more: what cannot be removed, as it is being used, is renamed."""
+    if os.path.lexists(directory):
+        clear(directory)
+    if os.path.lexists(directory):
+        directory.rename(directory.with_name(f"left-{os.urandom(6).hex()}"))
 
 
 def _read(path: str) -> bytes | None:

@@ -11,7 +11,6 @@ import contextlib
 import gc
 import logging
 import os
-import shutil
 import signal
 import ssl
 import sys
@@ -30,7 +29,7 @@ from gantry.agent.hooks import EXCHANGE
 from gantry.agent.ledger import Ledger
 from gantry.agent.memory import Memory
 from gantry.agent.parts import Parts
-from gantry.host import orphans, process
+from gantry.host import hook_exchange, orphans, process
 from gantry.host.daemon import Identity
 from gantry.hypervisors.contract import Hypervisor
 from gantry.main.daemon import log_to, save_memory, say_ready
@@ -181,7 +180,7 @@ async def _recover(root: Path, memory: Memory, effects: Effects) -> None:
         ended = await asyncio.to_thread(process.end_orphans, list(left))
         logger.warning("ended scripts left by an earlier agent: %d", len(ended))
     # What they were told and what they would have answered is of no use any more.
-    await asyncio.to_thread(shutil.rmtree, root / EXCHANGE, ignore_errors=True)
+    await asyncio.to_thread(hook_exchange.clear, root / EXCHANGE)
     effects.recover()
 
 

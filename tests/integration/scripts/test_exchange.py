@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from tests.integration.scripts.conftest import Hooks
 from tests.integration.scripts.test_policy import ROOT, policy
 
+from gantry.host import hook_exchange
 from gantry.host.scripts import run_hooks
+from gantry.model.errors import OperationFailed
 from gantry.model.orders import ScriptResult, ScriptStatus
 
 CONTEXT = b'{"version":1,"phase":"pre"}'
@@ -123,6 +126,47 @@ async def test_a_script_may_remove_the_directory(hooks: Hooks, place: Path) -> N
     hooks.script("20-b", "exit 0")
     results = await run(hooks, place)
     assert [one.status for one in results] == [ScriptStatus.SUCCEEDED] * 2
+
+
+DEEP = """cd "${GANTRY_VERDICT%/*}" && "$PYTHON" -c '
+import os
+for _ in range(3000):
+    os.mkdir("d")
+    os.chdir("d")
+'"""
+
+
+async def test_directories_deeper_than_a_recursion_hold_nothing_up(
+    hooks: Hooks, place: Path
+) -> None:
+    hooks.script("10-a", DEEP.replace("$PYTHON", sys.executable))
+    for _ in range(2):
+        [result] = await run(hooks, place)
+        assert result.status is ScriptStatus.SUCCEEDED, result
+        assert list(place.iterdir()) == []
+
+
+async def test_what_cannot_be_removed_keeps_no_repeat_from_running(
+    hooks: Hooks, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooks.script("10-a", 'echo "$GANTRY_VERDICT"; echo \'{"message": "mine"}\' > "$GANTRY_VERDICT"')
+    monkeypatch.setattr(hook_exchange, "clear", lambda directory: None)
+    [first] = await run(hooks, place)
+    [second] = await run(hooks, place)
+    assert (second.message, second.output) == ("mine", first.output)
+    monkeypatch.undo()
+    hook_exchange.clear(place)
+    assert not place.exists()
+
+
+async def test_where_there_is_no_room_for_them_no_script_runs_and_the_place_is_named(
+    hooks: Hooks, place: Path
+) -> None:
+    hooks.script("10-a", "exit 0")
+    place.parent.parent.mkdir()
+    place.parent.write_text("in the way")
+    with pytest.raises(OperationFailed, match=f"no directory {place}/run-.*: Not a directory"):
+        await run(hooks, place)
 
 
 @ROOT
