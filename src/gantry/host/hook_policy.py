@@ -68,7 +68,7 @@ def findings(
     except PolicyError as error:
         found += error.findings
     try:
-        text = (base / FILE).read_bytes()[: LIMIT + 1]
+        text = _text(f"{base}/{FILE}")
     except OSError:
         return tuple(found)
     there = _scripts(base) if scripts is None else scripts
@@ -85,6 +85,16 @@ def _scripts(base: Path) -> dict[str, list[str]]:
         except OSError:
             continue
     return found
+
+
+def _text(path: str) -> bytes:
+    """The content, also of a file that is not followed; nothing of what is no file."""
+    # A pipe that nobody writes to would be waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return _content(descriptor) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    finally:
+        os.close(descriptor)
 
 
 def _content(descriptor: int) -> bytes:

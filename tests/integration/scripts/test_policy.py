@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 from pathlib import Path
@@ -203,3 +204,10 @@ def test_who_is_not_root_cannot_run_as_another(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
     with pytest.raises(accounts.NotPossible, match="only an agent that runs as root"):
         accounts.account("nobody")
+
+
+async def test_a_pipe_in_the_place_of_the_policy_is_found_and_not_waited_for(hooks: Hooks) -> None:
+    os.mkfifo(hooks.base / FILE)
+    async with asyncio.timeout(20):
+        [one] = await asyncio.to_thread(hook_policy.findings, hooks.base)
+    assert (one.error, one.message) == (True, "it is no file")
