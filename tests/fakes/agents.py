@@ -84,9 +84,10 @@ class _Effect(msgspec.Struct):
 
 
 def _digest(order: Order[Any]) -> bytes:
-    # A repeat of hooks after a crash is the same effect; only the attempt is another.
-    same = msgspec.structs.replace(order, attempt=0) if isinstance(order, HooksRun) else order
-    return encode(same)
+    # A repeat of hooks after a crash is the same effect, whatever a new master tells of itself.
+    if isinstance(order, HooksRun):
+        return f"{order.job} {order.run_id} {order.dry_run}".encode()
+    return encode(order)
 
 
 def _cancelled() -> ErrorInfo:

@@ -382,9 +382,13 @@ class Effects:
 
 
 def _digest(order: AnyOrder) -> bytes:
-    # Hooks that are run again after a crash are the same effect; only the attempt differs.
-    same = msgspec.structs.replace(order, attempt=0) if isinstance(order, HooksRun) else order
-    return hashlib.blake2b(encode(same), digest_size=16).digest()
+    if isinstance(order, HooksRun):
+        # Hooks that are run again after a crash are the same effect. The attempt is another, and
+        # a master that took over tells its own name, and the cluster as others left it meanwhile.
+        same = f"{order.job} {order.run_id} {order.dry_run}".encode()
+    else:
+        same = encode(order)
+    return hashlib.blake2b(same, digest_size=16).digest()
 
 
 def _marker(order: HooksRun | OsCreate) -> str:

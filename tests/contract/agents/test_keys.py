@@ -151,6 +151,20 @@ async def test_hooks_with_another_attempt_are_the_same_effect(harness: Harness) 
     assert again == first
 
 
+async def test_hooks_that_a_new_master_tells_its_own_name_are_the_same_effect(
+    harness: Harness,
+) -> None:
+    harness.add_hook("instance-start-fail.d", "10-say", 0, "said")
+    told = hooks("instance-start-fail.d", environments={"1": {"GANETI_MASTER": "node1"}})
+    first = await harness.agents.order(harness.address, envelope("j/fail"), told)
+    other = hooks("instance-start-fail.d", environments={"1": {"GANETI_MASTER": "node2"}})
+    assert await harness.agents.order(harness.address, envelope("j/fail"), other) == first
+    with pytest.raises(Rejected, match="j/fail"):
+        await harness.agents.order(
+            harness.address, envelope("j/fail"), hooks("instance-start-fail.d", run_id="another")
+        )
+
+
 async def test_hooks_whose_key_was_cancelled_stay_cancelled_also_where_no_script_would_run(
     harness: Harness,
 ) -> None:
