@@ -11,7 +11,8 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ from gantry.cli.programs import PROGRAMS
 from gantry.client.connection import Connection
 from gantry.client.errors import ApiError, ClientError
 from gantry.jobs import from_copy
-from gantry.jobs.election import LEAP, ask_all
+from gantry.jobs.election import LEAP, ask_all, replaced_by
 from gantry.jobs.from_copy import Known
 from gantry.jobs.handback import take_back
 from gantry.jobs.recovery import read_snapshot
@@ -45,9 +46,11 @@ from gantry.model.orders import ReadGuests
 from gantry.model.snapshot import Snapshot
 from gantry.pki import files as certificates
 from gantry.ports.agents import Address
+from gantry.ports.store import StoreLocked
 from gantry.rpc.client import HttpAgents
 from gantry.store import backup
 from gantry.store.sqlite import open_sqlite
+from gantry.store.sqlite.lock import FileLock
 from gantry.supervision.supervisor import addresses
 
 _PATIENCE: Final = 3.0
@@ -93,11 +96,10 @@ def main(argv: Sequence[str]) -> int:
 
 async def _run(root: Path, sure: bool, as_json: bool) -> dict[str, object]:
     here = _check(root)
-    source = await asyncio.to_thread(_source, root)
+    (await unused(root)).release()
     work = root / COPIES / "taking-over.sqlite"
     try:
-        await asyncio.to_thread(_duplicate, source.state, work)
-        found = await _look(root, here, source, work)
+        found = await chosen(root, here, partial(_look, root, here, work))
         lost = losses(found, time.time())
         for line in lost if not as_json else ():
             to_stderr(line)
@@ -142,11 +144,43 @@ def _check(root: Path) -> Uuid:
     )
 
 
-def _source(root: Path) -> Source:
-    """This node's own state, which is newer than any copy; else the newest copy that is whole."""
+async def unused(root: Path) -> FileLock:
+    """Keep masters away from the state of this node; StoreLocked where one has it open.
+
+    A master that hangs, and wakes up after its state was replaced, would go on with a file that
+    nobody reads again. One that hands its state over opens it for a moment now and then.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return FileLock(root / stores.STATE, exclusive=True)
+        except StoreLocked:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(timeouts.MASTER_LOOK)
+
+
+async def chosen(root: Path, here: Uuid, look: Callable[[Source], Awaitable[Found]]) -> Found:
+    """What to go on with, looked at by ``look``.
+
+    This node's own state is newer than any copy, but where agents know of a master elsewhere
+    that came after it. Then, or without one, it is the newest copy that is whole.
+    """
     own = root / stores.STATE
     if own.exists():
-        return Source(own, own.with_name("history.db"), None)
+        found = await look(Source(own, own.with_name("history.db"), None))
+        later = replaced_by(here, found.known.epoch, found.seen)
+        if later is None:
+            return found
+        node = found.cluster.nodes.get(later[1])
+        to_stderr(
+            f"node {node.name if node else later[1]} has been master since this node was: {own} is "
+            "older than what was lost, and is not used"
+        )
+    return await look(await asyncio.to_thread(_copy, root))
+
+
+def _copy(root: Path) -> Source:
     for copy in backup.list_backups(root / COPIES):
         try:
             backup.verify(copy.file)
@@ -169,7 +203,8 @@ def _duplicate(source: Path, work: Path) -> None:
     backup.copy_database(source, work)
 
 
-async def _look(root: Path, here: Uuid, source: Source, work: Path) -> Found:
+async def _look(root: Path, here: Uuid, work: Path, source: Source) -> Found:
+    await asyncio.to_thread(_duplicate, source.state, work)
     store = await open_sqlite(work, create=False)
     try:
         cluster, known = await read_snapshot(store), await from_copy.known(store)
@@ -279,7 +314,11 @@ async def _take(root: Path, here: Uuid, found: Found, work: Path) -> None:
             )
     finally:
         await store.close()
-    await asyncio.to_thread(_place, root, found.source, work)
+    lock = await unused(root)
+    try:
+        await asyncio.to_thread(_place, root, found.source, work)
+    finally:
+        lock.release()
     wake(root)
 
 

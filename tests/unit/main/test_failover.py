@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+import pytest
 from tests.fakes.cluster import entities, instance, instance_uuid, node_uuid
 
+from gantry.agent.succession import COPIES
 from gantry.jobs.from_copy import Known
-from gantry.main.failover import Found, Source, losses
+from gantry.main.failover import Found, Source, chosen, losses, unused
 from gantry.model.entities import AdminState
 from gantry.model.live import GuestLive, GuestState
 from gantry.model.master_orders import MasterSeen
 from gantry.model.snapshot import build
+from gantry.ports.store import StoreLocked
+from gantry.store.backup import Record
+from gantry.store.sqlite.lock import FileLock
 
 COPY = Source(Path("/c/state-1.sqlite"), Path("/c/history-1.sqlite"), 1000.0)
 OWN = Source(Path("/s/state.db"), Path("/s/history.db"), None)
@@ -70,8 +78,66 @@ def test_a_master_whose_node_answers_is_pointed_at() -> None:
     assert any("its state is newer" in line for line in losses(found(seen=seen), 1001.0))
 
 
+def kept_copy(root: Path) -> Path:
+    """A state of this node, and a copy of a later one."""
+    state = root / "var/lib/gantry/state.db"
+    (root / COPIES).mkdir(parents=True)
+    state.touch()
+    copy = root / COPIES / "state-2.sqlite"
+    copy.write_bytes(b"whole")
+    record = Record(
+        taken=datetime.fromtimestamp(1000, UTC),
+        size_bytes=5,
+        sha256=hashlib.sha256(b"whole").hexdigest(),
+        revision=9,
+    )
+    copy.with_suffix(".json").write_bytes(msgspec.json.encode(record))
+    return copy
+
+
+async def test_a_state_of_before_the_master_that_died_is_not_taken_for_the_newest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = kept_copy(tmp_path)
+    tried = []
+    seen = {node_uuid(3): MasterSeen(epoch=5, node=node_uuid(2), job=14)}
+
+    async def look(source: Source) -> Found:
+        tried.append(source.taken)
+        return found(source, seen=seen)
+
+    result = await chosen(tmp_path, node_uuid(1), look)
+    assert tried == [None, 1000.0]
+    assert result.source.state == copy
+    assert "node2.example.com has been master since" in capsys.readouterr().err
+
+
+async def test_a_state_of_the_last_master_is_newer_than_any_copy(tmp_path: Path) -> None:
+    kept_copy(tmp_path)
+    seen = {node_uuid(3): MasterSeen(epoch=4, node=node_uuid(1), job=14)}
+
+    async def look(source: Source) -> Found:
+        return found(source, seen=seen)
+
+    assert (await chosen(tmp_path, node_uuid(1), look)).source.taken is None
+
+
 def test_a_state_of_its_own_loses_nothing() -> None:
     seen = {node_uuid(n): MasterSeen(epoch=4, node=node_uuid(1), job=10) for n in (1, 2, 3)}
     assert losses(found(OWN, seen=seen), 1e9) == [
         "the state is this node's own, /s/state.db: nothing of it is lost"
     ]
+
+
+async def test_a_state_that_a_hung_master_has_open_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept_copy(tmp_path)
+    monkeypatch.setattr("gantry.main.failover._PATIENCE", 0.0)
+    monkeypatch.setattr("gantry.model.timeouts.MASTER_LOOK", 0.01)
+    master = FileLock(tmp_path / "var/lib/gantry/state.db", exclusive=True)
+    with pytest.raises(StoreLocked, match="in use by process") as told:
+        await unused(tmp_path)
+    assert "stop that one first" in told.value.hint
+    master.release()
+    (await unused(tmp_path)).release()
