@@ -302,3 +302,15 @@ async def test_a_member_whose_disk_is_full_is_a_lost_one(
         await made.goes_on()
     ended_by = process.poll()
     assert ended_by == -signal.SIGBUS or "no space left" in member.log.read_text()
+
+
+async def test_a_watch_notices_that_etcd_was_set_back_to_an_older_copy(
+    opened: Open, members: Etcd
+) -> None:
+    store = await opened(members.urls)
+    revision = await store.txn([], [Put("a", b"1")])
+    # What was seen of the etcd that there was before.
+    watch = store.watch("a", revision + 1_000_000)
+    async with asyncio.timeout(SECONDS), contextlib.aclosing(watch):
+        with pytest.raises(Compacted):
+            await anext(watch)

@@ -117,9 +117,12 @@ class Watcher:
                 if self._closed.is_set():
                     return
                 if not reading.done():
-                    await self._gateway.ask(
+                    found = await self._gateway.ask(
                         endpoint, wire.RANGE, wire.RangeRequest(self._watched), wire.RangeAnswer
                     )
+                    if 0 < found.header.revision < self._after:
+                        # etcd was set back to an older copy: it would be silent for long.
+                        raise Compacted(found.header.revision)
                     continue
                 line = reading.result()
                 if line is None:
