@@ -22,6 +22,7 @@ import msgspec
 from gantry.hooks.disabled import PREFIX as DISABLED
 from gantry.hooks.record import INTERRUPTED, run_of
 from gantry.host.listing import DIRECTORY, planned
+from gantry.host.outputs import GAP
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.hook_orders import HooksRan, HooksRun, Kept, ScriptResult, ScriptStatus, Stream
 from gantry.model.hook_runs import HookRun, HookRunRecord, KeptRuns, Origin, ReadHookRuns
@@ -364,10 +365,14 @@ def _open(path: Path) -> apsw.Connection:
 def _content(directory: Path, stream: Stream) -> str | None:
     if not stream.file:
         return ""
+    most = _MOST_OF_STREAM + len(GAP)
     try:
-        return (directory / stream.file).read_bytes().decode("utf-8", "replace")
+        # Who wrote it may still do so: it may be longer by now than anybody has room for.
+        with (directory / stream.file).open("rb") as file:
+            found = file.read(most if stream.cut else min(stream.size, most))
     except FileNotFoundError:
         return None
+    return found.decode("utf-8", "replace")
 
 
 def _kept(result: ScriptResult) -> int:

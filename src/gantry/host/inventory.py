@@ -71,7 +71,9 @@ def _places(base: Path) -> Iterator[HookPlace]:
         return
     yield _place(base, "")
     for name in names:
-        if not name.startswith(".") and (base / name).is_dir():
+        path = base / name
+        lost = name.endswith(".d") and path.is_symlink() and not path.exists()
+        if not name.startswith(".") and (path.is_dir() or lost):
             yield _place(base, name)
 
 

@@ -145,10 +145,14 @@ def _directory(base: Path, name: str, version: int) -> Iterator[tuple[Script, Fi
     path = base / name
     try:
         entries = os.listdir(path)  # noqa: PTH208 - names only; Path.iterdir makes objects
-    except (FileNotFoundError, NotADirectoryError):
+    except NotADirectoryError:
         return
     except OSError as error:
-        problem = f"the directory cannot be read: {error.strerror}"
+        missing = isinstance(error, FileNotFoundError)
+        if missing and not _leads_nowhere(base, path):
+            return
+        why = "a symbolic link leads nowhere" if missing else error.strerror
+        problem = f"the directory cannot be read: {why}"
         yield (
             Script(directory=name, name="", path=str(path), version=version, problem=problem),
             None,
@@ -169,6 +173,11 @@ def _directory(base: Path, name: str, version: int) -> Iterator[tuple[Script, Fi
             skip=skip,
         )
         yield script, file
+
+
+def _leads_nowhere(base: Path, path: Path) -> bool:
+    """Whether a directory is not missing, but elsewhere, in a place that is not there now."""
+    return path.is_symlink() or (base.is_symlink() and not base.exists())
 
 
 def _with_switches(base: Path, scripts: list[Script]) -> list[Script]:

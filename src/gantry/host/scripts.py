@@ -25,7 +25,7 @@ from gantry.host.accounts import Account, NotPossible
 from gantry.host.command import in_thread
 from gantry.host.daemon import Identity, identity
 from gantry.host.digests import digest
-from gantry.host.hook_exchange import Exchange
+from gantry.host.hook_exchange import Exchange, Verdict
 from gantry.host.listing import Script as Script
 from gantry.host.listing import listing as listing
 from gantry.host.listing import look, planned
@@ -40,6 +40,8 @@ _ROOM: Final = 2 * 2 * HALF + 1024
 """Characters of output that the results of one run may hold together; the files hold more."""
 _LEAST: Final = 200
 """Those that each script may have nevertheless."""
+_WORDS: Final = 256 * 1024
+"""Characters that the verdicts of one run may have together."""
 _LEFT_OUT: Final = "\n[... output left out ...]\n"
 
 
@@ -123,6 +125,7 @@ class _Run:
         self._last: _Ran | None = None
         self._digests: dict[str, str] = {}
         self._room = _ROOM
+        self._words = _WORDS
         self._null = -1
         self._results: list[ScriptResult] = []
 
@@ -215,7 +218,7 @@ class _Run:
 
     def _result(self, ran: _Ran) -> ScriptResult:
         script, ended = ran.script, ran.ended
-        verdict = self._exchange.verdict(ran.number, ran.account)
+        verdict = self._heard(self._exchange.verdict(ran.number, ran.account))
         base = ScriptResult(
             directory=script.directory,
             script=script.name,
@@ -250,6 +253,15 @@ class _Run:
             stderr=stderr,
             truncated=stdout.cut or stderr.cut or shortened,
         )
+
+    def _heard(self, verdict: Verdict) -> Verdict:
+        """A verdict that an answer has room for."""
+        size = len(verdict.message) + sum(map(len, verdict.warnings))
+        if size > self._words:
+            why = "the scripts of this run have written too much"
+            return Verdict(warnings=(f"what it wrote to GANTRY_VERDICT is left out: {why}",))
+        self._words -= size
+        return verdict
 
     def _fitting(self, text: str) -> tuple[str, bool]:
         """As much of it as an answer has room for, and whether anything was left out."""

@@ -121,6 +121,18 @@ async def test_a_long_verdict_is_cut(hooks: Hooks, place: Path) -> None:
     assert len((await verdict_of(hooks, place, text)).message) == 2000
 
 
+async def test_verdicts_of_many_scripts_are_no_more_than_an_answer_holds(
+    hooks: Hooks, place: Path
+) -> None:
+    warnings = json.dumps({"warnings": ["x" * 2000] * 20})
+    for number in range(10):
+        hooks.script(f"{number}0-a", f"echo '{warnings}' > \"$GANTRY_VERDICT\"")
+    found = [one.warnings for one in await run(hooks, place)]
+    assert sum(len(text) for one in found for text in one) < 300_000
+    assert [len(one) for one in found] == [20] * 6 + [1] * 4
+    assert found[-1][0].startswith("what it wrote to GANTRY_VERDICT is left out:")
+
+
 async def test_a_script_may_remove_the_directory(hooks: Hooks, place: Path) -> None:
     hooks.script("10-a", 'rm -r "${GANTRY_CONTEXT%/*}"')
     hooks.script("20-b", "exit 0")

@@ -135,6 +135,12 @@ def test_links_and_directories_among_scripts(tmp_path: Path) -> None:
     ]
 
 
+def test_a_directory_that_is_a_link_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / ADD).symlink_to(tmp_path / "mnt")
+    tmp_path.chmod(0o755)
+    assert said(tmp_path) == [f"error {ADD}: it cannot be read: No such file or directory"]
+
+
 def test_a_directory_that_everybody_may_write_to(tmp_path: Path) -> None:
     write(tmp_path, f"{ADD}/10-a")
     (tmp_path / ADD).chmod(0o777)

@@ -164,6 +164,25 @@ async def test_a_directory_that_cannot_be_listed_is_a_failure(hooks: Hooks) -> N
     assert result.problem == "the directory cannot be read: Too many levels of symbolic links"
 
 
+async def test_a_directory_that_is_elsewhere_and_not_there_is_a_failure(
+    hooks: Hooks, tmp_path: Path
+) -> None:
+    """Such as on a file system that is not mounted: what is on it may deny."""
+    (hooks.base / PRE).symlink_to(tmp_path / "mnt" / PRE)
+    [result] = await hooks.run()
+    problem = "the directory cannot be read: a symbolic link leads nowhere"
+    assert (result.status, result.problem) == (ScriptStatus.FAILED, problem)
+    (tmp_path / "mnt" / PRE).mkdir(parents=True)
+    assert await hooks.run() == ()
+    (hooks.base / PRE).unlink()
+    hooks.base.rename(tmp_path / "mnt/hooks")
+    hooks.base.symlink_to(tmp_path / "mnt/hooks")
+    assert await hooks.run() == ()
+    (tmp_path / "mnt").rename(tmp_path / "gone")
+    [result] = await hooks.run()
+    assert (result.status, result.problem) == (ScriptStatus.FAILED, problem)
+
+
 async def test_scripts_of_the_other_directory_run_nevertheless(hooks: Hooks) -> None:
     (hooks.base / OLD).symlink_to(OLD)
     hooks.script("10-a", "echo ran", NEW)

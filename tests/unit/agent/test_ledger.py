@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def written(ledger: Ledger, text: str, started: float = 1_800_000_000.0) -> str:
     phase = ledger.phase(order())
     assert phase.outputs is not None
     (phase.outputs / "0.out").write_text(text)
-    one = result(started=started, stdout=Stream(size=len(text), file="0.out"))
+    one = result(started=started, stdout=Stream(size=len(text.encode()), file="0.out"))
     phase.ended(one)
     phase.close()
     return phase.finished(ran(one)).results[0].run
@@ -99,6 +100,15 @@ def test_a_run_is_given_back_with_its_output_and_what_it_was_told(tmp_path: Path
     assert (again.stdout, again.stderr) == ("h\u00e9llo\n", "")
     assert again.order == order()
     assert again.run.result.script == "10-check"
+
+
+def test_of_an_output_that_has_grown_since_no_more_is_read_than_was_kept(tmp_path: Path) -> None:
+    """A child in the background, be it of another user, may go on writing to it."""
+    ledger = Ledger(tmp_path, NODE)
+    name = written(ledger, "kept")
+    [file] = (tmp_path / OUTPUTS).glob("*/*/0.out")
+    os.truncate(file, 8 * 1024 * 1024)
+    assert ledger.record(name).stdout == "kept"
 
 
 def test_a_run_that_nobody_knows_is_refused(tmp_path: Path) -> None:
