@@ -22,17 +22,17 @@ import msgspec
 from gantry.hooks.disabled import PREFIX as DISABLED
 from gantry.hooks.record import INTERRUPTED, run_of
 from gantry.host.listing import DIRECTORY, planned
-from gantry.host.outputs import GAP
+from gantry.host.outputs import MOST, left, text
 from gantry.model.errors import OperationFailed, Reason, Rejected
-from gantry.model.hook_orders import HooksRan, HooksRun, Kept, ScriptResult, ScriptStatus, Stream
+from gantry.model.hook_orders import HooksRan, HooksRun, Kept, ScriptResult, ScriptStatus
 from gantry.model.hook_runs import HookRun, HookRunRecord, KeptRuns, Origin, ReadHookRuns
 
 DATABASE: Final = "var/lib/gantry/hooks.db"
 OUTPUTS: Final = "var/log/gantry/hooks"
 _MOST: Final = 1000
 """Runs in one answer."""
-_MOST_OF_STREAM: Final = 1024 * 1024
-"""Bytes that are kept of one output."""
+_MOST_OF_PAGE: Final = 4 * 1024 * 1024
+"""Bytes of those runs; verdicts may be long."""
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS phases(
     id INTEGER PRIMARY KEY, outputs TEXT NOT NULL, size INTEGER NOT NULL, started REAL NOT NULL,
@@ -122,8 +122,8 @@ class Ledger:
                     started=max([started, *(one.started + one.duration for one in results)]),
                     version=script.version,
                     run=os.urandom(6).hex(),
-                    stdout=_left(self._outputs / place, f"{number:04d}.out"),
-                    stderr=_left(self._outputs / place, f"{number:04d}.err"),
+                    stdout=left(self._outputs / place, f"{number:04d}.out"),
+                    stderr=left(self._outputs / place, f"{number:04d}.err"),
                 )
                 self._add(phase, run_of(order, self._node, result, self._origin))
                 size += _kept(result)
@@ -145,7 +145,8 @@ class Ledger:
                     (after, question.since, limit + 1),
                 )
             )
-            rows, more = found[:limit], len(found) > limit
+            rows = _fitting(found[:limit])
+            more = len(found) > len(rows)
             last = rows[-1][0] if more else self._last(database)
         return KeptRuns(
             runs=tuple(_run.decode(data) for _, data in rows),
@@ -177,8 +178,8 @@ class Ledger:
         return HookRunRecord(
             run=known,
             order=_order.decode(zlib.decompress(found[1])),
-            stdout=_content(directory, known.result.stdout),
-            stderr=_content(directory, known.result.stderr),
+            stdout=text(directory, known.result.stdout),
+            stderr=text(directory, known.result.stderr),
         )
 
     # Bounds
@@ -362,31 +363,20 @@ def _open(path: Path) -> apsw.Connection:
     return database
 
 
-def _content(directory: Path, stream: Stream) -> str | None:
-    if not stream.file:
-        return ""
-    most = _MOST_OF_STREAM + len(GAP)
-    try:
-        # Who wrote it may still do so: it may be longer by now than anybody has room for.
-        with (directory / stream.file).open("rb") as file:
-            found = file.read(most if stream.cut else min(stream.size, most))
-    except FileNotFoundError:
-        return None
-    return found.decode("utf-8", "replace")
+def _fitting(rows: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """As many as an answer may have, at least one."""
+    room = _MOST_OF_PAGE
+    for number, (_, data) in enumerate(rows):
+        room -= len(data)
+        if room < 0:
+            return rows[: max(number, 1)]
+    return rows
 
 
 def _kept(result: ScriptResult) -> int:
     """Bytes of its output that are kept."""
     streams = (result.stdout, result.stderr)
-    return sum(min(one.size, _MOST_OF_STREAM) for one in streams if one.file)
-
-
-def _left(directory: Path, name: str) -> Stream:
-    """What a script had written when nobody looked after it any more."""
-    try:
-        return Stream(size=(directory / name).stat().st_size, file=name)
-    except OSError:
-        return Stream()
+    return sum(min(one.size, MOST) for one in streams if one.file)
 
 
 def _remove_empty(directory: Path) -> None:

@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 HALF: Final = 512 * 1024
 """Of each stream the first and the last so many bytes are kept."""
 GAP: Final = b"\n[... output left out ...]\n"
+MOST: Final = 2 * HALF
+"""Bytes that are kept of one output, but for the gap."""
 _MODE: Final = 0o600
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 
@@ -147,6 +149,28 @@ class Outputs:
         if self._directory is None:
             return Output(_unnamed(tempfile.gettempdir()))
         return Output(_unnamed(str(self._directory)))
+
+
+def text(directory: Path, stream: Stream) -> str | None:
+    """What is kept of an output as text; None where it was thrown away."""
+    if not stream.file:
+        return ""
+    most = MOST + len(GAP)
+    try:
+        # Who wrote it may still do so: it may be longer by now than anybody has room for.
+        with (directory / stream.file).open("rb") as file:
+            found = file.read(most if stream.cut else min(stream.size, most))
+    except FileNotFoundError:
+        return None
+    return found.decode("utf-8", "replace")
+
+
+def left(directory: Path, name: str) -> Stream:
+    """What a script had written when nobody looked after it any more."""
+    try:
+        return Stream(size=(directory / name).stat().st_size, file=name)
+    except OSError:
+        return Stream()
 
 
 def _unnamed(directory: str) -> int:

@@ -129,6 +129,18 @@ def test_pages_follow_each_other_and_another_ledger_begins_anew(tmp_path: Path) 
     assert len(ledger.page(ReadHookRuns(ledger="another", after=after)).runs) == 5
 
 
+def test_a_page_of_long_verdicts_is_no_longer_than_an_answer_may_be(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NODE)
+    long = ("x" * 2000,) * 20
+    record(ledger, *(result(f"{number:03d}", warnings=long) for number in range(150)))
+    page = ledger.page(ReadHookRuns(limit=1000))
+    assert page.more and len(msgspec.json.encode(page)) < 5 * 1024 * 1024
+    rest = ledger.page(ReadHookRuns(ledger=page.kept.ledger, after=page.kept.last, limit=1000))
+    assert not rest.more
+    found = [one.result.script for one in (*page.runs, *rest.runs)]
+    assert found == [f"{number:03d}" for number in range(150)]
+
+
 def test_old_runs_are_left_out_of_a_page_that_does_not_want_them(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, NODE)
     record(ledger, result("old", started=100.0), result("new", started=200.0))

@@ -18,7 +18,7 @@ SENTENCES: Final = {
     "2.7": 1, "2.7.1": 5, "2.7.2": 10,
 }  # fmt: skip
 """The sections of the founding document, and how many statements each has."""
-POINTS: Final = {"W": 32, "D": 40, "T": 17}
+POINTS: Final = {"W": 32, "D": 40, "T": 20}
 _ROW: Final = re.compile(r"\| (?P<number>[0-9.]+-\d+|[WDT]\d+) \| (?P<says>.*) \| (?P<tests>.*) \|")
 _TEST: Final = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 
