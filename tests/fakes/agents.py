@@ -211,7 +211,9 @@ class FakeAgents:
         if 0 < known < epoch:
             for queue in self._cut.get(node.uuid, ()):
                 queue.put_nowait(None)
-        return Announced(epoch=known, node=whose, guests=node.live, moment=self._moment())
+        return Announced(
+            epoch=known, node=whose, job=memory.job, guests=node.live, moment=self._moment()
+        )
 
     async def events(self, of: Address) -> AsyncIterator[Event]:
         """See the port."""

@@ -209,6 +209,7 @@ class Server:
         announced = Announced(
             epoch=before.epoch,
             node=before.node,
+            job=before.job,
             guests=tuple(guests),
             moment=self._effects.moment(),
         )

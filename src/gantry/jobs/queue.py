@@ -107,6 +107,8 @@ class Engine:
         """
         kept = await recovery.read(store)
         kept.highest = max(kept.highest, await history.highest())
+        heard = [one.job for one in mastership.announced.values()]
+        kept.highest = recovery.highest(kept.highest, heard)
         live = live or LiveStates()
         return cls(store, agents, clock, mastership, history, kept, live, hook_policy)
 

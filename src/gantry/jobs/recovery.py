@@ -6,7 +6,8 @@ queued begin as if they had just come.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -30,6 +31,9 @@ from gantry.model.jobs import JobStatus
 from gantry.model.names import JobId
 from gantry.model.snapshot import Snapshot, build
 from gantry.ports.store import Item, Store
+
+MOST_AHEAD: Final = 1_000_000
+"""Jobs that agents may have heard of and the state may not."""
 
 
 class Kept(msgspec.Struct, kw_only=True):
@@ -153,3 +157,12 @@ def _share_debris(
             prefix = codec.debris_key(entries[job].job.uid, entries[job].current, 0)[:-5]
             for key in [key for key in debris if key.startswith(prefix)]:
                 one.debris[key] = debris.pop(key)
+
+
+def highest(known: int, heard: Iterable[int]) -> int:
+    """The highest number of any job: of those that the state knows, and that agents have heard of.
+
+    A state that was restored from an older copy does not know all jobs that there were. An agent
+    that says more than ``MOST_AHEAD`` is not believed.
+    """
+    return max([known, *(job for job in heard if job <= known + MOST_AHEAD)])

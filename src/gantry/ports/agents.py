@@ -92,13 +92,14 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
     """What an agent says to a new master: what is there, and the highest epoch it had seen.
 
     ``node`` is where the master of that epoch ran; None where no master was heard of, or an
-    earlier version did not say.
+    earlier version did not say. ``job`` is the highest number of a job that it had an order of.
     """
 
     epoch: int
     guests: tuple[GuestLive, ...]
     moment: Moment
     node: Uuid | None = None
+    job: int = 0
 
 
 class Agents(Protocol):

@@ -19,6 +19,7 @@ from gantry.model.jobs import Dependency, DryRun, JobStatus, LogEntry, Submissio
 from gantry.model.names import JobId
 from gantry.model.orders import Delay, HooksRun, Order, Question
 from gantry.ports.agents import Address, Envelope, Progress
+from gantry.ports.store import Delete
 
 A = TypeVar("A", bound=msgspec.Struct)
 DUMMY: dict[str, Any] = {"OP_ID": "OP_TEST_DUMMY"}
@@ -60,6 +61,21 @@ async def test_numbers_are_never_given_twice(cluster: FakeCluster) -> None:
     await cluster.crash()
     await cluster.start()
     assert await cluster.submit(DUMMY) == job.id + 1
+
+
+async def test_numbers_of_jobs_that_only_agents_know_are_not_given_again(
+    cluster: FakeCluster,
+) -> None:
+    start = {"OP_ID": "OP_TEST_DELAY", "duration": 0, "on_nodes": ("node2",)}
+    jobs = [await cluster.run(start) for _ in range(3)]
+    await cluster.engine.settle()
+    await cluster.crash()
+    # As after an older copy of the state was brought back.
+    gone = await cluster.keys("jobs/", "joblog/", "serial/")
+    await cluster.store.txn([], [Delete(key) for key in gone])
+    await cluster.start()
+    assert cluster.engine.jobs() == []
+    assert await cluster.submit(DUMMY) == jobs[-1].id + 1
 
 
 async def test_an_archived_job_can_be_read_with_its_log(cluster: FakeCluster) -> None:
