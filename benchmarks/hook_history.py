@@ -16,7 +16,7 @@ from benchmarks.figures import Figure, command, in_turn, run, spread
 from benchmarks.local_cluster import LocalCluster, cluster
 
 from gantry.history.hook_runs import open_hook_runs
-from gantry.main.master import HOOK_INDEX
+from gantry.main.assembly import HOOK_INDEX
 from gantry.model.hook_orders import ScriptResult, ScriptStatus
 from gantry.model.hook_runs import HookRun
 

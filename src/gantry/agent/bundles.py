@@ -7,7 +7,7 @@ import errno
 from pathlib import Path
 
 from gantry.agent.bundle_files import Bundles
-from gantry.agent.effects import Task
+from gantry.agent.effect import Task
 from gantry.agent.hooks import DIRECTORY
 from gantry.agent.parts import Parts
 from gantry.model import bundles

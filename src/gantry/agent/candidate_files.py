@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from gantry.agent import succession
-from gantry.agent.effects import Task
+from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.model.candidate_orders import (
     MASTER_FILES,

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from gantry.agent.effects import Effect
+from gantry.agent.effect import Effect
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, Rejected
 from gantry.model.orders import AnyOrder, Nothing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gantry.agent.effects import Task
+from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.model.orders import DiskCreate, DiskRemove, Nothing
 

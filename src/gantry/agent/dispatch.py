@@ -21,7 +21,7 @@ from gantry.agent import (
     os_scripts,
     succession,
 )
-from gantry.agent.effects import Task
+from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.model import hook_files as hook_inventory
 from gantry.model import hook_runs, hook_switch, orders

@@ -23,10 +23,10 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from gantry.agent.effect import Effect, Task
 from gantry.agent.memory import Memory
 from gantry.agent.turns import Turns
 from gantry.host.clock import boottime
-from gantry.host.daemon import Identity
 from gantry.model.errors import (
     Cancelled,
     GantryError,
@@ -51,68 +51,8 @@ KEEP: Final = 7 * 86400.0
 """Seconds for which an effect is remembered that no master asked to forget."""
 _CANCELLED: Final = b""
 """Digest of a key that was cancelled before its order came."""
-_LINES: Final = 1000
-"""Progress lines that wait for a slow reader; more are dropped."""
 
-Work: TypeAlias = Callable[["Task"], Awaitable[msgspec.Struct]]
-
-
-class Task:
-    """What the code that carries an order out may use of its effect."""
-
-    def __init__(self, envelope: Envelope, effect: Effect, memory: Memory) -> None:
-        self.envelope = envelope
-        self._effect = effect
-        self._memory = memory
-
-    def say(self, text: str) -> None:
-        """A line for the job's log."""
-        self._effect.tell(wire.progress(text))
-
-    def started(self, which: Identity) -> None:
-        """A script runs in that process; called from any thread, before anything waits for it."""
-        self._memory.script_started(self.envelope.key, which.pid, which.started)
-
-
-class Effect:
-    """One key: those who wait for it, and what came of it."""
-
-    def __init__(self, key: str, digest: bytes, epoch: int, outcome: bytes | None = None) -> None:
-        self.key = key
-        self.digest = digest
-        self.epoch = epoch
-        self.outcome = outcome
-        self.script = False
-        """Whether processes are kept track of."""
-        self.task: asyncio.Task[None] | None = None
-        self._listeners: list[asyncio.Queue[bytes]] = []
-
-    def listen(self) -> asyncio.Queue[bytes]:
-        """The lines from now on; the last one is the outcome."""
-        queue: asyncio.Queue[bytes] = asyncio.Queue(_LINES)
-        if self.outcome is not None:
-            queue.put_nowait(self.outcome)
-        else:
-            self._listeners.append(queue)
-        return queue
-
-    def silence(self, queue: asyncio.Queue[bytes]) -> None:
-        """Nobody reads it any more."""
-        if queue in self._listeners:
-            self._listeners.remove(queue)
-
-    def tell(self, line: bytes) -> None:
-        """Give a line to all who listen; one who is too slow misses progress."""
-        for queue in self._listeners:
-            if queue.qsize() < _LINES - 1:
-                queue.put_nowait(line)
-
-    def settle(self, outcome: bytes) -> None:
-        """It has ended."""
-        self.outcome = outcome
-        for queue in self._listeners:
-            queue.put_nowait(outcome)
-        self._listeners.clear()
+Work: TypeAlias = Callable[[Task], Awaitable[msgspec.Struct]]
 
 
 class Effects:
@@ -247,6 +187,10 @@ class Effects:
         self.check(epoch)
         for prefix in filter(None, prefixes):
             self._memory.forget(prefix)
+
+    def leave(self) -> None:
+        """The machine leaves the cluster: nothing new is accepted."""
+        self.left = True
 
     async def close(self, patience: float) -> None:
         """Accept nothing more, let what runs end within ``patience`` seconds, and end the rest.

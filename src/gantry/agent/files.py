@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from gantry.agent.effects import Task
+from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.orders import FilesWrite, Nothing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gantry.agent.effects import Task
+from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.model.errors import Rejected
 from gantry.model.live import GuestLive

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from gantry.agent.effects import Task
+from gantry.agent.effect import Task
 from gantry.agent.hooks import DIRECTORY
 from gantry.agent.parts import Parts
 from gantry.host import hook_switches

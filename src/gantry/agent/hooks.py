@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from gantry.agent.effects import Task
+from gantry.agent.effect import Task
 from gantry.agent.ledger import Ledger
 from gantry.agent.parts import Parts
 from gantry.host.daemon import Identity

@@ -9,7 +9,7 @@ from typing import Final
 
 from gantry.agent import candidate_files, guests, succession
 from gantry.agent.configuration import FILE
-from gantry.agent.effects import Task
+from gantry.agent.effect import Task
 from gantry.agent.facts import bridges
 from gantry.agent.files import DIRECTORY as DATA_DIRECTORY
 from gantry.agent.parts import Parts

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import Final
 
-from gantry.agent.effects import Task
+from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.model.orders import Nothing, OsCreate, OsDiagnose, OsList, OsVerify
 from gantry.osdefs.create import create as run_create

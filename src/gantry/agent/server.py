@@ -18,7 +18,8 @@ from aiohttp import web
 
 from gantry.agent import console, dispatch, hooks
 from gantry.agent.channel import Channel, next_line
-from gantry.agent.effects import Effect, Effects
+from gantry.agent.effect import Effect
+from gantry.agent.effects import Effects
 from gantry.agent.parts import Parts
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, OperationFailed, Reason, Rejected

@@ -21,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from gantry.agent.effects import Task
+from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.master_orders import (

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import select
 import signal
 import time
@@ -167,13 +168,19 @@ def finish(
             _, status, usage = os.wait4(program.pid, 0)
     finally:
         os.close(program.pidfd)
-    cancelled = not ended and stop is not None and stop.wanted
+    return _ended(program, status, usage, ended=ended, stopped=stop is not None and stop.wanted)
+
+
+def _ended(
+    program: Program, status: int, usage: resource.struct_rusage, *, ended: bool, stopped: bool
+) -> Ended:
+    """``ended``: by itself; else it was ended, where ``stopped`` by a cancellation."""
     code = os.waitstatus_to_exitcode(status)
     return Ended(
         exit_status=code if code >= 0 else None,
         signal=-code if code < 0 else None,
-        timed_out=not ended and not cancelled,
-        cancelled=cancelled,
+        timed_out=not ended and not stopped,
+        cancelled=not ended and stopped,
         duration=time.monotonic() - program.began,
         user_time=usage.ru_utime,
         system_time=usage.ru_stime,

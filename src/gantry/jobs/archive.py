@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -122,16 +123,16 @@ class Archiver:
         finally:
             self._pruning = False
 
+    async def _closed(self, entry: Entry) -> tuple[Job, tuple[LogEntry, ...]]:
+        # The closing commit of a job is not awaited by it.
+        async with entry.lock:
+            pass
+        return codec.archived(entry.job), await self.log(entry.id)
+
     async def _move(self, batch: Sequence[Entry]) -> None:
         """First the history, then the store: a crash in between leaves a job in both."""
-        moved = []
-        for entry in batch:
-            # The closing commit of a job is not awaited by it.
-            async with entry.lock:
-                pass
-            job = codec.archived(entry.job)
-            moved.append((job, await self.log(entry.id)))
-        await self._history.add(moved)
+        # Side by side: in etcd each log is a question of its own.
+        await self._history.add(await asyncio.gather(*map(self._closed, batch)))
         ops: list[Operation] = []
         for entry in batch:
             ops += [Delete(codec.job_key(entry.id)), Delete(codec.log_key(entry.id))]

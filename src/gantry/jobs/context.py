@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from gantry.hooks.policy import NONE, Policy
+from gantry.jobs.election import Mastership
 from gantry.jobs.journal import Journal, Lost
 from gantry.jobs.locks import LockTable
 from gantry.jobs.reservations import Reservations
@@ -74,10 +75,7 @@ class Context:
         state: State,
         locks: LockTable,
         reservations: Reservations,
-        node: Uuid,
-        epoch: int,
-        lease_left: Callable[[], float],
-        elected: bool = False,
+        mastership: Mastership,
         hook_policy: Callable[[], Policy] = lambda: NONE,
     ) -> None:
         self.journal = journal
@@ -86,11 +84,11 @@ class Context:
         self.state = state
         self.locks = locks
         self.reservations = reservations
-        self.node = node
+        self.node = mastership.node
         """Where this master runs."""
-        self.epoch = epoch
-        self.lease_left = lease_left
-        self.elected = elected
+        self.epoch = mastership.epoch
+        self.lease_left = mastership.lease_left
+        self.elected = mastership.elected
         """Whether another master takes over by itself."""
         self.hook_policy = hook_policy
         """What the master node's ``hooks.toml`` says now; raises PolicyError."""

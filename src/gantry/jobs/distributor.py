@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gantry.jobs.context import Context
 from gantry.model import timeouts
-from gantry.model.entities import Node
+from gantry.model.entities import Cluster, Node
 from gantry.model.errors import GantryError
 from gantry.model.names import JobId, Uuid
 from gantry.model.orders import FilesWrite
@@ -63,12 +63,19 @@ def ssconf(cluster: Snapshot, elected: bool = False) -> dict[str, str]:
         # And for how long they look for one, where another takes over: seconds, else nothing.
         "gantry_master_lease": [str(settings.master_lease)] if elected else [],
     }
-    for name in settings.enabled_hypervisors:
-        parameters: dict[str, Any] = settings.hvparams.get(name, {})
-        values[f"hvparams_{name}"] = [f"{key}={parameters[key]}" for key in sorted(parameters)]
+    values |= _hvparams(settings)
     return {
         f"ssconf_{name}": "".join(f"{line}\n" for line in lines) for name, lines in values.items()
     }
+
+
+def _hvparams(cluster: Cluster) -> dict[str, list[str]]:
+    """A file for each hypervisor."""
+    files = {}
+    for name in cluster.enabled_hypervisors:
+        parameters: dict[str, Any] = cluster.hvparams.get(name, {})
+        files[f"hvparams_{name}"] = [f"{key}={parameters[key]}" for key in sorted(parameters)]
+    return files
 
 
 class Distributor:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from gantry.hooks.policy import NONE, Policy
-from gantry.jobs import admission, issue, recovery
+from gantry.jobs import admission, cancelling, recovery
 from gantry.jobs.archive import Archiver, History
 from gantry.jobs.context import Context
 from gantry.jobs.debris import Debris
@@ -73,10 +73,7 @@ class Engine:
             state=state,
             locks=LockTable(lambda: self.snapshot().cluster.max_running_jobs),
             reservations=reservations,
-            node=mastership.node,
-            epoch=mastership.epoch,
-            lease_left=mastership.lease_left,
-            elected=mastership.elected,
+            mastership=mastership,
             hook_policy=hook_policy,
         )
         self._debris = Debris(self._context)
@@ -85,8 +82,7 @@ class Engine:
         self._runner = Runner(self._context, self._debris, self.distributor, self._entries)
         self._archiver = Archiver(self._context, store, history, kept, self._requests)
         self._told: Callable[[], None] | None = None
-        self._drained = False
-        self._stopping = False
+        self._drained = self._stopping = False
         self._slots = self.snapshot().cluster.max_running_jobs
         state.on_change(self._changed)
 
@@ -249,30 +245,7 @@ class Engine:
 
     async def cancel(self, job: JobId, *, kill: bool = False) -> str:
         """End a job that has not begun; with ``kill`` undo one that runs."""
-        entry = self._known(job)
-        async with entry.lock:
-            if entry.job.status.ended:
-                raise admission.state(entry, "has ended already", "nothing is left to cancel")
-            # First: an operation without effects is done with the commit with which it begins.
-            if entry.settled:
-                raise admission.state(
-                    entry, "has done its work already", "only its last scripts still run"
-                )
-            if not entry.began:
-                await self._cancel_waiting(entry)
-                return f"job {job} is cancelled: it had not begun"
-            if entry.undoing:
-                raise admission.state(entry, "is being undone already", "gnt-job watch shows it")
-            if not kill:
-                raise admission.state(
-                    entry, "is running", f"gnt-job cancel --kill {job} undoes what it has done"
-                )
-            entry.cancel_wanted = True
-            changed = msgspec.structs.replace(entry.job, status=JobStatus.CANCELING)
-            await self._journal.job(entry, changed)
-        orders = dict(entry.orders)
-        await asyncio.gather(*(issue.cancel(self._context, to, key) for key, to in orders.items()))
-        return f"job {job} is being cancelled: what it has done is undone"
+        return await cancelling.cancel(self._context, self._known(job), kill=kill)
 
     async def change_priority(self, job: JobId, priority: int) -> None:
         """Of a job that has not begun."""
@@ -395,14 +368,6 @@ class Engine:
         if entry.acknowledged is not None:
             await asyncio.shield(entry.acknowledged)
         return entry.id
-
-    async def _cancel_waiting(self, entry: Entry) -> None:
-        """Holds ``entry.lock``: the job's first commit has not happened and now will not."""
-        entry.cancel_wanted = True
-        ended = admission.cancelled(entry.job, self._context.clock.now())
-        await self._journal.job(entry, ended)
-        if entry.task is not None:
-            entry.task.cancel()
 
     def _shown(self, entry: Entry) -> Job:
         if entry.job.status is not JobStatus.WAITING:

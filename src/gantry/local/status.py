@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from gantry.local import description
+from gantry.local.description import Description, LocalNode, StoreMember
 from gantry.local.layout import Layout, Role
 from gantry.local.operator import Operator
 from gantry.local.processes import find, is_master
@@ -60,57 +61,49 @@ async def status(directory: Path) -> Status:
     """What runs, and which guests the master knows to be running."""
     layout = Layout(directory)
     about = description.required(layout.directory)
-    first = about.nodes[0]
-    crews = {crew: find(layout, crew, Role.SIMULATE) for crew in about.crews}
-    masters = [node for node in about.nodes if await is_master(layout, node)]
-    placed = await _guests(Operator(layout, first)) if masters else None
-    nodes = []
-    for node in about.nodes:
-        agent, master = (find(layout, node, role) for role in (Role.AGENT, Role.MASTER))
-        nodes.append(
-            NodeStatus(
-                name=node.name,
-                root=str(layout.root(node)),
-                primary_ip=about.primary(node),
-                secondary_ip=about.secondary(node),
-                agent_pid=agent.pid if agent else None,
-                master=node in masters,
-                master_pid=master.pid if master else None,
-                guests=None if placed is None else placed.get(node.name, []),
-            )
+    masters = {node.name for node in about.nodes if await is_master(layout, node)}
+    placed = await _guests(Operator(layout, about.nodes[0])) if masters else None
+    crews = {crew: _pid(layout, crew, Role.SIMULATE) for crew in about.crews}
+
+    def node_status(
+        node: LocalNode, agent: int | None, master: int | None = None, *, simulated: bool = False
+    ) -> NodeStatus:
+        return NodeStatus(
+            name=node.name,
+            simulated=simulated,
+            root=str(layout.root(node)),
+            primary_ip=about.primary(node),
+            secondary_ip=about.secondary(node),
+            agent_pid=agent,
+            master=node.name in masters,
+            master_pid=master,
+            guests=None if placed is None else placed.get(node.name, []),
         )
-    for node in about.simulated:
-        crew = crews[node.crew]
-        nodes.append(
-            NodeStatus(
-                name=node.name,
-                simulated=True,
-                root=str(layout.root(node)),
-                primary_ip=about.primary(node),
-                secondary_ip=about.secondary(node),
-                agent_pid=crew.pid if crew else None,
-                master=False,
-                master_pid=None,
-                guests=None if placed is None else placed.get(node.name, []),
-            )
-        )
-    store = [
-        StoreStatus(
-            name=member.label,
-            url=about.store_url(member),
-            pid=found.pid if (found := find(layout, member, Role.ETCD)) else None,
-        )
-        for member in about.store_members
+
+    real = [
+        node_status(node, *(_pid(layout, node, role) for role in (Role.AGENT, Role.MASTER)))
+        for node in about.nodes
     ]
+    nodes = real + [node_status(one, crews[one.crew], simulated=True) for one in about.simulated]
+    store = [_store_status(layout, about, member) for member in about.store_members]
+    running = all(node.up for node in nodes) and all(one.pid is not None for one in store)
     return Status(
         cluster=description.CLUSTER,
         directory=str(layout.directory),
-        up=len(masters) == 1
-        and all(node.up for node in nodes)
-        and all(one.pid is not None for one in store),
+        up=len(masters) == 1 and running,
         nodes=nodes,
         store=store,
     )
+
+
+def _store_status(layout: Layout, about: Description, member: StoreMember) -> StoreStatus:
+    url, pid = about.store_url(member), _pid(layout, member, Role.ETCD)
+    return StoreStatus(name=member.label, url=url, pid=pid)
+
+
+def _pid(layout: Layout, node: LocalNode, role: Role) -> int | None:
+    found = find(layout, node, role)
+    return found.pid if found else None
 
 
 async def _guests(operator: Operator) -> dict[str, list[str]] | None:

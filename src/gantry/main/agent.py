@@ -195,9 +195,6 @@ async def _parts(
     def changed(guest: GuestLive) -> None:
         listeners.tell(GuestChanged(guest=guest))
 
-    def leave() -> None:
-        effects.left = True
-
     hypervisors = await _hypervisors(root, configuration, changed, stack)
     finder = Finder(root)
     certificate = certificate_files.certificate(root, certificate_files.NODE)
@@ -223,7 +220,7 @@ async def _parts(
         listeners=listeners,
         seen=lambda: effects.seen,
         ledger=ledger,
-        leave=leave,
+        leave=effects.leave,
     )
 
 

@@ -9,59 +9,32 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
-import msgspec
-
 from gantry.agent import configuration as agent_configuration
-from gantry.api.app import build
-from gantry.api.events import Bell
-from gantry.api.serve import Server
-from gantry.api.users import Users
-from gantry.history.hook_runs import open_hook_runs
-from gantry.history.store import SqliteHistory, open_history
-from gantry.host import hook_policy, memory
+from gantry.history.store import open_history
+from gantry.host import memory
 from gantry.host.clock import SystemClock
-from gantry.host.listing import DIRECTORY
 from gantry.jobs.journal import HandedOver, Lost, MasterNoMore
-from gantry.jobs.queue import Engine
 from gantry.jobs.recovery import read_snapshot
-from gantry.main import handover, standing
+from gantry.main import handover
+from gantry.main.assembly import Ground, Master, assemble
 from gantry.main.bell import BeginAnew, replace_process
-from gantry.main.bootstrap import MASTER, MasterConfiguration, node_uuid
-from gantry.main.candidates import Candidates
-from gantry.main.chores import chores
-from gantry.main.copies import OFTEN, SELDOM, Sender, keep_candidates
+from gantry.main.bootstrap import node_uuid
 from gantry.main.credentials import certificates_hold, files_of
 from gantry.main.daemon import save_memory, say_ready
 from gantry.main.elected import Elected
-from gantry.main.outbox import FileOutbox
-from gantry.main.services import MasterServices
 from gantry.main.store import open_store, put_away
-from gantry.model import timeouts
-from gantry.model.errors import GantryError, Reason, Rejected, Superseded
-from gantry.model.live import NodeLive
-from gantry.model.names import Uuid
+from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.snapshot import Snapshot
 from gantry.pki import files as certificates
-from gantry.ports.agents import Address
-from gantry.ports.store import Store
-from gantry.rpc.certificates import api_context
 from gantry.rpc.client import HttpAgents
-from gantry.supervision.hook_points import HookPoints
-from gantry.supervision.hook_runs import HookRuns, RecordedAgents
-from gantry.supervision.states import ObservingAgents, States
-from gantry.supervision.supervisor import Supervisor
 
 logger = logging.getLogger("gantry.master")
 
-SOCKET: Final = "run/gantry/master.sock"
 HISTORY: Final = "var/lib/gantry/history.db"
-HOOK_INDEX: Final = "var/lib/gantry/hook-index.db"
-USERS: Final = "etc/gantry/users"
 _TURNS: Final = 3
 """Of the event loop, after which it has heard of every signal that had come."""
 _SWITCH_INTERVAL: Final = 0.0001
@@ -187,58 +160,6 @@ async def _give(root: Path, ended: asyncio.Event, ready: int | None) -> int:
     return 0
 
 
-class Master:
-    """The parts, put together; whoever opened it ends them."""
-
-    def __init__(self, engine: Engine, server: Server, epoch: int) -> None:
-        self.engine = engine
-        self.server = server
-        self.epoch = epoch
-
-    @property
-    def name(self) -> str:
-        """The cluster's name."""
-        return self.engine.snapshot().cluster.name
-
-    @property
-    def destroyed(self) -> bool:
-        """Whether ``gnt-cluster destroy`` was the end."""
-        return self.engine.snapshot().cluster.destroyed
-
-    async def leave(self) -> None:
-        """Do nothing more; whoever waits for an answer is told to look for the new master."""
-        await self.engine.abandon()
-        await self.server.leave()
-
-
-class _Holder:
-    """Live states go through the engine, which gives nodes that are back what they are owed."""
-
-    def __init__(self, bell: Bell) -> None:
-        self.engine: Engine | None = None
-        self._bell = bell
-
-    @property
-    def _ready(self) -> Engine:
-        if self.engine is None:
-            raise GantryError("live states came before the job queue was there")
-        return self.engine
-
-    @property
-    def nodes(self) -> dict[Uuid, NodeLive]:
-        """What is known now."""
-        return self._ready.live.nodes
-
-    def set_live(self, node: Uuid, live: NodeLive) -> None:
-        """What is true on a node from now on."""
-        self._ready.set_live(node, live)
-        self._bell.ring()
-
-    def forget(self, node: Uuid) -> None:
-        """The node is not of the cluster any more."""
-        self._ready.live.forget(node)
-
-
 async def _open(
     root: Path,
     stack: contextlib.AsyncExitStack,
@@ -259,145 +180,8 @@ async def _open(
         raise HandedOver(f"node {before.master.name} is the master")
     agents = HttpAgents(files_of(root, certificates.MASTER), before.cluster.uuid, here)
     stack.push_async_callback(agents.close)
-    return await _assemble(root, stack, end, (store, history, agents, clock), before, elected)
-
-
-async def _assemble(
-    root: Path,
-    stack: contextlib.AsyncExitStack,
-    end: Callable[[], None],
-    parts: tuple[Store, SqliteHistory, HttpAgents, SystemClock],
-    before: Snapshot,
-    elected: Elected | None,
-) -> Master:
-    """From the mastership on."""
-    store, history, agents, clock = parts
-    here = node_uuid(root)
-    mastership = await standing.mastership(root, store, agents, clock, before, elected)
-    configuration = _configuration(root, before)
-    runs = await _hook_runs(root, stack, configuration, agents, clock)
-    bell = Bell()
-    holder = _Holder(bell)
-    states = States(holder, clock)
-    points = HookPoints(bell.ring)
-    recorded = ObservingAgents(RecordedAgents(agents, runs), states, points)
-    engine = await Engine.open(
-        store,
-        recorded,
-        clock,
-        mastership,
-        history,
-        hook_policy=partial(hook_policy.read, root / DIRECTORY),
-    )
-    holder.engine = engine
-    stack.push_async_callback(engine.stop)
-    candidates = Candidates(root, here, engine, agents, clock, mastership)
-    came = _greeting(engine, agents, candidates, runs, mastership.epoch)
-    supervisor = Supervisor(engine, agents, states, clock, came)
-    stack.push_async_callback(supervisor.close)
-    engine.on_change(supervisor.refresh)
-    engine.on_change(bell.ring)
-    engine.on_change(candidates.refresh)
-    engine.on_job(_told(engine, bell, end))
-    # Jobs that waited are checked against what the nodes say, so these speak first.
-    await supervisor.listen(mastership.announced, timeouts.CONNECT)
-    await engine.start()
-    supervisor.start()
-    await standing.tell(engine)
-    server = await _serve_api(
-        root, stack, configuration, bell, (engine, agents, states, runs, clock, points), end
-    )
-    sender = Sender(agents, clock, mastership.epoch, mastership.lease_left)
-    often = OFTEN if elected is None else SELDOM
-    _beside(stack, keep_candidates(root, engine, sender, here, often), "copies")
-    _beside(stack, candidates.follow(), "candidates")
-    _beside(stack, chores(engine, root, store, runs), "chores")
-    return Master(engine, server, mastership.epoch)
-
-
-def _greeting(
-    engine: Engine, agents: HttpAgents, candidates: Candidates, runs: HookRuns, epoch: int
-) -> Callable[[Address], Awaitable[None]]:
-    """What a node that is there again is told."""
-
-    async def came(address: Address) -> None:
-        try:
-            await agents.announce(address, epoch)
-        except Superseded as error:
-            engine.superseded(error)
-            raise
-        candidates.came(address.node)
-        runs.missed(address)
-
-    return came
-
-
-def _beside(
-    stack: contextlib.AsyncExitStack, work: Coroutine[object, object, None], name: str
-) -> None:
-    """Do ``work`` until the stack is left."""
-    stack.callback(asyncio.create_task(work, name=name).cancel)
-
-
-async def _serve_api(
-    root: Path,
-    stack: contextlib.AsyncExitStack,
-    configuration: MasterConfiguration,
-    bell: Bell,
-    parts: tuple[Engine, HttpAgents, States, HookRuns, SystemClock, HookPoints],
-    end: Callable[[], None],
-) -> Server:
-    engine, agents, states, runs, clock, points = parts
-    api = f"{_bracketed(configuration.api_host)}:{configuration.api_port}"
-    services = MasterServices(root, engine, agents, states, runs, clock, api, end)
-    server = await Server.start(
-        build(engine, services, Users(root / USERS), bell, points, FileOutbox(root)),
-        root / SOCKET,
-        tls=api_context(files_of(root, certificates.API)),
-        host=configuration.api_host,
-        port=configuration.api_port,
-    )
-    stack.push_async_callback(server.close)
-    return server
-
-
-def _told(engine: Engine, bell: Bell, end: Callable[[], None]) -> Callable[[], None]:
-    """What is done whenever a job's status changes."""
-
-    def told() -> None:
-        bell.ring()
-        if engine.snapshot().cluster.destroyed and all(job.status.ended for job in engine.jobs()):
-            # Whoever waits for the job hears of its end first.
-            asyncio.get_running_loop().call_later(timeouts.FAREWELL, end)
-
-    return told
-
-
-async def _hook_runs(
-    root: Path,
-    stack: contextlib.AsyncExitStack,
-    configuration: MasterConfiguration,
-    agents: HttpAgents,
-    clock: SystemClock,
-) -> HookRuns:
-    index = await open_hook_runs(root / HOOK_INDEX)
-    stack.push_async_callback(index.close)
-    runs = HookRuns(index, agents, clock, configuration.hook_records)
-    await runs.open()
-    stack.push_async_callback(runs.close)
-    return runs
-
-
-def _configuration(root: Path, cluster: Snapshot) -> MasterConfiguration:
-    """Where the API listens: what ``master.json`` says, else the node's address."""
-    path = root / MASTER
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=MasterConfiguration)
-    except FileNotFoundError:
-        here = cluster.nodes[node_uuid(root)]
-        return MasterConfiguration(api_host=here.primary_ip, api_port=cluster.cluster.api_port)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise Rejected(f"{path} cannot be read: {error}", reason=Reason.ENVIRONMENT) from error
+    ground = Ground(root=root, here=here, store=store, history=history, agents=agents, clock=clock)
+    return await assemble(ground, stack, end, before, elected)
 
 
 def _exists(cluster: Snapshot) -> None:
@@ -405,7 +189,3 @@ def _exists(cluster: Snapshot) -> None:
         raise Rejected(
             "this cluster was destroyed", "make a new one: gnt-cluster init", reason=Reason.STATE
         )
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gantry.agent.effects import Effect, Effects, Task
+from gantry.agent.effect import Effect, Task
+from gantry.agent.effects import Effects
 from gantry.agent.memory import Memory
 from gantry.host.clock import boottime
 from gantry.model.errors import Rejected, Superseded
