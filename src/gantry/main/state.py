@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gantry.main import backups
+from gantry.main import backups, claim
+from gantry.main import store as stores
 from gantry.model.errors import Reason, Rejected
 from gantry.store import backup
 
@@ -90,8 +91,14 @@ def _restore(
                 reason=Reason.UNKNOWN,
             )
         named = str(copies[0].file)
+    if stores.kind(root) is stores.StoreKind.ETCD or not (root / claim.AGENT).exists():
+        aside = asyncio.run(backups.restore(root, Path(named), now))
+        return _told(as_json, {"restored": named, "old": str(aside) if aside else None})
+    claim.check(root, Path(named))
     aside = asyncio.run(backups.restore(root, Path(named), now))
-    return _told(as_json, {"restored": named, "old": str(aside) if aside else None})
+    old = {"old": str(aside) if aside else None}
+    was = asyncio.run(claim.claim(root, now.timestamp()))
+    return _told(as_json, {"restored": named, **old, **({"old_master": was} if was else {})})
 
 
 def _told(as_json: bool, said: dict[str, str | None]) -> int:

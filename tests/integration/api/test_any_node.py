@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,17 @@ from gantry.client import paths, remote
 from gantry.client.connection import Connection
 from gantry.client.errors import ApiError, MasterDown, MasterLost, NoAccess, NotMaster
 from gantry.client.jobs import submission
-from gantry.model.entities import Node
+from gantry.main import claim
+from gantry.model.codec import encode
+from gantry.model.entities import Node, key
+from gantry.model.errors import Rejected
 from gantry.model.names import Uuid
 from gantry.pki import files
 from gantry.pki.authority import Authority, Issued
+from gantry.ports.store import Put
 from gantry.rpc.certificates import Files, api_context
+from gantry.store import backup
+from gantry.store.sqlite import open_sqlite
 
 FIRST, SECOND = "127.0.0.1", "127.0.0.2"
 SECRET = "hunter2"
@@ -465,3 +472,18 @@ async def test_a_machine_that_has_only_joined_says_so(site: Site) -> None:
     with pytest.raises(NotMaster, match="has joined") as told:
         await get(root, "version")
     assert "gnt-node add node4.example.com" in told.value.hint
+
+
+async def test_no_copy_of_the_state_is_brought_back_while_a_master_answers_anywhere(
+    site: Site, tmp_path: Path
+) -> None:
+    root = site.node(2)
+    store = await open_sqlite(tmp_path / "state", create=True)
+    for entity in entities(3):
+        await store.txn([], [Put(key(entity), encode(entity))])
+    await store.close()
+    made = backup.backup(tmp_path / "state", tmp_path / "copies", datetime.now(UTC))
+    with pytest.raises(Rejected, match="on node1"):
+        await asyncio.to_thread(claim.check, root, made.file)
+    await site.servers[0].close()
+    await asyncio.to_thread(claim.check, root, made.file)
