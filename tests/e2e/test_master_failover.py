@@ -169,6 +169,26 @@ def test_a_script_of_the_new_master_may_deny_it(moving: Cluster) -> None:
     move(cluster, 3)
 
 
+def test_scripts_of_a_failure_that_run_while_the_master_moves_run_once(on_file: Cluster) -> None:
+    """The new master, whose own name it would tell, waits for the run that there is."""
+    cluster, go = on_file, on_file.directory / "run-go"
+    cluster.add("web1.gantry.test", "--no-start", node=2)
+    text = f'echo "$GANETI_MASTER" >> $GANTRY_ROOT/told\nwhile [ ! -e {go} ]; do sleep 0.05; done\n'
+    cluster.hook("instance-start-pre.d", "10-no", "exit 1\n")
+    cluster.hook("instance-start-fail.d", "50-tell", text, (1, 2))
+    job = cluster.gnt("gnt-instance", "startup", "--submit", "web1.gantry.test").split()[-1]
+    for number in (1, 2):
+        eventually(f"node{number} is told", partial(was_told, cluster, number, [name(1)]))
+    move(cluster, 2)
+    go.touch()
+    assert cluster.try_gnt("gnt-job", "wait", job, node=2).status == 1
+    assert [told(cluster, number) for number in (1, 2)] == [[name(1)], [name(1)]]
+    log = cluster.gnt("gnt-job", "info", job, node=2).partition("\n  log:")[2]
+    assert "fail scripts" not in log, log
+    go.unlink()
+    cluster.gnt("gnt-instance", "remove", "--force", "web1.gantry.test", node=2)
+
+
 def test_who_cannot_be_master_is_refused(on_file: Cluster) -> None:
     cluster = on_file
     assert "is the master already" in cluster.refused("gnt-cluster", "master-failover")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -92,7 +93,8 @@ def _switches(found: HookInventory) -> Iterator[Finding]:
 def _place(place: HookPlace, found: HookInventory, main_version: int) -> Iterator[Finding]:
     name = place.name or "."
     if place.problem:
-        yield _error(name, f"it cannot be read: {place.problem}", "mend its owner or its rights")
+        hint = "mend its owner, its rights, or what it is a link to"
+        yield _error(name, f"it cannot be read: {place.problem}", hint)
     yield from _rights(name, place.mode, place.owner, found.user)
     if place.name:
         yield from _name_of_directory(place.name, main_version)
@@ -140,7 +142,8 @@ def _file(file: HookFile, user: int) -> Iterator[Finding]:
         yield _error(path, "it is a link to nothing, or cannot be reached", "remove it, or mend it")
         return
     if file.kind is not EntryKind.FILE:
-        yield _warning(path, f"it is no file, but a {file.kind}", "only files run")
+        what = ", but a directory" if file.kind is EntryKind.DIRECTORY else ""
+        yield _warning(path, f"it is no file{what}", "only files run")
         return
     yield from _rights(path, file.mode, file.owner, user)
     executable = bool(file.mode & _EXECUTABLE)
@@ -151,7 +154,7 @@ def _file(file: HookFile, user: int) -> Iterator[Finding]:
             yield _error(
                 path,
                 "it never runs: a name is made of letters, digits, _ and - alone",
-                f"mv {file.name} {better}",
+                f"mv {shlex.quote(file.name)} {better}" if file.name.isprintable() else "",
             )
     elif not executable:
         if looks_meant:

@@ -91,7 +91,13 @@ def test_a_script_that_does_not_do_what_it_looks_like(
 def test_the_name_that_would_do_is_offered(tmp_path: Path) -> None:
     write(tmp_path, f"{ADD}/10 check.sh")
     [one] = looked(tmp_path)
-    assert one.hint == "mv 10 check.sh 10-check-sh"
+    assert one.hint == "mv '10 check.sh' 10-check-sh"
+
+
+def test_a_name_that_a_terminal_would_obey_is_not_offered_to_be_copied(tmp_path: Path) -> None:
+    write(tmp_path, f"{ADD}/10\x1b[2J; rm x")
+    [one] = looked(tmp_path)
+    assert (one.level, one.hint) == (Level.ERROR, "")
 
 
 @pytest.mark.parametrize(
