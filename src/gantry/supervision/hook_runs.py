@@ -21,6 +21,7 @@ from gantry.model.hook_orders import HooksRan, HooksRun
 from gantry.model.hook_runs import HookRun, HookRunChoice, ReadHookRuns
 from gantry.model.names import Uuid
 from gantry.model.orders import Order, Question
+from gantry.model.snapshot import Snapshot
 from gantry.ports.agents import Address, Agents, Announced, Envelope, Event, Progress
 from gantry.ports.clock import Clock
 
@@ -115,6 +116,12 @@ class HookRuns:
         if node.node not in self._fetching:
             task = asyncio.get_running_loop().create_task(self._fetch(node.node))
             self._fetching[node.node] = task
+
+    def look(self, cluster: Snapshot) -> None:
+        """Ask all nodes that answer: what ended after its master had gone was told to nobody."""
+        for node in cluster.nodes.values():
+            if cluster.node_live(node.uuid).reachable:
+                self.missed(Address(node.uuid, node.name, node.primary_ip, node.port))
 
     async def find(self, choice: HookRunChoice) -> list[HookRun]:
         """Those that were chosen, newest first, with what the nodes have told until now."""

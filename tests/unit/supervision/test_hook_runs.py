@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from tests.fakes.clock import FakeClock
-from tests.fakes.cluster import node_uuid
+from tests.fakes.cluster import entities, node_uuid
+from tests.fakes.queue import FakeQueue
 from tests.support.hook_runs import order, ran, result
 
 from gantry.agent.ledger import DATABASE, Ledger
@@ -17,6 +18,7 @@ from gantry.history.hook_runs import SqliteHookRuns, open_hook_runs
 from gantry.model.errors import Unavailable
 from gantry.model.hook_orders import HooksRan, HooksRun
 from gantry.model.hook_runs import HookRunChoice, ReadHookRuns
+from gantry.model.live import NodeLive
 from gantry.ports.agents import Address, Envelope
 from gantry.supervision.hook_runs import Bounds, HookRuns, RecordedAgents
 
@@ -109,6 +111,18 @@ async def test_what_an_answer_skips_is_fetched(master: Master) -> None:
     master.agents.scripts("of another master")
     master.runs.told(NODE, order(), master.agents.scripts("c"))
     assert await master.known() == ["a", "c", "of another master"]
+    await master.close()
+
+
+async def test_what_ended_after_its_master_had_gone_is_found_by_a_look(master: Master) -> None:
+    master.runs.missed(NODE)
+    assert await master.known() == []
+    master.agents.scripts("its answer went to the old master")
+    lives = {node_uuid(1): NodeLive(reachable=True), node_uuid(2): NodeLive(reachable=False)}
+    asked = len(master.agents.asked)
+    master.runs.look(FakeQueue(entities(2), lives).snapshot())
+    assert await master.known() == ["its answer went to the old master"]
+    assert len(master.agents.asked) == asked + 1, "the one that answers"
     await master.close()
 
 
