@@ -57,7 +57,9 @@ class Hooks:
         question = ReadHooks(
             sequences=tuple(
                 HookSequence(
-                    directories=one.directories, main_version=cluster.cluster.hooks_version
+                    directories=one.directories,
+                    main_version=cluster.cluster.hooks_version,
+                    about=catalogue.of_any_object(one),
                 )
                 for one in readings
             )

@@ -7,11 +7,12 @@ from difflib import get_close_matches
 
 import msgspec
 
+from gantry.hooks.about import names
 from gantry.hooks.entry import Phase, Row, Where
 from gantry.hooks.plan import directories_of
 from gantry.hooks.table import CONFIG_UPDATE, ROWS
 from gantry.model.errors import Reason, Rejected
-from gantry.model.orders import HookDirectory
+from gantry.model.hook_orders import ANY_OBJECT, HookAbout, HookDirectory
 
 _EVERY_CHANGE = "(every change of the configuration)"
 
@@ -90,6 +91,14 @@ def prefixes() -> frozenset[str]:
 def reaches(where: Where, *, master: bool) -> bool:
     """Whether a node may be among those, for some object."""
     return where is not Where.NOWHERE and (where is not Where.MASTER or master)
+
+
+def of_any_object(reading: Reading) -> HookAbout:
+    """What conditions look at where only the operation is known."""
+    entry = ROWS.get(reading.opcode)
+    if entry is None or reading.operation == CONFIG_UPDATE:
+        return ANY_OBJECT
+    return msgspec.structs.replace(ANY_OBJECT, operations=names(entry))
 
 
 def _names(entry: Row) -> tuple[str, ...]:

@@ -41,10 +41,12 @@ class Only(msgspec.Struct, frozen=True, kw_only=True):
     instances: tuple[str, ...] = ()
 
     def missed(self, about: HookAbout) -> str:
-        """The name of a condition that does not hold, or ""."""
+        """The name of a condition that does not hold, or ""; one that cannot be told holds."""
         for field in self.__struct_fields__:
             wanted: tuple[str, ...] = getattr(self, field)
             found: tuple[str, ...] = getattr(about, field)
+            if not found and not about.known:
+                continue
             if wanted and not any(fnmatchcase(name, glob) for name in found for glob in wanted):
                 return field
         return ""

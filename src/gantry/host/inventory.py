@@ -29,7 +29,7 @@ from gantry.model.hook_files import (
     Interpreter,
     PolicyFault,
 )
-from gantry.model.hook_orders import HookDirectory, HookSequence
+from gantry.model.hook_orders import ANY_OBJECT, HookDirectory, HookSequence
 
 _READ: Final = 256 * 1024
 """Bytes of a script that are looked at."""
@@ -91,6 +91,7 @@ def _files(base: Path, directory: str, main_version: int) -> Iterator[HookFile]:
     sequence = HookSequence(
         directories=(HookDirectory(name=directory, version=version_of(directory, main_version)),),
         main_version=main_version,
+        about=ANY_OBJECT,
     )
     decided = {one.name: one for one in planned(base, sequence)}
     for name in sorted(os.listdir(base / directory)):  # noqa: PTH208

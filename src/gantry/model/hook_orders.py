@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -23,12 +23,17 @@ class HookAbout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``operations`` are all names of the operation: its op codes in both versions and the prefix
     of its directories. ``tags`` are those of the object, ``groups`` and ``instances`` names.
+    Where not ``known``, it is about any object: what is empty then is not known.
     """
 
     operations: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     instances: tuple[str, ...] = ()
+    known: bool = True
+
+
+ANY_OBJECT: Final = HookAbout(known=False)
 
 
 class ScriptStatus(enum.StrEnum):

@@ -80,6 +80,24 @@ async def test_a_directory_that_is_read_on_the_master_alone_says_so(
     assert {row["skipped"] for row in done.json} == {"this directory is read on the master only"}
 
 
+async def test_what_a_policy_wants_of_the_object_is_not_known_and_of_the_operation_it_is(
+    gnt: Commands, nodes: HookNodes
+) -> None:
+    for name in ("10-tags", "20-other"):
+        nodes.script("node1", f"instance-add-pre.d/{name}")
+    policy = nodes.roots["node1"] / "etc/ganeti/hooks/hooks.toml"
+    policy.write_text(
+        '[pattern."*/10-tags"]\nonly = { tags = ["web"], operations = ["instance-add"] }\n'
+        '[pattern."*/20-other"]\nonly = { operations = ["node-add"] }\n'
+    )
+    policy.chmod(0o644)
+    done = await gnt("gnt-hook list --node node1 --json")
+    assert [row["skipped"] for row in done.json] == [
+        "",
+        "hooks.toml wants it for other operations only",
+    ]
+
+
 async def test_one_node_and_one_operation_can_be_chosen(gnt: Commands, nodes: HookNodes) -> None:
     for name in nodes.roots:
         nodes.script(name, "instance-add-pre.d/10-a")

@@ -176,6 +176,13 @@ def test_a_policy_that_switches_off_is_seen(tmp_path: Path) -> None:
     ]
 
 
+def test_a_policy_for_some_objects_gives_no_reason_to_complain(tmp_path: Path) -> None:
+    write(tmp_path, f"{ADD}/10-a")
+    text = f'[script."{ADD}/10-a"]\nonly = {{ tags = ["web"], operations = ["instance-add"] }}\n'
+    write(tmp_path, "hooks.toml", text, 0o644)
+    assert said(tmp_path) == []
+
+
 def test_a_policy_decides_the_version(tmp_path: Path) -> None:
     write(tmp_path, f"{ADD}/10-a", '#!/bin/sh\n[ "$GANETI_HOOKS_VERSION" = 2 ]\n')
     write(tmp_path, "hooks.toml", f'[directory."{ADD}"]\nversion = 2\n', 0o644)

@@ -113,6 +113,21 @@ def test_a_condition_on_what_is_not_there_does_not_hold() -> None:
 
 
 @pytest.mark.parametrize(
+    ("only", "skipped"),
+    [
+        ('tags = ["prod"]', False),
+        ('operations = ["OP_NODE_ADD"], instances = ["x"]', False),
+        ('operations = ["OP_NODE_REMOVE"]', True),
+    ],
+)
+def test_where_the_object_is_not_known_what_is_wanted_of_it_does_not_count(
+    only: str, skipped: bool
+) -> None:
+    about = HookAbout(operations=("OP_NODE_ADD",), known=False)
+    assert bool(decided(f"[default]\nonly = {{ {only} }}", about=about).skip) is skipped
+
+
+@pytest.mark.parametrize(
     ("text", "line", "part"),
     [
         ("[default]\ntimeout = \n", 2, "it is not TOML: Invalid value"),
