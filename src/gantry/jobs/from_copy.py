@@ -15,6 +15,7 @@ from gantry.jobs import codec
 from gantry.jobs.codec import Serial, StoredEpoch, StoredJob
 from gantry.model.codec import encode as encode_entity
 from gantry.model.entities import CLUSTER_KEY
+from gantry.model.entities import key as entity_key
 from gantry.model.errors import OperationFailed, Reason
 from gantry.model.jobs import Job, JobStatus
 from gantry.model.names import JobId, Uuid
@@ -64,6 +65,7 @@ async def take_over(
         Put(CLUSTER_KEY, encode_entity(after)),
         Put(codec.EPOCH, codec.encode(StoredEpoch(epoch=epoch, node=node))),
         Put(codec.SERIAL, codec.encode(Serial(highest=job))),
+        *able(cluster, node),
     ]
     for stored in await _jobs(store):
         if not stored.job.status.ended:
@@ -73,6 +75,13 @@ async def take_over(
         ops += [Delete(item.key) for item in (await store.range(prefix)).items]
     for chunk in _chunks(ops):
         await store.txn([], chunk)
+
+
+def able(cluster: Snapshot, node: Uuid) -> list[Operation]:
+    """What makes that node one that may be the master, where the copy says that it may not."""
+    before = cluster.nodes[node]
+    after = msgspec.structs.replace(before, master_candidate=True, offline=False, drained=False)
+    return [Put(entity_key(after), encode_entity(after))] if after != before else []
 
 
 async def raise_epoch(store: Store, node: Uuid, epoch: int) -> None:

@@ -88,7 +88,7 @@ async def claim(root: Path, now: float) -> str | None:
                 serial_no=before.serial_no + 1,
                 mtime=now,
             )
-            ops.append(Put(CLUSTER_KEY, encode(after)))
+            ops += [Put(CLUSTER_KEY, encode(after)), *from_copy.able(cluster, here)]
         await store.txn([], ops)
     finally:
         await store.close()

@@ -38,11 +38,13 @@ async def made(root: Path) -> Path:
         cluster.master, uuid=node_uuid(2), name="node2.example.com", primary_ip="127.0.0.2"
     )
     moved = msgspec.structs.replace(cluster.cluster, master_node=other.uuid)
+    here = msgspec.structs.replace(cluster.master, master_candidate=False, offline=True)
     epoch = StoredEpoch(epoch=5, node=other.uuid)
     await store.txn(
         [],
         [
             Put(key(other), encode(other)),
+            Put(key(here), encode(here)),
             Put(CLUSTER_KEY, encode(moved)),
             Put(codec.EPOCH, codec.encode(epoch)),
         ],
@@ -76,6 +78,7 @@ def test_a_copy_of_another_nodes_master_becomes_this_nodes(
     cluster, epoch = asyncio.run(found(root))
     assert (cluster.cluster.master_node, cluster.cluster.failed_over_from) == (here, node_uuid(2))
     assert (epoch.epoch, epoch.node) == (5 + LEAP, here)
+    assert (cluster.master.master_candidate, cluster.master.offline) == (True, False)
 
 
 def test_a_copy_that_does_not_know_this_node_changes_nothing(root: Path) -> None:
