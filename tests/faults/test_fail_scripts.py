@@ -10,9 +10,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from tests.fakes.agents import Call, Fault
-from tests.fakes.cluster import FakeCluster
+from tests.fakes.cluster import FakeCluster, node_uuid
 from tests.faults.breaking import (
     BreakingStore,
     begin,
@@ -30,8 +31,11 @@ from tests.faults.test_every_effect import Once
 
 from gantry.hooks.table import ROWS
 from gantry.jobs.phases import Phases
+from gantry.model.codec import decode, encode
+from gantry.model.entities import CLUSTER_KEY
 from gantry.model.jobs import DryRun, Job, JobStatus
 from gantry.model.orders import HooksRun
+from gantry.ports.store import Put
 
 Wrong = Callable[[Call], Fault | None]
 Way = Callable[[FakeCluster, tuple[str, ...]], Wrong]
@@ -232,6 +236,30 @@ async def test_what_a_master_left_that_cannot_be_gone_on_with_is_unwound() -> No
     assert {order.extra["GANTRY_FAILURE"] for _, order in found} == {"unwound"}
     assert "submit the job again" not in found[0][1].extra["GANTRY_FAILURE_MESSAGE"]
     assert "the master was restarted" in found[0][1].extra["GANTRY_FAILURE_MESSAGE"]
+    await asyncio.gather(submitted, return_exceptions=True)
+    await cluster.close()
+
+
+async def test_the_node_of_a_master_that_has_moved_is_told_too() -> None:
+    """Its scripts were asked before; the next master's node is another."""
+    [situation] = [one for one in SITUATIONS if one.name == "start"]
+    cluster = await make(situation)
+    effect = next(name for name in await orders_of(situation) if is_effect(name))
+    cluster.agents.fault = Once(effect, Fault.CRASH_AFTER)
+    submitted = await begin(cluster, situation)
+    assert await until_crash_or_end(cluster, cluster.agents.crashed)
+    asked = {name for name, _ in runs(cluster, "pre")}
+    assert "node1.example.com" in asked
+    await cluster.crash()
+    [item] = [await cluster.store.get(CLUSTER_KEY)]
+    assert item is not None
+    moved = msgspec.structs.replace(decode(CLUSTER_KEY, item.value), master_node=node_uuid(3))
+    await cluster.store.txn([], [Put(CLUSTER_KEY, encode(moved))])
+    cluster.agents.fault = Once(effect, Fault.FAILS)
+    await cluster.start()
+    job = await ended(cluster)
+    assert job is not None and job.status is JobStatus.ERROR
+    assert times(cluster) == Counter({*asked, "node3.example.com"})
     await asyncio.gather(submitted, return_exceptions=True)
     await cluster.close()
 

@@ -74,6 +74,20 @@ def phase_runs(
     )
 
 
+def failure_runs(
+    opcode: str, before: Snapshot, subject: Subject, first_master: Uuid | None
+) -> tuple[NodeRun, ...]:
+    """The runs of a failure; also on the node whose scripts ran as those of an earlier master."""
+    runs = phase_runs(opcode, Phase.FAIL, before, subject)
+    if first_master is None or first_master not in before.nodes:
+        return runs
+    then = msgspec.structs.replace(before.cluster, master_node=first_master)
+    earlier = before.with_changes(before.revision, [then])
+    more = phase_runs(opcode, Phase.FAIL, earlier, subject)
+    told = {run.node for run in runs}
+    return (*runs, *(run for run in more if run.node not in told))
+
+
 def _by_node(
     entry: Row, phase: Phase, before: Snapshot, subject: Subject, after: Snapshot | None
 ) -> dict[Uuid, list[Read]]:

@@ -76,6 +76,7 @@ class Attempt:
         self.phases.plan(self.plan, self.run_id, self._snapshot_before())
         # The plan was durable, and nothing is known of the pre scripts that were next.
         self.phases.asked = self.phases.asks
+        self.phases.first_master = record.master
 
     async def prepare(self) -> None:
         """Check, reserve, examine; raises GantryError with nothing done."""
@@ -235,6 +236,7 @@ class Attempt:
                 needs=self.needs,
                 now=self.now,
                 run_id=self.run_id,
+                master=self.context.node,
                 hooked=self.operation.hooked,
                 secret=self.op in self.entry.secret,
             )

@@ -72,13 +72,17 @@ class StoredLog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided for one operation, before anything was touched."""
+    """What was decided for one operation, before anything was touched.
+
+    ``master`` is the node of the master that did, whose pre scripts may have run.
+    """
 
     plan: msgspec.Raw
     needs: Needs
     now: float
     run_id: str
     hooked: bool
+    master: Uuid | None = None
     secret: bool = False
     log: tuple[LogEntry, ...] = ()
     v: int = VERSION

@@ -12,7 +12,7 @@ from gantry.hooks import context as told
 from gantry.hooks import failure, verdict
 from gantry.hooks.context import Asked, Failed, Moment
 from gantry.hooks.failure import FailureKind
-from gantry.hooks.plan import NodeRun, config_update, phase_runs
+from gantry.hooks.plan import NodeRun, config_update, failure_runs, phase_runs
 from gantry.hooks.policy import denies_unreachable
 from gantry.hooks.policy_file import PolicyError
 from gantry.hooks.subject import Subject
@@ -64,6 +64,8 @@ class Phases:
         self._subject: Subject | None = None
         self._nodes: tuple[NodeRun, ...] = ()
         self.asked = False
+        self.first_master: Uuid | None = None
+        """The node of the master that began the operation, where an earlier one did."""
 
     @property
     def hooked(self) -> bool:
@@ -144,7 +146,8 @@ class Phases:
             extra=failure.variables(kind, message),
             once=True,
         )
-        runs = phase_runs(self._operation.opcode, Phase.FAIL, self._before, self._subject)
+        opcode, first = self._operation.opcode, self.first_master
+        runs = failure_runs(opcode, self._before, self._subject, first)
         scripts = await self._run(round_, runs)
         self._warn(verdict.warnings(scripts))
         self._warn(verdict.unreachable(scripts, "fail"))
