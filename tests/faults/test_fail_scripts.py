@@ -242,14 +242,14 @@ async def test_what_a_master_left_that_cannot_be_gone_on_with_is_unwound() -> No
 
 async def test_the_node_of_a_master_that_has_moved_is_told_too() -> None:
     """Its scripts were asked before; the next master's node is another."""
-    [situation] = [one for one in SITUATIONS if one.name == "start"]
+    [situation] = [one for one in SITUATIONS if one.name == "add diskless"]
     cluster = await make(situation)
     effect = next(name for name in await orders_of(situation) if is_effect(name))
     cluster.agents.fault = Once(effect, Fault.CRASH_AFTER)
     submitted = await begin(cluster, situation)
     assert await until_crash_or_end(cluster, cluster.agents.crashed)
     asked = {name for name, _ in runs(cluster, "pre")}
-    assert "node1.example.com" in asked
+    assert asked == {"node1.example.com", "node2.example.com"}
     await cluster.crash()
     [item] = [await cluster.store.get(CLUSTER_KEY)]
     assert item is not None
