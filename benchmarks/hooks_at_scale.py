@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import Figure, in_turn, run, spread
-from benchmarks.hooks import ENVIRONMENT
 from benchmarks.local_cluster import Client, LocalCluster, cluster
 
 NODES = 100
@@ -51,7 +50,7 @@ def scripts(where: LocalCluster, text: str) -> list[Path]:
     return made
 
 
-def bare(found: list[Path]) -> float:
+def bare(found: list[Path], environment: dict[str, str]) -> float:
     """Seconds of spawning, by two processes; their own start does not count."""
     spawning = [
         subprocess.Popen([sys.executable, "-I", "-S", "-c", _SPAWN], stdin=subprocess.PIPE)
@@ -62,7 +61,7 @@ def bare(found: list[Path]) -> float:
     for number, process in enumerate(spawning):
         assert process.stdin is not None
         part = [str(script) for script in found[number::PROCESSES]]
-        process.stdin.write(json.dumps([part, ENVIRONMENT]).encode())
+        process.stdin.write(json.dumps([part, environment]).encode())
         process.stdin.close()
     assert [process.wait() for process in spawning] == [0] * PROCESSES
     return time.perf_counter() - began
@@ -90,12 +89,15 @@ def measure(runs: int) -> list[Figure]:
     with cluster(nodes=1, simulated=NODES) as where:
         turns = iter(range(10_000))
         without = [verified(where, next(turns)) for _ in range(runs + 1)][1:]
-        scripts(where, 'touch "$GANTRY_ROOT/ran-${0##*/}"')
+        scripts(where, 'tr "\\0" "\\n" < /proc/$$/environ > "$GANTRY_ROOT/ran-${0##*/}"')
         verified(where, next(turns))
-        ran = sum(1 for _ in where.layout.directory.glob("sim*/ran-*"))
-        assert ran == NODES * SCRIPTS, f"{ran} scripts ran"
+        ran = list(where.layout.directory.glob("sim*/ran-*"))
+        assert len(ran) == NODES * SCRIPTS, f"{len(ran)} scripts ran"
+        told = dict(line.split("=", 1) for line in ran[0].read_text().splitlines())
         found = scripts(where, "exit 0")
-        taken, alone = in_turn(runs, lambda: verified(where, next(turns)), lambda: bare(found))
+        taken, alone = in_turn(
+            runs, lambda: verified(where, next(turns)), lambda: bare(found, told)
+        )
     empty, _ = spread(without)
     phase = [took - empty for took in taken]
     reference, least = spread(alone)

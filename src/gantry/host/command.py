@@ -10,6 +10,7 @@ import concurrent.futures
 import contextvars
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import BinaryIO, Final, TypeVar
 
 import msgspec
@@ -23,6 +24,9 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "LC_ALL": "C.UTF-8",
 }
 """What a program gets where nothing else is said: never our own environment."""
+
+_MOST_THREADS: Final = 1024
+"""Programs that are waited for at the same time; further ones wait for their turn."""
 
 T = TypeVar("T")
 
@@ -45,13 +49,11 @@ class CommandFailed(OperationFailed):
 async def in_thread(stop: Stop, work: Callable[[], T]) -> T:
     """Do blocking ``work`` in a thread; a cancellation sets ``stop`` and waits for its end.
 
-    The thread is its own: a script may run for hours, and the loop's shared pool is small.
+    The loop's own pool is too small for it: a script may run for hours.
     """
-    executor = concurrent.futures.ThreadPoolExecutor(max_workers=1)
     # In the caller's context, as asyncio.to_thread does: where to log is told by it.
     within = contextvars.copy_context()
-    task = asyncio.get_running_loop().run_in_executor(executor, lambda: within.run(work))
-    executor.shutdown(wait=False)
+    task = asyncio.get_running_loop().run_in_executor(_threads(), lambda: within.run(work))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -60,6 +62,12 @@ async def in_thread(stop: Stop, work: Callable[[], T]) -> T:
         raise
     finally:
         stop.close()
+
+
+@cache
+def _threads() -> concurrent.futures.ThreadPoolExecutor:
+    """Threads that are kept: starting one holds the event loop up until it has had a turn."""
+    return concurrent.futures.ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="program")
 
 
 async def _settled(task: asyncio.Future[T]) -> None:

@@ -32,6 +32,7 @@ from gantry.host.listing import look, planned
 from gantry.host.listing import runnable as runnable
 from gantry.host.outputs import HALF, Output, Outputs
 from gantry.host.process import Ended, Stop
+from gantry.host.short_turns import Turn
 from gantry.model.orders import HooksRan, HooksRun, ScriptResult, ScriptStatus
 
 _log = logging.getLogger(__name__)
@@ -127,6 +128,7 @@ class _Run:
         self._room = _ROOM
         self._words = _WORDS
         self._null = -1
+        self._turn = Turn()
         self._results: list[ScriptResult] = []
 
     def all(self, scripts: list[Script], timeout: float | None) -> list[ScriptResult]:
@@ -147,6 +149,11 @@ class _Run:
         return self._results
 
     def _one(self, script: Script, number: int, timeout: float) -> None:
+        with self._turn:
+            self._last = self._run(script, number, timeout)
+
+    def _run(self, script: Script, number: int, timeout: float) -> _Ran | None:
+        """Run it to its end; None where it did not run, of which has been told then."""
         began, account, files = time.time(), None, None
         try:
             argv, account = _command(script)
@@ -159,7 +166,7 @@ class _Run:
             if why:
                 self._give_back(files)
                 self._say(skipped(script, why))
-                return
+                return None
             ended = Ended(problem=_why_not(error, files))
         else:
             ended = process.finish(
@@ -172,7 +179,7 @@ class _Run:
                     (_LONG, partial(self._name, files, number)),
                 ),
             )
-        self._last = _Ran(script, number, account, files, ended, began, timeout)
+        return _Ran(script, number, account, files, ended, began, timeout)
 
     def _start(
         self,
@@ -197,7 +204,8 @@ class _Run:
         self._outputs.prepare()
 
     def _note(self, program: process.Program) -> None:
-        """It takes a while: if we are killed now, it must be found again."""
+        """It takes a while: if we are killed now, it must be found again; others have a turn."""
+        self._turn.over()
         if self._watch.started is not None:
             self._watch.started(identity(program.pid) or Identity(program.pid, 0))
 

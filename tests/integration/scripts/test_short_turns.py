@@ -1,0 +1,51 @@
+"""Phases of one process run side by side, however few threads start programs at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+
+from gantry.host.short_turns import Turn
+from tests.integration.scripts.conftest import Hooks
+
+PHASES = 3 * max(2, os.cpu_count() or 1)
+
+
+async def test_scripts_that_wait_for_each_other_all_run(hooks: Hooks) -> None:
+    """More phases than turns: none ends before the scripts of all have begun."""
+    met = hooks.base / "met"
+    met.mkdir()
+    hooks.script(
+        "10-meet",
+        f"touch {met}/$GANTRY_PHASE\nwhile [ $(ls {met} | wc -l) -lt {PHASES} ]; do sleep 0.02; done",
+    )
+    phases = (hooks.run(extra={"GANTRY_PHASE": str(number)}) for number in range(PHASES))
+    for [result] in await asyncio.gather(*phases):
+        assert result.exit_status == 0, result
+
+
+def test_a_turn_is_given_on_only_once() -> None:
+    turns = [Turn() for _ in range(max(2, os.cpu_count() or 1))]
+    for turn in turns:
+        turn.__enter__()
+    waiting = threading.Event()
+    had = threading.Event()
+
+    def wait() -> None:
+        waiting.set()
+        with Turn():
+            had.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    waiting.wait(10)
+    assert not had.is_set()
+    turns[0].over()
+    turns[0].over()
+    assert had.wait(10)
+    thread.join(10)
+    for turn in turns:
+        turn.__exit__(None, None, None)
+    with turns[0]:
+        pass
