@@ -6,8 +6,9 @@ import asyncio
 import os
 import threading
 
-from gantry.host.short_turns import Turn
 from tests.integration.scripts.conftest import Hooks
+
+from gantry.host.short_turns import Turn
 
 PHASES = 3 * max(2, os.cpu_count() or 1)
 
@@ -16,10 +17,8 @@ async def test_scripts_that_wait_for_each_other_all_run(hooks: Hooks) -> None:
     """More phases than turns: none ends before the scripts of all have begun."""
     met = hooks.base / "met"
     met.mkdir()
-    hooks.script(
-        "10-meet",
-        f"touch {met}/$GANTRY_PHASE\nwhile [ $(ls {met} | wc -l) -lt {PHASES} ]; do sleep 0.02; done",
-    )
+    waits = f"while [ $(ls {met} | wc -l) -lt {PHASES} ]; do sleep 0.02; done"
+    hooks.script("10-meet", f"touch {met}/$GANTRY_PHASE\n{waits}")
     phases = (hooks.run(extra={"GANTRY_PHASE": str(number)}) for number in range(PHASES))
     for [result] in await asyncio.gather(*phases):
         assert result.exit_status == 0, result
