@@ -70,6 +70,7 @@ async def run_below(
             on_ended=phase.ended,
             outputs=phase.outputs,
             exchange=root / EXCHANGE,
+            done=phase.done,
         )
     finally:
         await asyncio.to_thread(phase.close)

@@ -19,6 +19,8 @@ from typing import Final
 import apsw
 import msgspec
 
+from gantry.agent import told
+from gantry.agent.ledger_file import last_serial, opened
 from gantry.hooks.disabled import PREFIX as DISABLED
 from gantry.hooks.record import INTERRUPTED, run_of
 from gantry.host.listing import DIRECTORY, planned
@@ -33,20 +35,6 @@ _MOST: Final = 1000
 """Runs in one answer."""
 _MOST_OF_PAGE: Final = 4 * 1024 * 1024
 """Bytes of those runs; verdicts may be long."""
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS phases(
-    id INTEGER PRIMARY KEY, outputs TEXT NOT NULL, size INTEGER NOT NULL, started REAL NOT NULL,
-    "order" BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS phases_started ON phases(started);
-CREATE TABLE IF NOT EXISTS runs(
-    serial INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, phase INTEGER NOT NULL,
-    started REAL NOT NULL, run BLOB NOT NULL
-);
-CREATE INDEX IF NOT EXISTS runs_started ON runs(started);
-CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-INSERT OR IGNORE INTO facts VALUES('ledger', lower(hex(randomblob(8))));
-"""
 _OPEN: Final = -1
 """The size of a phase that has not ended."""
 _OPEN_PHASES: Final = f'SELECT id, outputs, started, "order" FROM phases WHERE size = {_OPEN}'  # noqa: S608
@@ -110,7 +98,7 @@ class Ledger:
     def _interrupted(self, phase: int, place: str, started: float, order: HooksRun) -> None:
         known = self._opened().execute("SELECT run FROM runs WHERE phase = ?", (phase,))
         results = [_run.decode(data).result for (data,) in known]
-        recorded = {(one.directory, one.script) for one in results}
+        recorded = {(one.directory, one.script) for one in results} | self._told(order).keys()
         size = sum(_kept(one) for one in results)
         for number, script in enumerate(planned(self._root / DIRECTORY, order)):
             if not script.skip and (script.directory, script.name) not in recorded:
@@ -147,7 +135,7 @@ class Ledger:
             )
             rows = _fitting(found[:limit])
             more = len(found) > len(rows)
-            last = rows[-1][0] if more else self._last(database)
+            last = rows[-1][0] if more else last_serial(database)
         return KeptRuns(
             runs=tuple(_run.decode(data) for _, data in rows),
             kept=Kept(self._name, after, max(after, last)),
@@ -197,7 +185,7 @@ class Ledger:
     def _prune(self, database: apsw.Connection, now: float) -> None:
         before = now - self._bounds.days * 86400.0
         most = self._bounds.output * 1024 * 1024
-        least = self._last(database) - self._bounds.runs
+        least = last_serial(database) - self._bounds.runs
         with database:
             database.execute("DELETE FROM runs WHERE started < ? OR serial <= ?", (before, least))
             gone = list(
@@ -208,6 +196,7 @@ class Ledger:
                 )
             )
             database.executemany("DELETE FROM phases WHERE id = ?", [(one,) for one, _ in gone])
+            told.forget(database)
             large = list(
                 database.execute(
                     "SELECT id, outputs FROM (SELECT id, outputs, sum(size) OVER (ORDER BY id DESC)"
@@ -225,6 +214,19 @@ class Ledger:
 
     # Writing, for ``Phase``
 
+    def _told(self, order: HooksRun) -> told.Told:
+        """What must not be done again; what is only tried may be, as often as one likes."""
+        if self._origin is Origin.TEST or not told.of_failure(order):
+            return {}
+        with self._lock:
+            return told.results(self._opened(), self._outputs, order)
+
+    def _up_to(self) -> Kept:
+        """No run of a phase, but all before it: who does not know those is to ask."""
+        with self._lock:
+            last = last_serial(self._opened())
+            return Kept(self._name, last, last)
+
     def _begin(self, order: HooksRun, outputs: str, started: float) -> int:
         with self._lock:
             database = self._opened()
@@ -233,7 +235,10 @@ class Ledger:
                 'INSERT INTO phases(outputs, size, started, "order") VALUES(?,?,?,?)',
                 (outputs, _OPEN, started, zlib.compress(msgspec.json.encode(order), 1)),
             )
-            return database.last_insert_rowid()
+            phase = database.last_insert_rowid()
+            if self._origin is not Origin.TEST and told.of_failure(order):
+                told.note(database, phase, order)
+            return phase
 
     def _add(self, phase: int, run: HookRun) -> Kept:
         with self._lock:
@@ -271,24 +276,23 @@ class Ledger:
         if self._database is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                self._database = _open(self._path)
+                self._database = opened(self._path)
             except (apsw.CorruptError, apsw.NotADBError) as error:
                 aside = self._path.with_name(f"{self._path.name}.damaged-{time.time():.0f}")
                 self._path.rename(aside)
                 logger.error("%s is damaged (%s); set aside as %s", self._path, error, aside.name)
-                self._database = _open(self._path)
+                self._database = opened(self._path)
             self._name = self._database.execute("SELECT value FROM facts WHERE name='ledger'").get
             self._size = self._database.execute("SELECT total(size) FROM phases").get
         return self._database
 
-    @staticmethod
-    def _last(database: apsw.Connection) -> int:
-        found = database.execute("SELECT seq FROM sqlite_sequence WHERE name='runs'").get
-        return int(found or 0)
-
 
 class Phase:
-    """The runs of one order. ``outputs`` is where the scripts' files go, or None."""
+    """The runs of one order. ``outputs`` is where the scripts' files go, or None.
+
+    ``done`` are the results that an earlier attempt has recorded, of scripts that must not run
+    again; they are told like others and stay the records of that attempt.
+    """
 
     def __init__(self, ledger: Ledger, order: HooksRun) -> None:
         self._ledger = ledger
@@ -300,9 +304,12 @@ class Phase:
         self._number: int | None = None
         began = time.time()
         self._place = f"{time.strftime('%Y-%m-%d', time.localtime(began))}/{os.urandom(6).hex()}"
+        self.done: told.Told = {}
         try:
+            self.done = ledger._told(order)
+            self._kept = ledger._up_to() if self.done else None
             self._number = ledger._begin(order, self._place, began)
-        except (apsw.Error, OSError) as error:
+        except (apsw.Error, OSError, msgspec.MsgspecError) as error:
             logger.warning("the runs of hooks cannot be recorded: %s", error)
 
     @property
@@ -314,8 +321,9 @@ class Phase:
         """One script's result, as soon as it is known."""
         # What could not even be begun has no time of its own.
         began, name = result.started or time.time(), ""
+        earlier = result.run != ""
         missed = result.status is ScriptStatus.SKIPPED and not result.problem.startswith(DISABLED)
-        if self._number is not None and not missed:
+        if self._number is not None and not missed and not earlier:
             name = self._record(self._number, msgspec.structs.replace(result, started=began))
         self._records.append((name, began if name else result.started))
 
@@ -351,16 +359,6 @@ class Phase:
             for result, (name, began) in zip(ran.results, self._records, strict=True)
         )
         return HooksRan(results=results, kept=self._kept)
-
-
-def _open(path: Path) -> apsw.Connection:
-    database = apsw.Connection(str(path))
-    path.chmod(0o600)
-    database.set_busy_timeout(2000)
-    database.execute("PRAGMA journal_mode=WAL")
-    database.execute("PRAGMA synchronous=OFF")
-    database.execute(_SCHEMA)
-    return database
 
 
 def _fitting(rows: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:

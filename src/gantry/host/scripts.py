@@ -69,6 +69,7 @@ async def run_hooks(
     on_ended: Callable[[ScriptResult], None] | None = None,
     outputs: Path | None = None,
     exchange: Path | None = None,
+    done: Mapping[tuple[str, str], ScriptResult] | None = None,
 ) -> HooksRan:
     """Run the scripts of all the order's directories below ``base``, in one sequence.
 
@@ -76,8 +77,9 @@ async def run_hooks(
     seconds, or where that is None what the policy says. ``on_started`` is told each process
     that does not end at once, ``on_ended`` each result, both in the worker thread.
     ``outputs`` is a directory that keeps what scripts write, ``exchange`` one in which context
-    and verdicts are for the time of the run. A cancellation ends the running script's process
-    group and starts no other.
+    and verdicts are for the time of the run. ``done`` are results by directory and script of
+    scripts that are not run again: they are told in their place. A cancellation ends the
+    running script's process group and starts no other.
     """
     stop = Stop()
     watch = Watch(started=on_started, ended=on_ended)
@@ -86,7 +88,7 @@ async def run_hooks(
     def work() -> HooksRan:
         with Outputs(outputs) as files, Exchange(exchange, name, bytes(order.context)) as place:
             run = _Run(order, extra, files, place, watch, stop)
-            return HooksRan(results=tuple(run.all(planned(base, order), timeout)))
+            return HooksRan(results=tuple(run.all(planned(base, order), timeout, done or {})))
 
     return await in_thread(stop, work)
 
@@ -131,14 +133,22 @@ class _Run:
         self._turn = Turn()
         self._results: list[ScriptResult] = []
 
-    def all(self, scripts: list[Script], timeout: float | None) -> list[ScriptResult]:
+    def all(
+        self,
+        scripts: list[Script],
+        timeout: float | None,
+        done: Mapping[tuple[str, str], ScriptResult],
+    ) -> list[ScriptResult]:
         """Every result, in the order of the run."""
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
             for number, script in enumerate(scripts):
                 if self._stop.wanted:
                     break
-                if script.skip or script.problem:
+                if done and not script.problem and (script.directory, script.name) in done:
+                    self._settle()
+                    self._say(self._again(done[script.directory, script.name]))
+                elif script.skip or script.problem:
                     self._settle()
                     self._say(skipped(script, script.skip) if script.skip else failed(script))
                 else:
@@ -260,6 +270,18 @@ class _Run:
             stdout=stdout,
             stderr=stderr,
             truncated=stdout.cut or stderr.cut or shortened,
+        )
+
+    def _again(self, result: ScriptResult) -> ScriptResult:
+        """A result of an earlier run of the phase, with what this answer has room for."""
+        verdict = self._heard(Verdict(message=result.message, warnings=result.warnings))
+        text, shortened = self._fitting(result.output)
+        return msgspec.structs.replace(
+            result,
+            output=text,
+            truncated=result.truncated or shortened,
+            message=verdict.message,
+            warnings=verdict.warnings,
         )
 
     def _heard(self, verdict: Verdict) -> Verdict:

@@ -58,7 +58,7 @@ class LocalBench:
             raise Usage(f"the run cannot be kept: {error.message}", "leave --keep out") from error
         with _node(path, order) as root:
             name = runnable_name(path.name)
-            ledger = ledger or Ledger(root, "this machine")
+            ledger = ledger or Ledger(root, "this machine", origin=Origin.TEST)
             try:
                 ran = _run(root, order, ledger)
                 [result] = [one for one in ran.results if one.script == name]
@@ -132,7 +132,7 @@ def _environment(root: Path, order: HooksRun, path: Path) -> dict[str, str]:
     place = root / DIRECTORY / directory.name / runnable_name(path.name)
     place.unlink()
     place.symlink_to(_ENVIRONMENT)
-    with contextlib.closing(Ledger(root, "this machine")) as ledger:
+    with contextlib.closing(Ledger(root, "this machine", origin=Origin.TEST)) as ledger:
         [result] = _run(root, order, ledger).results
     found: dict[str, str] = {}
     name = ""

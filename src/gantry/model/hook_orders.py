@@ -67,7 +67,8 @@ class ScriptResult(msgspec.Struct, frozen=True, kw_only=True):
     the script and of the children that it waited for. ``timeout`` (seconds), ``version`` and
     ``run_as`` (a user's name, or empty) are what the node's policy and the order decided.
     ``message`` and ``warnings`` are the verdict that the script wrote (``GANTRY_VERDICT``).
-    ``run`` names the record that the node keeps; empty where it keeps none.
+    ``run`` names the record that the node keeps; empty in an answer where it keeps none, or where
+    that is the record of an earlier attempt, whose script was not run again.
     """
 
     directory: str

@@ -12,8 +12,10 @@ from tests.contract.agents.requests import envelope, hooks
 from tests.integration.agent.test_crashes import add_hook, written
 from tests.support.agent_process import AgentProcess
 
+from gantry.hooks.record import ending
 from gantry.model.errors import Unavailable
-from gantry.model.hook_orders import HookSequence, ReadHooks
+from gantry.model.hook_orders import HookSequence, HooksRan, ReadHooks
+from gantry.model.hook_runs import ReadHookRuns
 from gantry.model.orders import HookDirectory, Inspect, ScriptStatus
 from gantry.rpc.client import HttpAgents
 
@@ -88,6 +90,68 @@ async def test_what_was_interrupted_is_run_again_by_a_later_attempt(
     await node.start()
     ran = await master.order(node.address, key, hooks(attempt=2))
     assert [one.status for one in ran.results] == [ScriptStatus.SUCCEEDED]
+
+
+async def killed_in_the_second(
+    node: AgentProcess, master: HttpAgents, tmp_path: Path, directory: str
+) -> HooksRan:
+    """What is answered to the repeat of a phase whose first script had ended before the kill."""
+    fifo = tmp_path / "go"
+    os.mkfifo(fifo)
+    say = '#!/bin/sh\necho "${0##*/} $GANTRY_ATTEMPT" >> "$GANTRY_ROOT/told"\n'
+    for name, text in (
+        ("10-first", f"{say}echo first; echo why >&2; exit 3\n"),
+        ("20-second", f"{say}[ $GANTRY_ATTEMPT = 1 ] || exit 0\necho > {fifo}\nsleep 300\n"),
+        ("30-third", say),
+    ):
+        add_hook(node, text, name)
+    base = node.root / "etc/ganeti/hooks"
+    (base / PRE).rename(base / directory)
+    key = envelope("j/0/hooks/n")
+    order = asyncio.ensure_future(master.order(node.address, key, hooks(directory)))
+    await written(fifo)
+    async with asyncio.timeout(30.0):
+        while not (await master.ask(node.address, ReadHookRuns(), 10.0)).runs:  # noqa: ASYNC110 - nobody announces it
+            await asyncio.sleep(0.02)
+    await node.kill()
+    with pytest.raises(Unavailable):
+        await order
+    await node.start()
+    return await master.order(node.address, key, hooks(directory, attempt=2))
+
+
+async def test_a_phase_of_a_failure_that_was_interrupted_goes_on_where_it_was(
+    node: AgentProcess, master: HttpAgents, tmp_path: Path
+) -> None:
+    ran = await killed_in_the_second(node, master, tmp_path, "instance-start-fail.d")
+    said = (node.root / "told").read_text().splitlines()
+    assert said == ["10-first 1", "20-second 1", "20-second 2", "30-third 2"]
+    assert [(one.script, one.exit_status) for one in ran.results] == [
+        ("10-first", 3),
+        ("20-second", 0),
+        ("30-third", 0),
+    ]
+    assert ran.results[0].output == "first\nwhy\n"
+    page = await master.ask(node.address, ReadHookRuns(), 10.0)
+    assert [(one.result.script, one.attempt, ending(one.result)) for one in page.runs] == [
+        ("10-first", 1, "exit 3"),
+        ("20-second", 1, "interrupted"),
+        ("20-second", 2, "ok"),
+        ("30-third", 2, "ok"),
+    ]
+    assert ran.kept is not None
+    assert (ran.kept.before, ran.kept.last) == (2, 4), "a master asks for those that it missed"
+
+
+async def test_a_pre_phase_that_was_interrupted_runs_again_from_its_beginning(
+    node: AgentProcess, master: HttpAgents, tmp_path: Path
+) -> None:
+    await killed_in_the_second(node, master, tmp_path, PRE)
+    said = (node.root / "told").read_text().splitlines()
+    assert said == [
+        *("10-first 1", "20-second 1"),
+        *("10-first 2", "20-second 2", "30-third 2"),
+    ]
 
 
 async def test_nothing_of_a_killed_run_is_left_after_the_next_start(

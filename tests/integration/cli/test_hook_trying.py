@@ -86,9 +86,11 @@ async def test_variables_can_be_set(gnt: Commands, tmp_path: Path) -> None:
     assert done.err == "instance-start does not send OTHER: no such variable will be there\n"
 
 
-async def test_everything_that_it_sees_is_shown(gnt: Commands, tmp_path: Path) -> None:
+@pytest.mark.parametrize("phase", ["pre", "fail"])
+async def test_everything_that_it_sees_is_shown(gnt: Commands, tmp_path: Path, phase: str) -> None:
     path = script(tmp_path, "env")
-    found = await tried(gnt, path, "--operation", "node-add", "--show-environment")
+    of = ("--operation", "node-add", "--phase", phase)
+    found = await tried(gnt, path, *of, "--show-environment")
     shown = found["environment"]
     seen = dict(line.partition("=")[::2] for line in found["stdout"].splitlines())
     assert shown.keys() == seen.keys() - {"PWD"}
