@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import secrets
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
@@ -63,7 +63,7 @@ class Effects:
         self._node = node
         self._epoch = memory.epoch
         self._master = memory.master
-        self._clock = secrets.token_hex(8)
+        self._clock = os.urandom(8).hex()
         self._job = memory.highest_job
         self._running: dict[str, Effect] = {}
         self._turns = Turns()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from gantry.agent.hooks import DIRECTORY, check_names
 from gantry.agent.parts import Parts
-from gantry.host.inventory import read
 from gantry.host.listing import planned
 from gantry.model.hook_files import HookInventory, ReadHookFiles
 from gantry.model.hook_orders import HookSequence, ListedHooks, ListedScript, ReadHooks
@@ -44,4 +43,7 @@ def listed_below(root: Path, question: ReadHooks) -> ListedHooks:
 
 async def inventory(parts: Parts, question: ReadHookFiles) -> HookInventory:
     """Everything that is in the directory of hooks."""
+    # What it takes to judge scripts is seldom needed, and memory that every agent has.
+    from gantry.host.inventory import read
+
     return await asyncio.to_thread(read, parts.root / DIRECTORY, question.main_version)

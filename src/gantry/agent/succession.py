@@ -34,7 +34,6 @@ from gantry.model.master_orders import (
 )
 from gantry.model.orders import Nothing
 from gantry.pki import files as certificates
-from gantry.store import backup
 
 SOCKET: Final = "run/gantry/standby.sock"
 STATE: Final = "var/lib/gantry"
@@ -199,6 +198,9 @@ def _write(path: Path, offset: int, data: bytes) -> None:
 
 
 def _complete(parts: Parts, order: StateComplete) -> None:
+    # Only candidates get copies; what knows them is memory that every agent would have.
+    from gantry.store import backup
+
     directory = parts.root / COPIES
     for one in order.files:
         _check(parts, directory / f"{one.file}-{order.copy}.part", one)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import tomllib
@@ -215,6 +214,8 @@ def _idle(entry: Entry, scripts: Mapping[str, Collection[str]] | None) -> Iterat
 
 
 def _meant(given: str, known: Iterable[str]) -> str:
+    import difflib  # only for who has misspelt something
+
     close = difflib.get_close_matches(given, list(known), 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
