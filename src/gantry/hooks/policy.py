@@ -12,7 +12,7 @@ several patterns that fit, the last in the file. Reading the text is ``policy_fi
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -23,6 +23,32 @@ from gantry.model.hook_orders import HookAbout
 
 FILE: Final = "hooks.toml"
 """In the directory of hooks, beside the directories of scripts."""
+LIMIT: Final = 256 * 1024
+"""Bytes; a longer file is refused."""
+_SAID: Final = 3
+"""Faults that an error's text names."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something to say of the file. ``line`` counts from 1; 0 where it is about the whole."""
+
+    message: str
+    line: int = 0
+    error: bool = True
+
+    def __str__(self) -> str:
+        place = f"{FILE} line {self.line}" if self.line else FILE
+        return f"{place}: {self.message}"
+
+
+class PolicyError(Exception):
+    """The file cannot be followed; ``findings`` says all that is wrong."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = tuple(findings)
+        said = "; ".join(str(one) for one in self.findings[:_SAID])
+        more = len(self.findings) - _SAID
+        super().__init__(f"{said}; and {more} more" if more > 0 else said)
 
 
 class OnUnreachable(enum.StrEnum):

@@ -8,42 +8,24 @@ import tomllib
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-import msgspec
-
-from gantry.hooks.policy import FILE, Entry, Kind, Only, OnUnreachable, Policy, Settings
+from gantry.hooks.policy import (
+    LIMIT,
+    Entry,
+    Finding,
+    Kind,
+    Only,
+    OnUnreachable,
+    Policy,
+    PolicyError,
+    Settings,
+)
 from gantry.hooks.table import CONFIG_UPDATE, ROWS
 from gantry.model import timeouts
 
-LIMIT: Final = 256 * 1024
-"""Bytes; a longer file is refused."""
-_SAID: Final = 3
-"""Faults that an error's text names."""
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])")
 _USER: Final = re.compile(r"[a-z_][a-z0-9_.-]{0,31}\$?", re.IGNORECASE)
 KEYS: Final = ("timeout", "on-unreachable", "enabled", "version", "run-as", "only")
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to say of the file. ``line`` counts from 1; 0 where it is about the whole."""
-
-    message: str
-    line: int = 0
-    error: bool = True
-
-    def __str__(self) -> str:
-        place = f"{FILE} line {self.line}" if self.line else FILE
-        return f"{place}: {self.message}"
-
-
-class PolicyError(Exception):
-    """The file cannot be followed; ``findings`` says all that is wrong."""
-
-    def __init__(self, findings: Iterable[Finding]) -> None:
-        self.findings = tuple(findings)
-        said = "; ".join(str(one) for one in self.findings[:_SAID])
-        more = len(self.findings) - _SAID
-        super().__init__(f"{said}; and {more} more" if more > 0 else said)
 
 
 def parse(content: bytes) -> Policy:

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Final
 
 import msgspec
 
-from gantry.hooks.table import ROWS
 from gantry.model.hook_orders import HooksRun, ScriptResult, ScriptStatus
 from gantry.model.hook_runs import HookRun, Origin
 
 _DIRECTORY: Final = re.compile(r"(?P<operation>.+)-(?P<phase>[a-z]+)\.d")
-_IN_VERSION_2: Final = {entry.directory(1): entry.directory(2) for entry in ROWS.values()}
 INTERRUPTED: Final = "the agent was ended while it ran, and so it was"
 CANCELLED: Final = "was ended because the job was cancelled"
 _PROBLEMS: Final = {INTERRUPTED: "interrupted", CANCELLED: "cancelled"}
@@ -43,7 +42,7 @@ def run_of(
     return HookRun(
         id=result.run,
         origin=origin or (Origin.JOB if order.job else Origin.NO_JOB),
-        operation=_IN_VERSION_2.get(prefix, prefix),
+        operation=_in_version_2().get(prefix, prefix),
         opcode=environment.get("GANETI_OP_CODE", ""),
         kind=kind,
         object=name,
@@ -73,6 +72,15 @@ def ending(result: ScriptResult) -> str:
     if result.signal is not None:
         return f"signal {result.signal}"
     return "ok" if result.status is ScriptStatus.SUCCEEDED else f"exit {result.exit_status}"
+
+
+@cache
+def _in_version_2() -> dict[str, str]:
+    """Each operation's directory by that of version 1."""
+    # The table is only needed once there is something to record.
+    from gantry.hooks.table import ROWS
+
+    return {entry.directory(1): entry.directory(2) for entry in ROWS.values()}
 
 
 def _object(environment: Mapping[str, str]) -> tuple[str, str]:

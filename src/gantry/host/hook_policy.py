@@ -8,9 +8,7 @@ from collections.abc import Collection, Container, Mapping
 from pathlib import Path
 from typing import Final
 
-from gantry.hooks import policy_file
-from gantry.hooks.policy import FILE, NONE, Policy
-from gantry.hooks.policy_file import LIMIT, Finding, PolicyError, parse
+from gantry.hooks.policy import FILE, LIMIT, NONE, Finding, Policy, PolicyError
 from gantry.host.accounts import Users
 
 _MINE: Final = "a policy decides what runs as whom"
@@ -42,7 +40,7 @@ def read(base: Path) -> Policy:
         problem = _rights(status)
         if problem:
             raise _problem(problem)
-        policy = parse(_content(descriptor))
+        policy = _parsed(_content(descriptor))
     except OSError as error:
         raise _problem(f"it cannot be read: {error.strerror}") from None
     finally:
@@ -71,6 +69,8 @@ def findings(
         text = _text(f"{base}/{FILE}")
     except OSError:
         return tuple(found)
+    from gantry.hooks import policy_file  # as below
+
     there = _scripts(base) if scripts is None else scripts
     said = policy_file.findings(text, scripts=there, users=users or Users())
     return (*(one for one in found if one not in said), *said)
@@ -78,6 +78,8 @@ def findings(
 
 def _scripts(base: Path) -> dict[str, list[str]]:
     """The names in each directory of scripts."""
+    from gantry.hooks import policy_file  # as below
+
     found = {}
     for name in policy_file.directories():
         try:
@@ -85,6 +87,13 @@ def _scripts(base: Path) -> dict[str, list[str]]:
         except OSError:
             continue
     return found
+
+
+def _parsed(content: bytes) -> Policy:
+    # Most nodes have no policy: reading one takes memory that every agent would have.
+    from gantry.hooks.policy_file import parse
+
+    return parse(content)
 
 
 def _text(path: str) -> bytes:

@@ -15,8 +15,7 @@ from typing import Final, Protocol, TypeAlias
 import msgspec
 
 from gantry.hooks.disabled import why
-from gantry.hooks.policy import FILE, OnUnreachable, decide
-from gantry.hooks.policy_file import PolicyError
+from gantry.hooks.policy import FILE, OnUnreachable, PolicyError, decide
 from gantry.host import hook_policy, hook_switches
 from gantry.model import timeouts
 from gantry.model.hook_orders import HookAbout, HookDirectory

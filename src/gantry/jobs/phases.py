@@ -13,8 +13,7 @@ from gantry.hooks import failure, verdict
 from gantry.hooks.context import Asked, Failed, Moment
 from gantry.hooks.failure import FailureKind
 from gantry.hooks.plan import NodeRun, config_update, failure_runs, phase_runs
-from gantry.hooks.policy import denies_unreachable
-from gantry.hooks.policy_file import PolicyError
+from gantry.hooks.policy import PolicyError, denies_unreachable
 from gantry.hooks.subject import Subject
 from gantry.hooks.table import ROWS, Phase
 from gantry.hooks.verdict import NodeScripts

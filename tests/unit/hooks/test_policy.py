@@ -8,8 +8,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gantry.hooks.policy import NONE, Decision, OnUnreachable, decide, denies_unreachable
-from gantry.hooks.policy_file import LIMIT, PolicyError, directories, findings, parse
+from gantry.hooks.policy import (
+    LIMIT,
+    NONE,
+    Decision,
+    OnUnreachable,
+    PolicyError,
+    decide,
+    denies_unreachable,
+)
+from gantry.hooks.policy_file import directories, findings, parse
 from gantry.model.hook_orders import HookAbout
 
 PRE, OTHER = "instance-add-pre.d", "instance-start-pre.d"
