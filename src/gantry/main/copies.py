@@ -32,7 +32,8 @@ logger = logging.getLogger("gantry.master")
 
 DIRECTORY: Final = "var/lib/gantry/outgoing"
 _FILES: Final = {"state": "var/lib/gantry/state.db", "history": "var/lib/gantry/history.db"}
-_PIECE: Final = 2 * 1024 * 1024
+_PIECE: Final = 256 * 1024
+"""Bytes sent at a time; the agents that get larger ones keep a heap that has held them."""
 OFTEN: Final = 10.0
 """Seconds between two copies of a state that changes, where they cost little."""
 SELDOM: Final = 300.0
