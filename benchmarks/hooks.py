@@ -27,6 +27,8 @@ from gantry.host.daemon import Identity
 from gantry.model.orders import HookDirectory, HooksRun, ScriptStatus
 
 TARGET = 1.3
+FRESH = 2.5
+"""Seconds after which an agent takes a script's content for what it was: a site's are older."""
 SCRIPTS = 200
 NAME = "instance-start-pre.d"
 ENVIRONMENT = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin"} | {
@@ -84,6 +86,7 @@ def in_both(count: int, runs: int) -> tuple[list[float], list[float]]:
     loops, runner = [], []
     with tempfile.TemporaryDirectory() as path:
         directory = make(Path(path) / DIRECTORY, count)
+        time.sleep(FRESH)
         for _ in range(runs + 1):
             loops.append(bare_loop(directory))
             runner.append(asyncio.run(through_agent(Path(path), count)))

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import Figure, in_turn, run, spread
+from benchmarks.hooks import FRESH
 from benchmarks.local_cluster import Client, LocalCluster, cluster
 
 NODES = 100
@@ -95,6 +96,8 @@ def measure(runs: int) -> list[Figure]:
         assert len(ran) == NODES * SCRIPTS, f"{len(ran)} scripts ran"
         told = dict(line.split("=", 1) for line in ran[0].read_text().splitlines())
         found = scripts(where, "exit 0")
+        time.sleep(FRESH)
+        verified(where, next(turns))
         taken, alone = in_turn(
             runs, lambda: verified(where, next(turns)), lambda: bare(found, told)
         )
