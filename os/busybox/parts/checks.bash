@@ -8,7 +8,7 @@ require_programs() { # NAME...
   local program
   for program in "$@"; do
     command -v "$program" > /dev/null ||
-      fail "cannot find the program $program on this node: install e2fsprogs and busybox-static"
+      fail "cannot find the program $program on this node: install e2fsprogs, busybox-static and python3"
   done
 }
 

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.integration.os_images.definition import NOBODY, Definition
+from tests.integration.os_images.definition import DEFINITIONS, NOBODY, Definition, empty_disk
 from tests.support.guest_kernel import guest_kernel as guest_kernel
-
-_DEFINITIONS = Path(__file__).resolve().parents[3] / "os"
 
 
 @pytest.fixture
@@ -26,7 +24,7 @@ def place() -> Iterator[Path]:
 
 def _copy(name: str, place: Path) -> Definition:
     directory = place / name
-    shutil.copytree(_DEFINITIONS / name, directory)
+    shutil.copytree(DEFINITIONS / name, directory)
     for path in [directory, *directory.rglob("*")]:
         path.chmod(path.stat().st_mode | 0o444 | (0o111 if path.is_dir() else 0))
     return Definition(directory=directory)
@@ -45,8 +43,4 @@ def busybox(place: Path) -> Definition:
 @pytest.fixture
 def disk(place: Path) -> Path:
     """An empty raw disk of 256 MiB."""
-    path = place / "disk0"
-    with path.open("wb") as file:
-        file.truncate(256 << 20)
-    path.chmod(0o666)
-    return path
+    return empty_disk(place / "disk0", 256 << 20)

@@ -1,10 +1,13 @@
 """Runs an OS definition's scripts the way the OS interface says, and looks into their images."""
 
+import contextlib
 import os
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+DEFINITIONS = Path(__file__).resolve().parents[3] / "os"
 NOBODY = 65534
 PATH = "/sbin:/bin:/usr/sbin:/usr/bin"
 MAC = "aa:00:00:12:34:56"
@@ -100,3 +103,23 @@ def file_system_is_clean(disk: Path) -> bool:
     argv = ["e2fsck", "-f", "-n", str(disk)]
     done = subprocess.run(argv, env={"PATH": PATH}, capture_output=True, timeout=60, check=False)
     return done.returncode == 0
+
+
+def empty_disk(path: Path, size: int) -> Path:
+    """A raw disk of ``size`` bytes without anything on it."""
+    with path.open("wb") as file:
+        file.truncate(size)
+    path.chmod(0o666)
+    return path
+
+
+@contextlib.contextmanager
+def loop_device(path: Path) -> Iterator[Path]:
+    """A file as a block device, which needs the rights of root; gone at the end."""
+    attach = ["losetup", "--find", "--show", str(path)]
+    done = subprocess.run(attach, capture_output=True, text=True, timeout=20, check=True)
+    device = Path(done.stdout.strip())
+    try:
+        yield device
+    finally:
+        subprocess.run(["losetup", "--detach", str(device)], timeout=20, check=True)

@@ -1,31 +1,38 @@
 """The busybox definition's verify, rename, export and import."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from tests.integration.os_images.definition import (
+    DEFINITIONS,
     Definition,
+    empty_disk,
     file_system_is_clean,
     instance,
     look,
+    loop_device,
     without,
 )
 
 
-@pytest.fixture
-def installed(busybox: Definition, disk: Path) -> Path:
-    """A disk with the system on it."""
-    made = busybox.run("create", instance(disk))
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A disk with the system on it, to be copied."""
+    path = tmp_path_factory.mktemp("image") / "disk"
+    made = Definition(directory=DEFINITIONS / "busybox").run(
+        "create", instance(empty_disk(path, 256 << 20))
+    )
     assert made.status == 0, made.said
-    return disk
-
-
-def _empty_disk(place: Path, size: int) -> Path:
-    path = place / "other"
-    with path.open("wb") as file:
-        file.truncate(size)
     return path
+
+
+@pytest.fixture
+def installed(image: Path, disk: Path) -> Path:
+    """A disk with the system on it."""
+    subprocess.run(["cp", "--sparse=always", image, disk], check=True)
+    return disk
 
 
 def _last_write(path: Path) -> tuple[int, int]:
@@ -143,7 +150,7 @@ def test_an_exported_disk_comes_back_by_import(
         assert int(size.read()) == len(dump.stdout)
     assert dump.status == 0, dump.stderr
 
-    target = _empty_disk(installed.parent, 300 << 20)
+    target = empty_disk(installed.parent / "other", 300 << 20)
     # What was on the disk before must not show through the holes.
     with target.open("r+b") as file:
         file.write(b"old" * 4096)
@@ -159,12 +166,54 @@ def test_an_exported_disk_comes_back_by_import(
     assert file_system_is_clean(target)
 
 
+def test_a_dump_has_the_data_alone_and_tar_takes_it_apart(
+    busybox: Definition, installed: Path
+) -> None:
+    dump = busybox.run("export", instance(installed, EXPORT_DEVICE=str(installed)))
+    data = installed.stat().st_blocks * 512
+    assert len(dump.stdout) < data * 1.1
+    subprocess.run(["tar", "-xf", "-"], input=dump.stdout, cwd=installed.parent, check=True)
+    assert (installed.parent / "disk.raw").read_bytes() == installed.read_bytes()
+
+
 def test_export_of_a_disk_without_file_system_takes_all_of_it(
     busybox: Definition, disk: Path
 ) -> None:
+    with disk.open("r+b") as file:
+        file.seek(200 << 20)
+        file.write(b"some data")
     dump = busybox.run("export", instance(disk, EXPORT_DEVICE=str(disk)))
     assert dump.status == 0, dump.stderr
-    assert len(dump.stdout) == 256 << 20
+    other = empty_disk(disk.parent / "other", 256 << 20)
+    done = busybox.run("import", instance(other, IMPORT_DEVICE=str(other)), stdin=dump.stdout)
+    assert done.status == 0, done.said
+    assert other.read_bytes() == disk.read_bytes()
+
+
+def test_a_plain_stream_of_bytes_can_be_imported(busybox: Definition, installed: Path) -> None:
+    target = empty_disk(installed.parent / "other", 256 << 20)
+    environment = instance(target, IMPORT_DEVICE=str(target))
+    done = busybox.run("import", environment, stdin=installed.read_bytes())
+    assert done.status == 0, done.said
+    assert target.stat().st_blocks * 512 < 16 << 20
+    assert target.read_bytes() == installed.read_bytes()
+
+
+@pytest.mark.root
+def test_a_block_device_is_exported_without_zeros_and_imported_over_old_data(
+    busybox: Definition, installed: Path
+) -> None:
+    target = empty_disk(installed.parent / "other", 256 << 20)
+    with target.open("r+b") as file:
+        file.seek(200 << 20)
+        file.write(b"old" * 4096)
+    with loop_device(installed) as source, loop_device(target) as device:
+        dump = busybox.run("export", instance(source, EXPORT_DEVICE=str(source)))
+        environment = instance(device, IMPORT_DEVICE=str(device))
+        done = busybox.run("import", environment, stdin=dump.stdout)
+    assert done.status == 0, done.said
+    assert len(dump.stdout) < 32 << 20
+    assert target.read_bytes() == installed.read_bytes()
 
 
 def test_export_goes_on_where_nobody_listens_for_the_size(
@@ -174,7 +223,7 @@ def test_export_goes_on_where_nobody_listens_for_the_size(
     dump = busybox.run("export", environment)
     assert dump.status == 0, dump.stderr
     assert "EXP_SIZE_FD 77 is not open" in dump.stderr
-    assert len(dump.stdout) == 256 << 20
+    assert dump.stdout
 
 
 @pytest.mark.parametrize(
@@ -199,17 +248,63 @@ def test_import_refuses_an_empty_dump(busybox: Definition, disk: Path) -> None:
 def test_import_refuses_a_dump_that_is_larger_than_the_disk(
     busybox: Definition, installed: Path
 ) -> None:
-    target = _empty_disk(installed.parent, 32 << 20)
+    target = empty_disk(installed.parent / "other", 32 << 20)
     environment = instance(target, IMPORT_DEVICE=str(target))
     done = busybox.run("import", environment, stdin=installed.read_bytes())
     assert done.status == 1
-    assert f"the dump is larger than the disk {target}, which has 32 MiB" in done.stderr
+    assert f"{target}: the dump is larger than the disk, which has 32 MiB" in done.stderr
     assert target.stat().st_size == 32 << 20
 
 
 def test_import_refuses_a_dump_that_is_cut_off(busybox: Definition, installed: Path) -> None:
-    target = _empty_disk(installed.parent, 256 << 20)
+    target = empty_disk(installed.parent / "other", 256 << 20)
     environment = instance(target, IMPORT_DEVICE=str(target))
     done = busybox.run("import", environment, stdin=installed.read_bytes()[: 64 << 20])
     assert done.status == 1
     assert "the dump is cut off" in done.stderr
+
+
+@pytest.mark.parametrize("kept", [700, 1600, 1 << 20])
+def test_import_refuses_a_sparse_dump_that_is_cut_off(
+    busybox: Definition, installed: Path, kept: int
+) -> None:
+    dump = busybox.run("export", instance(installed, EXPORT_DEVICE=str(installed)))
+    target = empty_disk(installed.parent / "other", 256 << 20)
+    environment = instance(target, IMPORT_DEVICE=str(target))
+    done = busybox.run("import", environment, stdin=dump.stdout[:kept])
+    assert done.status == 1
+    assert "the dump is cut off" in done.stderr
+
+
+def test_import_refuses_a_sparse_dump_that_is_too_large_before_it_writes(
+    busybox: Definition, installed: Path
+) -> None:
+    dump = busybox.run("export", instance(installed, EXPORT_DEVICE=str(installed)))
+    target = empty_disk(installed.parent / "other", 32 << 20)
+    with target.open("r+b") as file:
+        file.write(b"precious")
+    done = busybox.run("import", instance(target, IMPORT_DEVICE=str(target)), stdin=dump.stdout)
+    assert done.status == 1
+    assert "the dump is larger than the disk, which has 32 MiB" in done.stderr
+    assert target.read_bytes()[:8] == b"precious"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"GNU.sparse.realsize=", b"GNU.sparse.realsize=x"),
+        (b"GNU.sparse.major=1", b"GNU.sparse.major=2"),
+        (b"\n0\n", b"\n9999999999999\n"),
+    ],
+)
+def test_import_refuses_a_damaged_sparse_dump(
+    busybox: Definition, installed: Path, old: bytes, new: bytes
+) -> None:
+    dump = busybox.run("export", instance(installed, EXPORT_DEVICE=str(installed)))
+    assert old in dump.stdout[:4096]
+    target = empty_disk(installed.parent / "other", 256 << 20)
+    environment = instance(target, IMPORT_DEVICE=str(target))
+    done = busybox.run("import", environment, stdin=dump.stdout.replace(old, new, 1))
+    assert done.status == 1
+    assert done.stderr.startswith("busybox: ")
+    assert "Traceback" not in done.said
