@@ -25,7 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     connection, began = Connection(patient=False), time.monotonic()
     connection.get("info")
     took = time.monotonic() - began
-    name = connection.peer.name if connection.peer else paths.master_name(connection.root)
+    # At its own socket it is this node's, whatever the node was told before.
+    name = connection.peer.name if connection.peer else paths.own_name(connection.root)
     if arguments.json:
         sys.stdout.write(json.dumps({"master": name, "seconds": round(took, 3)}) + "\n")
     else:
