@@ -54,6 +54,7 @@ from gantry.model.orders import (
     OsCreate,
     OsDiagnose,
     OsList,
+    OsRename,
     OsVerify,
     ReadBundle,
     ReadConsole,
@@ -235,6 +236,7 @@ class FakeNode:
             GuestReset: lambda order, say: self._reset(_valid(order.uuid)),
             GuestForget: lambda order, say: self._forget(_valid(order.uuid)),
             OsCreate: self._install,
+            OsRename: self._rename,
             HooksRun: lambda order, say: self._run_hooks(order),
             BundleInstall: lambda order, say: self._install_bundle(order),
             BundleRestore: lambda order, say: self._restore_bundle(order),
@@ -345,6 +347,17 @@ class FakeNode:
         if order.run.os in self.failing_oses:
             raise OperationFailed(
                 f"installing {order.run.name} failed: create ended with exit status 1",
+                reason=Reason.ENVIRONMENT,
+            )
+
+    def _rename(self, order: OsRename, say: Say) -> None:
+        self._definition(order.run.os)
+        for disk in order.run.disks:
+            if disk.path not in self.disks:
+                raise OperationFailed(f"{disk.path} is not there")
+        if order.run.os in self.failing_oses:
+            raise OperationFailed(
+                f"telling {order.run.name} its new name failed: rename ended with exit status 1",
                 reason=Reason.ENVIRONMENT,
             )
 

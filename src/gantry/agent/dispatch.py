@@ -38,6 +38,7 @@ ORDERS: Final[dict[type[msgspec.Struct], Carry]] = {
     orders.GuestReset: guests.reset,
     orders.GuestForget: guests.forget,
     orders.OsCreate: os_scripts.create,
+    orders.OsRename: os_scripts.rename,
     orders.HooksRun: hooks.run,
     orders.BundleInstall: bundles.install,
     orders.BundleRestore: bundles.restore,

@@ -8,8 +8,10 @@ from typing import Final
 
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
-from gantry.model.orders import Nothing, OsCreate, OsDiagnose, OsList, OsVerify
+from gantry.model import names
+from gantry.model.orders import Nothing, OsCreate, OsDiagnose, OsList, OsRename, OsVerify
 from gantry.osdefs.create import create as run_create
+from gantry.osdefs.rename import rename as run_rename
 from gantry.osdefs.verify import verify as run_verify
 from gantry.storage.raw_view import raw_view
 
@@ -28,6 +30,28 @@ async def create(parts: Parts, order: OsCreate, task: Task) -> Nothing:
             order.run,
             paths,
             reinstall=order.reinstall,
+            secrets=task.envelope.secrets,
+            log_directory=parts.root / LOGS,
+            progress=task.say,
+            on_started=task.started,
+            timeout=task.envelope.timeout,
+        )
+    parts.facts.disturbed()
+    return Nothing()
+
+
+async def rename(parts: Parts, order: OsRename, task: Task) -> Nothing:
+    """Tell the guest's system its new name; the script sees raw files, as ``create`` does."""
+    async with contextlib.AsyncExitStack() as stack:
+        paths = [
+            await stack.enter_async_context(raw_view(parts.storage(disk), disk))
+            for disk in order.run.disks
+        ]
+        await run_rename(
+            parts.finder,
+            order.run,
+            paths,
+            old_name=names.host_name(order.old_name, "the old name of an instance"),
             secrets=task.envelope.secrets,
             log_directory=parts.root / LOGS,
             progress=task.say,

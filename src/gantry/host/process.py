@@ -84,19 +84,21 @@ def run(
     stderr: int,
     stdin: int | None = None,
     directory: str | None = None,
+    passed: Mapping[int, int] | None = None,
     timeout: float,
     stop: Stop | None = None,
     on_started: Callable[[Identity], None] | None = None,
 ) -> Ended:
     """Run ``argv`` with exactly ``environment`` in a session of its own.
 
-    ``stdout``, ``stderr``, ``stdin`` are open descriptors (stdin: ``/dev/null`` where None).
+    ``stdout``, ``stderr``, ``stdin`` are open descriptors (stdin: ``/dev/null`` where None);
+    ``passed`` are further ones, by the number that the program has them under.
     After ``timeout`` seconds, or when ``stop`` is set, the whole process group is ended: TERM,
     a grace of ``timeouts.KILL_GRACE`` seconds, KILL. A background child of a program that
     ended by itself goes on and holds nobody up. ``on_started`` is told which process it is.
     """
     try:
-        program = start(argv, environment, stdin, stdout, stderr, directory)
+        program = start(argv, environment, stdin, stdout, stderr, directory, passed)
     except (OSError, ValueError) as error:
         return Ended(problem=why_not(error))
 
@@ -114,6 +116,7 @@ def start(
     stdout: int | str,
     stderr: int | str,
     directory: str | None = None,
+    passed: Mapping[int, int] | None = None,
 ) -> Program:
     """Start a program; ``finish`` must be called. OSError or ValueError where it cannot be.
 
@@ -121,7 +124,7 @@ def start(
     """
     _keep_what_we_inherited()
     began = time.monotonic()
-    pid = _spawn(argv, environment, stdin, stdout, stderr, directory)
+    pid = _spawn(argv, environment, stdin, stdout, stderr, directory, passed or {})
     try:
         return Program(pid, os.pidfd_open(pid), began)
     except OSError:
@@ -264,12 +267,14 @@ def _spawn(
     stdout: int | str,
     stderr: int | str,
     directory: str | None,
+    passed: Mapping[int, int],
 ) -> int:
     null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
     actions = [
         null if stdin is None else (os.POSIX_SPAWN_DUP2, stdin, 0),
         _output(stdout, 1),
         _output(stderr, 2),
+        *((os.POSIX_SPAWN_DUP2, own, number) for number, own in passed.items()),
     ]
     # posix_spawn knows no directory: env(1) changes to it and becomes the program. It would
     # take a program with = in its path for a variable; sh takes everything as it is.

@@ -17,6 +17,7 @@ JobId = NewType("JobId", int)
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_HOST_NAME_LIKE: Final = re.compile(r"[a-z0-9](?:\.?[a-z0-9-])*")
 _OS_NAME: Final = re.compile(r"[a-zA-Z0-9_-]+(?:\+[a-zA-Z0-9_.-]+)?")
 _TAG: Final = re.compile(r"[\w.+*/:@-]{1,128}", re.ASCII)
 _PLAIN: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}")
@@ -46,6 +47,13 @@ def os_name(text: str) -> str:
             f"{text!r} is not the name of an OS definition",
             "see gnt-os list; a name has letters, digits, _ and -, and may end in +VARIANT",
         )
+    return text
+
+
+def log_part(text: str) -> str:
+    """A part of a log's file name made of host names (``old-new``, ``web1-disk0``), or Rejected."""
+    if len(text) > 600 or not _HOST_NAME_LIKE.fullmatch(text):
+        raise Rejected(f"{text!r} cannot be part of the name of a log")
     return text
 
 

@@ -9,7 +9,7 @@ before them. Sizes are MiB, times seconds.
 from __future__ import annotations
 
 import enum
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import msgspec
 
@@ -179,6 +179,20 @@ class OsCreate(Order[Nothing], frozen=True, kw_only=True, tag="os-create"):
     reinstall: bool = False
 
 
+class OsRename(Order[Nothing], frozen=True, kw_only=True, tag="os-rename"):
+    """Run a definition's ``rename``; ``run.name`` is the new name already.
+
+    It is not run again after an interruption: what it has done cannot be undone.
+    """
+
+    run: OsRun
+    old_name: str
+
+
+OS_SCRIPTS: Final = (OsCreate, OsRename)
+"""The orders that run a script of an OS definition, which is given secret parameters."""
+
+
 class OsVerify(Question[Nothing], frozen=True, kw_only=True, tag="os-verify"):
     """Find the definition, check variant and parameters, run its ``verify``. Error: Rejected.
 
@@ -314,6 +328,7 @@ AnyOrder: TypeAlias = (
     | GuestReset
     | GuestForget
     | OsCreate
+    | OsRename
     | HooksRun
     | BundleInstall
     | BundleRestore

@@ -124,6 +124,70 @@ def rename(
     return {**_common(facts, run, disk_paths, secrets or {}), "OLD_INSTANCE_NAME": old_name}
 
 
+def export(
+    facts: OsFacts,
+    run: OsRun,
+    disk_paths: Sequence[str],
+    *,
+    index: int,
+    device: str,
+    size_descriptor: int | None = None,
+    secrets: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Everything that ``export`` gets for the disk ``index``; it writes the dump to stdout.
+
+    ``device`` is the real path of what is exported: a snapshot, or the disk itself.
+    ``size_descriptor`` is the number of the open descriptor for the predicted size in bytes.
+    """
+    return _stream("EXPORT", facts, run, disk_paths, secrets or {}, index, device, size_descriptor)
+
+
+def import_disk(
+    facts: OsFacts,
+    run: OsRun,
+    disk_paths: Sequence[str],
+    *,
+    index: int,
+    size_descriptor: int | None = None,
+    secrets: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Everything that ``import`` gets for the disk ``index``; it reads the dump from stdin."""
+    return _stream(
+        "IMPORT",
+        facts,
+        run,
+        disk_paths,
+        secrets or {},
+        index,
+        disk_paths[index],
+        size_descriptor,
+    )
+
+
+def _stream(
+    kind: str,
+    facts: OsFacts,
+    run: OsRun,
+    disk_paths: Sequence[str],
+    secrets: Mapping[str, str],
+    index: int,
+    device: str,
+    size_descriptor: int | None,
+) -> dict[str, str]:
+    """What both directions get. The one name is as old as the scripts in use, the other newer."""
+    variables = {
+        **_common(facts, run, disk_paths, secrets),
+        # As with Ganeti, which never lets these two talk.
+        "DEBUG_LEVEL": "0",
+        f"{kind}_DEVICE": device,
+        f"{kind}_DISK_PATH": device,
+        f"{kind}_INDEX": str(index),
+    }
+    if size_descriptor is not None:
+        variables["EXP_SIZE_FD"] = str(size_descriptor)
+    return variables
+
+
 def _common(
     facts: OsFacts, run: OsRun, disk_paths: Sequence[str], secrets: Mapping[str, str]
 ) -> dict[str, str]:

@@ -7,33 +7,47 @@ The running itself is ``gantry.host``'s. Which variables a script gets is
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import signal
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
-from gantry.host import process
+from gantry.host import leftovers, process
 from gantry.host.daemon import Identity
+from gantry.host.leftovers import Scope
 from gantry.model.errors import Reason, Rejected
 from gantry.model.live import OsFacts
 from gantry.osdefs import check
 from gantry.osdefs.search import Finder
+from gantry.osdefs.spool import Spool
 from gantry.osdefs.variants import split
 
 OnStarted: TypeAlias = Callable[[Identity], None]
 """Told which process has started, in the thread that then waits for it."""
 MAX_OUTPUT: Final = 1 << 16
+LOG_FIRST: Final = 15 << 20
+LOG_LAST: Final = 1 << 20
+"""Bytes of a script's output that its log has, from the beginning and from the end."""
+SIZE_DESCRIPTOR: Final = 3
+"""What ``EXP_SIZE_FD`` says."""
 _SHORTEST_SECRET: Final = 4
 _REDACTED: Final = "<redacted>"
+_used: Final = Counter[str]()
+_lock: Final = threading.Lock()
 
 
-def usable(finder: Finder, os_name: str) -> OsFacts:
-    """The valid definition behind ``os_name``, or Rejected: not there, or not valid."""
+def usable(finder: Finder, os_name: str, *, installs: bool = True) -> OsFacts:
+    """The valid definition behind ``os_name``, or Rejected: not there, or not valid.
+
+    ``installs``: so that ``create`` runs; one that would have to run in a guest does not.
+    """
     base = split(os_name)[0]
     facts = finder.lookup(base)
     if facts is None:
@@ -51,7 +65,7 @@ def usable(finder: Finder, os_name: str) -> OsFacts:
             reason=Reason.ENVIRONMENT,
             object_name=base,
         )
-    if not facts.trusted:
+    if installs and not facts.trusted:
         raise Rejected(
             f"the OS definition {base} has {check.CREATE_UNTRUSTED}, which would have to run in an "
             "installation guest; that is not supported",
@@ -74,11 +88,30 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """How a script ended: ``how`` is a phrase such as "ended with exit status 3"."""
+    """How a script ended: ``how`` is a phrase such as "ended with exit status 3".
+
+    ``left`` is what it left behind and what was cleared away, ``stuck`` what could not be;
+    ``unwritten`` why its output could not be kept, if so.
+    """
 
     succeeded: bool
     how: str
     output: str = ""
+    left: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+    unwritten: str = ""
+
+
+class Streams(msgspec.Struct, frozen=True, kw_only=True):
+    """Open descriptors that a script gets beside its log.
+
+    ``stdin`` (``/dev/null`` where None), ``stdout`` (the log where None), and ``size``, which
+    it has as ``SIZE_DESCRIPTOR``. They stay the caller's to close.
+    """
+
+    stdin: int | None = None
+    stdout: int | None = None
+    size: int | None = None
 
 
 async def run(
@@ -89,38 +122,106 @@ async def run(
     environment: Mapping[str, str],
     timeout: float,
     output: Path | None = None,
+    streams: Streams | None = None,
+    scope: Scope | None = None,
     on_started: OnStarted | None = None,
+    on_ended: Callable[[Ended], None] | None = None,
 ) -> Ended:
     """Run one script of a definition to its end, with exactly ``environment``.
 
     It has its own session, the definition's directory to work in, our umask (an agent's is
-    077) and no input. What it prints is appended to the file ``output``, or comes back, up to
-    64 KiB of it. Its whole process group is ended at ``timeout`` (seconds) and when this call
-    is cancelled; processes that it leaves behind when it ends by itself go on.
+    077) and no input but that of ``streams``. What it prints is appended to the file
+    ``output``, ``LOG_FIRST`` and the last ``LOG_LAST`` bytes of it; or comes back, up to
+    64 KiB. Its whole process group is ended at ``timeout`` (seconds) and when this call is
+    cancelled. What it leaves behind within ``scope`` is cleared away, however it ended;
+    ``on_ended`` is told in its thread, also where this call is cancelled.
     """
     path = f"{facts.path}/{script}"
     # The directory is entered through env(1), which takes a name with = for an assignment.
     argv = [path if "=" not in path else f"./{script}", *arguments]
-    with tempfile.TemporaryFile() if output is None else output.open("ab") as file:
+    bounds = (MAX_OUTPUT // 2, MAX_OUTPUT // 2) if output is None else (LOG_FIRST, LOG_LAST)
+    with tempfile.TemporaryFile() if output is None else output.open("ab", 0) as file:
 
-        def work(stop: process.Stop) -> process.Ended:
-            return process.run(
-                argv,
-                environment,
-                stdout=file.fileno(),
-                stderr=file.fileno(),
-                directory=facts.path,
-                timeout=timeout,
-                stop=stop,
-                on_started=on_started,
+        def work(stop: process.Stop) -> Ended:
+            with Spool(file.fileno(), *bounds) as spool:
+                ended, cleared = _run(
+                    argv, environment, facts.path, streams or Streams(), spool.descriptor,
+                    timeout, stop, scope, on_started,
+                )  # fmt: skip
+            found = Ended(
+                succeeded=ended.succeeded,
+                how=_how(ended, timeout),
+                left=cleared.gone,
+                stuck=cleared.stuck,
+                unwritten=spool.problem,
             )
+            if on_ended is not None:
+                on_ended(found)
+            return found
 
         ended = await _in_own_thread(work)
-        said = "" if output is not None else _both_ends(file)
-    return Ended(succeeded=ended.succeeded, how=_how(ended, timeout), output=said)
+        if output is None:
+            file.seek(0)
+            said = file.read().decode("utf-8", "replace")
+            ended = msgspec.structs.replace(ended, output=said)
+    return ended
 
 
-async def _in_own_thread(work: Callable[[process.Stop], process.Ended]) -> process.Ended:
+def _run(
+    argv: list[str],
+    environment: Mapping[str, str],
+    directory: str,
+    streams: Streams,
+    output: int,
+    timeout: float,
+    stop: process.Stop,
+    scope: Scope | None,
+    on_started: OnStarted | None,
+) -> tuple[process.Ended, leftovers.Cleared]:
+    """In a thread: the script, and what it left behind. ``output`` is what it writes to."""
+    sessions: list[int] = []
+
+    def started(which: Identity) -> None:
+        sessions.append(which.pid)
+        if on_started is not None:
+            on_started(which)
+
+    with _in_use(directory) as alone:
+        before = leftovers.look()
+        ended = process.run(
+            argv,
+            environment,
+            stdin=streams.stdin,
+            stdout=output if streams.stdout is None else streams.stdout,
+            stderr=output,
+            passed={} if streams.size is None else {SIZE_DESCRIPTOR: streams.size},
+            directory=directory,
+            timeout=timeout,
+            stop=stop,
+            on_started=started,
+        )
+        wide = scope or Scope(files=(), directories=())
+        if alone():
+            wide = msgspec.structs.replace(wide, directories=(*wide.directories, directory))
+        return ended, leftovers.clear(wide, before, sessions[0] if sessions else None)
+
+
+@contextlib.contextmanager
+def _in_use(directory: str) -> Iterator[Callable[[], bool]]:
+    """Scripts of the definition run; gives a question whether it is the only one.
+
+    What another one mounts within the definition's directory meanwhile is not ours.
+    """
+    with _lock:
+        _used[directory] += 1
+    try:
+        yield lambda: _used[directory] == 1
+    finally:
+        with _lock:
+            _used[directory] -= 1
+
+
+async def _in_own_thread(work: Callable[[process.Stop], Ended]) -> Ended:
     """Wait in a thread of its own: a script may take a day, and the shared ones are few."""
     stop = process.Stop()
     executor = ThreadPoolExecutor(1, thread_name_prefix="os-script")
@@ -132,18 +233,6 @@ async def _in_own_thread(work: Callable[[process.Stop], process.Ended]) -> proce
         executor.shutdown(wait=False)
         await asyncio.wait([waiting])
         stop.close()
-
-
-def _both_ends(file: IO[bytes]) -> str:
-    """The whole output, or the beginning and the end of much."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    if size <= MAX_OUTPUT:
-        return file.read().decode("utf-8", "replace")
-    first = file.read(MAX_OUTPUT // 2)
-    file.seek(-MAX_OUTPUT // 2, os.SEEK_END)
-    parts = (first, f"\n({size - MAX_OUTPUT} bytes left out)\n".encode(), file.read())
-    return b"".join(parts).decode("utf-8", "replace")
 
 
 def _how(ended: process.Ended, timeout: float) -> str:

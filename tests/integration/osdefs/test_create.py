@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import signal
 import stat
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,13 +18,13 @@ from gantry.model.entities import DiskTemplate
 from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec, OsRun
-from gantry.osdefs import follow
+from gantry.osdefs import follow, running
 from gantry.osdefs.create import create
 from gantry.osdefs.search import Finder
 
 RUN = OsRun(
     os="deb",
-    uuid=Uuid("3561a026-8e1d-4c30-b8b5-39470f8b8b75"),
+    uuid=Uuid(str(uuid.uuid4())),
     name="web1.example.com",
     hypervisor="fake",
     ctime=1.5,
@@ -163,10 +163,15 @@ async def test_a_cancelled_create_ends_its_processes_and_says_so(site: Site) -> 
     assert is_dead(site.root / "pid")
 
 
-async def test_a_flood_of_output_is_in_the_log_and_bounded_elsewhere(site: Site) -> None:
-    write(site.os, scripts={"create": "yes 0123456789 | head -c 10485760"})
+async def test_a_gigabyte_of_output_is_bounded_in_the_log_and_elsewhere(site: Site) -> None:
+    write(site.os, scripts={"create": "yes 0123456789 | head -c 1073741824; echo; echo end"})
     log = await site.create()
-    assert log.stat().st_size == 10485760
+    kept = running.LOG_FIRST + running.LOG_LAST
+    assert kept < log.stat().st_size < kept + 100
+    text = log.read_bytes()
+    assert text.startswith(b"0123456789\n")
+    assert f"\n({(1 << 30) + 5 - kept} bytes left out)\n".encode() in text
+    assert text.endswith(b"\nend\n")
     assert len(site.lines) <= follow.MAX_LINES + 1
     assert "more output" in site.lines[-1]
 
@@ -178,11 +183,41 @@ async def test_one_endless_line_is_bounded(site: Site) -> None:
     assert len(error.message) < 5000
 
 
-async def test_a_process_left_in_the_background_holds_nothing_up(site: Site) -> None:
-    write(site.os, scripts={"create": f"sleep 1000 & echo $! > {site.root}/pid; echo bye"})
-    await asyncio.wait_for(site.create(), 20)
-    assert site.lines == ["bye"]
-    os.kill(int((site.root / "pid").read_text()), signal.SIGKILL)
+@pytest.mark.parametrize("how", ["sleep 1000 &", "setsid sleep 1000 &", "(setsid sleep 1000 &)"])
+async def test_a_process_left_in_the_background_is_ended_and_said(site: Site, how: str) -> None:
+    write(site.os, scripts={"create": f"{how}\necho bye"})
+    await asyncio.wait_for(site.create(), 30)
+    bye, left = site.lines
+    assert bye == "bye"
+    found = re.fullmatch(
+        r"create left process (\d+) \((sleep|setsid|create)\) behind: cleared away", left
+    )
+    assert found, left
+    (site.root / "pid").write_text(found[1])
+    assert is_dead(site.root / "pid")
+
+
+async def test_a_process_left_behind_by_a_script_that_failed_or_was_ended_is_ended_too(
+    site: Site,
+) -> None:
+    write(site.os, scripts={"create": "setsid sleep 1000 & exit 1"})
+    assert "exit status 1" in (await site.failure()).message
+    assert "behind: cleared away" in site.lines[-1]
+    site.lines.clear()
+    (site.os / "deb/create").write_text("#!/bin/sh\nsetsid sleep 1000 & wait\n")
+    assert "did not end" in (await site.failure(timeout=0.5)).message
+    assert "behind: cleared away" in site.lines[-1]
+
+
+async def test_processes_of_others_are_left_alone(site: Site) -> None:
+    other = {"INSTANCE_UUID": "another", "OS_NAME": "deb"}
+    process = await asyncio.create_subprocess_exec("sleep", "1000", env={**os.environ, **other})
+    write(site.os, scripts={"create": "exit 0"})
+    await site.create()
+    assert process.returncode is None
+    process.kill()
+    await process.wait()
+    assert site.lines == []
 
 
 async def test_private_and_secret_values_are_not_passed_on(site: Site) -> None:

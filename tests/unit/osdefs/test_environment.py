@@ -126,6 +126,39 @@ def test_rename_gets_what_ganeti_gives_it(name: str, old_name: str) -> None:
     assert without_ours(environment.rename(CAPTURE, run, paths, old_name=old_name)) == seen
 
 
+UNCLEAN = {
+    "SHELL", "HOME", "USER", "LOGNAME", "TERM", "LANG", "LC_ALL", "LC_CTYPE", "PWD", "OLDPWD",
+    "SHLVL", "_",
+}  # fmt: skip
+"""What Ganeti's import-export daemon lets through, against what its manual says."""
+
+
+def clean(seen: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in seen.items() if name not in UNCLEAN}
+
+
+def test_export_gets_what_ganeti_gives_it_and_nothing_of_its_daemon() -> None:
+    seen = golden("53-instance-export-stopped/02-node1-capture-export.txt")
+    run, paths = run_of(seen, {"release": "bookworm"})
+    mine = environment.export(CAPTURE, run, paths, index=0, device=paths[0], size_descriptor=11)
+    assert without_ours(mine) == clean(seen)
+
+
+def test_import_gets_what_ganeti_gives_it_and_nothing_of_its_daemon() -> None:
+    seen = golden("76-import/05-node1-capture-import.txt")
+    run, paths = run_of(seen, {"release": "bookworm"})
+    mine = environment.import_disk(CAPTURE, run, paths, index=0, size_descriptor=11)
+    assert without_ours(mine) == clean(seen)
+
+
+def test_a_snapshot_is_exported_and_the_disk_s_own_path_stays() -> None:
+    run = plain_run(debug_level=1)
+    found = environment.export(CAPTURE, run, [], index=2, device="/dev/snapshot")
+    assert (found["EXPORT_DEVICE"], found["EXPORT_DISK_PATH"]) == ("/dev/snapshot",) * 2
+    assert (found["EXPORT_INDEX"], found["DEBUG_LEVEL"]) == ("2", "0")
+    assert "EXP_SIZE_FD" not in found
+
+
 @pytest.mark.parametrize(
     ("name", "variant", "parameters"),
     [

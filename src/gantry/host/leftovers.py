@@ -1,0 +1,291 @@
+"""What a script of an OS definition leaves behind: processes, mounts, loop devices, mappings.
+
+They are found by what they belong to: the script's session and its environment, the files of
+the disks that it was given, the directories of those and of its definition. What was there
+before the script is not touched. Blocking, for a worker thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gantry.host import process
+from gantry.model import timeouts
+
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+_BLOCK: Final = Path("/sys/block")
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+_DELETED: Final = " (deleted)"
+_ROUNDS: Final = 3
+"""Looks for processes: one may have started another meanwhile."""
+_PROGRAMS: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """What a script was given: real paths of disks, its definition's directory, variables.
+
+    ``markers`` are ``NAME=value`` strings that its environment has and no other script's has.
+    """
+
+    files: tuple[str, ...]
+    directories: tuple[str, ...]
+    markers: frozenset[bytes] = frozenset()
+
+
+class Mount(msgspec.Struct, frozen=True):
+    """One line of mountinfo: the mount's number, ``major:minor``, where it is."""
+
+    number: int
+    device: str
+    point: str
+
+
+class Loop(msgspec.Struct, frozen=True):
+    """A loop device: its name, what is behind it, its and its partitions' ``major:minor``."""
+
+    name: str
+    backing: str
+    devices: frozenset[str]
+    mappings: tuple[str, ...] = ()
+    """Device-mapper names of what holds it (kpartx)."""
+
+
+class Before(msgspec.Struct, frozen=True):
+    """What was there already: numbers of mounts, (name, backing file) of loop devices."""
+
+    mounts: frozenset[int]
+    loops: frozenset[tuple[str, str]]
+
+
+class Cleared(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found: ``gone`` what is cleared away, ``stuck`` what could not be, and why."""
+
+    gone: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+
+
+def look() -> Before:
+    """What is there before a script runs."""
+    return Before(
+        frozenset(one.number for one in mounts(_read(_MOUNTS))),
+        frozenset((one.name, one.backing) for one in loops(_BLOCK)),
+    )
+
+
+def clear(scope: Scope, before: Before, session: int | None) -> Cleared:
+    """Find and clear away what is there since ``before``; ``session`` is the script's.
+
+    Processes are ended first, since they keep the rest busy, then mounts from the last to the
+    first, then mappings and loop devices.
+    """
+    gone: list[str] = []
+    stuck: list[str] = []
+    for found in _end_processes(scope, session):
+        gone.append(found)
+    theirs = [
+        one
+        for one in loops(_BLOCK)
+        if (one.name, one.backing) not in before.loops and _within(one.backing, scope)
+    ]
+    for mount in new_mounts(mounts(_read(_MOUNTS)), before, scope, theirs):
+        _note(_unmount(mount.point), f"the mount {mount.point}", gone, stuck)
+    for loop in theirs:
+        what = f"the loop device /dev/{loop.name} of {loop.backing}"
+        if _still(loop):
+            _note(_detach(loop), what, gone, stuck)
+        else:
+            gone.append(what)
+    return Cleared(gone=tuple(gone), stuck=tuple(stuck))
+
+
+def mounts(text: str) -> list[Mount]:
+    """The lines of a mountinfo file, in their order."""
+    found = []
+    for line in text.splitlines():
+        fields = line.split(" ")
+        if len(fields) > 4 and fields[0].isdigit():
+            point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
+            found.append(Mount(int(fields[0]), fields[2], point))
+    return found
+
+
+def loops(block: Path) -> list[Loop]:
+    """The loop devices that something is behind; ``block`` is ``/sys/block``."""
+    found = []
+    for directory in sorted(block.glob("loop*")):
+        backing = _read(directory / "loop/backing_file").rstrip("\n")
+        if not backing:
+            continue
+        holders = [block / each.name for each in directory.glob("holders/dm-*")]
+        files = [
+            directory / "dev",
+            *directory.glob(f"{directory.name}p*/dev"),
+            *(each / "dev" for each in holders),
+        ]
+        found.append(
+            Loop(
+                directory.name,
+                backing.removesuffix(_DELETED),
+                frozenset(_read(file).strip() for file in files),
+                tuple(_read(each / "dm/name").strip() for each in holders),
+            )
+        )
+    return found
+
+
+def new_mounts(
+    now: Sequence[Mount], before: Before, scope: Scope, theirs: Sequence[Loop]
+) -> list[Mount]:
+    """Mounts of these loop devices, within the scope's directories, or below one of those.
+
+    Only such as were not there before; the one to be taken away first comes first.
+    """
+    devices = frozenset[str]().union(*(one.devices for one in theirs))
+    new = [one for one in now if one.number not in before.mounts]
+    roots = [one for one in new if one.device in devices or _below(one.point, scope.directories)]
+    points = [one.point for one in roots]
+    found = [one for one in new if one in roots or _below(one.point, points)]
+    return sorted(found, key=lambda one: (one.point.count("/"), one.number), reverse=True)
+
+
+def _below(path: str, directories: Sequence[str]) -> bool:
+    return any(path == each or path.startswith(each.rstrip("/") + "/") for each in directories)
+
+
+def _within(backing: str, scope: Scope) -> bool:
+    return backing in scope.files or _below(backing, scope.directories)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+
+
+def _still(loop: Loop) -> bool:
+    return any((one.name, one.backing) == (loop.name, loop.backing) for one in loops(_BLOCK))
+
+
+def _note(problem: str, what: str, gone: list[str], stuck: list[str]) -> None:
+    if problem:
+        stuck.append(f"{what} ({problem})")
+    else:
+        gone.append(what)
+
+
+def _unmount(point: str) -> str:
+    """Why it could not be unmounted; a busy one is taken away lazily."""
+    if not _run("umount", "--", point):
+        return ""
+    return _run("umount", "--lazy", "--", point)
+
+
+def _detach(loop: Loop) -> str:
+    for mapping in loop.mappings:
+        problem = _run("dmsetup", "remove", "--retry", mapping)
+        if problem:
+            return problem
+    return _run("losetup", "--detach", f"/dev/{loop.name}")
+
+
+def _run(name: str, *arguments: str) -> str:
+    """Run a program to its end; why it failed, or nothing."""
+    for directory in _PROGRAMS["PATH"].split(":"):
+        if process.exists(f"{directory}/{name}"):
+            break
+    else:
+        return f"the program {name} is not installed"
+    with tempfile.TemporaryFile() as output:
+        ended = process.run(
+            [f"{directory}/{name}", *arguments],
+            _PROGRAMS,
+            stdout=output.fileno(),
+            stderr=output.fileno(),
+            timeout=timeouts.URGENT,
+        )
+        output.seek(0)
+        said = output.read(1000).decode("utf-8", "replace").strip()
+    if ended.succeeded:
+        return ""
+    return said.splitlines()[-1] if said else f"{name} failed"
+
+
+def _end_processes(scope: Scope, session: int | None) -> Iterator[str]:
+    for _ in range(_ROUNDS):
+        found = list(_processes(scope, session))
+        if not found:
+            return
+        for pid, _ in found:
+            yield f"process {pid} ({_command(pid)})"
+        _end([pidfd for _, pidfd in found])
+
+
+def _processes(scope: Scope, session: int | None) -> Iterator[tuple[int, int]]:
+    """Processes of the script, each with its pidfd, which is the caller's to close."""
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names only
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            pidfd = os.pidfd_open(int(name))
+        except OSError:
+            continue
+        if _is_theirs(int(name), scope, session):
+            yield int(name), pidfd
+        else:
+            os.close(pidfd)
+
+
+def _is_theirs(pid: int, scope: Scope, session: int | None) -> bool:
+    try:
+        if _state(pid) in ("Z", "X"):
+            return False
+        if session is not None and os.getsid(pid) == session:
+            return True
+        if not scope.markers:
+            return False
+        environment = set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+    except OSError:
+        return False
+    return scope.markers <= environment
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+
+
+def _command(pid: int) -> str:
+    """What the process is, shortly, without its arguments: there may be a secret in them."""
+    return _read(Path(f"/proc/{pid}/comm")).strip() or "gone meanwhile"
+
+
+def _end(pidfds: Sequence[int]) -> None:
+    """TERM, a grace, KILL; closes the descriptors."""
+    try:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pidfd in pidfds:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    signal.pidfd_send_signal(pidfd, number)
+            deadline = time.monotonic() + timeouts.KILL_GRACE
+            if all([_ended(pidfd, deadline) for pidfd in pidfds]):
+                return
+    finally:
+        for pidfd in pidfds:
+            os.close(pidfd)
+
+
+def _ended(pidfd: int, deadline: float) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))

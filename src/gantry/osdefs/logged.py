@@ -1,0 +1,193 @@
+"""Running a script of a definition about an instance: its log, progress, and how it ended.
+
+The same for ``create``, ``rename``, ``export`` and ``import`` (OS interface, section 3). Which
+variables a script gets is ``gantry.osdefs.environment``'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gantry.host import machine
+from gantry.host.leftovers import Scope
+from gantry.model import names
+from gantry.model.errors import OperationFailed, Reason
+from gantry.model.live import OsFacts
+from gantry.model.orders import OsRun
+from gantry.osdefs import running
+from gantry.osdefs.follow import Follower, last_lines
+from gantry.osdefs.running import Streams
+
+LAST_LINES: Final = 20
+_MARKERS: Final = ("INSTANCE_UUID", "OS_NAME", "EXPORT_INDEX", "IMPORT_INDEX", "OLD_INSTANCE_NAME")
+"""Variables by whose values a process is known as this script's; those that are there."""
+_LONGEST: Final = 220
+"""Characters of a log's name before its time."""
+_FULL: Final = 2
+"""MiB free, below which a file system is called full."""
+
+
+class Scripted(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a script: which, about what, with which variables.
+
+    ``doing`` begins the error where it fails ("installing web1.example.com"); ``kind`` and
+    ``instance`` are parts of the log's name; ``hidden`` are values that are shown nowhere;
+    ``files`` and ``directories`` are real paths that the script works with, in which nothing
+    of its may remain.
+    """
+
+    facts: OsFacts
+    script: str
+    run: OsRun
+    variables: Mapping[str, str]
+    kind: str
+    instance: str
+    doing: str
+    hidden: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
+    streams: Streams = Streams()
+
+
+def directories(paths: Sequence[str]) -> tuple[str, ...]:
+    """The directories of disks that are files: where an instance's disks are, and no other's."""
+    found = {str(Path(path).parent) for path in paths if Path(path).is_file()}
+    return tuple(sorted(found))
+
+
+async def run_logged(
+    it: Scripted,
+    *,
+    log_directory: Path,
+    progress: Callable[[str], None],
+    on_started: running.OnStarted | None = None,
+    timeout: float,
+    now: Callable[[], float] = time.time,
+) -> Path:
+    """Run the script to its end and return the path of its log.
+
+    ``progress`` gets every line of the script's output while it runs, within bounds, and what
+    it left behind; ``on_started`` is told the process before anything waits for it; ``timeout``
+    is in seconds. OperationFailed where the script fails, with its last 20 lines, and where it
+    left something behind that cannot be cleared away. A cancelled call ends all of the
+    script's processes first.
+    """
+    log = await asyncio.to_thread(_make_log, log_directory, it, now())
+
+    def say(line: str) -> None:
+        progress(running.redact(line, it.hidden))
+
+    ends: list[running.Ended] = []
+    script = running.run(
+        it.facts,
+        it.script,
+        (),
+        environment=it.variables,
+        timeout=timeout,
+        output=log,
+        streams=it.streams,
+        scope=_scope(it),
+        on_started=on_started,
+        on_ended=ends.append,
+    )
+    try:
+        ended = await _followed(script, log, say, f"{it.script} of {it.run.os} for {it.run.name}")
+    finally:
+        for each in ends:
+            _say_what_was_found(it, each, log, say)
+    if not ended.succeeded or ended.stuck:
+        raise await asyncio.to_thread(_failure, it, log, ended)
+    return log
+
+
+def _say_what_was_found(
+    it: Scripted, ended: running.Ended, log: Path, say: Callable[[str], None]
+) -> None:
+    for what in ended.left:
+        say(f"{it.script} left {what} behind: cleared away")
+    for what in ended.stuck:
+        say(f"{it.script} left {what} behind, which cannot be cleared away")
+    if ended.unwritten:
+        say(f"its log {log} is not complete: {ended.unwritten}")
+
+
+def _scope(it: Scripted) -> Scope:
+    markers = (f"{name}={it.variables[name]}" for name in _MARKERS if name in it.variables)
+    return Scope(
+        files=it.files,
+        directories=it.directories,
+        markers=frozenset(os.fsencode(each) for each in markers),
+    )
+
+
+async def _followed(
+    script: Coroutine[None, None, running.Ended], log: Path, say: Callable[[str], None], what: str
+) -> running.Ended:
+    """Wait for the script and pass on what it writes to ``log``."""
+    try:
+        async with Follower(log, say):
+            return await script
+    except asyncio.CancelledError:
+        say(f"{what} was cancelled; its processes were ended")
+        raise
+    finally:
+        script.close()
+
+
+def _make_log(directory: Path, it: Scripted, now: float) -> Path:
+    """An empty log that only its owner may read, made before the script can write to it."""
+    stamp = time.strftime("%Y-%m-%d_%H_%M_%S", time.localtime(now))
+    os_name, instance = names.os_name(it.run.os), names.log_part(it.instance)
+    path = directory / f"{it.kind}-{os_name}-{instance}"[:_LONGEST]
+    path = path.with_name(f"{path.name}-{stamp}.log")
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(path, flags, 0o600))
+    except OSError as error:
+        raise OperationFailed(
+            f"the log {path} of {it.run.os} for {it.run.name} cannot be written: {error.strerror}",
+            "make room, or mend the rights of the directory",
+            reason=Reason.ENVIRONMENT,
+            object_name=it.run.name,
+        ) from error
+    return path
+
+
+def _failure(it: Scripted, log: Path, ended: running.Ended) -> OperationFailed:
+    lines = [running.redact(line, it.hidden) for line in last_lines(log, LAST_LINES)]
+    said = f"; last lines of {log}:\n" + "\n".join(lines) if lines else f"; nothing in {log}"
+    how, hint = ended.how, "mend what the script says and try again"
+    full = _full([str(log), *it.files])
+    if full and not ended.succeeded:
+        how = f"{how} ({full})"
+        hint = "make room on that file system, or give the instance smaller disks; then try again"
+    if ended.stuck:
+        left = "; ".join(ended.stuck)
+        how = f"{how}, and left behind what cannot be cleared away: {left}"
+        hint = "see who uses it (fuser -vm), then umount, dmsetup remove or losetup -d it"
+    return OperationFailed(
+        f"{it.doing} failed: {it.facts.path}/{it.script} {how}{said}",
+        hint,
+        reason=Reason.ENVIRONMENT,
+        object_name=it.run.name,
+    )
+
+
+def _full(paths: Sequence[str]) -> str:
+    """Which file system of these has no room left, in words."""
+    for path in paths:
+        try:
+            free = machine.space(Path(path).parent).free
+        except OSError:
+            continue
+        if free < _FULL:
+            return f"the file system of {path} is full: {free} MiB free"
+    return ""

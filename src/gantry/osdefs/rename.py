@@ -1,0 +1,61 @@
+"""Telling a guest's system its new name: running a definition's ``rename``.
+
+After a rename and after an import (OS interface, section 3). That a failure is only a warning
+is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from gantry.model import timeouts
+from gantry.model.orders import OsRun
+from gantry.osdefs import environment, logged, running
+from gantry.osdefs.search import Finder
+
+RENAME: Final = "rename"
+
+
+async def rename(
+    finder: Finder,
+    run: OsRun,
+    disk_paths: Sequence[str],
+    *,
+    old_name: str,
+    secrets: Mapping[str, str] | None = None,
+    log_directory: Path,
+    progress: Callable[[str], None],
+    on_started: running.OnStarted | None = None,
+    timeout: float = timeouts.OS_RENAME,
+    now: Callable[[], float] = time.time,
+) -> Path:
+    """Run ``rename`` to its end and return the path of its log; ``run.name`` is the new name.
+
+    ``disk_paths`` are the real paths of ``run.disks``. Rejected where the definition cannot be
+    used; everything else is as ``logged.run_logged`` says.
+    """
+    facts = await asyncio.to_thread(running.usable, finder, run.os, installs=False)
+    it = logged.Scripted(
+        facts=facts,
+        script=RENAME,
+        run=run,
+        variables=environment.rename(facts, run, disk_paths, old_name=old_name, secrets=secrets),
+        kind=RENAME,
+        instance=f"{old_name}-{run.name}",
+        doing=f"telling {run.name} its new name",
+        hidden=(*run.private_parameters.values(), *(secrets or {}).values()),
+        files=tuple(disk_paths),
+        directories=logged.directories(disk_paths),
+    )
+    return await logged.run_logged(
+        it,
+        log_directory=log_directory,
+        progress=progress,
+        on_started=on_started,
+        timeout=timeout,
+        now=now,
+    )
