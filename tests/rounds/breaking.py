@@ -15,6 +15,8 @@ from tests.support.fleet import Service
 FLAPS = 4
 COPY = 90.0
 """Seconds until a candidate has got a copy of the state."""
+BRING_BACK = 60.0
+"""Seconds until a copy is the state."""
 SKEW = 86400
 """Seconds by which the clock of a member goes wrong."""
 
@@ -130,13 +132,26 @@ def _move(rig: Rig, fault: Fault) -> None:
 
 
 def _restore(rig: Rig, fault: Fault) -> None:
-    """As an operator does: stop the master, bring the copy back, start it."""
-    assert rig.kept is Kept.SQLITE and rig.copy is not None
-    number = rig.master()
-    service = rig.fleet.daemon("master", number)
-    service.stop()
-    rig.fleet.machine(number).must("gantry", "state", "restore", str(rig.copy))
-    service.start()
+    """As an operator does: stop the master, bring the copy back, start it.
+
+    With etcd on all candidates, for any of them would be the next master.
+    """
+    assert rig.copy is not None
+    where = [rig.master()] if rig.kept is Kept.SQLITE else list(rig.candidates)
+    services = [rig.fleet.daemon("master", number) for number in where]
+    for service in services:
+        service.stop()
+    machine = rig.fleet.machine(_any(where, fault))
+
+    def bring_back() -> bool:
+        done = machine.run("gantry", "state", "restore", str(rig.copy))
+        # A member of etcd may just be coming back from the fault before.
+        assert done.status == 0 or (rig.kept is Kept.ETCD and "etcd" in done.stderr), done.said
+        return done.status == 0
+
+    eventually("the copy is brought back", bring_back, timeout=BRING_BACK)
+    for service in services:
+        service.start(wait=False)
 
 
 def _take_copy(rig: Rig, fault: Fault) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.rounds.cluster import Rig
 from tests.support.cluster import eventually
 from tests.support.namespaces import Machine
 
+_log = logging.getLogger(__name__)
 SETTLE = 120.0
 """Seconds in which a healed cluster must be at rest, on a busy machine."""
 TIDYINGS = 4
@@ -185,5 +187,25 @@ def consistent_story(rig: Rig, jobs: Sequence[dict[str, Any]]) -> None:
         if "(denied-" in row["summary"]:
             assert row["status"] == "error", row
     for line in lines:
-        if line.phase == "post" and line.job in by_job:
-            assert by_job[line.job]["status"] == "success", (line, by_job[line.job])
+        if line.job in by_job and line.phase in ("post", "fail"):
+            succeeded = by_job[line.job]["status"] == "success"
+            assert succeeded == (line.phase == "post"), (line, by_job[line.job])
+    _failures_told(rig, lines, by_job)
+
+
+def _failures_told(
+    rig: Rig, lines: Sequence[hooks.Told], jobs: Mapping[int, dict[str, Any]]
+) -> None:
+    """Where an operation failed, every node that was asked heard of it, and only once."""
+    failed = [number for number, row in jobs.items() if row["status"] != "success"]
+    for job, node in sorted(hooks.untold(lines, failed)):
+        log = rig.fleet.machine(rig.master()).must("gnt-job", "info", str(job))
+        assert f"node {node} could not run its fail scripts" in log, (node, log)
+    records = [
+        record
+        for machine in rig.fleet.machines
+        for record in hooks.recorded(machine.root)
+        if record.job >= rig.told_from
+    ]
+    _log.info("%d fail scripts, %d of them whole", len(records), sum(one.whole for one in records))
+    assert not (again := hooks.repeated(lines, records)), again

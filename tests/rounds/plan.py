@@ -50,9 +50,16 @@ EVERYWHERE = (
     Kind.MOVE,
 )
 SQLITE = (*EVERYWHERE, Kind.RESTORE, Kind.TAKE_COPY)
+ETCD = (
+    *EVERYWHERE,
+    Kind.RESTORE,
+    Kind.LOSE_MEMBER,
+    Kind.FREEZE_MEMBER,
+    Kind.FULL_MEMBER,
+    Kind.SKEW_MEMBER,
+)
 LOSING = (Kind.RESTORE, Kind.TAKE_COPY)
 """After these the cluster does not know what came after the copy."""
-ETCD = (*EVERYWHERE, Kind.LOSE_MEMBER, Kind.FREEZE_MEMBER, Kind.FULL_MEMBER, Kind.SKEW_MEMBER)
 
 
 @dataclass(frozen=True)

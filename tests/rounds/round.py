@@ -44,8 +44,7 @@ def run(rig: Rig, seed: int) -> None:
     faults = plan(seed, SQLITE if rig.kept is Kept.SQLITE else ETCD, LONGEST)
     told = "; ".join(f"{one.kind} ({one.seconds:g} s)" for one in faults)
     _log.info("seed %d on %s: %s", seed, rig.kept, told)
-    if rig.kept is Kept.SQLITE:
-        rig.back_up()
+    rig.back_up()
     progress = Progress()
     clients = [Client(rig, number, seed, progress.tell) for number in range(CLIENTS)]
     for client in clients:

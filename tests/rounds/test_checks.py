@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.rounds.checks import Line, journal, one_master_at_a_time, promises_kept
 from tests.rounds.clients import Promise
-from tests.rounds.hooks import Told, inconsistencies
+from tests.rounds.hooks import Record, Told, inconsistencies, repeated, untold
 from tests.rounds.plan import ETCD, SQLITE, plan
 
 BEGIN = datetime(2026, 1, 1)
@@ -61,6 +61,33 @@ def test_a_story_that_does_not_fit_together_is_found() -> None:
     assert "was denied" in inconsistencies([LINE, post], [7])[0]
     assert "several run ids" in inconsistencies([LINE, replace(post, run="q")], [])[0]
     assert "attempt 1 after 1" in inconsistencies([LINE, replace(LINE, place=1)], [])[0]
+
+
+def test_a_failure_that_a_node_was_not_told_of_is_found() -> None:
+    first = replace(LINE, phase="fail", place=1)
+    second = replace(first, script="60-told", place=2)
+    assert untold([LINE, first, second], [7]) == set()
+    assert untold([LINE], [8]) == set()
+    assert untold([LINE, first], [7]) == {(7, "node1")}
+    assert (
+        "post scripts and fail"
+        in inconsistencies([LINE, replace(LINE, phase="post"), first], [])[0]
+    )
+
+
+def test_a_fail_script_that_ran_again_after_it_was_recorded_is_found() -> None:
+    line = replace(LINE, phase="fail")
+    whole = Record(job=7, attempt=1, node="node1", script="50-told", serial=1, whole=True)
+    broken = replace(whole, whole=False)
+    assert repeated([line], [whole]) == []
+    assert (
+        repeated([line, replace(line, attempt=2)], [broken, replace(whole, attempt=2, serial=2)])
+        == []
+    )
+    assert repeated([line], [whole, replace(whole, serial=2)])
+    assert repeated([line], [whole, replace(broken, serial=2)])
+    assert repeated([line, replace(line, attempt=2)], [whole])
+    assert repeated([line, replace(line, script="60-told", attempt=2)], [whole]) == []
 
 
 def test_an_agents_log_is_read_over_its_rotation(tmp_path: Path) -> None:

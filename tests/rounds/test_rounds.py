@@ -13,7 +13,7 @@ from tests.rounds.cluster import Rig
 pytestmark = [pytest.mark.namespaces, pytest.mark.root, pytest.mark.timeout(600)]
 FEW = {
     "sqlite_rig": (0, 5, 7, 9, 12, 13, 14),
-    "etcd_rig": (0, 2, 3, 5, 6, 7, 8, 9, 10, 12, 13, 15, 16),
+    "etcd_rig": (0, 2, 3, 5, 7, 9, 10, 12, 13, 14, 15, 16, 17),
 }
 """Twenty in all, most of them with the state in etcd, where another node takes over by itself."""
 MANY = range(100, 300)
