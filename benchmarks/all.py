@@ -1,9 +1,11 @@
-"""All figures, one benchmark after the other, as one table in Markdown.
+"""All figures, one benchmark after the other, as tables in Markdown.
 
-    .venv/bin/python -m benchmarks.all [--output FILE] [--only NAME …] [--store etcd]
+    .venv/bin/python -m benchmarks.all [--store etcd] [--only NAME …] [--write] [--output FILE]
 
 With ``--store etcd`` those that have to do with the store, on three members on this machine.
-Takes some ten minutes. Run it on a machine that does nothing else.
+``--write`` puts each row into its table in docs/performance.md, in the place of the one of the
+same name; rows that were not measured stay as they are. ``--runs`` is for trying it out.
+Takes some twenty minutes. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -12,10 +14,9 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
 from benchmarks import (
     fence,
     hook_history,
@@ -28,6 +29,7 @@ from benchmarks import (
     memory,
     no_hooks,
     noop_jobs,
+    page,
     scale,
     start_command,
     start_stop,
@@ -53,10 +55,22 @@ ALL: dict[str, tuple[Callable[[int], list[Figure]], int]] = {
     "master_failover": (master_failover.measure, 10),
     "takeover": (takeover.measure, 50),
 }
-
-
-ON_STORE = ("list_instances", "start_command", "noop_jobs", "start_stop", "verify", "memory")
+_LARGE = ("scale", "hooks_at_scale", "fence", "master_failover", "takeover")
+TABLES = {"figures": tuple(name for name in ALL if name not in _LARGE), "large clusters": _LARGE}
+"""By the mark on the page, the benchmarks whose rows are there."""
+ON_ETCD = "on etcd"
+ON_STORE = (
+    "list_instances",
+    "start_command",
+    "noop_jobs",
+    "start_stop",
+    "no_hooks",
+    "verify",
+    "memory",
+    "scale",
+)
 """Those in which the store has a part."""
+KINDS = {"sqlite": "SQLite", "etcd": "etcd, three members on this machine"}
 
 
 def processor() -> str:
@@ -78,28 +92,55 @@ def machine() -> str:
     )
 
 
+def measure(names: Iterable[str], runs: int | None) -> dict[str, list[Figure]]:
+    """The rows of each benchmark."""
+    found = {}
+    for name in names:
+        benchmark, usual = ALL[name]
+        sys.stderr.write(f"{name} …\n")
+        found[name] = benchmark(runs or usual)
+    return found
+
+
+def written(text: str, found: Mapping[str, Sequence[Figure]], store: str, where: str) -> str:
+    """The page with these rows in its tables; those of etcd stand beside those of SQLite."""
+    if store == "sqlite":
+        for mark, names in TABLES.items():
+            new = [row for name in found if name in names for row in found[name]]
+            if new:
+                table_then = page.merged(page.rows(page.between(text, mark)), new)
+                text = page.replaced(text, mark, f"{table_then}\n\n{where}")
+    rows = page.between(text, ON_ETCD)
+    others: dict[str, list[str]] = {}
+    for mark in TABLES:
+        others |= page.rows(page.between(text, mark))
+    new = [row for some in found.values() for row in some] if store == "etcd" else []
+    below = where if new else rows.strip().splitlines()[-1]
+    beside = page.beside(page.rows(rows), new, others)
+    return page.replaced(text, ON_ETCD, f"{beside}\n\n{below}")
+
+
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the table there")
-    parser.add_argument("--only", nargs="+", choices=sorted(ALL))
-    parser.add_argument("--store", choices=("sqlite", "etcd"), default="sqlite")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the tables there")
+    parser.add_argument("--only", nargs="+", choices=sorted(ALL), metavar="NAME")
+    parser.add_argument("--store", choices=sorted(KINDS), default="sqlite")
+    parser.add_argument("--runs", type=int, metavar="N", help="of each, instead of its own number")
+    parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     given = parser.parse_args()
     local_cluster.store = given.store
-    where, found = machine(), []
-    for name in given.only or (ALL if given.store == "sqlite" else ON_STORE):
-        measure, runs = ALL[name]
-        sys.stderr.write(f"{name} …\n")
-        rows = measure(runs)
-        if given.store != "sqlite":
-            # The targets are those of a store in a file.
-            rows = [msgspec.structs.replace(row, target=None) for row in rows]
-        found += rows
-    kind = "SQLite" if given.store == "sqlite" else "etcd, three members on this machine"
-    text = f"{table(found)}\n\n{where}; state in {kind}\n"
+    where = f"{machine()}; state in {KINDS[given.store]}"
+    names = given.only or (ALL if given.store == "sqlite" else ON_STORE)
+    found = measure(names, given.runs)
+    text = "\n\n".join([*(table(rows) for rows in found.values()), where])
     print(text)
     if given.output is not None:
-        given.output.write_text(text)
+        given.output.write_text(f"{text}\n")
+    if given.write:
+        page.PAGE.write_text(written(page.PAGE.read_text(), found, given.store, where))
 
 
 if __name__ == "__main__":

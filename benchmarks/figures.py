@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+HEAD = ("what", "target", "measured", "best run", "met", "reference", "remark")
+
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the table; ``target`` is the most (or, with ``at_least``, the least) allowed."""
@@ -56,8 +58,11 @@ def number(value: float) -> str:
 
 def table(figures: Sequence[Figure]) -> str:
     """A table in Markdown."""
-    head = ["what", "target", "measured", "best run", "met", "reference", "remark"]
-    rows = [head, ["---"] * len(head), *(figure.cells for figure in figures)]
+    return lines([HEAD, ["---"] * len(HEAD), *(figure.cells for figure in figures)])
+
+
+def lines(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as Markdown has them."""
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from benchmarks import page
 from benchmarks.all import machine
 from benchmarks.figures import command, number
 from benchmarks.local_cluster import Client, LocalCluster, cluster, cpu, idle, resident
@@ -34,9 +35,8 @@ SAMPLE = 200
 FIXED_INSTANCES = 1_000
 IDLE = 15.0
 """Seconds of doing nothing, over which the master's CPU is counted."""
-PAGE = Path(__file__).parents[1] / "docs/performance.md"
 PLOT = Path(__file__).parents[1] / "docs/growth.svg"
-BEGIN, END = "<!-- growth: begin -->", "<!-- growth: end -->"
+MARK = "growth"
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,11 +216,8 @@ def _panels(across: str, points: Sequence[tuple[int, Point]]) -> list[Panel]:
 
 def write(points: Sequence[Point], where: str) -> None:
     """Into the documentation, between its marks."""
-    page = PAGE.read_text()
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    text = f"\n\n{table(points)}\n\n{where}\n\n![growth]({PLOT.name})\n\n"
-    PAGE.write_text(f"{before}{BEGIN}{text}{END}{after}")
+    text = f"{table(points)}\n\n{where}\n\n![growth]({PLOT.name})"
+    page.PAGE.write_text(page.replaced(page.PAGE.read_text(), MARK, text))
     PLOT.write_text(plot(points))
 
 
