@@ -190,6 +190,11 @@ class FakeAgents:
                 # Cancelled before its first step, a task runs no line of its code.
                 effect.error = _cancelled()
 
+    @property
+    def remembered(self) -> set[str]:
+        """Keys of the effects that any agent remembers."""
+        return {key for memory in self._memory.values() for key in memory.effects}
+
     async def forget(self, to: Address, prefixes: Sequence[str], epoch: int) -> None:
         """See the port."""
         memory = self._check(self._reach(to), epoch)

@@ -12,6 +12,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
+from gantry.jobs import issue
 from gantry.jobs.context import Context
 from gantry.model import timeouts
 from gantry.model.entities import Cluster, Node
@@ -173,12 +174,14 @@ class Distributor:
         # Noted before it is done: what comes meanwhile is compared with what will be there.
         self._written[node.uuid] = wanted
         self._number += 1
-        key = f"ssconf/{node.uuid}/{self._context.epoch}/{self._number}"
+        prefix = f"ssconf/{node.uuid}/"
+        key = f"{prefix}{self._context.epoch}/{self._number}"
         to = Address(node=node.uuid, name=node.name, host=node.primary_ip, port=node.port)
         envelope = self._context.envelope(key, JobId(0), timeouts.URGENT)
         try:
             async with asyncio.timeout(timeouts.URGENT + timeouts.CONNECT):
                 await self._context.agents.order(to, envelope, FilesWrite(files=files))
+            issue.forget_all(self._context, to, prefix)
         except (GantryError, TimeoutError):
             # It is written when the node is back.
             self.forget(node.uuid)

@@ -98,12 +98,17 @@ def forget(context: Context, entry: Entry) -> None:
     """The job is over: its agents need not remember it. One that does not answer forgets later."""
     nodes, entry.touched = list(entry.touched.values()), {}
     for to in nodes:
-        pending = context.over.get(to)
-        if pending is not None:
-            pending.append(f"{entry.job.uid}/")
-        else:
-            context.over[to] = [f"{entry.job.uid}/"]
-            context.background.start(_forget(context, to))
+        forget_all(context, to, f"{entry.job.uid}/")
+
+
+def forget_all(context: Context, to: Address, prefix: str) -> None:
+    """That agent need not remember effects any more whose keys begin with ``prefix``."""
+    pending = context.over.get(to)
+    if pending is not None:
+        pending.append(prefix)
+    else:
+        context.over[to] = [prefix]
+        context.background.start(_forget(context, to))
 
 
 async def _forget(context: Context, to: Address) -> None:

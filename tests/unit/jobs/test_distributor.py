@@ -148,3 +148,12 @@ async def test_a_master_that_ends_does_not_wait_for_the_next_round(
     async with asyncio.timeout(2):
         await slow.engine.stop()
     assert agents(slow).written == []
+
+
+async def test_agents_need_not_remember_what_was_written(slow: FakeCluster) -> None:
+    for number in range(1, 4):
+        await add(slow, number)
+        await slow.engine.distributor.distribute()
+    await slow.engine.settle()
+    assert len(agents(slow).written) == 3 * 3
+    assert not agents(slow).remembered
