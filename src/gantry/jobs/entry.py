@@ -29,7 +29,32 @@ class Entry:
     the first commit of the current operation that allows effects: from then on a cancel means
     undoing. ``undoing`` is set when that begins, and ``settled`` with the final commit: from then
     on a cancel is too late.
+
+    Thousands of ended ones are kept: nothing is made here that only a job under way needs.
     """
+
+    __slots__ = (
+        "_bell",
+        "acknowledged",
+        "began",
+        "cancel_wanted",
+        "done",
+        "job",
+        "lock",
+        "log",
+        "orders",
+        "request",
+        "revision",
+        "secret",
+        "secrets",
+        "settled",
+        "task",
+        "told",
+        "touched",
+        "undoing",
+        "waits_for",
+        "within_job",
+    )
 
     def __init__(self, job: Job, within_job: JobId | None = None) -> None:
         self.job = job
@@ -40,7 +65,9 @@ class Entry:
         self.revision = 0
         self.lock = asyncio.Lock()
         self.acknowledged: asyncio.Future[JobId] | None = None
-        self.done = asyncio.Event()
+        self.done = False
+        """Whether nobody needs to wait for the job's end any more."""
+        self._bell: asyncio.Event | None = None
         self.request: Request | None = None
         self.waits_for: tuple[JobId, ...] = ()
         self.task: asyncio.Task[None] | None = None
@@ -76,9 +103,30 @@ class Entry:
         if self.log is not None:
             self.log.ring()
         if job.status.ended:
-            self.done.set()
+            self.end()
         if self.told is not None:
             self.told()
+
+    def end(self) -> None:
+        """Whoever waits for the job's end goes on: it has come, or never will from this master."""
+        self.done = True
+        if self._bell is not None:
+            self._bell.set()
+            self._bell = None
+
+    async def over(self) -> None:
+        """Until ``end``."""
+        if self.done:
+            return
+        if self._bell is None:
+            self._bell = asyncio.Event()
+        await self._bell.wait()
+
+    def rest(self) -> None:
+        """The job's task is over: only what clients may ask for is kept."""
+        if self.acknowledged is not None and self.acknowledged.done():
+            self.acknowledged = None
+        self.secrets = ()
 
     def check_cancelled(self) -> None:
         """Raise Halt where somebody asked for the job's end."""

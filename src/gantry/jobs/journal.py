@@ -112,7 +112,7 @@ class Journal:
             job = limits.cut_down(job)
             value = codec.encode(entry.record(job))
         record = Put(codec.job_key(entry.id), value)
-        awaited = not entry.done.is_set()
+        awaited = not entry.done
         entry.revision = await self.write(
             [record, *ops], entry=entry, put=put, delete=delete, awaited=awaited
         )

@@ -195,7 +195,7 @@ class Engine:
         entry = self._entries.get(job)
         if entry is None:
             return await self.get(job)
-        await entry.done.wait()
+        await entry.over()
         if not entry.job.status.ended:
             raise unavailable()
         return entry.job
@@ -345,6 +345,7 @@ class Engine:
         """The job's task is over; whoever waits hears of it, also where the master ends."""
         entry.task = None
         if entry.job.status.ended:
+            entry.rest()
             self._archiver.ended()
         else:
             if not self._stopping:
@@ -353,7 +354,7 @@ class Engine:
             if answer is not None and not answer.done():
                 answer.set_exception(unavailable())
                 answer.exception()
-            entry.done.set()
+            entry.end()
             self._stopping = True
             if entry.log is not None:
                 entry.log.ring()

@@ -109,7 +109,7 @@ def _entry(item: Item) -> Entry:
     entry.revision = item.mod_revision
     if stored.job.status.ended:
         entry.log = None
-        entry.done.set()
+        entry.end()
     entry.cancel_wanted = stored.job.status is JobStatus.CANCELING
     return entry
 

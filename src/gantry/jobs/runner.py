@@ -231,11 +231,11 @@ class Runner:
             other = self._entries.get(dependency.job)
             if other is None:
                 continue
-            if not other.done.is_set():
+            if not other.done:
                 entry.waits_for = (dependency.job,)
                 job = msgspec.structs.replace(entry.job, status=JobStatus.WAITING)
                 await self._keep(entry, job)
-                await other.done.wait()
+                await other.over()
                 entry.waits_for = ()
             status = other.job.status
             if dependency.statuses and status not in dependency.statuses:

@@ -10,7 +10,11 @@ import socket
 from pathlib import Path
 from typing import Final
 
-_TLS_BUFFER: Final = 32 * 1024
+from gantry.host import memory
+
+_TLS_BUFFER: Final = 17 * 1024
+"""A record is at most 16 KiB and a few hundred bytes."""
+_SOCKET_BUFFER: Final = 64 * 1024
 _BYTES: Final = 5_000_000
 
 
@@ -41,11 +45,15 @@ def save_memory() -> None:
 
     TLS reads into a buffer of 256 KiB, made at once and full of zeros, though no record is longer
     than 16 KiB. With three connections to each of a hundred nodes that is a third of a master.
+    What comes over other sockets is read into a buffer as large, to be cut down again.
     """
     # Here, since a master process that only waits needs no asyncio.
+    from asyncio import selector_events
     from asyncio.sslproto import SSLProtocol
 
     SSLProtocol.max_size = _TLS_BUFFER
+    vars(selector_events)["_SelectorSocketTransport"].max_size = _SOCKET_BUFFER
+    memory.keep_large_apart()
 
 
 def say_ready(descriptor: int | None) -> None:
