@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import weakref
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -201,14 +202,16 @@ class Attempt:
             self.context.background.start(self.context.journal.delete(keys[:surplus]))
 
     def _steps(self, recorded: Any, *, lost: bool = False) -> JournaledSteps:
-        entry = self.entry
+        # Held weakly: in a circle the attempt, with the whole cluster as it was before and the
+        # secrets, would live on until Python looks for garbage, which is rare here.
+        entry, gate = self.entry, weakref.WeakMethod(self._gate)
         secrets = entry.secrets[self.op] if self.op < len(entry.secrets) else {}
         return JournaledSteps(
             self.context,
             entry,
             self.op,
             now=self.now,
-            gate=self._gate,
+            gate=gate,
             recorded=recorded,
             secrets=secrets,
             secrets_lost=lost and not secrets,

@@ -175,7 +175,8 @@ class Runner:
         except Halt as halt:
             error = halt.error
         except GantryError as failure:
-            error = failure
+            # With its traceback it would be part of a circle, together with all that it passed.
+            error = failure.with_traceback(None)
         except Exception:
             logger.exception("job %s, operation %s", attempt.entry.id, attempt.op)
             error = internal(attempt.entry)

@@ -44,7 +44,8 @@ Gate = Callable[[tuple[Operation, ...]], Awaitable[None]]
 
 
 class JournaledSteps:
-    """Steps of one operation. ``gate`` is passed before anything is issued, and once.
+    """Steps of one operation. ``gate`` (a weak reference) is passed before anything is issued,
+    and once.
 
     ``recorded`` is what an earlier master journaled; ``intents`` is the whole journal now.
     """
@@ -56,7 +57,7 @@ class JournaledSteps:
         op: int,
         *,
         now: float,
-        gate: Gate,
+        gate: Callable[[], Gate | None],
         recorded: Sequence[Recorded] = (),
         secrets: dict[str, str] | None = None,
         secrets_lost: bool = False,
@@ -156,7 +157,9 @@ class JournaledSteps:
 
     async def _pass(self, ops: tuple[Operation, ...]) -> None:
         """Through the gate."""
-        await self._gate(ops)
+        gate = self._gate()
+        assert gate is not None, "the steps have outlived their operation"
+        await gate(ops)
         self.passed = True
         self.say_held()
 
