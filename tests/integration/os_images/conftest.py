@@ -41,6 +41,14 @@ def busybox(place: Path) -> Definition:
 
 
 @pytest.fixture
+def cloud_image(place: Path) -> Definition:
+    """With what it keeps in a place of its own."""
+    copy = _copy("cloud-image", place)
+    (copy.directory / "settings").write_text(f"CACHE={place}/cache\n")
+    return copy
+
+
+@pytest.fixture
 def disk(place: Path) -> Path:
     """An empty raw disk of 256 MiB."""
     return empty_disk(place / "disk0", 256 << 20)
