@@ -32,6 +32,7 @@ from gantry.model.orders import (
     ConsoleAddress,
     Delay,
     DiskCreate,
+    DiskMove,
     DiskRemove,
     DiskSpec,
     FilesWrite,
@@ -231,6 +232,7 @@ class FakeNode:
         table: dict[type, Callable[[Any, Say], msgspec.Struct | None]] = {
             DiskCreate: lambda order, say: self._disk_create(order.disk),
             DiskRemove: lambda order, say: self._disk_remove(order.disk),
+            DiskMove: lambda order, say: self._disk_move(order),
             GuestStart: lambda order, say: self._start(order),
             GuestStop: self._stop,
             GuestReset: lambda order, say: self._reset(_valid(order.uuid)),
@@ -268,6 +270,16 @@ class FakeNode:
 
     def _disk_remove(self, disk: DiskSpec) -> None:
         self.disks.pop(self._path(disk.path), None)
+
+    def _disk_move(self, order: DiskMove) -> None:
+        source, target = self._path(order.disk.path), self._path(order.path)
+        if source == target or (source not in self.disks and target in self.disks):
+            return
+        if target in self.disks:
+            raise Rejected(f"{target} exists already", reason=Reason.EXISTS)
+        if source not in self.disks:
+            raise OperationFailed(f"{source} is not there")
+        self.disks[target] = self.disks.pop(source)
 
     def _disk_create(self, disk: DiskSpec) -> None:
         path = self._path(disk.path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from tests.fakes.cluster import CLUSTER, FakeCluster, entities, instance, node_uuid
-from tests.fakes.world import FakeDisk, FakeNode
+from tests.fakes.world import NOOP, FakeDisk, FakeNode
 
 from gantry.model import bundles
 from gantry.model.bundles import BundleFile
@@ -43,6 +43,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     prepare: Callable[[FakeCluster], None] = lambda cluster: None
     secrets: tuple[dict[str, str], ...] = ()
     nodes: int = 3
+    unsure: bool = False
+    """Its failure leaves the disks as they may be, and the instance marked so."""
 
     @property
     def opcode(self) -> str:
@@ -67,6 +69,19 @@ TOKEN = Token(
 )
 [_CLUSTER] = [one for one in entities() if isinstance(one, Cluster)]
 TAKEN_OVER = msgspec.structs.replace(_CLUSTER, failed_over_from=node_uuid(3))
+NAMED = instance(
+    1,
+    disk_template=DiskTemplate.FILE,
+    disks=tuple(
+        Disk(
+            uuid=Uuid(f"00000000-0000-4000-8000-00000000078{number}"),
+            size=64,
+            template=DiskTemplate.FILE,
+            path=f"/srv/ganeti/file-storage/web1.example.com/disk{number}",
+        )
+        for number in range(2)
+    ),
+)
 WITH_DISK = instance(1, disks=(DISK,), disk_template=DiskTemplate.FILE)
 
 
@@ -88,6 +103,14 @@ def disk_there(cluster: FakeCluster) -> None:
     """The disk of web1 is on node 1."""
     spec = DiskSpec(uuid=DISK.uuid, index=0, size=DISK.size, path=DISK.path, template=DISK.template)
     cluster.world.nodes[node_uuid(1)].disks[DISK.path] = FakeDisk(spec, "kept")
+
+
+def named_disks_there(cluster: FakeCluster) -> None:
+    """Two disks of web1 in a directory of its name; another definition on all nodes."""
+    for disk in specs.disks(NAMED):
+        cluster.world.nodes[node_uuid(1)].disks[disk.path] = FakeDisk(disk, "kept")
+    for node in cluster.world.nodes.values():
+        node.oses += (msgspec.structs.replace(NOOP, name="other"),)
 
 
 def joined(cluster: FakeCluster) -> None:
@@ -203,6 +226,29 @@ SITUATIONS: tuple[Situation, ...] = (
             "beparams": {"maxmem": 512, "minmem": 512},
         },
         objects=(DOWN,),
+    ),
+    Situation(
+        name="rename",
+        op={
+            "OP_ID": "OP_INSTANCE_RENAME",
+            "instance_name": "web1",
+            "new_name": "www.example.com",
+        },
+        objects=(NAMED,),
+        prepare=named_disks_there,
+    ),
+    Situation(
+        name="reinstall",
+        op={
+            "OP_ID": "OP_INSTANCE_REINSTALL",
+            "instance_name": "web1",
+            "os_type": "other",
+            "osparams": {"dhcp": "yes"},
+        },
+        objects=(msgspec.structs.replace(NAMED, tags=("a", "gantry:install-failed")),),
+        prepare=named_disks_there,
+        secrets=({"password": "secret"},),
+        unsure=True,
     ),
     Situation(
         name="remove",

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
-from gantry.model.orders import DiskCreate, DiskRemove, Nothing
+from gantry.model.orders import DiskCreate, DiskMove, DiskRemove, Nothing
 
 
 async def create(parts: Parts, order: DiskCreate, task: Task) -> Nothing:
     """Make an empty disk."""
     await parts.storage(order.disk).create(order.disk)
     parts.facts.disturbed()
+    return Nothing()
+
+
+async def move(parts: Parts, order: DiskMove, task: Task) -> Nothing:
+    """Give a disk another path."""
+    await parts.storage(order.disk).move(order.disk, order.path)
     return Nothing()
 
 

@@ -33,6 +33,7 @@ Answer: TypeAlias = Callable[[Parts, Any], Awaitable[msgspec.Struct]]
 ORDERS: Final[dict[type[msgspec.Struct], Carry]] = {
     orders.DiskCreate: disks.create,
     orders.DiskRemove: disks.remove,
+    orders.DiskMove: disks.move,
     orders.GuestStart: guests.start,
     orders.GuestStop: guests.stop,
     orders.GuestReset: guests.reset,

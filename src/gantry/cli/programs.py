@@ -58,6 +58,8 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "shutdown": Command("instance.shutdown", "Stop instances"),
         "reboot": Command("instance.reboot", "Reboot instances"),
         "modify": Command("instance.modify", "Change an instance's parameters"),
+        "rename": Command("instance.rename", "Give an instance another name"),
+        "reinstall": Command("instance.reinstall", "Install instances again, or another OS"),
         "remove": Command("instance.remove", "Remove an instance and its disks"),
         "console": Command("instance.console", "Connect to an instance's serial console"),
         **_tags("an instance"),

@@ -64,26 +64,30 @@ def run_each(
     arguments: argparse.Namespace,
     verb: str,
     operation: Callable[[str], dict[str, Any]],
+    secrets: dict[str, str] | None = None,
+    names: list[str] | None = None,
 ) -> int:
     """One job an instance, all at once; asks first where there are several.
 
-    The exit status is 1 where one of them failed or could not be submitted.
+    ``secrets`` go with each job; ``names`` are what ``select`` gave, where the command has
+    asked already. The exit status is 1 where one of them failed or could not be submitted.
     """
-    names = select(arguments)
+    asked = names is not None
+    names = select(arguments) if names is None else names
     if not names:
         sys.stderr.write("no instance fits\n")
         if arguments.json:
             jobs.write_json([])
         return 0
     if len(names) == 1 and not chosen(arguments):
-        return jobs.run(arguments, [operation(names[0])])
-    if len(names) > 1 and arguments.dry_run == "no":
+        return jobs.run(arguments, [operation(names[0])], [secrets] if secrets else [])
+    if len(names) > 1 and arguments.dry_run == "no" and not asked:
         confirm.ask(
             f"{verb} {len(names)} instances: {', '.join(names)}?",
             arguments.force_multiple,
             "--force-multiple",
         )
-    submitted, status = _submit(arguments, names, operation)
+    submitted, status = _submit(arguments, names, operation, secrets)
     if not arguments.submit:
         return max(status, _wait(arguments, submitted))
     if arguments.json:
@@ -102,12 +106,14 @@ def _submit(
     arguments: argparse.Namespace,
     names: list[str],
     operation: Callable[[str], dict[str, Any]],
+    secrets: dict[str, str] | None,
 ) -> tuple[dict[str, int], int]:
     """Jobs by instance; one that is refused does not keep back the others."""
     connection, status = Connection(), 0
     submitted: dict[str, int] = {}
     for name in names:
-        body = submission([operation(name)], **shared.submission(arguments))
+        beside = [secrets] if secrets else []
+        body = submission([operation(name)], secrets=beside, **shared.submission(arguments))
         try:
             submitted[name] = jobs.submit(connection, body, arguments.json)
         except ApiError as error:

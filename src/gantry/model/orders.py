@@ -70,6 +70,13 @@ class DiskRemove(Order[Nothing], frozen=True, kw_only=True, tag="disk-remove"):
     disk: DiskSpec
 
 
+class DiskMove(Order[Nothing], frozen=True, kw_only=True, tag="disk-move"):
+    """The disk is at ``path`` afterwards, on the same file system; done if it is there already."""
+
+    disk: DiskSpec
+    path: str
+
+
 # Guests
 
 
@@ -323,6 +330,7 @@ class Resolve(Question[Resolved], frozen=True, kw_only=True, tag="resolve"):
 AnyOrder: TypeAlias = (
     DiskCreate
     | DiskRemove
+    | DiskMove
     | GuestStart
     | GuestStop
     | GuestReset

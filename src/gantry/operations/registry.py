@@ -29,6 +29,8 @@ PLACES: Final[dict[str, str]] = {
     "OP_INSTANCE_SHUTDOWN": "instance.stop:InstanceStop",
     "OP_INSTANCE_REBOOT": "instance.reboot:InstanceReboot",
     "OP_INSTANCE_SET_PARAMS": "instance.modify:InstanceModify",
+    "OP_INSTANCE_RENAME": "instance.rename:InstanceRename",
+    "OP_INSTANCE_REINSTALL": "instance.reinstall:InstanceReinstall",
     "OP_INSTANCE_REMOVE": "instance.remove:InstanceRemove",
     "OP_TAGS_SET": "tags.add:TagsAdd",
     "OP_TAGS_DEL": "tags.remove:TagsRemove",

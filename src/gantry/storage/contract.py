@@ -20,6 +20,12 @@ class Storage(Protocol):
     async def remove(self, disk: DiskSpec) -> None:
         """The disk is gone afterwards, and its directory if it was the last one in it."""
 
+    async def move(self, disk: DiskSpec, path: str) -> None:
+        """The disk is at ``path`` afterwards, and its old directory gone if it is empty.
+
+        Rejected where another file is there.
+        """
+
     async def exists(self, disk: DiskSpec) -> bool:
         """Whether it is there."""
 

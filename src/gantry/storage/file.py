@@ -56,6 +56,12 @@ class FileStorage:
         path = self._place(disk)
         await asyncio.to_thread(self._remove, disk, path)
 
+    async def move(self, disk: DiskSpec, path: str) -> None:
+        """The disk is at ``path`` afterwards; nothing to do where it is there already."""
+        source = self._place(disk)
+        target = places.place(self._root, self._directories, path)
+        await asyncio.to_thread(self._move, disk, source, target)
+
     async def exists(self, disk: DiskSpec) -> bool:
         """Whether it is there."""
         return await asyncio.to_thread(self._place(disk).is_file)
@@ -91,6 +97,27 @@ class FileStorage:
         return max(
             (base for base in bases if path.is_relative_to(base)), key=lambda b: len(b.parts)
         )
+
+    def _move(self, disk: DiskSpec, source: Path, target: Path) -> None:
+        if source == target or (target.exists() and not source.exists()):
+            return
+        if target.exists():
+            raise Rejected(
+                f"disk {disk.index} cannot be moved: {target} exists already",
+                "it may belong to an instance that is gone: look, and move it away",
+                reason=Reason.EXISTS,
+            )
+        try:
+            target.parent.mkdir(exist_ok=True, parents=True, mode=0o750)
+            source.rename(target)
+            self._remove_empty(source.parent)
+        except OSError as error:
+            self._remove_empty(target.parent)
+            raise OperationFailed(
+                f"disk {disk.index} ({source}) cannot be moved to {target}: {error.strerror}",
+                "see whether it is there, and on the same file system as its new directory",
+                reason=Reason.ENVIRONMENT,
+            ) from error
 
     def _remove(self, disk: DiskSpec, path: Path) -> None:
         try:

@@ -7,12 +7,13 @@ import pytest
 from tests.contract.agents.harness import Harness
 from tests.contract.agents.requests import disk, envelope, guest, hooks, os_run, start, stop
 
-from gantry.model.errors import Rejected, Unavailable
+from gantry.model.errors import OperationFailed, Rejected, Unavailable
 from gantry.model.hook_orders import HookSequence, ReadHooks
 from gantry.model.names import Uuid
 from gantry.model.orders import (
     Delay,
     DiskCreate,
+    DiskMove,
     DiskRemove,
     FilesWrite,
     GuestForget,
@@ -23,6 +24,7 @@ from gantry.model.orders import (
     NodeLeave,
     OsCreate,
     OsDiagnose,
+    OsRename,
     OsVerify,
     ReadConsole,
     ReadFacts,
@@ -177,6 +179,50 @@ async def test_an_os_is_found_checked_and_installed(harness: Harness) -> None:
     one = disk()
     await harness.agents.order(harness.address, envelope("j/1"), DiskCreate(disk=one))
     await harness.agents.order(harness.address, envelope("j/2"), OsCreate(run=os_run("tiny", one)))
+
+
+async def test_a_disk_moves_and_may_be_moved_again(harness: Harness) -> None:
+    one = disk()
+    path = "/srv/ganeti/file-storage/www/disk0"
+    await harness.agents.order(harness.address, envelope("j/1"), DiskCreate(disk=one))
+    for number in range(2):
+        order = DiskMove(disk=one, path=path)
+        await harness.agents.order(harness.address, envelope(f"j/move/{number}"), order)
+        assert harness.disk_is_there(path)
+        assert not harness.disk_is_there(one.path)
+    await harness.agents.order(harness.address, envelope("j/2"), DiskCreate(disk=one))
+    with pytest.raises(Rejected, match="exists already"):
+        order = DiskMove(disk=one, path=path)
+        await harness.agents.order(harness.address, envelope("j/3"), order)
+
+
+async def test_a_disk_that_is_nowhere_cannot_move(harness: Harness) -> None:
+    order = DiskMove(disk=disk(), path="/srv/ganeti/file-storage/www/disk0")
+    with pytest.raises(OperationFailed):
+        await harness.agents.order(harness.address, envelope("j/1"), order)
+
+
+@pytest.mark.parametrize("path", ["/etc/shadow", "/srv/ganeti/file-storage/../x/disk0"])
+async def test_a_disk_does_not_move_out_of_the_storage_directories(
+    harness: Harness, path: str
+) -> None:
+    one = disk()
+    await harness.agents.order(harness.address, envelope("j/1"), DiskCreate(disk=one))
+    with pytest.raises(Rejected):
+        order = DiskMove(disk=one, path=path)
+        await harness.agents.order(harness.address, envelope("j/2"), order)
+    assert harness.disk_is_there(one.path)
+
+
+async def test_the_rename_script_runs_where_the_disks_are(harness: Harness) -> None:
+    harness.add_os("tiny")
+    one = disk()
+    order = OsRename(run=os_run("tiny", one), old_name="old.example.com")
+    await harness.agents.order(harness.address, envelope("j/1"), DiskCreate(disk=one))
+    await harness.agents.order(harness.address, envelope("j/2"), order)
+    missing = OsRename(run=os_run("other", one), old_name="old.example.com")
+    with pytest.raises(Rejected, match="other"):
+        await harness.agents.order(harness.address, envelope("j/3"), missing)
 
 
 async def test_an_os_that_is_not_there_is_refused(harness: Harness) -> None:

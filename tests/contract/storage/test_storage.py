@@ -186,3 +186,48 @@ async def test_a_failed_script_leaves_no_half_of_a_disk(
             raise ZeroDivisionError
 
     assert files(tmp_path) == [disk.path.lstrip("/")]
+
+
+async def test_a_disk_moves_and_may_be_moved_again(storage: Storage, disk: DiskSpec) -> None:
+    await storage.create(disk)
+    use(disk, storage.real_path(disk))
+    content = Path(storage.real_path(disk)).read_bytes()
+    path = disk.path.replace("/web1", "/www.example.com")
+    moved = msgspec.structs.replace(disk, path=path)
+    assert path != disk.path
+
+    for _ in range(2):
+        await storage.move(disk, path)
+
+    assert Path(storage.real_path(moved)).read_bytes() == content
+    assert not Path(storage.real_path(disk)).parent.exists()
+    await storage.move(moved, disk.path)
+    assert Path(storage.real_path(disk)).read_bytes() == content
+    assert not Path(storage.real_path(moved)).parent.exists()
+
+
+async def test_a_disk_never_moves_over_another_one(storage: Storage, disk: DiskSpec) -> None:
+    other = msgspec.structs.replace(disk, path=disk.path.replace("/web1", "/www.example.com"))
+    for one in (disk, other):
+        await storage.create(one)
+    with pytest.raises(Rejected, match="exists already"):
+        await storage.move(disk, other.path)
+    assert await storage.exists(disk)
+    assert await storage.exists(other)
+
+
+async def test_a_disk_that_is_not_there_cannot_move(storage: Storage, disk: DiskSpec) -> None:
+    path = disk.path.replace("/web1", "/www.example.com")
+    with pytest.raises(OperationFailed, match="cannot be moved"):
+        await storage.move(disk, path)
+    assert not Path(storage.real_path(disk)).parent.exists()
+
+
+@pytest.mark.parametrize("path", ["/etc/disk0", "/srv/ganeti/disks/../x/disk0", "disk0"])
+async def test_a_disk_does_not_leave_the_directories(
+    storage: Storage, disk: DiskSpec, path: str
+) -> None:
+    await storage.create(disk)
+    with pytest.raises(Rejected):
+        await storage.move(disk, path)
+    assert await storage.exists(disk)

@@ -84,6 +84,20 @@ LINES: dict[str, dict[str, Any]] = {
     "gnt-instance modify --online web1": {"offline": False},
     "gnt-instance modify -o debian web1": {"os_name": "debian"},
     "gnt-instance remove -f --ignore-failures web1": {"ignore_failures": True},
+    "gnt-instance reinstall -f -o debian+trixie --force-variant -O dhcp=yes web2": {
+        "instance_name": "web2",
+        "os_type": "debian+trixie",
+        "force_variant": True,
+        "osparams": {"dhcp": "yes"},
+        "store_osparams": False,
+    },
+    "gnt-instance reinstall --force-multiple --store-os-parameters --os-parameters-private a=b "
+    "--tags tier:1": {
+        "instance_name": "web2.example.com",
+        "os_type": None,
+        "osparams_private": {"a": "b"},
+        "store_osparams": True,
+    },
     "gnt-instance add-tags web1 a": {"kind": "instance", "name": "web1"},
     "gnt-group add-tags default a": {"kind": "nodegroup", "name": "default"},
     "gnt-os modify -H kvm:kernel_path=/k,initrd_path=/i -O a=1 busybox": {
@@ -130,7 +144,12 @@ async def test_an_operation_takes_what_its_command_sends(gnt: Commands, line: st
 
 def test_every_command_that_submits_is_here() -> None:
     tried = {tuple(line.split()[:2]) for line in LINES}
-    tried |= {("gnt-instance", "modify"), ("gnt-instance", "startup"), ("gnt-instance", "shutdown")}
+    tried |= {
+        ("gnt-instance", "rename"),
+        ("gnt-instance", "modify"),
+        ("gnt-instance", "startup"),
+        ("gnt-instance", "shutdown"),
+    }
     tags = {(program, f"{verb}-tags") for program in PROGRAMS for verb in ("add", "remove")}
     submitting = {
         (program, command)
@@ -139,6 +158,48 @@ def test_every_command_that_submits_is_here() -> None:
         if command not in READING
     }
     assert submitting - tags <= tried
+
+
+async def test_secrets_of_a_reinstallation_travel_beside_it_for_each_instance(
+    gnt: Commands,
+) -> None:
+    gnt.queue.at_once = True
+    line = "gnt-instance reinstall --force-multiple --os-parameters-secret @- web1 web2"
+    assert (await gnt(line, stdin="root_password=a,b\n")).status == 0
+    assert [one.secrets for one in gnt.queue.submissions] == [({"root_password": "a,b"},)] * 2
+    assert "a,b" not in str([one.ops for one in gnt.queue.submissions])
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("gnt-instance reinstall web1", "-f"),
+        ("gnt-instance reinstall -f web1 web2", "--force-multiple"),
+        ("gnt-instance reinstall -f --all", "--force-multiple"),
+    ],
+)
+async def test_nothing_is_reinstalled_without_a_yes(gnt: Commands, line: str, option: str) -> None:
+    done = await gnt(line)
+    assert (done.status, option in done.err) == (13, True), done
+    assert "all data on the disks is lost" in done.err
+    assert not gnt.queue.submissions
+
+
+async def test_an_os_is_chosen_on_a_terminal_alone(gnt: Commands) -> None:
+    done = await gnt("gnt-instance reinstall -f --select-os web1")
+    assert done.status == 2
+    assert "give the OS with -o" in done.err or "no OS definition" in done.err
+    done = await gnt("gnt-instance reinstall -f --select-os -o noop web1")
+    assert (done.status, "not both" in done.err) == (2, True)
+
+
+async def test_a_rename_says_what_it_did(gnt: Commands) -> None:
+    done = await gnt("gnt-instance rename web2 WWW.Example.com --submit --no-name-check")
+    assert done.status == 0
+    (operation,) = gnt.queue.submissions[-1].ops
+    loaded = msgspec.structs.asdict(load(operation))
+    assert loaded["new_name"] == "www.example.com"
+    assert (loaded["name_check"], loaded["ip_check"]) == (False, None)
 
 
 async def test_secrets_travel_beside_the_operation(gnt: Commands) -> None:
@@ -162,6 +223,8 @@ async def test_secrets_travel_beside_the_operation(gnt: Commands) -> None:
         ("gnt-instance add -t diskless -o noop ../x", "../x"),
         ("gnt-instance add -t diskless -o noop web_9", "web_9"),
         ("gnt-node add ../x", "../x"),
+        ("gnt-instance rename web1 ../x", "../x"),
+        ("gnt-instance rename web1", "NEW_NAME"),
         ("gnt-instance add -t diskless -o noop", "NAME"),
         ("gnt-instance start --nonsense web1", "--nonsense"),
         ("gnt-instance stop --timeout=-5 web1", "-5"),

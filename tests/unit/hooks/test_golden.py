@@ -245,6 +245,30 @@ CASES: Final = (
         },
         objects=(web(beparams=BIG),),
     ),
+    Case(
+        golden="11-instance-reinstall",
+        op={
+            "OP_ID": "OP_INSTANCE_REINSTALL",
+            "instance_name": "web2",
+            "os_type": "capture+special",
+        },
+        objects=(
+            web(
+                beparams=BIG,
+                disks=(file_disk(0, 96), file_disk(1, 32)),
+                nics=(nic(0), nic(1, "10.99.1.77")),
+            ),
+        ),
+    ),
+    Case(
+        golden="52-instance-rename",
+        op={
+            "OP_ID": "OP_INSTANCE_RENAME",
+            "instance_name": "web2",
+            "new_name": "db1.example.com",
+        },
+        objects=(web(),),
+    ),
     Case(golden="21-cluster-verify", op={"OP_ID": "OP_CLUSTER_VERIFY"}),
     Case(
         golden="22-cluster-modify",

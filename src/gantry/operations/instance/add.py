@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import msgspec
 
@@ -30,16 +30,14 @@ from gantry.model.orders import (
     OsCreate,
     OsRun,
     OsVerify,
-    Resolve,
 )
 from gantry.model.parameters import BACKEND, HYPERVISOR, backend, check, merge
 from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import allocation, checks, nics, oses, requests, specs
+from gantry.operations.steps import allocation, checks, nics, oses, requests, resolving, specs
 from gantry.ports.steps import Outcome, Steps
 
-FAILED_INSTALL: Final = "gantry:install-failed"
-"""The tag of an instance that ``keep_failed`` kept."""
+FAILED_INSTALL = oses.FAILED_INSTALL
 
 
 class AddPlan(Plan, frozen=True, kw_only=True):
@@ -129,7 +127,7 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
         name_check = settings.name_check if self.name_check is None else self.name_check
         ip_check = settings.ip_check if self.ip_check is None else self.ip_check
         if name_check:
-            await _name_resolves(plan.instance, cluster, ask, ip_check)
+            await resolving.name_resolves(plan.instance.name, cluster, ask, ip_check)
         if plan.instance.os:
             run = plan.install or specs.os_run(
                 cluster.with_changes(cluster.revision, [plan.instance]), plan.instance
@@ -318,22 +316,3 @@ def _reservations(instance: Instance, conflicts: bool) -> tuple[str, ...]:
     if instance.network_port is not None:
         found.append(f"port/{instance.network_port}")
     return tuple(found)
-
-
-async def _name_resolves(instance: Instance, cluster: Snapshot, ask: Examiner, ping: bool) -> None:
-    question = Resolve(name=instance.name, ping=ping)
-    found = await ask.ask(cluster.master.uuid, question, timeouts.URGENT)
-    if found.address is None:
-        raise Rejected(
-            f"the name {instance.name} does not resolve: {found.problem}",
-            "enter it in the DNS or in /etc/hosts, or give --no-name-check",
-            reason=Reason.RESOLVER,
-            object_name=instance.name,
-        )
-    if found.answers:
-        raise Rejected(
-            f"address {found.address} of {instance.name} is in use: something answers there",
-            "choose another name or address, or give --no-ip-check",
-            reason=Reason.NOT_UNIQUE,
-            object_name=instance.name,
-        )

@@ -80,12 +80,15 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
             before,
             beparams=merge(before.beparams, check(self.beparams, BACKEND, "an instance")),
             hvparams=merge(before.hvparams, self._hvparams(before)),
-            osparams=_merged(before.osparams, self.osparams),
-            osparams_private=_merged(before.osparams_private, self.osparams_private),
+            osparams=oses.changed_parameters(before.osparams, self.osparams),
+            osparams_private=oses.changed_parameters(
+                before.osparams_private, self.osparams_private
+            ),
             os=self._os(cluster, before),
             nics=self._nics(cluster, given, before),
             admin_state=self._state(before, running),
         )
+        oses.disjoint(after.osparams, after.osparams_private)
         if msgspec.to_builtins(after) == msgspec.to_builtins(before):
             raise Rejected(
                 f"nothing to change: instance {before.name} is like that already",
@@ -210,12 +213,6 @@ def _index(which: int | str, found: list[Nic], inserting: bool) -> int:
     if not 0 <= number <= limit:
         raise Rejected(f"the instance has no NIC {text}", f"it has {len(found)}, counted from 0")
     return number
-
-
-def _merged(old: dict[str, str], new: dict[str, str]) -> dict[str, str]:
-    for key in new:
-        names.parameter(key, "an OS parameter")
-    return {key: value for key, value in {**old, **new}.items() if value != "default"}
 
 
 def _differences(before: Instance, after: Instance) -> list[tuple[str, Any]]:

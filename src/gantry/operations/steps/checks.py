@@ -79,6 +79,19 @@ def not_offline(instance: Instance) -> None:
         )
 
 
+def stopped(cluster: Snapshot, instance: Instance, purpose: str) -> None:
+    """The instance is down, by its record and by what its nodes say; or Rejected."""
+    wanted = instance.admin_state is AdminState.UP
+    if wanted or running(cluster, instance):
+        raise Rejected(
+            f"cannot {purpose}: it is {'to be up' if wanted else 'running'}",
+            f"stop it first: gnt-instance shutdown {instance.name}",
+            reason=Reason.STATE,
+            object_name=instance.name,
+        )
+    nowhere_else(cluster, instance)
+
+
 def running(cluster: Snapshot, instance: Instance) -> bool:
     """Whether its primary node says that the guest is up."""
     guest = cluster.guest(instance)

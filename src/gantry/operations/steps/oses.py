@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from gantry.model import names
 from gantry.model.entities import Node
 from gantry.model.errors import Reason, Rejected
 from gantry.model.live import OsFacts
 from gantry.model.snapshot import Snapshot
+
+FAILED_INSTALL: Final = "gantry:install-failed"
+"""The tag of an instance on whose disks a ``create`` failed."""
+
+
+def changed_parameters(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """``old`` changed by ``new``; the value ``default`` takes a setting away."""
+    for key in new:
+        names.parameter(key, "an OS parameter")
+    return {key: value for key, value in {**old, **new}.items() if value != "default"}
+
+
+def disjoint(
+    public: Mapping[str, str], private: Mapping[str, str], secret: Mapping[str, str] | None = None
+) -> None:
+    """No parameter is of two kinds, or Rejected; values stay unsaid."""
+    kinds = {"public": public, "private": private, "secret": secret or {}}
+    owners: dict[str, tuple[str, str]] = {}
+    for kind, parameters in kinds.items():
+        for name in parameters:
+            variable = name.upper().replace("-", "_")
+            if variable in owners:
+                other, other_kind = owners[variable]
+                raise Rejected(
+                    f"the OS parameters {other!r} ({other_kind}) and {name!r} ({kind}) both "
+                    f"become OSP_{variable}",
+                    "give each parameter once, as one kind; NAME=default takes a setting away",
+                )
+            owners[variable] = (name, kind)
 
 
 def installable(cluster: Snapshot, full: str, node: Node) -> str:

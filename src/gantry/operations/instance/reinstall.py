@@ -1,0 +1,131 @@
+"""Install an instance again, with the same or another OS: ``gnt-instance reinstall``."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from gantry.hooks.subject import Subject, SubjectKind
+from gantry.model import timeouts
+from gantry.model.entities import Instance
+from gantry.model.errors import Cancelled, GantryError, OperationFailed, Reason, Rejected
+from gantry.model.locks import Needs
+from gantry.model.orders import OsCreate, OsRun, OsVerify
+from gantry.model.snapshot import Snapshot
+from gantry.operations.base import Examiner, Given, Operation, Plan
+from gantry.operations.steps import checks, oses, specs
+from gantry.ports.steps import Outcome, Steps
+
+FAILED_INSTALL = oses.FAILED_INSTALL
+
+
+class ReinstallPlan(Plan, frozen=True, kw_only=True):
+    """``after`` is the instance once that has succeeded, ``install`` what the script is told."""
+
+    before: Instance
+    after: Instance
+    install: OsRun
+
+
+class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
+    """OS parameters are for this once, unless ``store_osparams``; secret ones travel beside it."""
+
+    opcode: ClassVar[str] = "OP_INSTANCE_REINSTALL"
+    plan_type: ClassVar[type[Plan]] = ReinstallPlan
+
+    instance_name: str
+    instance_uuid: str | None = None
+    os_type: str | None = None
+    force_variant: bool = False
+    osparams: dict[str, str] = {}
+    osparams_private: dict[str, str] = {}
+    store_osparams: bool = False
+
+    def summary(self) -> str:
+        return f"INSTANCE_REINSTALL({self.instance_name})"
+
+    def needs(self, cluster: Snapshot) -> Needs:
+        return checks.instance_locks(cluster.instance(self.instance_name))
+
+    def check(self, cluster: Snapshot, given: Given) -> ReinstallPlan:
+        before = cluster.instance(self.instance_name)
+        what = f"reinstall instance {before.name}"
+        if not before.disks:
+            raise Rejected(
+                f"cannot {what}: it has no disks", reason=Reason.STATE, object_name=before.name
+            )
+        os = self.os_type or before.os
+        if not os:
+            raise Rejected(
+                f"instance {before.name} has no OS", "give one with -o (see gnt-os list)"
+            )
+        node = cluster.nodes[before.primary_node]
+        checks.node_usable(cluster, node, what)
+        checks.stopped(cluster, before, what)
+        for uuid in checks.all_nodes(before):
+            oses.installable(cluster, os, cluster.nodes[uuid])
+        public = oses.changed_parameters(before.osparams, self.osparams)
+        private = oses.changed_parameters(before.osparams_private, self.osparams_private)
+        oses.disjoint(public, private)
+        once = msgspec.structs.replace(before, os=os, osparams=public, osparams_private=private)
+        kept = once if self.store_osparams else msgspec.structs.replace(before, os=os)
+        tags = tuple(tag for tag in before.tags if tag != FAILED_INSTALL)
+        after = checks.changed(kept, given.now, tags=tags)
+        shown = cluster.with_changes(cluster.revision, [once])
+        return ReinstallPlan(before=before, after=after, install=specs.os_run(shown, once))
+
+    async def examine(self, plan: ReinstallPlan, cluster: Snapshot, ask: Examiner) -> ReinstallPlan:
+        oses.disjoint(plan.install.parameters, plan.install.private_parameters, ask.secrets)
+        verify = OsVerify(
+            os=plan.install.os,
+            parameters=plan.install.parameters,
+            private_parameters=plan.install.private_parameters,
+            secret_parameters=ask.secrets,
+            force_variant=self.force_variant,
+        )
+        for uuid in checks.all_nodes(plan.before):
+            await ask.ask(uuid, verify, timeouts.OS_VERIFY)
+        return plan
+
+    def subject(self, plan: ReinstallPlan, cluster: Snapshot) -> Subject:
+        return Subject(kind=SubjectKind.INSTANCE, instance=cluster.instances[plan.before.uuid])
+
+    async def run(self, plan: ReinstallPlan, steps: Steps) -> Outcome:
+        if plan.before.os != plan.after.os:
+            steps.log(f"changing the OS from {plan.before.os or 'none'} to {plan.after.os}")
+        if self.osparams or self.osparams_private:
+            kept = "kept with the instance" if self.store_osparams else "used this once, not kept"
+            steps.log(f"the OS parameters that were given are {kept}")
+        steps.log(f"running the create script of OS {plan.after.os}...")
+        order = OsCreate(run=plan.install, reinstall=True)
+        node = plan.before.primary_node
+        try:
+            await steps.do("os-create", node, order, timeout=timeouts.OS_CREATE)
+        except (Cancelled, Rejected):
+            # Refused: no script has begun.
+            raise
+        except GantryError as error:
+            return _unsure(plan, error, steps)
+        return Outcome(put=(plan.after,))
+
+
+def _unsure(plan: ReinstallPlan, error: GantryError, steps: Steps) -> Outcome:
+    """The script may have done anything to the disks: nobody may take them for what they were."""
+    tags = tuple(sorted({*plan.after.tags, FAILED_INSTALL}))
+    steps.warn(
+        f"what is on the disks of {plan.after.name} is not known now: it stays down, with tag "
+        f"{FAILED_INSTALL}; reinstall it again once the cause is mended"
+    )
+    failed = error if isinstance(error, OperationFailed) else _not_known(plan, error)
+    return Outcome(put=(msgspec.structs.replace(plan.after, tags=tags),), error=failed.info())
+
+
+def _not_known(plan: ReinstallPlan, error: GantryError) -> OperationFailed:
+    return OperationFailed(
+        f"whether {plan.after.name} is reinstalled is not known: {error.message}",
+        error.hint or "see the script's log on its node",
+        reason=Reason.ENVIRONMENT,
+        node=error.node,
+        object_name=plan.after.name,
+    )
