@@ -10,7 +10,7 @@ import msgspec
 
 from gantry.api.services import LockRow
 from gantry.model import bundles, timeouts
-from gantry.model.entities import HookBundle
+from gantry.model.entities import Bundle
 from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.hook_runs import HookRun, HookRunChoice
 from gantry.model.names import Uuid
@@ -99,7 +99,7 @@ class FakeServices:
         self.agents: dict[Uuid, tuple[str, Callable[[Any], Awaitable[Any]]]] = {}
         """The name of each node, and what answers for it."""
         self.hook_runs = FakeHookRuns()
-        self.bundles: dict[str, HookBundle] = {}
+        self.bundles: dict[str, Bundle] = {}
         self.rows: tuple[LockRow, ...] = ()
         self.joined: list[JoinRequest] = []
         self.secret = "right"
@@ -129,14 +129,15 @@ class FakeServices:
                 found[name] = error
         return found
 
-    async def keep_bundle(self, packed: bytes) -> HookBundle:
+    async def keep_bundle(self, target: str, packed: bytes) -> Bundle:
         """See the port."""
         files = bundles.unpack(packed)
         manifest = bundles.entries(files)
         number = len(self.bundles) + 1
-        made = HookBundle(
+        made = Bundle(
             uuid=Uuid(f"00000000-0000-4000-8000-0000000006{number:02d}"),
-            name=f"bundle-{number}",
+            name=f"{target}-{number}",
+            target=target,
             number=number,
             sha256=bundles.digest(manifest),
             packed=packed,

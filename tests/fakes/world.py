@@ -13,10 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from tests.fakes.bundles import FakeBundles
 
 from gantry.hooks.disabled import merged, why
 from gantry.model import bundles, names, timeouts
-from gantry.model.bundle_orders import FileKind, InstalledBundle, InstalledFile
+from gantry.model.bundles import HOOKS
 from gantry.model.candidate_orders import MASTER_FILES
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.hook_files import HookFile, HookInventory, ReadHookFiles
@@ -125,14 +126,8 @@ class FakeNode:
         """Definitions whose ``create`` fails."""
         self.dying: set[str] = set()
         """Names of guests that die soon after their start."""
-        self.bundle = ""
-        """The hash of its bundle of hooks."""
-        self.bundles: dict[str, tuple[str, ...]] = {}
-        """The paths of the files of every bundle that was installed, by its hash."""
-        self.local_hooks: set[str] = set()
-        """Paths of hooks that were put there by hand."""
-        self.aside: dict[str, set[str]] = {}
-        """Such paths that a bundle has set aside, by its hash."""
+        self.bundles: dict[str, FakeBundles] = {}
+        """By target; see ``bundles_of``."""
         self.switched: dict[str, Switched] = {}
         """The last word on scripts that were switched off or on."""
         self.left = False
@@ -197,8 +192,13 @@ class FakeNode:
             hypervisors={"fake": here, "kvm": here},
             oses=self.oses,
             version="test",
-            hook_bundle=self.bundle,
+            bundles={one: made.current for one, made in self.bundles.items() if made.current},
         )
+
+    def bundles_of(self, target: str) -> FakeBundles:
+        """Its bundles of that target."""
+        bundles.check_target(target)
+        return self.bundles.setdefault(target, FakeBundles(target))
 
     def state(self) -> dict[str, object]:
         """What counts of the node, without times and process ids."""
@@ -213,7 +213,7 @@ class FakeNode:
                 if guest.live.up
             },
             "files": dict(self.files),
-            "bundle": (self.bundle, frozenset(self.local_hooks)),
+            "bundles": {one: made.state() for one, made in self.bundles.items() if made.used},
             "switched": {
                 script: (word.enabled, word.reason) for script, word in self.switched.items()
             },
@@ -240,8 +240,8 @@ class FakeNode:
             OsCreate: self._install,
             OsRename: self._rename,
             HooksRun: lambda order, say: self._run_hooks(order),
-            BundleInstall: lambda order, say: self._install_bundle(order),
-            BundleRestore: lambda order, say: self._restore_bundle(order),
+            BundleInstall: lambda order, say: self.bundles_of(order.target).install(order),
+            BundleRestore: lambda order, say: self.bundles_of(order.target).restore(order),
             FilesWrite: lambda order, say: self._write(order.files),
             HookSwitch: lambda order, say: self._switch(order),
             NodeLeave: lambda order, say: self._leave(),
@@ -427,7 +427,8 @@ class FakeNode:
         self.switched = merged(self.switched, words)
 
     def _read_hook_files(self) -> HookInventory:
-        paths = {*self.bundles.get(self.bundle, ()), *self.local_hooks}
+        here = self.bundles_of(HOOKS)
+        paths = {*here.paths, *here.local}
         paths |= {f"{where}/{name}" for where, scripts in self.hooks.items() for name in scripts}
         found = [path.partition("/") for path in sorted(paths)]
         return HookInventory(
@@ -466,25 +467,6 @@ class FakeNode:
         else:
             self.copies = [*self.copies, files][-2:]
 
-    def _install_bundle(self, order: BundleInstall) -> None:
-        files = bundles.unpack(order.packed)
-        if bundles.digest(bundles.entries(files)) != order.sha256:
-            raise Rejected(f"the bundle that came to node {self.name} is another one")
-        paths = {file.path for file in files}
-        taken = self.local_hooks & paths
-        if taken and not order.replace:
-            raise Rejected(f"{min(taken)} is there already, put there by hand")
-        self.local_hooks -= taken
-        self.aside.setdefault(order.sha256, set()).update(taken)
-        self.bundles[order.sha256] = tuple(sorted(paths))
-        self.bundle = order.sha256
-
-    def _restore_bundle(self, order: BundleRestore) -> None:
-        if order.sha256 and order.sha256 not in self.bundles:
-            raise Rejected(f"bundle {order.sha256[:12]} is not on this node any more")
-        self.bundle = order.sha256
-        self.local_hooks |= self.aside.pop(order.undoing, set())
-
     # Questions
 
     def answer(self, question: AnyQuestion) -> msgspec.Struct:
@@ -498,7 +480,7 @@ class FakeNode:
             ReadHooks: self._read_hooks,
             Inspect: self._inspect,
             ReadHookFiles: lambda question: self._read_hook_files(),
-            ReadBundle: lambda question: self._read_bundle(),
+            ReadBundle: lambda question: self.bundles_of(question.target).read(),
             ReadMasterFiles: lambda question: MasterFilesHeld(
                 digests=self._digests(), api=self.master_files.get("pki/api.pem", "")
             ),
@@ -522,14 +504,6 @@ class FakeNode:
             for result in self.hooks.get(self._hook_directory(directory), {}).values()
         ]
         return tuple(sorted(found, key=lambda one: (one.script, one.directory)))
-
-    def _read_bundle(self) -> InstalledBundle:
-        found = [(path, FileKind.BUNDLE) for path in self.bundles.get(self.bundle, ())]
-        found += [(path, FileKind.LOCAL) for path in self.local_hooks]
-        return InstalledBundle(
-            sha256=self.bundle,
-            files=tuple(InstalledFile(path=path, kind=kind) for path, kind in sorted(found)),
-        )
 
     def _console(self, question: ReadConsole) -> ConsoleAddress:
         if not self._up(_valid(question.uuid)):

@@ -13,16 +13,16 @@ from tests.fakes.cluster import CLUSTER, FakeCluster, entities, instance, node_u
 from tests.fakes.world import NOOP, FakeDisk, FakeNode
 
 from gantry.model import bundles
-from gantry.model.bundles import BundleFile
+from gantry.model.bundles import HOOKS, BundleFile
 from gantry.model.entities import (
     AdminState,
     AnyEntity,
+    Bundle,
     Cluster,
     Disk,
     DiskTemplate,
-    HookBundle,
-    HookRollout,
     Joined,
+    Rollout,
     Token,
     Webhook,
 )
@@ -118,16 +118,19 @@ def joined(cluster: FakeCluster) -> None:
     cluster.world.add(FakeNode(JOINING, "node4.example.com"))
 
 
-def _bundle(number: int) -> HookBundle:
+def _bundle(number: int, target: str = HOOKS) -> Bundle:
     """A bundle with one script of its own and one that all have."""
-    names = ("instance-add-pre.d/10-all", f"instance-add-pre.d/20-{number}")
+    names = ["instance-add-pre.d/10-all", f"instance-add-pre.d/20-{number}"]
+    if target != HOOKS:
+        names = ["create", f"parts/{number}"]
     files = bundles.check(
         BundleFile(path=name, mode=0o755, content=b"#!/bin/sh\n") for name in names
     )
     manifest = bundles.entries(files)
-    return HookBundle(
-        uuid=Uuid(f"00000000-0000-4000-8000-0000000006{number:02d}"),
-        name=f"bundle-{number}",
+    return Bundle(
+        uuid=Uuid(f"00000000-0000-4000-8000-000000000{6 + (target != HOOKS)}{number:02d}"),
+        name=f"{target}-{number}",
+        target=target,
         number=number,
         sha256=bundles.digest(manifest),
         packed=bundles.pack(files),
@@ -142,14 +145,23 @@ WEBHOOK = Webhook(
     secret="0123456789abcdef",
 )
 BUNDLES = (_bundle(1), _bundle(2))
-ROLLOUT = HookRollout(uuid=CLUSTER, name="hooks", everywhere=1)
+ROLLOUT = Rollout(uuid=CLUSTER, name="hooks", everywhere=1)
+DEFINITION = bundles.of_os("mine")
+VERSIONS = (_bundle(1, DEFINITION), _bundle(2, DEFINITION))
 
 
 def first_bundle_there(cluster: FakeCluster) -> None:
     """All nodes have the first one, and node 2 a script of its own."""
     for node in cluster.world.nodes.values():
-        node._install_bundle(BundleInstall(sha256=BUNDLES[0].sha256, packed=BUNDLES[0].packed))
-    cluster.world.nodes[node_uuid(2)].local_hooks.add("instance-add-pre.d/20-2")
+        node.bundles_of(HOOKS).install(
+            BundleInstall(sha256=BUNDLES[0].sha256, packed=BUNDLES[0].packed)
+        )
+    cluster.world.nodes[node_uuid(2)].bundles_of(HOOKS).local.add("instance-add-pre.d/20-2")
+
+
+def definition_by_hand(cluster: FakeCluster) -> None:
+    """Node 2 has a definition of that name already."""
+    cluster.world.nodes[node_uuid(2)].bundles_of(DEFINITION).local.add("mine")
 
 
 def switched_off(cluster: FakeCluster) -> None:
@@ -292,6 +304,12 @@ SITUATIONS: tuple[Situation, ...] = (
         name="push the first bundle to one node",
         op={"OP_ID": "OP_HOOK_PUSH", "bundle": 1, "node_names": ("node2",)},
         objects=BUNDLES,
+    ),
+    Situation(
+        name="push an OS definition",
+        op={"OP_ID": "OP_OS_PUSH", "os_name": "mine", "bundle": 2, "replace": True},
+        objects=(*BUNDLES, ROLLOUT, *VERSIONS),
+        prepare=definition_by_hand,
     ),
     Situation(
         name="take a bundle away",

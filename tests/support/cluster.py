@@ -176,7 +176,7 @@ class Cluster:
     def no_definitions(self) -> None:
         """Only the OS definitions that come with Gantry are left."""
         for place in self.directory.glob("node*/srv/ganeti/os/*"):
-            if place.name not in ("busybox", "noop"):
+            if place.name not in ("busybox", "noop") and not place.is_symlink():
                 shutil.rmtree(place)
 
 

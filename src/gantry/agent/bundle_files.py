@@ -1,18 +1,16 @@
-"""A node's bundle of hooks on its disk: unpacked beside the old one, switched by one rename.
+"""A node's bundles on its disk: unpacked beside the old one, switched by one rename.
 
-    etc/ganeti/hooks/.bundles/<sha256>/…      an unpacked bundle, never changed
-    etc/ganeti/hooks/.bundles/<sha256>.json   what its files are
-    etc/ganeti/hooks/.bundles/current         a link to one of them
-    etc/ganeti/hooks/<directory>/<script>     a link to ../.bundles/current/<directory>/<script>
-    etc/ganeti/hooks/.bundles/aside/<sha256>/ local files that this bundle replaced
-    etc/ganeti/hooks/.bundles/pending         which bundle is being switched to
+    <own>/<sha256>/…        an unpacked bundle, never changed
+    <own>/<sha256>.json     what its files are
+    <own>/current           a link to one of them
+    <own>/aside/<sha256>/   what was put there by hand, and this bundle replaced
+    <own>/pending           which bundle is being switched to
 
-Names that begin with a dot are not read as hooks. The links that a new bundle needs are made
-before the switch, when they lead nowhere and nothing runs by them, and those that it does not
-need are removed after it. The policy never leads nowhere, for then every script would be denied:
-around the switch its link leads right into the bundle that has one. Whatever moment an agent is
-killed at, the next one finishes what was switched or takes back what was not, before it runs
-anything.
+What a bundle *shows* are links through ``current``. Those that a new bundle needs are made before
+the switch, when they lead nowhere, and those that it does not need are removed after it. Whatever
+moment an agent is killed at, the next one finishes what was switched or takes back what was not,
+before it runs anything. What is shown, and where, is said by the two kinds: ``bundle_hooks`` and
+``bundle_definitions``.
 """
 
 from __future__ import annotations
@@ -23,16 +21,15 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from gantry.agent import tree
-from gantry.hooks.policy import FILE as POLICY
 from gantry.model.bundle_orders import FileKind, InstalledBundle, InstalledFile
-from gantry.model.bundles import MAX_CONTENT, MAX_DEPTH, BundleEntry, BundleFile, entries
+from gantry.model.bundles import MAX_CONTENT, MAX_DEPTH, BundleEntry, BundleFile, entries, shown
 from gantry.model.errors import Reason, Rejected
 
 DIRECTORY: Final = ".bundles"
@@ -51,12 +48,20 @@ class _Pending(msgspec.Struct, frozen=True, kw_only=True):
     replace: bool = False
 
 
-class Bundles:
-    """The bundles below one directory of hooks. All methods block; OSError where a disk does."""
+class BundleFiles:
+    """The bundles of one target. All methods block; OSError where a disk does.
 
-    def __init__(self, hooks: Path) -> None:
-        self._hooks = hooks
-        self._own = hooks / DIRECTORY
+    ``base`` is where links are made, ``own`` is below it.
+    """
+
+    directories_are_replaced = False
+    """Whether a directory in a link's place may be set aside."""
+
+    def __init__(self, target: str, base: Path, own: Path) -> None:
+        self.target = target
+        self._base = base
+        self._own = own
+        self._inside = str(own.relative_to(base))
         self._current = self._own / "current"
         self._pending = self._own / "pending"
 
@@ -109,6 +114,7 @@ class Bundles:
                 found.append(_told(path, place, FileKind.LOCAL))
             if len(found) >= _MOST_LOCAL:
                 break
+        found += [_told(path, place, FileKind.ADDED) for path, place in self._added(current)]
         return InstalledBundle(
             sha256=current, files=tuple(sorted(found, key=lambda one: (one.path, one.kind)))
         )
@@ -117,27 +123,23 @@ class Bundles:
 
     def _switch(self, pending: _Pending) -> None:
         tree.write(self._pending, msgspec.json.encode(pending), 0o600)
-        for path in self._paths(pending.to) - {POLICY}:
+        for path in self._ahead(pending.to):
             self._link(path, aside=None)
-        self._hold_policy(pending.to)
         self._point(pending.to)
         self._finish(pending)
 
-    def _hold_policy(self, to: str) -> None:
-        """Where only one of the bundles has a policy, its link does not go by the switch."""
-        having = [one for one in (self.current(), to) if POLICY in self._paths(one)]
-        place = self._hooks / POLICY
-        local = (place.is_symlink() or place.exists()) and not _is_ours(place, POLICY)
-        if len(having) == 1 and not local:
-            tree.replace_link(place, f"{DIRECTORY}/{having[0]}/{POLICY}")
+    def _ahead(self, to: str) -> Iterable[str]:
+        """The links that are made before the switch; called right before they are."""
+        return self._shown(to)
 
-    def _paths(self, sha256: str) -> set[str]:
-        return {entry.path for entry in self._manifest(sha256)}
+    def _shown(self, sha256: str) -> set[str]:
+        """Where the bundle's links are, below ``base``."""
+        return {shown(self.target, entry.path) for entry in self._manifest(sha256)}
 
     def _finish(self, pending: _Pending) -> None:
         """What is left to do once the new bundle is switched to."""
-        wanted = self._paths(pending.to)
-        aside = self._own / "aside" / pending.to if pending.replace else None
+        wanted = self._shown(pending.to)
+        aside = self._aside(pending.to) if pending.replace else None
         for path in wanted:
             self._link(path, aside=aside)
         for path in self._links():
@@ -171,59 +173,75 @@ class Bundles:
     # Links
 
     def _link(self, path: str, aside: Path | None) -> None:
-        """The link of a file of the bundle; a local file is left, or moved below ``aside``."""
-        place, target = self._hooks / path, _target(path)
+        """One of the bundle's links; what is local is left, or moved below ``aside``."""
+        place, target = self._base / path, self._leads_to(path)
         if _is_link_to(place, target):
             return
-        if not _is_ours(place, path) and (place.is_symlink() or place.exists()):
+        if not self._is_ours(path) and _is_there(place):
             if aside is None:
                 return
-            kept = aside / path
-            tree.make_directories(aside, kept.parent)
-            place.rename(kept)
-        tree.make_directories(self._hooks, place.parent)
+            _set_aside(place, aside, path)
+        tree.make_directories(self._base, place.parent)
         tree.replace_link(place, target)
 
     def _unlink(self, path: str) -> None:
-        place = self._hooks / path
+        place = self._base / path
         place.unlink()
-        for parent in place.relative_to(self._hooks).parents:
+        for parent in place.relative_to(self._base).parents:
             # One with other files in it stays.
             with contextlib.suppress(OSError):
                 if parent != Path():
-                    (self._hooks / parent).rmdir()
+                    (self._base / parent).rmdir()
 
     def _links(self) -> list[str]:
         """Our links, whichever bundle they were made for."""
-        return [path for path, place in tree.walk(self._hooks, MAX_DEPTH) if _is_ours(place, path)]
+        return [path for path, _ in self._entries(self._base) if self._is_ours(path)]
 
     def _local(self) -> Iterator[tuple[str, Path]]:
-        for path, place in tree.walk(self._hooks, MAX_DEPTH):
-            if not _is_ours(place, path):
+        for path, place in self._entries(self._base):
+            if not self._is_ours(path):
                 yield path, place
 
+    def _entries(self, top: Path) -> Iterator[tuple[str, Path]]:
+        """Everything below ``top`` that may be in the place of a link, or that is one."""
+        return tree.walk(top, MAX_DEPTH)
+
+    def _leads_to(self, path: str) -> str:
+        """Where the link at ``path`` leads, relative to its directory."""
+        raise NotImplementedError
+
+    def _is_ours(self, path: str) -> bool:
+        """Whether it is a link into one of our bundles, the one that it should be or another."""
+        try:
+            found = str((self._base / path).readlink())
+        except OSError:
+            return False
+        return found.startswith(f"{above(path)}{self._inside}/")
+
+    def _aside(self, sha256: str) -> Path:
+        return self._own / "aside" / sha256
+
     def _bring_back(self, sha256: str) -> None:
-        aside = self._own / "aside" / sha256
-        for path, kept in tree.walk(aside, MAX_DEPTH):
-            place = self._hooks / path
-            if not (place.is_symlink() or place.exists()):
-                tree.make_directories(self._hooks, place.parent)
+        for path, kept in list(self._entries(self._aside(sha256))):
+            place = self._base / path
+            if not _is_there(place):
+                tree.make_directories(self._base, place.parent)
                 kept.rename(place)
 
     def _no_conflicts(self, files: Sequence[BundleFile], replace: bool) -> None:
-        for file in files:
-            self._no_conflict(file.path, replace)
+        for path in sorted({shown(self.target, file.path) for file in files}):
+            self._no_conflict(path, replace)
 
     def _no_conflict(self, path: str, replace: bool) -> None:
-        place = self._hooks
+        place = self._base
         for part in path.split("/")[:-1]:
             place /= part
             if place.is_symlink() or (place.exists() and not place.is_dir()):
-                raise _conflict(place.relative_to(self._hooks), "is there and is no directory")
-        place = self._hooks / path
-        if _is_link_to(place, _target(path)) or not (place.is_symlink() or place.exists()):
+                raise _conflict(place.relative_to(self._base), "is there and is no directory")
+        place = self._base / path
+        if self._is_ours(path) or not _is_there(place):
             return
-        if place.is_dir() and not place.is_symlink():
+        if place.is_dir() and not place.is_symlink() and not self.directories_are_replaced:
             raise _conflict(path, "is there and is a directory")
         if not replace:
             raise _conflict(path, "is there already, put there by hand")
@@ -240,6 +258,8 @@ class Bundles:
                     tree.make_directories(place, (place / file.path).parent)
                     tree.write(place / file.path, file.content, file.mode)
             tree.write(self._manifest_of(sha256), manifest, 0o644)
+            for path, added in list(self._added(sha256)):
+                _set_aside(added, self._aside(f"{sha256}.added"), path)
             return
         new = self._own / f".new-{sha256}"
         try:
@@ -263,6 +283,10 @@ class Bundles:
             and bool(self._manifest(sha256))
         )
 
+    def _added(self, sha256: str) -> Iterator[tuple[str, Path]]:
+        """Files that were put among those of an unpacked bundle, and count as its own."""
+        return iter(())
+
     def _manifest_of(self, sha256: str) -> Path:
         return self._own / f"{sha256}.json"
 
@@ -275,12 +299,12 @@ class Bundles:
             return ()
 
     def _look(self, entry: BundleEntry) -> InstalledFile:
-        place = self._hooks / entry.path
-        if not (place.is_symlink() or place.exists()):
+        path = shown(self.target, entry.path)
+        if not _is_there(self._base / path):
             return InstalledFile(path=entry.path, kind=FileKind.MISSING)
-        if not _is_link_to(place, _target(entry.path)):
+        if not _is_link_to(self._base / path, self._leads_to(path)):
             return InstalledFile(path=entry.path, kind=FileKind.HIDDEN)
-        found = _told(entry.path, place, FileKind.BUNDLE)
+        found = _told(entry.path, self._current / entry.path, FileKind.BUNDLE)
         if (found.sha256, found.mode) == (entry.sha256, entry.mode):
             return found
         kind = FileKind.CHANGED if found.sha256 else FileKind.MISSING
@@ -298,7 +322,7 @@ class Bundles:
     def _alone(self) -> Iterator[None]:
         """One at a time, also where an undo that was owed comes beside a new push."""
         # Scripts may run as other users, whatever our umask is.
-        tree.make_directories(self._hooks, self._own)
+        tree.make_directories(self._base, self._own)
         lock = os.open(self._own / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -307,17 +331,23 @@ class Bundles:
             os.close(lock)
 
 
-def _target(path: str) -> str:
-    """Where the link of a file leads, relative to its directory."""
-    return "../" * path.count("/") + f"{DIRECTORY}/current/{path}"
+def above(path: str) -> str:
+    """From the directory of ``path`` up to where it begins."""
+    return "../" * path.count("/")
 
 
-def _is_ours(place: Path, path: str) -> bool:
-    """Whether it is a link into one of our bundles, the one that it should be or another."""
-    try:
-        return str(place.readlink()).startswith("../" * path.count("/") + f"{DIRECTORY}/")
-    except OSError:
-        return False
+def _is_there(place: Path) -> bool:
+    return place.is_symlink() or place.exists()
+
+
+def _set_aside(place: Path, aside: Path, path: str) -> None:
+    """Move it below ``aside``; what was set aside there before is kept, under another number."""
+    kept, number = aside / path, 0
+    while _is_there(kept):
+        number += 1
+        kept = aside.with_name(f"{aside.name}.{number}") / path
+    tree.make_directories(aside, kept.parent)
+    place.rename(kept)
 
 
 def _is_link_to(place: Path, target: str) -> bool:

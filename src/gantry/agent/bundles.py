@@ -1,4 +1,4 @@
-"""Orders and questions about this node's bundle of hooks."""
+"""Orders and questions about this node's bundles: of hooks, and of OS definitions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 import errno
 from pathlib import Path
 
-from gantry.agent.bundle_files import Bundles
+from gantry.agent.bundle_definitions import Definition, pushed
+from gantry.agent.bundle_files import BundleFiles
+from gantry.agent.bundle_hooks import HookBundles
 from gantry.agent.effect import Task
 from gantry.agent.hooks import DIRECTORY
 from gantry.agent.parts import Parts
@@ -14,11 +16,30 @@ from gantry.model import bundles
 from gantry.model.bundle_orders import BundleInstall, BundleRestore, InstalledBundle, ReadBundle
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.orders import Nothing
+from gantry.osdefs import check
 
 
-def of(root: Path) -> Bundles:
-    """The bundles of the node with that root."""
-    return Bundles(root / DIRECTORY)
+def of(root: Path, target: str) -> BundleFiles:
+    """The bundles of that target on the node with that root; Rejected where it is none."""
+    name = bundles.os_name(bundles.check_target(target))
+    return Definition(root / bundles.DEFINITIONS, name) if name else HookBundles(root / DIRECTORY)
+
+
+def recover(root: Path) -> None:
+    """Finish, or take back, what an agent that was killed had begun."""
+    for target in _targets(root):
+        of(root, target).recover()
+
+
+def current(root: Path) -> dict[str, str]:
+    """The hash of the node's bundle of each target that it has one of."""
+    found = {target: of(root, target).current() for target in _targets(root)}
+    return {target: sha256 for target, sha256 in found.items() if sha256}
+
+
+def _targets(root: Path) -> list[str]:
+    names = [name for name in pushed(root / bundles.DEFINITIONS) if check.is_name(name)]
+    return [bundles.HOOKS, *map(bundles.of_os, names)]
 
 
 async def install(parts: Parts, order: BundleInstall, task: Task) -> Nothing:
@@ -32,9 +53,10 @@ async def install(parts: Parts, order: BundleInstall, task: Task) -> Nothing:
             node=parts.node,
         )
     try:
-        await asyncio.to_thread(of(parts.root).install, order.sha256, files, replace=order.replace)
+        place = of(parts.root, order.target)
+        await asyncio.to_thread(place.install, order.sha256, files, replace=order.replace)
     except OSError as error:
-        raise _failed(parts, error) from error
+        raise _failed(parts, order.target, error) from error
     parts.facts.disturbed()
     return Nothing()
 
@@ -42,24 +64,24 @@ async def install(parts: Parts, order: BundleInstall, task: Task) -> Nothing:
 async def restore(parts: Parts, order: BundleRestore, task: Task) -> Nothing:
     """The bundle before, as it was."""
     try:
-        await asyncio.to_thread(of(parts.root).restore, order.sha256, order.undoing)
+        await asyncio.to_thread(of(parts.root, order.target).restore, order.sha256, order.undoing)
     except OSError as error:
-        raise _failed(parts, error) from error
+        raise _failed(parts, order.target, error) from error
     parts.facts.disturbed()
     return Nothing()
 
 
 async def read(parts: Parts, question: ReadBundle) -> InstalledBundle:
     """As it is now."""
-    return await asyncio.to_thread(of(parts.root).read)
+    return await asyncio.to_thread(of(parts.root, question.target).read)
 
 
-def _failed(parts: Parts, error: OSError) -> OperationFailed:
+def _failed(parts: Parts, target: str, error: OSError) -> OperationFailed:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     where = f" ({error.filename})" if error.filename else ""
+    place = parts.root / bundles.DEFINITIONS if bundles.os_name(target) else parts.root / DIRECTORY
     return OperationFailed(
-        f"the bundle cannot be put into {parts.root / DIRECTORY} of node {parts.node}: "
-        f"{error.strerror}{where}",
+        f"the bundle cannot be put into {place} of node {parts.node}: {error.strerror}{where}",
         "make room there" if full else "mend the rights of the directory",
         reason=Reason.ENVIRONMENT,
         node=parts.node,

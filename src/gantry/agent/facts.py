@@ -38,7 +38,7 @@ class Facts:
         storage_directory: str,
         certificate_expires: float,
         pretended: Resources | None = None,
-        bundle: Callable[[], str] = str,
+        bundles: Callable[[], dict[str, str]] = dict,
     ) -> None:
         """``pretended`` is told instead of what the machine has."""
         self._root = root
@@ -47,7 +47,7 @@ class Facts:
         self._storage = root / storage_directory.lstrip("/")
         self._expires = certificate_expires
         self._pretended = pretended
-        self._bundle = bundle
+        self._bundles = bundles
         self._told: NodeFacts | None = None
         self._wake = asyncio.Event()
 
@@ -100,7 +100,7 @@ class Facts:
             version=version(),
             clock=time.time(),
             certificate_expires=self._expires,
-            hook_bundle=self._bundle(),
+            bundles=self._bundles(),
             root=str(self._root),
             problems=damage(self._root / DATABASE),
         )

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gantry.api import errors, exchange
 from gantry.api.access import Gate
-from gantry.api.bundles import HookBundles
+from gantry.api.bundles import Bundles
 from gantry.api.console import Console
 from gantry.api.deliveries import Deliveries, Outbox
 from gantry.api.events import Bell, Events, Told
@@ -63,7 +63,7 @@ def build(
             *Hooks(queue, services).routes(),
             *HookLint(queue, services).routes(),
             *HookRunResources(queue, services).routes(),
-            *HookBundles(queue, services).routes(),
+            *Bundles(queue, services).routes(),
             *Joining(queue, services).routes(),
             *Upkeep(services).routes(),
             *Events(listings, queue, bell, points).routes(),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import msgspec
 
 from gantry.model import timeouts
-from gantry.model.entities import HookBundle
+from gantry.model.entities import Bundle
 from gantry.model.errors import GantryError
 from gantry.model.hook_runs import HookRun, HookRunChoice
 from gantry.model.names import Uuid
@@ -92,8 +92,8 @@ class Services(Protocol):
         A node that is marked offline, or known to be away, is not asked, and that is why.
         """
 
-    async def keep_bundle(self, packed: bytes) -> HookBundle:
-        """Keep a bundle of hooks for a job to push; Rejected where these bytes are none."""
+    async def keep_bundle(self, target: str, packed: bytes) -> Bundle:
+        """Keep a bundle of that target for a job to push; Rejected where these bytes are none."""
 
     def ca_certificate(self) -> str:
         """The cluster's CA, PEM: no secret; a machine compares it with its token."""

@@ -136,3 +136,8 @@ def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
 def listed(text: str | None) -> list[str]:
     """``a,b`` as a list."""
     return [one.strip() for one in (text or "").split(",") if one.strip()]
+
+
+def nodes(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """``--node``, as often as wanted; ``meaning`` is said in its help."""
+    parser.add_argument("-n", "--node", action="append", default=[], metavar="NODE", help=meaning)

@@ -69,6 +69,11 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "diagnose": Command("os.diagnose", "Look at all definitions on all nodes, now"),
         "info": Command("os.info", "Show variants and parameters of OS definitions"),
         "modify": Command("os.modify", "Change an OS's parameters, hide or blacklist it"),
+        "lint": Command("os.lint", "Look for what is wrong with an OS definition"),
+        "push": Command("os.push", "Put an OS definition onto nodes, as a whole"),
+        "diff": Command("os.diff", "Compare an OS definition with what nodes have"),
+        "status": Command("os.status", "Show which version of pushed definitions each node has"),
+        "rollback": Command("os.rollback", "Go back to an earlier version of an OS definition"),
     },
     "gnt-hook": {
         "list": Command("hook.list", "Show which hook scripts run where, and in which order"),

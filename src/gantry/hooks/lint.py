@@ -1,11 +1,7 @@
-"""What is wrong with a directory of hooks, or between those of several nodes: pure judgement.
-
-An error is something that does not do what it looks like; a warning may be on purpose.
-"""
+"""What is wrong with a directory of hooks, or between those of several nodes: pure judgement."""
 
 from __future__ import annotations
 
-import enum
 import re
 import shlex
 from collections import Counter
@@ -14,36 +10,17 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Final
 
-import msgspec
-
 from gantry.hooks import catalogue, disabled
 from gantry.hooks.entry import Where
+from gantry.model.file_rules import interpreter, rights
+from gantry.model.findings import Finding, Level, error, warning
 from gantry.model.hook_files import EntryKind, HookFile, HookInventory, HookPlace
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
 _FOREIGN: Final = re.compile(r"[^a-zA-Z0-9_-]+")
-_OTHERS_WRITE: Final = 0o002
-_GROUP_WRITES: Final = 0o020
 _EXECUTABLE: Final = 0o111
 _SPECIAL: Final = ("watcher",)
 _SUFFIX: Final = re.compile(r"-(pre|post|fail)(\.d)?$|\.d$")
-
-
-class Level(enum.StrEnum):
-    """How bad it is."""
-
-    ERROR = "error"
-    WARNING = "warning"
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to say. ``path`` is below the directory of hooks; ``node`` where there are many."""
-
-    level: Level
-    path: str
-    message: str
-    hint: str = ""
-    node: str = ""
 
 
 def check(found: HookInventory, main_version: int) -> tuple[Finding, ...]:
@@ -84,18 +61,18 @@ def _policy(found: HookInventory) -> Iterator[Finding]:
 
 def _switches(found: HookInventory) -> Iterator[Finding]:
     if found.switches_problem:
-        yield _error(disabled.FILE, found.switches_problem, "all scripts run; mend or remove it")
+        yield error(disabled.FILE, found.switches_problem, "all scripts run; mend or remove it")
     there = {f"{one.directory}/{one.name}" for one in found.files}
     for script in sorted(set(found.disabled) - there):
-        yield _warning(script, "it is disabled, and not there", "gnt-hook enable forgets it")
+        yield warning(script, "it is disabled, and not there", "gnt-hook enable forgets it")
 
 
 def _place(place: HookPlace, found: HookInventory, main_version: int) -> Iterator[Finding]:
     name = place.name or "."
     if place.problem:
         hint = "mend its owner, its rights, or what it is a link to"
-        yield _error(name, f"it cannot be read: {place.problem}", hint)
-    yield from _rights(name, place.mode, place.owner, found.user)
+        yield error(name, f"it cannot be read: {place.problem}", hint)
+    yield from rights(name, place.mode, place.owner, found.user)
     if place.name:
         yield from _name_of_directory(place.name, main_version)
 
@@ -105,7 +82,7 @@ def _name_of_directory(name: str, main_version: int) -> Iterator[Finding]:
         return
     other = 3 - main_version
     if name in directories(other):
-        yield _error(
+        yield error(
             name,
             f"it is read in version {other} of the interface only, and the cluster uses "
             f"version {main_version}",
@@ -116,7 +93,7 @@ def _name_of_directory(name: str, main_version: int) -> Iterator[Finding]:
     hint = f"did you mean {near[0]}?" if near else "docs/hooks/operations.md has them all"
     # Anything else is what scripts have beside them: a library, settings.
     if _SUFFIX.search(name) or near:
-        yield _error(name, "no operation reads this directory", hint)
+        yield error(name, "no operation reads this directory", hint)
 
 
 @cache
@@ -133,32 +110,32 @@ def _entry(file: HookFile, user: int, main_version: int) -> Iterator[Finding]:
     if known or _SUFFIX.search(file.directory):
         yield from _file(file, user)
     elif file.kind is EntryKind.FILE:
-        yield from _rights(f"{file.directory}/{file.name}", file.mode, file.owner, user)
+        yield from rights(f"{file.directory}/{file.name}", file.mode, file.owner, user)
 
 
 def _file(file: HookFile, user: int) -> Iterator[Finding]:
     path = f"{file.directory}/{file.name}"
     if file.kind is EntryKind.BROKEN:
-        yield _error(path, "it is a link to nothing, or cannot be reached", "remove it, or mend it")
+        yield error(path, "it is a link to nothing, or cannot be reached", "remove it, or mend it")
         return
     if file.kind is not EntryKind.FILE:
         what = ", but a directory" if file.kind is EntryKind.DIRECTORY else ""
-        yield _warning(path, f"it is no file{what}", "only files run")
+        yield warning(path, f"it is no file{what}", "only files run")
         return
-    yield from _rights(path, file.mode, file.owner, user)
+    yield from rights(path, file.mode, file.owner, user)
     executable = bool(file.mode & _EXECUTABLE)
     looks_meant = executable or bool(file.interpreter.line) or file.interpreter.binary
     if not _NAME.fullmatch(file.name):
         if looks_meant:
             better = _FOREIGN.sub("-", file.name).strip("-") or "10-script"
-            yield _error(
+            yield error(
                 path,
                 "it never runs: a name is made of letters, digits, _ and - alone",
                 f"mv {shlex.quote(file.name)} {better}" if file.name.isprintable() else "",
             )
     elif not executable:
         if looks_meant:
-            yield _warning(
+            yield warning(
                 path,
                 "it does not run: it is not executable",
                 "chmod +x; to switch a script off use gnt-hook disable, which says why",
@@ -169,40 +146,17 @@ def _file(file: HookFile, user: int) -> Iterator[Finding]:
 
 def _running(path: str, file: HookFile) -> Iterator[Finding]:
     """Of a file that would run."""
-    interpreter = file.interpreter
-    if not interpreter.binary and not interpreter.line:
-        yield _error(
-            path,
-            "it cannot be run: it has no interpreter",
-            "begin it with a line such as #!/bin/sh",
-        )
-    elif interpreter.missing:
-        carriage = interpreter.missing.endswith("\r")
-        yield _error(
-            path,
-            f"it cannot be run: {interpreter.missing.rstrip()} is not there"
-            + (" (the line ends with a carriage return)" if carriage else ""),
-            "write it with the line ends of Unix" if carriage else "install it, or name another",
-        )
+    yield from interpreter(path, file.interpreter)
     if file.written_for and file.version and file.version not in file.written_for:
         looks = " and ".join(map(str, file.written_for))
-        yield _warning(
+        yield warning(
             path,
             f"it looks written for version {looks} of the interface, and runs in version "
             f"{file.version}",
             "gnt-cluster modify --hooks-version, or version = … for it in hooks.toml",
         )
     if file.skip:
-        yield _warning(path, f"it does not run: {file.skip}")
-
-
-def _rights(path: str, mode: int, owner: int, user: int) -> Iterator[Finding]:
-    if mode & _OTHERS_WRITE:
-        yield _error(path, "everybody may write to it, and so become its user", "chmod o-w")
-    elif mode & _GROUP_WRITES:
-        yield _warning(path, "its group may write to it", "chmod g-w")
-    if owner not in (0, user):
-        yield _error(path, f"user {owner} owns it, who may change it at any time", "chown root")
+        yield warning(path, f"it does not run: {file.skip}")
 
 
 def _by_path(nodes: Mapping[str, HookInventory], main_version: int) -> dict[str, dict[str, str]]:
@@ -233,7 +187,7 @@ def _differing(path: str, digests: Mapping[str, str]) -> Iterator[Finding]:
     if len(missing) == len(digests):
         return
     if missing:
-        yield _warning(
+        yield warning(
             path,
             f"it is missing on {_named(missing)}",
             "gnt-hook push brings scripts to all nodes",
@@ -242,7 +196,7 @@ def _differing(path: str, digests: Mapping[str, str]) -> Iterator[Finding]:
     if len(counted) > 1:
         usual = counted.most_common(1)[0][0]
         others = sorted(node for node, digest in digests.items() if digest not in ("", usual))
-        yield _warning(
+        yield warning(
             path,
             f"on {_named(others)} it has another content than elsewhere",
             "gnt-hook push brings the same to all nodes",
@@ -252,11 +206,3 @@ def _differing(path: str, digests: Mapping[str, str]) -> Iterator[Finding]:
 def _named(nodes: list[str]) -> str:
     shown = ", ".join(nodes[:5])
     return shown if len(nodes) <= 5 else f"{shown} and {len(nodes) - 5} more"
-
-
-def _error(path: str, message: str, hint: str = "") -> Finding:
-    return Finding(level=Level.ERROR, path=path, message=message, hint=hint)
-
-
-def _warning(path: str, message: str, hint: str = "") -> Finding:
-    return Finding(level=Level.WARNING, path=path, message=message, hint=hint)

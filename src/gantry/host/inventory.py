@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,24 +19,19 @@ from gantry.hooks.policy import FILE
 from gantry.hooks.written_for import written_for
 from gantry.host import hook_policy, hook_switches
 from gantry.host.digests import digest
+from gantry.host.interpreter import ELF, interpreter
 from gantry.host.listing import planned
 from gantry.model.hook_files import (
     EntryKind,
     HookFile,
     HookInventory,
     HookPlace,
-    Interpreter,
     PolicyFault,
 )
 from gantry.model.hook_orders import ANY_OBJECT, HookDirectory, HookSequence
 
 _READ: Final = 256 * 1024
 """Bytes of a script that are looked at."""
-_HEAD: Final = 512
-_ELF: Final = b"\x7fELF"
-_ENV: Final = "/usr/bin/env"
-_PATH: Final = "/sbin:/bin:/usr/sbin:/usr/bin"
-"""Where a script's interpreter is looked for: it is all that it has in its PATH."""
 
 
 def read(base: Path, main_version: int) -> HookInventory:
@@ -128,29 +122,13 @@ def _file(path: Path, directory: str, name: str) -> HookFile:
             content = stream.read(_READ)
     except OSError:
         return facts
-    text = "" if content.startswith(_ELF) else content.decode("utf-8", "replace")
+    text = "" if content.startswith(ELF) else content.decode("utf-8", "replace")
     return msgspec.structs.replace(
         facts,
         digest=digest(str(path)),
-        interpreter=_interpreter(content[:_HEAD]),
+        interpreter=interpreter(content),
         written_for=written_for(text),
     )
-
-
-def _interpreter(head: bytes) -> Interpreter:
-    if head.startswith(_ELF):
-        return Interpreter(binary=True)
-    if not head.startswith(b"#!"):
-        return Interpreter()
-    line = head[2:].split(b"\n", 1)[0].decode("utf-8", "replace")
-    words = line.strip(" \t").split(" ")
-    program = words[0]
-    if not os.access(program, os.X_OK):
-        return Interpreter(line=line, missing=program or "(nothing)")
-    wanted = next((word for word in words[1:] if word and not word.startswith("-")), "")
-    if program == _ENV and wanted and shutil.which(wanted, path=_PATH) is None:
-        return Interpreter(line=line, missing=wanted)
-    return Interpreter(line=line)
 
 
 def _policy(base: Path, files: Iterable[HookFile]) -> tuple[PolicyFault, ...]:

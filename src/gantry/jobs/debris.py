@@ -7,12 +7,11 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gantry.hooks import rollout
 from gantry.jobs import codec
 from gantry.jobs.codec import DebrisRecord
 from gantry.jobs.context import Context
 from gantry.jobs.locks import FIRST
-from gantry.model import timeouts
+from gantry.model import rollout, timeouts
 from gantry.model.entities import AdminState
 from gantry.model.errors import GantryError, Rejected, Superseded
 from gantry.model.locks import Needs
@@ -170,7 +169,7 @@ def _due(record: DebrisRecord, cluster: Snapshot) -> bool:
         )
     if isinstance(order, BundleRestore):
         # Something else has been pushed to the node since.
-        wanted = rollout.wanted_hash(cluster, node)
+        wanted = rollout.wanted_hash(cluster, order.target, node)
         return wanted is None or wanted == order.sha256
     return True
 

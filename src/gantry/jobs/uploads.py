@@ -1,4 +1,4 @@
-"""Bundles of hooks that came to be named by a job: too large to be a job's parameter.
+"""Bundles that came to be named by a job: too large to be a job's parameter.
 
 Known by its hash, a bundle changes nothing by being here: a job puts it on nodes.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 
-from gantry.hooks import rollout
 from gantry.jobs.context import Context
 from gantry.jobs.journal import Lost, unavailable
-from gantry.model import bundles
-from gantry.model.entities import HookBundle
+from gantry.model import bundles, rollout
+from gantry.model.entities import Bundle
 
 
 class Uploads:
@@ -21,21 +20,23 @@ class Uploads:
         self._context = context
         self._lock = asyncio.Lock()
 
-    async def bundle(self, packed: bytes) -> HookBundle:
+    async def bundle(self, target: str, packed: bytes) -> Bundle:
         """The bundle, with the number that it has now or had already; Rejected where it is none."""
+        bundles.check_target(target)
         files = await asyncio.to_thread(bundles.unpack, packed)
         manifest = bundles.entries(files)
         sha256 = bundles.digest(manifest)
         async with self._lock:
             cluster = self._context.state.snapshot()
-            known = rollout.by_hash(cluster, sha256)
+            known = rollout.by_hash(cluster, target, sha256)
             if known is not None:
                 return known
-            number = max((one.number for one in cluster.bundles.values()), default=0) + 1
+            number = max((one.number for one in rollout.kept(cluster, target)), default=0) + 1
             now = self._context.clock.now()
-            made = HookBundle(
+            made = Bundle(
                 uuid=self._context.clock.uuid(),
-                name=f"bundle-{number}",
+                name=f"{target}-{number}",
+                target=target,
                 number=number,
                 sha256=sha256,
                 packed=bundles.pack(files),
@@ -43,7 +44,7 @@ class Uploads:
                 ctime=now,
                 mtime=now,
             )
-            old = rollout.surplus(cluster.with_changes(cluster.revision, [made]))
+            old = rollout.surplus(cluster.with_changes(cluster.revision, [made]), target)
             try:
                 await self._context.journal.write([], put=(made,), delete=old)
             except Lost:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -141,7 +142,7 @@ async def opened(root: Path, configuration: Configuration) -> AsyncIterator[None
         stack.callback(memory.close)
         effects = Effects(memory, configuration.name)
         await _recover(root, memory, effects)
-        await asyncio.to_thread(bundles.of(root).recover)
+        await asyncio.to_thread(bundles.recover, root)
         parts = await _parts(root, configuration, effects, stack)
         server = _load_server()(parts, effects)
         stack.push_async_callback(server.close)
@@ -205,7 +206,7 @@ async def _parts(
         configuration.storage_directories[0],
         certificates.expiry(certificate),
         configuration.resources,
-        bundles.of(root).current,
+        functools.partial(bundles.current, root),
     )
     ledger = Ledger(root, configuration.name, configuration.hook_records)
     stack.callback(ledger.close)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn
 
     from gantry.cli.hook.bench import Bench
+    from gantry.cli.os.bench import OsBench
 
 _GARBAGE: Final = 50_000
 """Objects between two looks for circular garbage: no look at all in a usual command."""
@@ -51,7 +52,7 @@ def main(program: str, argv: Sequence[str]) -> int:
             return failover.main(argv[1:])
         from gantry.cli import program as programs
 
-        return programs.main(program, argv, _bench)
+        return programs.main(program, argv, _os_bench if program == "gnt-os" else _bench)
     except KeyboardInterrupt:
         return 130
 
@@ -61,6 +62,13 @@ def _bench() -> Bench:
     from gantry.main.bench import LocalBench
 
     return LocalBench()
+
+
+def _os_bench() -> OsBench:
+    """The same for gnt-os."""
+    from gantry.main.os_bench import LocalOsBench
+
+    return LocalOsBench()
 
 
 def _open_what_is_closed() -> None:

@@ -16,7 +16,7 @@ from gantry.jobs.queue import Engine
 from gantry.main import backups
 from gantry.main import store as stores
 from gantry.model import timeouts
-from gantry.model.entities import HookBundle, Node
+from gantry.model.entities import Bundle, Node
 from gantry.model.errors import GantryError, Unavailable, from_info
 from gantry.model.jobs import JobStatus, Submission
 from gantry.model.names import Uuid
@@ -87,9 +87,9 @@ class MasterServices:
         answers = await asyncio.gather(*(self._ask(one, question, timeout) for one in asked))
         return {one.name: answer for one, answer in zip(asked, answers, strict=True)}
 
-    async def keep_bundle(self, packed: bytes) -> HookBundle:
+    async def keep_bundle(self, target: str, packed: bytes) -> Bundle:
         """Keep a bundle for a job to push."""
-        return await self._engine.uploads.bundle(packed)
+        return await self._engine.uploads.bundle(target, packed)
 
     def ca_certificate(self) -> str:
         """The cluster's CA, PEM."""

@@ -1,4 +1,4 @@
-"""Orders and questions about the bundle of hooks of a node."""
+"""Orders and questions about the bundles of a node; ``target``: see ``gantry.model.bundles``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import ClassVar
 import msgspec
 
 from gantry.model.asking import Nothing, Order, Question
+from gantry.model.bundles import HOOKS
 
 
 class BundleInstall(Order[Nothing], frozen=True, kw_only=True, tag="bundle-install"):
     """Make this bundle the node's: all of it, or the old one stays as it was.
 
-    ``packed`` must hash to ``sha256``. Scripts that were put there by hand stay; where one has
-    the name of a file of the bundle, it is refused, or with ``replace`` set aside.
+    ``packed`` must hash to ``sha256``. What was put there by hand stays; where it is in the place
+    of a file of the bundle, the bundle is refused, or with ``replace`` what is there set aside.
     """
 
+    target: str = HOOKS
     sha256: str
     packed: bytes
     replace: bool = False
@@ -28,12 +30,13 @@ class BundleRestore(Order[Nothing], frozen=True, kw_only=True, tag="bundle-resto
     ``undoing``: what an install of that bundle had set aside comes back, too.
     """
 
+    target: str = HOOKS
     sha256: str = ""
     undoing: str = ""
 
 
 class FileKind(enum.StrEnum):
-    """How a file of a node's directory of hooks stands to the bundle."""
+    """How a file on a node stands to the bundle."""
 
     BUNDLE = "bundle"
     """It is the bundle's, as it was installed."""
@@ -45,6 +48,8 @@ class FileKind(enum.StrEnum):
     """The bundle's, with a file of the node in its place."""
     LOCAL = "local"
     """Put there by hand."""
+    ADDED = "added"
+    """Put by hand among the files of the bundle, where it counts as one of them."""
 
 
 class InstalledFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,13 +62,14 @@ class InstalledFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstalledBundle(msgspec.Struct, frozen=True, kw_only=True):
-    """The bundle of a node (empty: none), and every file of its directory of hooks."""
+    """The bundle of a node (empty: none), and every file of its and of what is beside it."""
 
     sha256: str = ""
     files: tuple[InstalledFile, ...] = ()
 
 
 class ReadBundle(Question[InstalledBundle], frozen=True, kw_only=True, tag="bundle"):
-    """Look at the node's directory of hooks now."""
+    """Look at the node's files now."""
 
     answer: ClassVar[type[msgspec.Struct]] = InstalledBundle
+    target: str = HOOKS

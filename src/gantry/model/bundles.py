@@ -1,7 +1,8 @@
-"""Bundles of hooks: what may be in one, its hash, and how it is packed. Pure.
+"""Bundles of files for nodes: what may be in one, its hash, and how it is packed. Pure.
 
-A bundle is a set of files that a directory of hooks gets: scripts, the policy, what scripts read.
-Equal bundles have equal hashes, whoever packed them: a hash is over paths, modes and contents.
+A bundle is of a *target*: ``hooks``, a set of files that the directory of hooks gets, or
+``os/<name>``, an OS definition. Equal bundles have equal hashes, whoever packed them: a hash is
+over paths, modes and contents.
 """
 
 from __future__ import annotations
@@ -23,17 +24,22 @@ MAX_CONTENT: Final = 4 * 1024 * 1024
 """Bytes of all files together."""
 MAX_FILES: Final = 1000
 MAX_PATH: Final = 200
-MAX_DEPTH: Final = 3
+MAX_DEPTH: Final = 8
 EXECUTABLE: Final = 0o755
 PLAIN: Final = 0o644
 SECRET_EXECUTABLE: Final = 0o700
 SECRET: Final = 0o600
 MODES: Final = (EXECUTABLE, PLAIN, SECRET_EXECUTABLE, SECRET)
+HOOKS: Final = "hooks"
+OS_PREFIX: Final = "os/"
+DEFINITIONS: Final = "srv/ganeti/os"
+"""Below a node's root: the first directory of the search path, where definitions are pushed to."""
+_OS_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_+@-][A-Za-z0-9_+@.-]*")
 
 
 class BundleFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file; ``path`` is below the directory of hooks."""
+    """One file; ``path`` is below the directory of hooks, or of the definition."""
 
     path: str
     mode: int
@@ -50,6 +56,35 @@ class BundleEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _decoder = msgspec.msgpack.Decoder(tuple[BundleFile, ...])
+
+
+def of_os(name: str) -> str:
+    """The target of an OS definition, or Rejected where that cannot be its name."""
+    if not _OS_NAME.fullmatch(name):
+        raise Rejected(
+            f"{name!r} cannot be the name of an OS definition",
+            "letters, digits, _ and -, at most 64 of them",
+        )
+    return OS_PREFIX + name
+
+
+def check_target(target: str) -> str:
+    """The target, or Rejected where there is none of that name."""
+    return target if target == HOOKS else of_os(os_name(target))
+
+
+def os_name(target: str) -> str:
+    """The name of the OS definition that it is; empty for hooks."""
+    return target.removeprefix(OS_PREFIX) if target.startswith(OS_PREFIX) else ""
+
+
+def shown(target: str, path: str) -> str:
+    """Where a node shows a file of a bundle, below the directory that all of the kind are in.
+
+    Each of the hooks has its place beside those that were put there by hand; a definition is in
+    its place as a whole.
+    """
+    return os_name(target) or path
 
 
 def normal_mode(mode: int) -> int:
@@ -76,7 +111,7 @@ def check(files: Iterable[BundleFile]) -> tuple[BundleFile, ...]:
     """The files in the order of their paths; Rejected where they are no bundle."""
     found = tuple(sorted(files, key=lambda one: one.path))
     if not found:
-        raise Rejected("a bundle without files installs nothing", "gnt-hook rollback --to 0")
+        raise Rejected("a bundle without files installs nothing", "rollback --to 0 takes one away")
     if len(found) > MAX_FILES:
         raise Rejected(f"{len(found)} files are more than the {MAX_FILES} of a bundle")
     size = sum(len(one.content) for one in found)

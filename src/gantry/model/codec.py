@@ -9,13 +9,13 @@ import msgspec
 from gantry.model.entities import (
     CLUSTER_KEY,
     AnyEntity,
+    Bundle,
     Cluster,
     Group,
-    HookBundle,
-    HookRollout,
     Instance,
     Joined,
     Node,
+    Rollout,
     Token,
     Webhook,
 )
@@ -35,8 +35,8 @@ _KINDS: Final[dict[str, type[AnyEntity]]] = {
     "instances": Instance,
     "tokens": Token,
     "joined": Joined,
-    "bundles": HookBundle,
-    "rollouts": HookRollout,
+    "bundles": Bundle,
+    "rollouts": Rollout,
     "webhooks": Webhook,
 }
 _encoder = msgspec.json.Encoder()

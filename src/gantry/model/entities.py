@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from gantry.model.bundles import BundleEntry
+from gantry.model.bundles import HOOKS, BundleEntry
 from gantry.model.names import Uuid
 
 ParameterValue: TypeAlias = str | int | float | bool | None
@@ -209,18 +209,23 @@ class Joined(Entity, frozen=True, kw_only=True):
     port: int
 
 
-class HookBundle(Entity, frozen=True, kw_only=True):
-    """A bundle of hooks that was pushed. ``packed`` are its files, ``files`` what they are."""
+class Bundle(Entity, frozen=True, kw_only=True):
+    """A bundle that was pushed. ``packed`` are its files, ``files`` what they are.
+
+    ``target`` is what it is of (see ``gantry.model.bundles``); numbers count within it.
+    """
 
     number: int
     sha256: str
     packed: bytes
     files: tuple[BundleEntry, ...] = ()
+    target: str = HOOKS
 
 
-class HookRollout(Entity, frozen=True, kw_only=True):
-    """Which bundle is to be where, by number: 0 is none. At most one a cluster."""
+class Rollout(Entity, frozen=True, kw_only=True):
+    """Which bundle of a target is to be where, by number: 0 is none. At most one a target."""
 
+    target: str = HOOKS
     everywhere: int = 0
     nodes: dict[Uuid, int] = {}
     """Nodes that are to have another one."""
@@ -236,7 +241,7 @@ class Webhook(Entity, frozen=True, kw_only=True):
 
 
 AnyEntity: TypeAlias = (
-    Cluster | Group | Node | Instance | Token | Joined | HookBundle | HookRollout | Webhook
+    Cluster | Group | Node | Instance | Token | Joined | Bundle | Rollout | Webhook
 )
 
 CLUSTER_KEY: Final = "cluster"
@@ -246,8 +251,8 @@ PREFIXES: Final[dict[type[Any], str]] = {
     Instance: "instances/",
     Token: "tokens/",
     Joined: "joined/",
-    HookBundle: "bundles/",
-    HookRollout: "rollouts/",
+    Bundle: "bundles/",
+    Rollout: "rollouts/",
     Webhook: "webhooks/",
 }
 

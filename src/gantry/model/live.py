@@ -97,8 +97,8 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     certificate_expires: float = 0.0
     problems: tuple[str, ...] = ()
     """What its agent has against itself, in words for an operator."""
-    hook_bundle: str = ""
-    """The hash of its bundle of hooks; empty where it has none."""
+    bundles: dict[str, str] = {}
+    """The hash of its bundle of each target (see ``gantry.model.bundles``) that it has one of."""
     root: str = "/"
     """The node's root directory: all of Gantry's paths there hang below it."""
 

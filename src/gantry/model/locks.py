@@ -54,6 +54,11 @@ HOOKS = Lock(Level.CLUSTER, "hooks")
 """Of the bundle of hooks that nodes are to have."""
 
 
+def bundle(target: str) -> Lock:
+    """Of which bundle of that target nodes are to have; ``HOOKS`` is that of the hooks."""
+    return Lock(Level.CLUSTER, target)
+
+
 CANDIDATES = Lock(Level.CLUSTER, "master-candidates")
 """Exclusive for what changes which nodes are master candidates: how many there are must hold."""
 

@@ -14,13 +14,13 @@ import msgspec
 from gantry.model.entities import (
     AdminState,
     AnyEntity,
+    Bundle,
     Cluster,
     Group,
-    HookBundle,
-    HookRollout,
     Instance,
     Joined,
     Node,
+    Rollout,
     Token,
     Webhook,
 )
@@ -60,8 +60,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     promised: Mapping[Uuid, int] = {}
     tokens: Mapping[Uuid, Token] = {}
     joined: Mapping[Uuid, Joined] = {}
-    bundles: Mapping[Uuid, HookBundle] = {}
-    rollouts: Mapping[Uuid, HookRollout] = {}
+    bundles: Mapping[Uuid, Bundle] = {}
+    rollouts: Mapping[Uuid, Rollout] = {}
     webhooks: Mapping[Uuid, Webhook] = {}
     live: Mapping[Uuid, NodeLive] = {}
     claims: tuple[Claim, ...] = ()
@@ -172,8 +172,8 @@ _TABLES: Final[dict[type, str]] = {
     Instance: "instances",
     Token: "tokens",
     Joined: "joined",
-    HookBundle: "bundles",
-    HookRollout: "rollouts",
+    Bundle: "bundles",
+    Rollout: "rollouts",
     Webhook: "webhooks",
 }
 

@@ -36,6 +36,7 @@ PLACES: Final[dict[str, str]] = {
     "OP_TAGS_DEL": "tags.remove:TagsRemove",
     "OP_HOOK_SWITCH": "hook.switch:HookSwitch",
     "OP_HOOK_PUSH": "hook.push:HookPush",
+    "OP_OS_PUSH": "os.push:OsPush",
     "OP_WEBHOOK_ADD": "webhook.add:WebhookAdd",
     "OP_WEBHOOK_REMOVE": "webhook.remove:WebhookRemove",
     "OP_TEST_DELAY": "debug.delay:DebugDelay",

@@ -17,11 +17,12 @@ from typing import Final
 
 import msgspec
 
+from gantry.model.bundles import DEFINITIONS
 from gantry.model.live import OsFacts
 from gantry.osdefs import check
 
 DEFAULT_SEARCH_PATH: Final = (
-    "/srv/ganeti/os",
+    f"/{DEFINITIONS}",
     "/usr/local/lib/ganeti/os",
     "/usr/lib/ganeti/os",
     "/usr/share/ganeti/os",
@@ -105,7 +106,7 @@ class Finder:
         entries: dict[str, check.Entry] = {}
         problem = ""
         try:
-            for file in _walk(path, 0):
+            for file in walk(path, 0):
                 entries[_text(str(file.relative_to(path)))] = self._entry(file, path, keep)
                 if len(entries) >= _MAX_FILES:
                     problem = f"{path} has more than {_MAX_FILES} files; move the others elsewhere"
@@ -169,13 +170,13 @@ def _link(file: Path) -> str:
         return ""
 
 
-def _walk(directory: Path, depth: int) -> Iterator[Path]:
+def walk(directory: Path, depth: int) -> Iterator[Path]:
     """All below ``directory`` but real directories inside it; links are not descended into."""
     for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
         path = directory / entry.name
         if depth < _MAX_DEPTH and entry.is_dir(follow_symlinks=False):
             empty = True
-            for inner in _walk(path, depth + 1):
+            for inner in walk(path, depth + 1):
                 empty = False
                 yield inner
             if empty or depth == 0:

@@ -75,11 +75,12 @@ class States:
         if live.facts is not None and live.facts.oses != oses:
             self.facts(node, msgspec.structs.replace(live.facts, oses=oses))
 
-    def bundle(self, node: Uuid, sha256: str) -> None:
-        """The node was given that bundle of hooks."""
+    def bundle(self, node: Uuid, target: str, sha256: str) -> None:
+        """The node was given that bundle."""
         live = self.of(node)
-        if live.facts is not None and live.facts.hook_bundle != sha256:
-            self.facts(node, msgspec.structs.replace(live.facts, hook_bundle=sha256))
+        if live.facts is not None and live.facts.bundles.get(target, "") != sha256:
+            there = {**live.facts.bundles, target: sha256}
+            self.facts(node, msgspec.structs.replace(live.facts, bundles=there))
 
     def guest(self, node: Uuid, guest: GuestLive, forgotten: bool = False) -> None:
         """One guest changed; a word older than what is known does not count."""
@@ -156,7 +157,7 @@ class ObservingAgents:
             case GuestStop():
                 self._states.stopped(to.node, order.uuid)
             case BundleInstall() | BundleRestore():
-                self._states.bundle(to.node, order.sha256)
+                self._states.bundle(to.node, order.target, order.sha256)
             case _:
                 pass
         return answer

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from gantry.model import timeouts
-from gantry.model.entities import HookRollout, Node
+from gantry.model.entities import Node, Rollout
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.ports.agents import Address, Agents
@@ -49,7 +49,7 @@ class Supervisor:
         self._catch_up = CatchUp(queue, clock)
         self._nodes: Mapping[Uuid, Node] | None = None
         self._maintain: bool | None = None
-        self._rollouts: Mapping[Uuid, HookRollout] | None = None
+        self._rollouts: Mapping[Uuid, Rollout] | None = None
         self._dirty: set[Uuid] = set()
         self._guests: set[Uuid] = set()
         self._later: set[Uuid] = set()

@@ -12,6 +12,7 @@ from tests.fakes.agents import FakeAgents
 from tests.fakes.world import NOOP, FakeNode, World
 from tests.support.agent_process import AgentProcess, SimulatedProcess, TestAuthority, new_uuid
 
+from gantry.model.bundles import HOOKS, of_os
 from gantry.model.names import Uuid
 from gantry.ports.agents import Address, Agents
 from gantry.rpc.client import HttpAgents
@@ -88,10 +89,11 @@ class FakeHarness:
         self.node.add_hook(directory, script, exit_status=exit_status, output=output)
 
     def add_local_hook(self, path: str) -> None:
-        self.node.local_hooks.add(path)
+        self.node.bundles_of(HOOKS).local.add(path)
 
     def add_os(self, name: str) -> None:
         self.node.oses += (msgspec.structs.replace(NOOP, name=name),)
+        self.node.bundles_of(of_os(name)).local.add(name)
 
     def let_die(self, guest: str) -> None:
         self.node.dying.add(guest)

@@ -1,7 +1,8 @@
-"""Bundles of hooks: what every agent does with one."""
+"""Bundles, of hooks and of OS definitions: what every agent does with one."""
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.contract.agents.harness import Harness
 from tests.contract.agents.requests import envelope
@@ -75,4 +76,63 @@ async def test_what_is_installed_is_in_the_facts(harness: Harness) -> None:
     one = order("10-a")
     await harness.agents.order(harness.address, envelope("j/1"), one)
     facts = await harness.agents.ask(harness.address, ReadFacts(), 5.0)
-    assert facts.hook_bundle == one.sha256
+    assert facts.bundles == {bundles.HOOKS: one.sha256}
+
+
+def version(content: bytes, replace: bool = False) -> BundleInstall:
+    files = bundles.check(
+        [
+            BundleFile(path="create", mode=0o755, content=content),
+            BundleFile(path="parts/disk", mode=0o644, content=b"x"),
+        ]
+    )
+    sha256 = bundles.digest(bundles.entries(files))
+    return BundleInstall(
+        target="os/mine", sha256=sha256, packed=bundles.pack(files), replace=replace
+    )
+
+
+async def seen_of_os(harness: Harness) -> tuple[str, dict[str, FileKind]]:
+    found = await harness.agents.ask(harness.address, ReadBundle(target="os/mine"), 5.0)
+    return found.sha256, {one.path: one.kind for one in found.files}
+
+
+async def test_a_definition_is_beside_the_hooks(harness: Harness) -> None:
+    first, second = version(b"#!/bin/sh\n"), version(b"#!/bin/bash\n")
+    for number, one in enumerate((first, first, second)):
+        await harness.agents.order(harness.address, envelope(f"j/{number}"), one)
+    hooks = order("10-a")
+    await harness.agents.order(harness.address, envelope("j/hooks"), hooks)
+    files = {"create": FileKind.BUNDLE, "parts/disk": FileKind.BUNDLE}
+    assert await seen_of_os(harness) == (second.sha256, files)
+    facts = await harness.agents.ask(harness.address, ReadFacts(), 5.0)
+    assert facts.bundles == {"hooks": hooks.sha256, "os/mine": second.sha256}
+    back = BundleRestore(target="os/mine", sha256=first.sha256, undoing=second.sha256)
+    await harness.agents.order(harness.address, envelope("j/back"), back)
+    assert await seen_of_os(harness) == (first.sha256, files)
+    none = BundleRestore(target="os/mine")
+    await harness.agents.order(harness.address, envelope("j/none"), none)
+    assert await seen_of_os(harness) == ("", {})
+    assert (await seen(harness))[0] == hooks.sha256
+
+
+async def test_a_definition_put_there_by_hand_is_refused_or_set_aside(harness: Harness) -> None:
+    harness.add_os("mine")
+    with pytest.raises(Rejected, match="put there by hand"):
+        await harness.agents.order(harness.address, envelope("j/1"), version(b"x"))
+    assert await seen_of_os(harness) == ("", {"mine": FileKind.LOCAL})
+    replacing = version(b"x", replace=True)
+    await harness.agents.order(harness.address, envelope("j/2"), replacing)
+    assert (await seen_of_os(harness))[0] == replacing.sha256
+    undo = BundleRestore(target="os/mine", undoing=replacing.sha256)
+    await harness.agents.order(harness.address, envelope("j/3"), undo)
+    assert await seen_of_os(harness) == ("", {"mine": FileKind.LOCAL})
+
+
+@pytest.mark.parametrize("target", ["os/../../etc", "os/", "os/a/b", "os/a.b", "x", "os/.bundles"])
+async def test_what_is_no_target_is_refused(harness: Harness, target: str) -> None:
+    wrong = msgspec.structs.replace(version(b"x"), target=target)
+    with pytest.raises(Rejected, match="cannot be the name"):
+        await harness.agents.order(harness.address, envelope("j/1"), wrong)
+    with pytest.raises(Rejected, match="cannot be the name"):
+        await harness.agents.ask(harness.address, ReadBundle(target=target), 5.0)

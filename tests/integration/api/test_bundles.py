@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from tests.fakes.cluster import CLUSTER, node_uuid
-from tests.faults.situations import BUNDLES
+from tests.faults.situations import BUNDLES, DEFINITION, VERSIONS
 from tests.integration.api.conftest import Api
 
 from gantry.client.errors import ApiError
 from gantry.model.bundle_orders import FileKind, InstalledBundle, InstalledFile
-from gantry.model.entities import HookRollout
+from gantry.model.entities import Rollout
 from gantry.model.errors import Unavailable
+from gantry.model.live import NodeFacts, NodeLive, OsFacts
 
 FIRST, SECOND = BUNDLES
 
@@ -36,7 +37,7 @@ async def test_the_list_shows_files_and_no_contents(api: Api) -> None:
     for one in BUNDLES:
         api.queue.put(one)
     wanted = {node_uuid(2): 1, node_uuid(9): 1}
-    api.queue.put(HookRollout(uuid=CLUSTER, name="hooks", everywhere=2, nodes=wanted))
+    api.queue.put(Rollout(uuid=CLUSTER, name="hooks", everywhere=2, nodes=wanted))
     found = await api.get("hooks/bundles")
     assert [one["number"] for one in found["bundles"]] == [1, 2]
     assert (found["everywhere"], found["nodes"]) == (2, {"node2.example.com": 1})
@@ -48,7 +49,7 @@ async def test_the_list_shows_files_and_no_contents(api: Api) -> None:
 async def test_nodes_are_asked_what_they_have(api: Api) -> None:
     for one in BUNDLES:
         api.queue.put(one)
-    api.queue.put(HookRollout(uuid=CLUSTER, name="hooks", everywhere=2))
+    api.queue.put(Rollout(uuid=CLUSTER, name="hooks", everywhere=2))
 
     async def second(question: object) -> InstalledBundle:
         local = InstalledFile(path="x-pre.d/1", kind=FileKind.LOCAL)
@@ -68,3 +69,45 @@ async def test_nodes_are_asked_what_they_have(api: Api) -> None:
     assert found[2]["problem"] == "node node3 does not answer"
     [only] = await api.get("hooks/installed", node="node2")
     assert only["sha256"] == "f" * 64
+
+
+async def test_versions_of_a_definition_are_counted_apart(api: Api) -> None:
+    packed = base64.b64encode(VERSIONS[0].packed).decode()
+    made = await api.post("os/bundles", {"name": "mine", "packed": packed})
+    assert made == {"number": 1, "sha256": VERSIONS[0].sha256}
+    for one in (*VERSIONS, *BUNDLES):
+        api.queue.put(one)
+    found = await api.get("os/bundles", name="mine")
+    assert [one["sha256"] for one in found["bundles"]] == [one.sha256 for one in VERSIONS]
+    for name in ("../x", "", "a.b"):
+        with pytest.raises(ApiError, match="cannot be the name"):
+            await api.post("os/bundles", {"name": name, "packed": packed})
+        with pytest.raises(ApiError, match="cannot be the name"):
+            await api.get("os/bundles", name=name)
+
+
+async def test_nodes_are_asked_for_all_that_was_pushed_and_say_what_is_local(api: Api) -> None:
+    for one in VERSIONS:
+        api.queue.put(one)
+    api.queue.put(Rollout(uuid=CLUSTER, name=DEFINITION, target=DEFINITION, everywhere=2))
+    oses = (
+        OsFacts(name="hand", path="/srv/ganeti/os/hand"),
+        OsFacts(name="mine", path="/srv/ganeti/os/mine"),
+        OsFacts(name="packaged", path="/usr/share/ganeti/os/packaged"),
+    )
+    api.queue.set_live(node_uuid(2), NodeLive(reachable=True, facts=NodeFacts(oses=oses)))
+
+    async def second(question: Any) -> InstalledBundle:
+        assert question.target == DEFINITION
+        return InstalledBundle(sha256=VERSIONS[1].sha256)
+
+    for number in (1, 2, 3):
+        api.services.agents[node_uuid(number)] = (f"node{number}.example.com", second)
+    found = await api.get("os/installed")
+    assert [(one["name"], one["wanted"], one["number"]) for one in found] == [
+        *[("mine", 2, 2)] * 3,
+        ("hand", None, 0),
+    ]
+    assert [(one["path"], one["kind"]) for one in found[3]["files"]] == [("hand", "local")]
+    [only] = await api.get("os/installed", node="node2", name="mine")
+    assert only["node"] == "node2.example.com"

@@ -119,6 +119,14 @@ LINES: dict[str, dict[str, Any]] = {
     "gnt-hook enable 20-a": {"scripts": ("20-a",), "enabled": True, "node_names": ()},
     "gnt-hook rollback --to 3": {"bundle": 3, "node_names": ()},
     "gnt-hook rollback": {"bundle": None},
+    f"gnt-os push --no-lint --name web --force -n node1 {EXAMPLES}": {
+        "os_name": "web",
+        "bundle": 1,
+        "replace": True,
+        "node_names": ("node1",),
+    },
+    "gnt-os rollback web --to 3": {"os_name": "web", "bundle": 3, "replace": False},
+    "gnt-os rollback web -n node2": {"bundle": None, "node_names": ("node2",)},
     f"gnt-hook webhook-add chat https://x.de/y --secret-file {__file__} --event job:error": {
         "name": "chat",
         "events": ("job:error",),

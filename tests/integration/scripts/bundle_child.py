@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gantry.agent.bundle_files import Bundles
+from gantry.agent.bundle_hooks import HookBundles
 from gantry.model.bundles import BundleFile, check, digest, entries
 
 CHANGING = {"os.rename", "os.symlink", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.utime"}
@@ -42,12 +43,18 @@ def sha256(words: str) -> str:
 
 def install_and_die(hooks: Path, words: str, last: int, *, replace: bool) -> int | None:
     """In a child: how many changes there were, or None where it was killed at the last one."""
+    return die_at(
+        last, lambda: HookBundles(hooks).install(sha256(words), bundle(words), replace=replace)
+    )
+
+
+def die_at(last: int, work: Callable[[], object]) -> int | None:
+    """Do it in a child: how many changes there were, or None where it was killed at the last."""
     out, into = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            seen = _install(hooks, words, last, replace=replace)
-            os.write(into, str(seen).encode())
+            os.write(into, str(_counted(last, work)).encode())
         finally:
             os._exit(0)
     os.close(into)
@@ -60,7 +67,7 @@ def install_and_die(hooks: Path, words: str, last: int, *, replace: bool) -> int
     return int(told)
 
 
-def _install(hooks: Path, words: str, last: int, *, replace: bool) -> int:
+def _counted(last: int, work: Callable[[], object]) -> int:
     """Count the changes, and end at the last one."""
     seen = 0
 
@@ -73,5 +80,5 @@ def _install(hooks: Path, words: str, last: int, *, replace: bool) -> int:
             seen += 1
 
     sys.addaudithook(told)
-    Bundles(hooks).install(sha256(words), bundle(words), replace=replace)
+    work()
     return seen

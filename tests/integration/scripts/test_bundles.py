@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.integration.scripts.bundle_child import bundle, install_and_die, sha256
 
-from gantry.agent.bundle_files import Bundles
+from gantry.agent.bundle_hooks import HookBundles
 from gantry.host.scripts import listing
 from gantry.model.bundle_orders import FileKind
 from gantry.model.bundles import BundleFile, check, digest, entries
@@ -39,7 +39,7 @@ def memory() -> Iterator[Path]:
 
 
 def install(hooks: Path, words: str, *, replace: bool = False) -> None:
-    Bundles(hooks).install(sha256(words), bundle(words), replace=replace)
+    HookBundles(hooks).install(sha256(words), bundle(words), replace=replace)
 
 
 def by_hand(hooks: Path, path: str, text: str = "#!/bin/sh\necho by hand\n") -> Path:
@@ -73,20 +73,20 @@ def said(words: str) -> dict[str, str]:
 
 
 def kinds(hooks: Path) -> dict[str, FileKind]:
-    return {one.path: one.kind for one in Bundles(hooks).read().files}
+    return {one.path: one.kind for one in HookBundles(hooks).read().files}
 
 
 def test_nothing_is_installed_where_nothing_was_pushed(hooks: Path) -> None:
-    Bundles(hooks).recover()
+    HookBundles(hooks).recover()
     assert not hooks.exists()
-    assert Bundles(hooks).current() == ""
-    assert Bundles(hooks).read().files == ()
+    assert HookBundles(hooks).current() == ""
+    assert HookBundles(hooks).read().files == ()
 
 
 def test_a_bundle_is_installed_and_followed_by_another(hooks: Path) -> None:
     for words, files in (("old", OLD), ("new", NEW)):
         install(hooks, words)
-        assert Bundles(hooks).current() == sha256(words)
+        assert HookBundles(hooks).current() == sha256(words)
         assert runs(hooks) == said(words)
         assert kinds(hooks) == dict.fromkeys(files, FileKind.BUNDLE)
     assert not (hooks / "old-only.d").exists()
@@ -131,7 +131,7 @@ def test_a_local_file_of_the_same_name_is_refused_and_nothing_is_done(
     with pytest.raises(Rejected, match="put there by hand") as caught:
         install(hooks, words)
     assert "--replace" in caught.value.hint
-    assert Bundles(hooks).current() == sha256("old")
+    assert HookBundles(hooks).current() == sha256("old")
     assert before.keys() <= kinds(hooks).keys()
 
 
@@ -139,9 +139,9 @@ def test_a_local_file_is_set_aside_where_asked_and_comes_back_with_the_undo(hook
     by_hand(hooks, f"{ADD}/10-both")
     install(hooks, "old", replace=True)
     assert runs(hooks) == said("old")
-    Bundles(hooks).restore("", undoing=sha256("old"))
+    HookBundles(hooks).restore("", undoing=sha256("old"))
     assert runs(hooks) == {"10-both": "by hand"}
-    assert Bundles(hooks).current() == ""
+    assert HookBundles(hooks).current() == ""
 
 
 @pytest.mark.parametrize("there", ["directory", "file above", "link above"])
@@ -156,20 +156,20 @@ def test_what_cannot_be_set_aside_is_refused(hooks: Path, tmp_path: Path, there:
         (hooks / ADD).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Rejected, match="director"):
         install(hooks, "old", replace=True)
-    assert Bundles(hooks).current() == ""
+    assert HookBundles(hooks).current() == ""
     assert not list(tmp_path.glob("elsewhere/*"))
 
 
 def test_going_back_needs_nothing_but_what_is_there(hooks: Path) -> None:
     install(hooks, "old")
     install(hooks, "new")
-    Bundles(hooks).restore(sha256("old"), undoing=sha256("new"))
+    HookBundles(hooks).restore(sha256("old"), undoing=sha256("new"))
     assert runs(hooks) == said("old")
-    Bundles(hooks).restore(sha256("old"), undoing="")
-    Bundles(hooks).restore("", undoing="")
+    HookBundles(hooks).restore(sha256("old"), undoing="")
+    HookBundles(hooks).restore("", undoing="")
     assert [place.name for place in hooks.iterdir()] == [".bundles"]
     with pytest.raises(Rejected, match="not on this node"):
-        Bundles(hooks).restore("0" * 64, undoing="")
+        HookBundles(hooks).restore("0" * 64, undoing="")
 
 
 def test_drift_is_seen_and_mended_by_pushing_again(hooks: Path) -> None:
@@ -201,15 +201,15 @@ def test_a_policy_comes_and_goes_and_never_leads_nowhere(memory: Path) -> None:
         changes = install_and_die(hooks, "old", step, replace=False)
         policy = hooks / "hooks.toml"
         assert not policy.is_symlink() or policy.exists(), step
-        Bundles(hooks).recover()
-        assert policy.exists() is (Bundles(hooks).current() == sha256("policed"))
+        HookBundles(hooks).recover()
+        assert policy.exists() is (HookBundles(hooks).current() == sha256("policed"))
         step += 1
 
 
 def test_old_bundles_are_removed_after_a_while(hooks: Path) -> None:
     for number in range(9):
         files = check([BundleFile(path="f", mode=0o644, content=str(number).encode())])
-        Bundles(hooks).install(digest(entries(files)), files, replace=False)
+        HookBundles(hooks).install(digest(entries(files)), files, replace=False)
     own = hooks / ".bundles"
     unpacked = [place for place in own.iterdir() if place.is_dir() and not place.is_symlink()]
     assert len(unpacked) == 6
@@ -229,14 +229,14 @@ def test_an_agent_killed_at_any_step_leaves_the_old_or_the_new_bundle(
         local = f"{ADD}/20-new" if replace else f"{ADD}/15-local"
         by_hand(hooks, local)
         changes = install_and_die(hooks, "new", step, replace=replace)
-        before_recovery = Bundles(hooks).current()
+        before_recovery = HookBundles(hooks).current()
         # Before anybody looks after it: a policy that leads nowhere denies everything.
         assert not (hooks / "hooks.toml").is_symlink() or (hooks / "hooks.toml").exists(), step
-        Bundles(hooks).recover()
+        HookBundles(hooks).recover()
         found = runs(hooks)
         hand = {Path(local).name: "by hand"}
         now_new = said("new") if replace else {**said("new"), **hand}
-        if Bundles(hooks).current() == sha256("old"):
+        if HookBundles(hooks).current() == sha256("old"):
             assert found == {**said("old"), **hand}, step
             assert {path: kind for path, kind in kinds(hooks).items() if path != local} == (
                 dict.fromkeys(OLD, FileKind.BUNDLE)
@@ -244,10 +244,10 @@ def test_an_agent_killed_at_any_step_leaves_the_old_or_the_new_bundle(
         else:
             assert found == now_new, step
             assert set(kinds(hooks)) == {*NEW, local}
-        assert before_recovery == Bundles(hooks).current()
+        assert before_recovery == HookBundles(hooks).current()
         assert not list((hooks / ".bundles").glob(".new-*"))
         assert not (hooks / ".bundles/pending").exists()
-        seen.add(Bundles(hooks).current())
+        seen.add(HookBundles(hooks).current())
         install(hooks, "new", replace=replace)
         assert runs(hooks) == now_new
         step += 1
@@ -264,9 +264,9 @@ def test_a_full_disk_leaves_the_old_bundle(hooks: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            Bundles(hooks).install(digest(entries(large)), large, replace=False)
+            HookBundles(hooks).install(digest(entries(large)), large, replace=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert runs(hooks) == said("old")
-    assert Bundles(hooks).current() == sha256("old")
+    assert HookBundles(hooks).current() == sha256("old")
     assert not list((hooks / ".bundles").glob(".new-*"))

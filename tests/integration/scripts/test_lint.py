@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gantry.hooks.lint import Finding, Level, check, drift
+from gantry.hooks.lint import check, drift
 from gantry.host import inventory
+from gantry.model.findings import Finding, Level
 from gantry.model.hook_files import HookInventory
 
 ADD = "instance-add-pre.d"

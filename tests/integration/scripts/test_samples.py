@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gantry.cli.hook import directory
+from gantry.cli.bundle import directory
 from gantry.hooks.lint import check
 from gantry.main.bench import LocalBench
 

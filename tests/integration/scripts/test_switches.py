@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.integration.scripts.conftest import PRE, Hooks
 
-from gantry.agent.bundle_files import Bundles
+from gantry.agent.bundle_hooks import HookBundles
 from gantry.hooks.disabled import FILE, PREFIX
 from gantry.hooks.lint import check
 from gantry.host import hook_switches, inventory
@@ -78,7 +78,7 @@ async def test_a_push_does_not_bring_a_script_back(hooks: Hooks) -> None:
     def install(text: str) -> None:
         content = f"#!/bin/sh\n{text}\n".encode()
         files = check_bundle([BundleFile(path=f"{PRE}/10-a", mode=0o755, content=content)])
-        Bundles(hooks.base).install(digest(entries(files)), files, replace=False)
+        HookBundles(hooks.base).install(digest(entries(files)), files, replace=False)
 
     install("exit 1")
     assert (await hooks.only()).status is ScriptStatus.FAILED
@@ -86,6 +86,6 @@ async def test_a_push_does_not_bring_a_script_back(hooks: Hooks) -> None:
     assert (await hooks.only()).status is ScriptStatus.SKIPPED
     install("exit 2")
     assert (await hooks.only()).status is ScriptStatus.SKIPPED
-    Bundles(hooks.base).restore("", "")
+    HookBundles(hooks.base).restore("", "")
     install("exit 3")
     assert (await hooks.only()).status is ScriptStatus.SKIPPED

@@ -6,15 +6,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.fakes.cluster import CLUSTER, FakeCluster, node_uuid
+from tests.fakes.cluster import FakeCluster, node_uuid
 from tests.faults.situations import BUNDLES
 
-from gantry.hooks import rollout
 from gantry.jobs.codec import DebrisRecord
 from gantry.jobs.debris import _due
-from gantry.model import bundles
-from gantry.model.bundles import BundleFile
-from gantry.model.entities import HookRollout
+from gantry.model import bundles, rollout
+from gantry.model.bundles import HOOKS, BundleFile
+from gantry.model.entities import Rollout
 from gantry.model.errors import Rejected
 from gantry.model.jobs import Job, JobStatus
 from gantry.model.orders import BundleRestore
@@ -32,12 +31,14 @@ async def cluster() -> AsyncIterator[FakeCluster]:
 
 
 def there(cluster: FakeCluster) -> list[str]:
-    return [cluster.world.nodes[node_uuid(number)].bundle for number in (1, 2, 3)]
+    return [
+        cluster.world.nodes[node_uuid(number)].bundles_of(HOOKS).current for number in (1, 2, 3)
+    ]
 
 
 def wanted(cluster: FakeCluster) -> list[int | None]:
     snapshot = cluster.engine.snapshot()
-    return [rollout.wanted(snapshot, node_uuid(number)) for number in (1, 2, 3)]
+    return [rollout.wanted(snapshot, HOOKS, node_uuid(number)) for number in (1, 2, 3)]
 
 
 async def push(cluster: FakeCluster, **fields: Any) -> Job:
@@ -72,12 +73,12 @@ async def test_all_nodes_then_one_then_back(cluster: FakeCluster) -> None:
 
 
 async def test_what_is_not_there_is_refused(cluster: FakeCluster) -> None:
-    assert "there is no bundle 7 (kept are 1, 2)" in await refused(cluster, bundle=7)
+    assert "there is no bundle 7 of hooks (kept are 1, 2)" in await refused(cluster, bundle=7)
     assert "node9" in await refused(cluster, bundle=1, node_names=("node9",))
 
 
 async def test_local_files_in_the_way_are_named_and_nothing_is_done(cluster: FakeCluster) -> None:
-    cluster.world.nodes[node_uuid(3)].local_hooks.add("instance-add-pre.d/10-all")
+    cluster.world.nodes[node_uuid(3)].bundles_of(HOOKS).local.add("instance-add-pre.d/10-all")
     said = await refused(cluster, bundle=1)
     assert "node3.example.com: instance-add-pre.d/10-all" in said
     assert there(cluster) == [""] * 3
@@ -102,14 +103,15 @@ async def test_a_node_that_is_away_or_offline_is_wanted_to_have_it(cluster: Fake
     assert job.ops[0].result["installed"] == ["node2.example.com"]
     assert there(cluster) == [FIRST.sha256, FIRST.sha256, ""]
     snapshot = cluster.engine.snapshot()
-    assert rollout.rollout(snapshot) == HookRollout(
-        uuid=CLUSTER,
+    [after] = snapshot.rollouts.values()
+    assert after == Rollout(
+        uuid=after.uuid,
         name="hooks",
         everywhere=1,
         nodes={},
-        ctime=snapshot.rollouts[CLUSTER].ctime,
-        mtime=snapshot.rollouts[CLUSTER].mtime,
-        serial_no=snapshot.rollouts[CLUSTER].serial_no,
+        ctime=after.ctime,
+        mtime=after.mtime,
+        serial_no=after.serial_no,
     )
 
 
@@ -126,17 +128,17 @@ async def test_an_old_undo_does_not_take_back_a_later_push(cluster: FakeCluster)
 
 async def test_bundles_are_known_by_their_hash_and_old_ones_go(cluster: FakeCluster) -> None:
     await push(cluster, bundle=1, node_names=("node1",))
-    assert (await cluster.engine.uploads.bundle(SECOND.packed)).number == 2
+    assert (await cluster.engine.uploads.bundle(HOOKS, SECOND.packed)).number == 2
     numbers = []
     for number in range(12):
         files = [BundleFile(path="f", mode=0o644, content=str(number).encode())]
-        made = await cluster.engine.uploads.bundle(bundles.pack(bundles.check(files)))
+        made = await cluster.engine.uploads.bundle(HOOKS, bundles.pack(bundles.check(files)))
         numbers.append(made.number)
     assert numbers == list(range(3, 15))
     kept = sorted(one.number for one in cluster.engine.snapshot().bundles.values())
     assert kept == [1, *range(5, 15)], "the newest ten, and what a node is to have"
     with pytest.raises(Rejected, match="no bundle"):
-        await cluster.engine.uploads.bundle(b"what")
+        await cluster.engine.uploads.bundle(HOOKS, b"what")
     await cluster.crash()
     await cluster.start()
     assert sorted(one.number for one in cluster.engine.snapshot().bundles.values()) == kept

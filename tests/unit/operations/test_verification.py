@@ -10,7 +10,7 @@ from tests.fakes.world import NOOP
 from tests.faults.situations import BUNDLES
 from tests.unit.operations.scene import NODE1, NODE2, NODE3, check, facts, snapshot, up, web
 
-from gantry.model.entities import AdminState, Disk, DiskTemplate, HookRollout
+from gantry.model.entities import AdminState, Disk, DiskTemplate, Rollout
 from gantry.model.errors import Rejected, Unavailable
 from gantry.model.live import GuestLive, GuestState, HypervisorFacts, OsFacts
 from gantry.model.names import Uuid
@@ -150,10 +150,10 @@ def test_a_disk_in_a_deeper_directory_is_not_taken_for_missing() -> None:
 def test_a_node_without_the_bundle_that_it_is_to_have() -> None:
     before = snapshot()
     [bundle, *_] = BUNDLES
-    wanting = HookRollout(uuid=before.cluster.uuid, name="hooks", everywhere=1)
+    wanting = Rollout(uuid=before.cluster.uuid, name="hooks", everywhere=1)
     after = before.with_changes(2, [bundle, wanting])
     having: dict[Uuid, Inspection | Unavailable] = {
-        node: said(facts=facts(hook_bundle=bundle.sha256)) for node in (NODE1, NODE2, NODE3)
+        node: said(facts=facts(bundles={"hooks": bundle.sha256})) for node in (NODE1, NODE2, NODE3)
     }
     assert found(after, having) == []
     assert found(after, having | {NODE2: said()}) == [

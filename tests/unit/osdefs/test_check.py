@@ -55,7 +55,7 @@ def test_a_missing_file_is_named(file: str) -> None:
 def test_all_faults_are_named_at_once() -> None:
     problem = definition(export=None, rename=script(0o644)).problem
     assert "export is missing" in problem
-    assert f"run chmod +x {PATH}/rename" in problem
+    assert "run chmod +x rename" in problem
 
 
 def test_only_the_owner_s_execute_bit_counts() -> None:
@@ -167,7 +167,7 @@ def test_a_variant_that_cannot_be_asked_for_is_named() -> None:
 
 def test_text_that_is_not_utf_8_is_named_with_its_line() -> None:
     problem = definition(parameters_list=text(b"a\nb \xff\n")).problem
-    assert "parameters.list in /srv/ganeti/os/deb, line 2 is not UTF-8" in problem
+    assert "parameters.list in /srv/ganeti/os/deb, line 2: this is not UTF-8" in problem
 
 
 def test_a_text_file_that_is_too_large_is_named() -> None:

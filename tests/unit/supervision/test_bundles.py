@@ -7,9 +7,9 @@ from typing import Any
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import CLUSTER, entities, node_uuid
 from tests.fakes.queue import FakeQueue
-from tests.faults.situations import BUNDLES
+from tests.faults.situations import BUNDLES, DEFINITION, VERSIONS
 
-from gantry.model.entities import HookRollout
+from gantry.model.entities import Rollout
 from gantry.model.live import NodeFacts, NodeLive
 from gantry.supervision.bundles import CatchUp
 
@@ -17,11 +17,11 @@ FIRST, SECOND = (one.sha256 for one in BUNDLES)
 
 
 def live(sha256: str) -> NodeLive:
-    return NodeLive(reachable=True, facts=NodeFacts(hook_bundle=sha256))
+    return NodeLive(reachable=True, facts=NodeFacts(bundles={"hooks": sha256}))
 
 
 def queue(there: list[str], **rollout: Any) -> FakeQueue:
-    made = HookRollout(uuid=CLUSTER, name="hooks", **rollout)
+    made = Rollout(uuid=CLUSTER, name="hooks", **rollout)
     lives = {node_uuid(number + 1): live(sha256) for number, sha256 in enumerate(there)}
     return FakeQueue([*entities(3), *BUNDLES, made], lives)
 
@@ -58,7 +58,7 @@ async def test_nodes_that_are_to_have_different_ones_get_a_job_each() -> None:
 async def test_a_node_that_is_away_is_left_alone() -> None:
     found = queue([FIRST, FIRST, FIRST], everywhere=2)
     for number in (1, 2, 3):
-        gone = NodeLive(reachable=False, facts=NodeFacts(hook_bundle=FIRST))
+        gone = NodeLive(reachable=False, facts=NodeFacts(bundles={"hooks": FIRST}))
         found.set_live(node_uuid(number), gone)
     await CatchUp(found, FakeClock()).look()
     assert found.submissions == []
@@ -68,3 +68,19 @@ async def test_a_bundle_that_was_taken_away_goes_from_nodes_that_come_back() -> 
     found = queue(["", FIRST, ""], everywhere=0)
     await CatchUp(found, FakeClock()).look()
     assert submitted(found) == [["node2.example.com"]]
+
+
+async def test_definitions_are_brought_apart_from_hooks() -> None:
+    found = queue(["", FIRST, FIRST], everywhere=1)
+    for one in VERSIONS:
+        found.put(one)
+    wanted = Rollout(uuid=node_uuid(9), name=DEFINITION, target=DEFINITION, everywhere=2)
+    found.put(wanted)
+    there = {"hooks": FIRST, DEFINITION: VERSIONS[1].sha256}
+    found.set_live(node_uuid(3), NodeLive(reachable=True, facts=NodeFacts(bundles=there)))
+    await CatchUp(found, FakeClock()).look()
+    assert [(one.ops[0]["OP_ID"], one.ops[0].get("os_name")) for one in found.submissions] == [
+        ("OP_HOOK_PUSH", None),
+        ("OP_OS_PUSH", "mine"),
+    ]
+    assert submitted(found) == [["node1.example.com"], ["node1.example.com", "node2.example.com"]]

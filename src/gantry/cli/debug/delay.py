@@ -17,14 +17,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """How long, and where."""
     parser.add_argument("duration", type=float, metavar="SECONDS", help="how long")
     parser.add_argument("--no-master", action="store_true", help="not on the master")
-    parser.add_argument(
-        "-n",
-        "--node",
-        action="append",
-        default=[],
-        metavar="NODE",
-        help="also there; can be given several times",
-    )
+    shared.nodes(parser, "also there; can be given several times")
     parser.add_argument(
         "-r",
         "--repeat",

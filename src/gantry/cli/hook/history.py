@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from gantry.cli import options as shared
-from gantry.cli.hook import moments, rows
+from gantry.cli import rows
+from gantry.cli.hook import moments
 
 EXAMPLES = """
 gnt-hook history

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 
-from gantry.cli import errors, table
+from gantry.cli import errors, findings
 from gantry.client.connection import Connection
 
 TYPE_CHECKING = False
@@ -37,7 +35,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         default="1",
         help="of a DIR: which version of the interface its cluster uses (1)",
     )
-    parser.add_argument("--strict", action="store_true", help="warnings count as errors")
+    findings.options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,16 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise errors.Usage("a directory is looked at here, not on a node", "leave --node out")
     else:
         found = _here(arguments)
-    findings = found["findings"]
-    if arguments.json:
-        sys.stdout.write(json.dumps(found, indent=1) + "\n")
-    else:
-        sys.stdout.write("".join(_text(one) for one in findings))
-        sys.stdout.write(_sum(findings, found["nodes"]))
-    for one in found["problems"]:
-        sys.stderr.write(f"{one['node']} was not looked at: {one['problem']}\n")
-    bad = [one for one in findings if arguments.strict or one["level"] == "error"]
-    return 1 if bad or found["problems"] else 0
+    return findings.show(arguments, found)
 
 
 def _node(arguments: argparse.Namespace) -> dict[str, str]:
@@ -71,22 +60,5 @@ def _here(arguments: argparse.Namespace) -> dict[str, Any]:
 
     version = int(arguments.hooks_version)
     inventory = arguments.bench().inventory(arguments.directory, version)
-    findings = msgspec.to_builtins(check(inventory, version))
-    return {"findings": list(findings), "nodes": [], "problems": []}
-
-
-def _text(one: dict[str, Any]) -> str:
-    path = table.printable(one["path"])
-    where = f"{one['node']} {path}" if one["node"] else path
-    hint = f"\n    {one['hint']}" if one["hint"] else ""
-    text = f"{one['level']}: {where}: {one['message']}{hint}"
-    return "".join(f"{table.printable(line)}\n" for line in text.split("\n"))
-
-
-def _sum(findings: list[dict[str, Any]], nodes: list[str]) -> str:
-    bad = sum(one["level"] == "error" for one in findings)
-    where = f" on {len(nodes)} node{'s' * (len(nodes) != 1)}" if nodes else ""
-    if not findings:
-        return f"nothing to complain of{where}\n"
-    mild = len(findings) - bad
-    return f"{bad} error{'s' * (bad != 1)}, {mild} warning{'s' * (mild != 1)}{where}\n"
+    said = msgspec.to_builtins(check(inventory, version))
+    return {"findings": list(said), "nodes": [], "problems": []}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gantry.cli.hook import rows
+from gantry.cli import rows
 
 EXAMPLES = """
 gnt-hook list

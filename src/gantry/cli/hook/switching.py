@@ -16,14 +16,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="SCRIPT",
         help="a name, meant in all directories, or DIRECTORY/NAME",
     )
-    parser.add_argument(
-        "-n",
-        "--node",
-        action="append",
-        default=[],
-        metavar="NODE",
-        help="only on this node; may be given several times (all)",
-    )
+    shared.nodes(parser, "only on this node; may be given several times (all)")
     shared.job(parser)
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from gantry.cli import table
-from gantry.cli.hook import rows
+from gantry.cli import rows
 from gantry.client.connection import Connection
 
 EXAMPLES = """
@@ -36,11 +34,4 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """A line for each; no secret is ever shown."""
     found = [[one[name] for name, _, _ in _FIELDS] for one in Connection().get("webhooks")]
-    fields = [{"name": name, "title": title, "kind": kind} for name, title, kind in _FIELDS]
-    if arguments.json:
-        sys.stdout.write(table.objects(fields, found))
-        return 0
-    sys.stdout.write(
-        table.show(fields, found, headers=not arguments.no_headers, separator=arguments.separator)
-    )
-    return 0
+    return rows.write(arguments, _FIELDS, found)

@@ -1,214 +1,22 @@
-"""Put a bundle of hooks onto nodes: ``gnt-hook push``, ``gnt-hook rollback``.
-
-On all of these nodes, or on none: where one of them refuses it, the others go back. A node that is
-away is left out; it gets the bundle when it comes back (``gantry.supervision.bundles``).
-"""
+"""Put a bundle of hooks onto nodes: ``gnt-hook push``, ``gnt-hook rollback``."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
 from typing import ClassVar
 
-import msgspec
-
-from gantry.hooks import rollout
-from gantry.model import locks, timeouts
-from gantry.model.bundle_orders import (
-    BundleInstall,
-    BundleRestore,
-    FileKind,
-    InstalledBundle,
-    ReadBundle,
-)
-from gantry.model.entities import HookRollout
-from gantry.model.errors import Reason, Rejected, Unavailable
-from gantry.model.locks import Needs
-from gantry.model.names import Uuid
-from gantry.model.orders import Nothing, Order
-from gantry.model.snapshot import Snapshot
-from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.ports.steps import Effect, Outcome, Steps, Undo
-
-_SHOWN = 5
-"""Names in a message; the rest is counted."""
+from gantry.model.bundles import HOOKS
+from gantry.operations.steps.distribution import Push
 
 
-class HookPushPlan(Plan, frozen=True, kw_only=True):
-    """``nodes`` get it now; ``there`` is the hash of what they have, in the same order."""
-
-    number: int
-    sha256: str
-    packed: bytes
-    replace: bool
-    nodes: tuple[Uuid, ...]
-    names: tuple[str, ...]
-    there: tuple[str, ...] = ()
-    away: tuple[str, ...] = ()
-    after: HookRollout | None = None
-
-
-class HookPush(Operation[HookPushPlan], frozen=True, kw_only=True):
-    """``bundle`` is its number; 0 takes the bundle away. None: the one before (``rollback``).
-
-    Without ``node_names`` it is for all nodes, also for those to come. ``catch_up``: what is
-    wanted stays as it is, and these nodes get it. ``replace``: local files in the way are set
-    aside.
-    """
+class HookPush(Push, frozen=True, kw_only=True):
+    """See ``Push``."""
 
     opcode: ClassVar[str] = "OP_HOOK_PUSH"
-    hooked: ClassVar[bool] = False
-    plan_type: ClassVar[type[Plan]] = HookPushPlan
-
-    bundle: int | None = None
-    node_names: tuple[str, ...] = ()
-    replace: bool = False
-    catch_up: bool = False
 
     def summary(self) -> str:
-        if self.catch_up:
-            return f"HOOK_PUSH(missed by {_some(self.node_names)})"
-        return f"HOOK_PUSH({'the one before' if self.bundle is None else self.bundle})"
+        return f"HOOK_PUSH({self.said()})"
 
-    def needs(self, cluster: Snapshot) -> Needs:
-        nodes = [locks.node(uuid) for uuid in self._nodes(cluster)]
-        return Needs.of(shared=[locks.CLUSTER, *nodes], exclusive=[locks.HOOKS])
-
-    def check(self, cluster: Snapshot, given: Given) -> HookPushPlan:
-        nodes = self._nodes(cluster)
-        number = self._number(cluster, nodes)
-        bundle = rollout.bundle(cluster, number) if number else None
-        away = [uuid for uuid in nodes if not _answers(cluster, uuid)]
-        now = [uuid for uuid in nodes if uuid not in away]
-        return HookPushPlan(
-            number=number,
-            sha256=bundle.sha256 if bundle is not None else "",
-            packed=bundle.packed if bundle is not None else b"",
-            replace=self.replace,
-            nodes=tuple(now),
-            names=tuple(cluster.nodes[uuid].name for uuid in now),
-            away=tuple(cluster.nodes[uuid].name for uuid in away),
-            after=None if self.catch_up else self._after(cluster, number, nodes, given.now),
-        )
-
-    async def examine(self, plan: HookPushPlan, cluster: Snapshot, ask: Examiner) -> HookPushPlan:
-        answers = await asyncio.gather(*(_read(ask, uuid) for uuid in plan.nodes))
-        found = [
-            (uuid, name, answer)
-            for uuid, name, answer in zip(plan.nodes, plan.names, answers, strict=True)
-            if answer is not None
-        ]
-        gone = [name for name, answer in zip(plan.names, answers, strict=True) if answer is None]
-        if plan.number and not plan.replace:
-            paths = {one.path for one in rollout.bundle(cluster, plan.number).files}
-            _no_conflicts(paths, [(name, answer) for _, name, answer in found])
-        return msgspec.structs.replace(
-            plan,
-            nodes=tuple(uuid for uuid, _, _ in found),
-            names=tuple(name for _, name, _ in found),
-            there=tuple(answer.sha256 for _, _, answer in found),
-            away=(*plan.away, *gone),
-        )
-
-    async def run(self, plan: HookPushPlan, steps: Steps) -> Outcome:
-        order: Order[Nothing] = BundleRestore()
-        if plan.number:
-            order = BundleInstall(sha256=plan.sha256, packed=plan.packed, replace=plan.replace)
-        effects = [
-            Effect(
-                name=f"bundle/{index}",
-                node=uuid,
-                order=order,
-                undo=Undo(uuid, BundleRestore(sha256=there, undoing=plan.sha256)),
-            )
-            for index, (uuid, there) in enumerate(zip(plan.nodes, plan.there, strict=True))
-        ]
-        what = f"bundle {plan.number}" if plan.number else "no bundle"
-        if effects:
-            steps.log(f"{what} for {_some(plan.names)}")
-            await steps.all(effects, timeout=timeouts.NORMAL)
-        for name in plan.away:
-            steps.warn(f"node {name} does not answer: it gets {what} when it is back")
-        result = {
-            "bundle": plan.number,
-            "sha256": plan.sha256,
-            "installed": list(plan.names),
-            "away": list(plan.away),
-        }
-        return Outcome(put=() if plan.after is None else (plan.after,), result=result)
-
-    def _nodes(self, cluster: Snapshot) -> list[Uuid]:
-        """Those that are named, or all; those that are offline get it when they are back."""
-        if not self.node_names:
-            return [uuid for uuid, node in cluster.nodes.items() if not node.offline]
-        return list(dict.fromkeys(cluster.node(name).uuid for name in self.node_names))
-
-    def _number(self, cluster: Snapshot, nodes: list[Uuid]) -> int:
-        """The bundle that is meant."""
-        if self.catch_up:
-            numbers = {rollout.wanted(cluster, uuid) for uuid in nodes}
-        elif self.bundle is not None:
-            return self.bundle
-        else:
-            numbers = {rollout.wanted(cluster, uuid) or 0 for uuid in nodes}
-        if len(numbers) != 1 or (number := numbers.pop()) is None:
-            raise Rejected(
-                "these nodes do not all have the same bundle",
-                "gnt-hook status shows them; say which one: gnt-hook rollback --to NUMBER",
-                reason=Reason.STATE,
-            )
-        if self.catch_up:
-            return number
-        if not number:
-            raise Rejected("there is nothing to go back from: no bundle was pushed to these nodes")
-        return rollout.before(cluster, number)
-
-    def _after(self, cluster: Snapshot, number: int, nodes: list[Uuid], now: float) -> HookRollout:
-        """What is wanted from now on; nodes that are gone are forgotten."""
-        known = rollout.rollout(cluster)
-        made = known or HookRollout(uuid=cluster.cluster.uuid, name="hooks", ctime=now)
-        if not self.node_names:
-            return msgspec.structs.replace(
-                made, everywhere=number, nodes={}, mtime=now, serial_no=made.serial_no + 1
-            )
-        kept = {uuid: one for uuid, one in made.nodes.items() if uuid in cluster.nodes}
-        return msgspec.structs.replace(
-            made,
-            nodes={**kept, **dict.fromkeys(nodes, number)},
-            mtime=now,
-            serial_no=made.serial_no + 1,
-        )
-
-
-def _answers(cluster: Snapshot, uuid: Uuid) -> bool:
-    return not cluster.nodes[uuid].offline and cluster.node_live(uuid).reachable
-
-
-async def _read(ask: Examiner, node: Uuid) -> InstalledBundle | None:
-    try:
-        return await ask.ask(node, ReadBundle(), timeouts.URGENT)
-    except Unavailable:
-        return None
-
-
-def _no_conflicts(paths: set[str], nodes: Iterable[tuple[str, InstalledBundle]]) -> None:
-    """Before anything is installed anywhere."""
-    found = [
-        f"{name}: {one.path}"
-        for name, installed in nodes
-        for one in installed.files
-        if one.kind is FileKind.LOCAL and one.path in paths
-    ]
-    if found:
-        raise Rejected(
-            "files that were put there by hand have names of the bundle: " + _some(found, "; "),
-            "rename or remove them, leave them out of the bundle, or push with --replace, which "
-            "sets them aside",
-            reason=Reason.EXISTS,
-        )
-
-
-def _some(names: Iterable[str], between: str = ", ") -> str:
-    found = list(names)
-    more = len(found) - _SHOWN
-    return between.join(found[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    @property
+    def target(self) -> str:
+        """The hooks."""
+        return HOOKS

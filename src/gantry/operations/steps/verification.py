@@ -10,8 +10,10 @@ from typing import Final
 
 import msgspec
 
-from gantry.hooks import rollout, verdict
+from gantry.hooks import verdict
 from gantry.hooks.verdict import NodeScripts
+from gantry.model import rollout
+from gantry.model.bundles import os_name
 from gantry.model.candidate_orders import OWN_FILES
 from gantry.model.entities import AdminState, Instance, Node
 from gantry.model.errors import Unavailable
@@ -179,10 +181,12 @@ def _node(cluster: Snapshot, node: Node, said: Inspection, now: float) -> Iterat
 
 
 def _bundle(cluster: Snapshot, node: Node, facts: NodeFacts) -> Iterator[tuple[str, str, str]]:
-    wanted = rollout.wanted(cluster, node.uuid)
-    if wanted is not None and rollout.wanted_hash(cluster, node.uuid) != facts.hook_bundle:
-        should = f"bundle {wanted} of hooks" if wanted else "no bundle of hooks"
-        yield "ENODEHOOKS", f"is to have {should} and has not: gnt-hook status", "WARNING"
+    for target in rollout.targets(cluster):
+        number = rollout.wanted(cluster, target, node.uuid) or 0
+        if rollout.wanted_hash(cluster, target, node.uuid) != facts.bundles.get(target, ""):
+            code = "ENODEOS" if os_name(target) else "ENODEHOOKS"
+            should, program = rollout.described(target, number), rollout.program(target)
+            yield code, f"is to have {should} and has not: {program} status", "WARNING"
 
 
 def _machine(cluster: Snapshot, facts: NodeFacts, now: float) -> Iterator[tuple[str, str, str]]:

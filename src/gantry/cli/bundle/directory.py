@@ -1,4 +1,4 @@
-"""A directory of hooks as a bundle: what ``push`` sends and ``diff`` compares."""
+"""A directory as a bundle: what ``push`` sends and ``diff`` compares."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from gantry.model.errors import Rejected
 
 
 def read(name: str) -> tuple[BundleFile, ...]:
-    """Every file below it, hidden ones left out; Usage where one cannot be in a bundle.
+    """Every file below it; Usage where one cannot be in a bundle.
+
+    What is hidden is left out, and what Python keeps of modules that it has read.
 
     A link is followed where it leads to a file of the same directory.
     """
     top = Path(name)
     if not top.is_dir():
-        raise Usage(f"{name} is no directory", "one with directories such as instance-add-pre.d")
+        raise Usage(f"{name} is no directory", "give one with what is to be pushed in it")
     try:
         return bundles.check(_file(top, place) for place in _places(top))
     except Rejected as error:
@@ -29,7 +31,7 @@ def read(name: str) -> tuple[BundleFile, ...]:
 def _places(directory: Path) -> list[Path]:
     found = []
     for place in sorted(directory.iterdir()):
-        if place.name.startswith("."):
+        if place.name.startswith(".") or place.name == "__pycache__":
             continue
         if place.is_dir() and not place.is_symlink():
             found += _places(place)

@@ -1,4 +1,4 @@
-"""What the listings of gnt-hook share: ask, and show rows."""
+"""What listings that the master makes share: ask, and show rows."""
 
 from __future__ import annotations
 
@@ -35,20 +35,34 @@ def show(
     query = {name: str(value) for name in names if (value := getattr(arguments, name)) is not None}
     answer = Connection().get(path, **query)
     if arguments.json:
-        sys.stdout.write(table.objects(answer["fields"], answer["rows"]))
+        _write(arguments, answer["fields"], answer["rows"])
     else:
-        fields, rows = _chosen(answer, columns, rare or {})
-        sys.stdout.write(
-            table.show(
-                fields,
-                rows,
-                headers=not arguments.no_headers,
-                separator=arguments.separator,
-            )
-        )
+        _write(arguments, *_chosen(answer, columns, rare or {}))
     for one in answer["problems"]:
         sys.stderr.write(f"{one['node']} is missing: {one['problem']}\n")
     return 0
+
+
+def write(
+    arguments: argparse.Namespace,
+    columns: Sequence[tuple[str, str, str]],
+    found: Sequence[Sequence[Any]],
+) -> int:
+    """Show rows; a column is name, title and kind. The exit status."""
+    fields = [{"name": name, "title": title, "kind": kind} for name, title, kind in columns]
+    _write(arguments, fields, found)
+    return 0
+
+
+def _write(
+    arguments: argparse.Namespace, fields: Sequence[Any], found: Sequence[Sequence[Any]]
+) -> None:
+    if arguments.json:
+        sys.stdout.write(table.objects(fields, found))
+        return
+    sys.stdout.write(
+        table.show(fields, found, headers=not arguments.no_headers, separator=arguments.separator)
+    )
 
 
 def _chosen(

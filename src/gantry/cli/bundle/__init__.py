@@ -1,0 +1,1 @@
+"""What the commands of gnt-hook and of gnt-os that distribute bundles share."""

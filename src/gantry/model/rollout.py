@@ -1,0 +1,106 @@
+"""Which bundle of which target is to be on which node: pure functions of snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gantry.model.bundles import os_name
+from gantry.model.entities import Bundle, Rollout
+from gantry.model.errors import Reason, Rejected
+from gantry.model.names import Uuid
+from gantry.model.snapshot import Snapshot
+
+KEPT = 10
+"""Bundles of a target that the cluster keeps, beside those that are to be on some node."""
+
+
+def described(target: str, number: int) -> str:
+    """A bundle in words; 0 is none."""
+    if name := os_name(target):
+        return f"version {number} of the OS {name}" if number else f"no pushed version of OS {name}"
+    return f"bundle {number} of hooks" if number else "no bundle of hooks"
+
+
+def program(target: str) -> str:
+    """The program whose commands are for that target."""
+    return "gnt-os" if os_name(target) else "gnt-hook"
+
+
+def targets(cluster: Snapshot) -> list[str]:
+    """Everything that something was ever pushed of."""
+    return sorted(one.target for one in cluster.rollouts.values())
+
+
+def rollout(cluster: Snapshot, target: str) -> Rollout | None:
+    """What was asked for last; None where nothing was ever pushed."""
+    return next((one for one in cluster.rollouts.values() if one.target == target), None)
+
+
+def kept(cluster: Snapshot, target: str) -> list[Bundle]:
+    """The bundles of a target that are kept, in the order of their numbers."""
+    found = [one for one in cluster.bundles.values() if one.target == target]
+    return sorted(found, key=lambda one: one.number)
+
+
+def bundle(cluster: Snapshot, target: str, number: int) -> Bundle:
+    """The bundle of that number; Rejected where there is none (any more)."""
+    known = kept(cluster, target)
+    for found in known:
+        if found.number == number:
+            return found
+    raise Rejected(
+        f"there is no {described(target, number)}",
+        f"kept are {', '.join(str(one.number) for one in known)}"
+        if known
+        else f"{program(target)} push makes one",
+        reason=Reason.UNKNOWN,
+    )
+
+
+def by_hash(cluster: Snapshot, target: str, sha256: str) -> Bundle | None:
+    """The bundle with that hash, if it is kept."""
+    return next((one for one in kept(cluster, target) if one.sha256 == sha256), None)
+
+
+def wanted(cluster: Snapshot, target: str, node: Uuid) -> int | None:
+    """The number of the bundle that is to be on a node: 0 for none, None where nobody said."""
+    found = rollout(cluster, target)
+    return None if found is None else found.nodes.get(node, found.everywhere)
+
+
+def wanted_hash(cluster: Snapshot, target: str, node: Uuid) -> str | None:
+    """Its hash: empty for none, None where nobody said, or where it is not kept any more."""
+    number = wanted(cluster, target, node)
+    if not number:
+        return None if number is None else ""
+    return next((one.sha256 for one in kept(cluster, target) if one.number == number), None)
+
+
+def before(cluster: Snapshot, target: str, number: int) -> int:
+    """The bundle that came before that one: 0 where it was the first that is kept."""
+    older = [one.number for one in kept(cluster, target) if one.number < number]
+    return max(older, default=0)
+
+
+def behind(cluster: Snapshot) -> dict[tuple[str, Uuid], str]:
+    """By target and node the hash that a node that answers is to have, and has not."""
+    return {(target, node): sha256 for target, node, sha256 in _behind(cluster)}
+
+
+def _behind(cluster: Snapshot) -> Iterator[tuple[str, Uuid, str]]:
+    for target in targets(cluster):
+        for uuid, node in cluster.nodes.items():
+            live = cluster.node_live(uuid)
+            if live.facts is None or not live.reachable or node.offline:
+                continue
+            sha256 = wanted_hash(cluster, target, uuid)
+            if sha256 is not None and live.facts.bundles.get(target, "") != sha256:
+                yield target, uuid, sha256
+
+
+def surplus(cluster: Snapshot, target: str) -> list[Bundle]:
+    """Old bundles that no node is to have."""
+    found = rollout(cluster, target)
+    used = {*found.nodes.values(), found.everywhere} if found is not None else {0}
+    newest = reversed(kept(cluster, target))
+    return [one for one in list(newest)[KEPT:] if one.number not in used]

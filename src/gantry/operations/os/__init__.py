@@ -1,0 +1,1 @@
+"""Operations on OS definitions."""
