@@ -174,14 +174,11 @@ def _moment(line: Line) -> tuple[datetime, int]:
 
 def consistent_story(rig: Rig, jobs: Sequence[dict[str, Any]]) -> None:
     """What the hooks were told fits together, and to what became of the jobs."""
-    lines = [
-        line
-        for machine in rig.fleet.machines
-        for line in hooks.told(machine.root)
-        if line.job >= rig.told_from
-    ]
+    lines = _lines(rig)
     denied = [row["id"] for row in jobs if "(denied-" in row["summary"]]
     assert not (wrong := hooks.inconsistencies(lines, denied)), wrong
+    for job in sorted(hooks.unasked(lines)):
+        assert "could not run its pre scripts" in (log := _log_of(rig, job)), (job, log)
     by_job = {row["id"]: row for row in jobs}
     for row in jobs:
         if "(denied-" in row["summary"]:
@@ -199,13 +196,32 @@ def _failures_told(
     """Where an operation failed, every node that was asked heard of it, and only once."""
     failed = [number for number, row in jobs.items() if row["status"] != "success"]
     for job, node in sorted(hooks.untold(lines, failed)):
-        log = rig.fleet.machine(rig.master()).must("gnt-job", "info", str(job))
+        log = _log_of(rig, job)
         assert f"node {node} could not run its fail scripts" in log, (node, log)
-    records = [
-        record
-        for machine in rig.fleet.machines
-        for record in hooks.recorded(machine.root)
-        if record.job >= rig.told_from
-    ]
+    records = _records(rig)
     _log.info("%d fail scripts, %d of them whole", len(records), sum(one.whole for one in records))
     assert not (again := hooks.repeated(lines, records)), again
+
+
+def forget(rig: Rig) -> None:
+    """What hooks were told so far is not looked at again: some of those jobs are lost.
+
+    Numbers of lost jobs are given again, so that not even the next ones fit to it.
+    """
+    known = [row["id"] for row in settled(rig)]
+    told = [line.job for line in _lines(rig)] + [record.job for record in _records(rig)]
+    rig.told_from = max([*known, *told]) + 1
+
+
+def _lines(rig: Rig) -> list[hooks.Told]:
+    found = [line for machine in rig.fleet.machines for line in hooks.told(machine.root)]
+    return [line for line in found if line.job >= rig.told_from]
+
+
+def _records(rig: Rig) -> list[hooks.Record]:
+    found = [one for machine in rig.fleet.machines for one in hooks.recorded(machine.root)]
+    return [one for one in found if one.job >= rig.told_from]
+
+
+def _log_of(rig: Rig, job: int) -> str:
+    return rig.fleet.machine(rig.master()).must("gnt-job", "info", str(job))

@@ -113,10 +113,7 @@ def inconsistencies(lines: Iterable[Told], denied: Iterable[int]) -> list[str]:
         runs = {line.run for line in told_of}
         if len(runs) != 1 or not all(runs):
             found.append(f"job {job} was told under several run ids: {sorted(runs)}")
-        pre = [line for line in told_of if line.phase == "pre"]
         post = [line for line in told_of if line.phase == "post"]
-        if post and not pre:
-            found.append(f"job {job} has post scripts and no pre scripts: {post[0]}")
         if job in denied and post:
             found.append(f"job {job} was denied and its post scripts ran: {post[0]}")
         fail = [line for line in told_of if line.phase == "fail"]
@@ -124,6 +121,13 @@ def inconsistencies(lines: Iterable[Told], denied: Iterable[int]) -> list[str]:
             found.append(f"job {job} has post scripts and fail scripts: {post[0]}, {fail[0]}")
         found += _attempts(job, told_of)
     return found
+
+
+def unasked(lines: Iterable[Told]) -> set[int]:
+    """Jobs of whose end scripts were told and of whose beginning none: a node was away then."""
+    lines = list(lines)
+    pre = {one.job for one in lines if one.phase == "pre"}
+    return {one.job for one in lines if one.phase == "post"} - pre
 
 
 def untold(lines: Iterable[Told], failed: Iterable[int]) -> set[tuple[int, str]]:

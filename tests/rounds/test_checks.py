@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.rounds.checks import Line, journal, one_master_at_a_time, promises_kept
 from tests.rounds.clients import Promise
-from tests.rounds.hooks import Record, Told, inconsistencies, repeated, untold
+from tests.rounds.hooks import Record, Told, inconsistencies, repeated, unasked, untold
 from tests.rounds.plan import ETCD, SQLITE, plan
 
 BEGIN = datetime(2026, 1, 1)
@@ -57,7 +57,7 @@ def test_a_story_that_does_not_fit_together_is_found() -> None:
     assert inconsistencies([LINE, post], []) == []
     again = replace(LINE, attempt=2, place=1)
     assert inconsistencies([LINE, again, replace(post, attempt=2, place=2)], []) == []
-    assert "no pre scripts" in inconsistencies([post], [])[0]
+    assert unasked([post]) == {7} and unasked([LINE, post]) == set()
     assert "was denied" in inconsistencies([LINE, post], [7])[0]
     assert "several run ids" in inconsistencies([LINE, replace(post, run="q")], [])[0]
     assert "attempt 1 after 1" in inconsistencies([LINE, replace(LINE, place=1)], [])[0]
