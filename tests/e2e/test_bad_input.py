@@ -1,5 +1,6 @@
 """Wrong input: a clear error each time, nothing changed and nothing lost."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,18 @@ def test_an_os_that_differs_between_nodes_is_refused_and_shown(cluster: Cluster)
 
     eventually("the master knows of all three", refused)
     assert "files: create" in said
-    assert "differ" in cluster.try_gnt("gnt-os", "diagnose").said
+    assert "gnt-os diagnose uneven" in said
+    done = cluster.try_gnt("gnt-os", "diagnose", "uneven")
+    assert done.status == 1
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert "-exit 0 # 1" in lines
+    assert {"+exit 0 # 2", "+exit 0 # 3"} <= set(lines)
+    assert "+++ node3.gantry.test:create" in lines
+    (shown,) = json.loads(cluster.try_gnt("gnt-os", "diagnose", "--json", "uneven").stdout)
+    assert shown["difference"]["usual"] == "node1.gantry.test"
+    verify = cluster.try_gnt("gnt-cluster", "verify")
+    assert verify.status == 1
+    assert "OS uneven: differs from most nodes in: create" in verify.said
 
 
 @pytest.mark.usefixtures("unchanged")

@@ -71,6 +71,7 @@ from gantry.model.orders import (
     StateComplete,
     StatePiece,
 )
+from gantry.model.os_texts import OsTexts, ReadOsTexts
 from gantry.ports.agents import Event, GuestChanged, Progress
 
 Say = Callable[[Progress], None]
@@ -473,6 +474,7 @@ class FakeNode:
         """What the agent would say."""
         table: dict[type, Callable[[Any], msgspec.Struct]] = {
             OsVerify: self._verify,
+            ReadOsTexts: lambda question: OsTexts(),
             OsDiagnose: lambda question: OsList(oses=self.oses, search_path=_SEARCH_PATH),
             ReadFacts: lambda question: self.facts(),
             ReadGuests: lambda question: GuestList(guests=self.live),

@@ -24,7 +24,7 @@ from gantry.agent import (
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.model import hook_files as hook_inventory
-from gantry.model import hook_runs, hook_switch, orders
+from gantry.model import hook_runs, hook_switch, orders, os_texts
 from gantry.model.orders import AnyOrder, AnyQuestion
 
 Carry: TypeAlias = Callable[[Parts, Any, Task], Awaitable[msgspec.Struct]]
@@ -54,6 +54,7 @@ ORDERS: Final[dict[type[msgspec.Struct], Carry]] = {
 }
 QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
     orders.OsVerify: os_scripts.verify,
+    os_texts.ReadOsTexts: os_scripts.texts,
     orders.OsDiagnose: os_scripts.diagnose,
     orders.ReadFacts: node.facts,
     orders.ReadGuests: guests.read,

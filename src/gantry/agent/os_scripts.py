@@ -10,8 +10,10 @@ from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.model import names
 from gantry.model.orders import Nothing, OsCreate, OsDiagnose, OsList, OsRename, OsVerify
+from gantry.model.os_texts import OsTexts, ReadOsTexts
 from gantry.osdefs.create import create as run_create
 from gantry.osdefs.rename import rename as run_rename
+from gantry.osdefs.texts import read as read_texts
 from gantry.osdefs.verify import verify as run_verify
 from gantry.storage.raw_view import raw_view
 
@@ -66,6 +68,14 @@ async def verify(parts: Parts, question: OsVerify) -> Nothing:
     """Check a definition with these parameters."""
     await run_verify(parts.finder, question, question.secret_parameters)
     return Nothing()
+
+
+async def texts(parts: Parts, question: ReadOsTexts) -> OsTexts:
+    """Files of the definition that counts here, to be compared with another node's."""
+    facts = await asyncio.to_thread(parts.finder.lookup, question.name)
+    if facts is None:
+        return OsTexts()
+    return await asyncio.to_thread(read_texts, facts, question.paths)
 
 
 async def diagnose(parts: Parts, question: OsDiagnose) -> OsList:

@@ -18,6 +18,7 @@ from gantry.api.hooks import Hooks
 from gantry.api.information import Information
 from gantry.api.jobs import Jobs
 from gantry.api.joining import Joining
+from gantry.api.os_definitions import OsDefinitions
 from gantry.api.queries import Queries
 from gantry.api.query import resources
 from gantry.api.query.listing import Listings
@@ -59,6 +60,7 @@ def build(
             *Jobs(queue, services).routes(),
             *Queries(listings).routes(),
             *Information(listings, services).routes(),
+            *OsDefinitions(queue, services).routes(),
             *Console(listings, services).routes(),
             *Hooks(queue, services).routes(),
             *HookLint(queue, services).routes(),

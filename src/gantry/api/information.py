@@ -1,11 +1,10 @@
-"""``info``, ``instances/NAME``, ``nodes/NAME``, ``os``, ``tags/…`` and ``version``: reading."""
+"""``info``, ``instances/NAME``, ``nodes/NAME``, ``tags/…`` and ``version``: reading."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from gantry import __version__
@@ -15,10 +14,8 @@ from gantry.api.documents import instance as instance_document
 from gantry.api.documents import node as node_document
 from gantry.api.query.listing import Listings
 from gantry.api.services import Services
-from gantry.model import oses
-from gantry.model.entities import Cluster, Entity
+from gantry.model.entities import Entity
 from gantry.model.errors import Reason, Rejected
-from gantry.model.oses import ClusterOs, named
 from gantry.model.snapshot import Snapshot
 
 _TAGGED: Final[dict[str, Callable[[Snapshot, str], Entity]]] = {
@@ -43,7 +40,6 @@ class Information:
             web.get("/gantry/1/info", self.cluster),
             web.get("/gantry/1/instances/{name}", self.instance),
             web.get("/gantry/1/nodes/{name}", self.node),
-            web.get("/gantry/1/os", self.oses),
             web.get("/gantry/1/tags", self.all_tags),
             web.get("/gantry/1/tags/{kind}", self.tags),
             web.get("/gantry/1/tags/{kind}/{name}", self.tags),
@@ -69,13 +65,6 @@ class Information:
         view = self._listings.view()
         found = view.cluster.node(request.match_info["name"])
         return exchange.answer(node_document.document(view, found))
-
-    async def oses(self, request: web.Request) -> web.StreamResponse:
-        """A list of OS definitions over all nodes, which are asked now."""
-        answers = await self._services.diagnose_oses()
-        found = oses.combine({node: answer.oses for node, answer in answers.items()})
-        cluster = self._listings.view().cluster.cluster
-        return exchange.answer([_os(cluster, one) for one in found])
 
     async def all_tags(self, request: web.Request) -> web.StreamResponse:
         """``{"tags": [{"path": "/nodes/NAME", "tag": …}, …]}``, of all objects."""
@@ -109,31 +98,3 @@ def _tagged(cluster: Snapshot, kind: str, name: str) -> Entity:
             reason=Reason.UNKNOWN,
         )
     return find(cluster, name)
-
-
-def _os(cluster: Cluster, one: ClusterOs) -> dict[str, Any]:
-    def own(table: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in table.items() if name.partition("+")[0] == one.name}
-
-    return {
-        **msgspec.structs.asdict(one),
-        "full_names": one.full_names,
-        "hidden": named(cluster.hidden_os, one.name),
-        "blacklisted": named(cluster.blacklisted_os, one.name),
-        "os_hvp": own(cluster.os_hvp),
-        "osparams": own(cluster.osparams),
-        "node_status": {
-            node: [
-                {
-                    "path": facts.path,
-                    "valid": facts.valid,
-                    "problem": facts.problem,
-                    "variants": facts.variants,
-                    "parameters": [name for name, _ in facts.parameters],
-                    "api_versions": facts.api_versions,
-                }
-                for facts in entries
-            ]
-            for node, entries in one.node_status.items()
-        },
-    }

@@ -40,6 +40,7 @@ from gantry.model.master_orders import StateComplete as StateComplete
 from gantry.model.master_orders import StateFile as StateFile
 from gantry.model.master_orders import StatePiece as StatePiece
 from gantry.model.names import Uuid
+from gantry.model.os_texts import ReadOsTexts
 
 # Disks
 
@@ -352,6 +353,7 @@ AnyOrder: TypeAlias = (
 AnyQuestion: TypeAlias = (
     OsVerify
     | OsDiagnose
+    | ReadOsTexts
     | ReadFacts
     | ReadGuests
     | ReadConsole

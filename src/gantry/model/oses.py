@@ -46,11 +46,15 @@ class ClusterOs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Complaint(msgspec.Struct, frozen=True, kw_only=True):
-    """What cluster verify says of a definition on a node (error code ENODEOS)."""
+    """What cluster verify says of a definition on a node (error code ENODEOS).
+
+    ``harmless``: it is used as it should be, and something is to be tidied.
+    """
 
     node: str
     os: str
     message: str
+    harmless: bool = False
 
 
 def combine(per_node: Mapping[str, tuple[OsFacts, ...]]) -> tuple[ClusterOs, ...]:
@@ -79,10 +83,13 @@ def complaints(oses: Iterable[ClusterOs]) -> tuple[Complaint, ...]:
             messages = [one.problems[node]] if node in one.problems else []
             if len(entries) > 1:
                 hidden = ", ".join(facts.path for facts in entries[1:])
-                messages.append(f"{entries[0].path} is used and hides {hidden}")
-            if node in one.differing:
+                text = f"{entries[0].path} is used and hides {hidden}"
+                found.append(Complaint(node=node, os=one.name, message=text, harmless=True))
+            if node in one.differing and node not in one.problems:
                 files = ", ".join(one.differing[node])
-                messages.append(f"differs from most nodes in: {files}")
+                messages.append(
+                    f"differs from most nodes in: {files} (gnt-os diagnose {one.name} shows how)"
+                )
             found += [Complaint(node=node, os=one.name, message=text) for text in messages]
     return tuple(found)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from tests.fakes.cluster import GROUP, instance, instance_uuid, node_uuid
@@ -20,6 +22,7 @@ from gantry.model.live import (
 )
 from gantry.model.names import Uuid
 from gantry.model.orders import OsList
+from gantry.model.os_texts import OsText, OsTexts, ReadOsTexts
 from gantry.pki.tokens import secret_hash
 
 DISK = Disk(uuid=Uuid("d"), size=1024, template=DiskTemplate.FILE, path="/srv/x/disk0")
@@ -147,6 +150,57 @@ async def test_os_definitions_are_combined_over_the_nodes(api: Api) -> None:
     assert found["full_names"] == ["noop"]
     answer = await api.get("query/os", fields="name,valid")
     assert answer["rows"] == [["noop", False]]
+
+
+async def test_what_is_hidden_or_blacklisted_is_not_listed_also_single_variants(api: Api) -> None:
+    deb = msgspec.structs.replace(NOOP, name="deb", variants=("a", "b", "c"))
+    both = OsList(oses=(NOOP, deb), search_path=("/srv/ganeti/os",))
+    api.services.oses = {"node1.example.com": both}
+    cluster = api.queue.snapshot().cluster
+    private = {"deb": {"key": "hunter2"}, "deb+a": {"other": "swordfish"}}
+    changes: dict[str, Any] = {"osparams_private": private}
+    changes |= {"hidden_os": ("deb+a", "noop"), "blacklisted_os": ("deb+b",)}
+    api.queue.put(msgspec.structs.replace(cluster, **changes))
+    deb_shown, noop_shown = await api.get("os")
+    assert deb_shown["listed_names"] == ["deb+c"]
+    assert deb_shown["full_names"] == ["deb+a", "deb+b", "deb+c"]
+    assert (noop_shown["listed_names"], noop_shown["hidden"]) == ([], True)
+    assert deb_shown["osparams_private"] == {
+        "deb": {"key": "<redacted>"},
+        "deb+a": {"other": "<redacted>"},
+    }
+
+
+async def test_what_differs_between_nodes_is_told_line_by_line(api: Api) -> None:
+    usual = msgspec.structs.replace(NOOP, digest="1", files={"create": "1"})
+    other = msgspec.structs.replace(NOOP, digest="2", files={"create": "2"})
+    per_node = {1: usual, 2: usual, 3: other}
+    api.services.oses = {
+        f"node{number}.example.com": OsList(oses=(facts,), search_path=())
+        for number, facts in per_node.items()
+    }
+    texts = {1: "one\n", 2: "one\n", 3: "two\n"}
+    for number, text in texts.items():
+
+        async def answer(question: Any, text: str = text) -> OsTexts:
+            assert question == ReadOsTexts(name="noop", paths=("create",))
+            return OsTexts(files=(OsText(path="create", mode=0o755, text=text),))
+
+        api.services.agents[node_uuid(number)] = (f"node{number}.example.com", answer)
+    assert await api.get("os/noop/difference") == {
+        "usual": "node1.example.com",
+        "nodes": {
+            "node3.example.com": [
+                "--- node1.example.com:create",
+                "+++ node3.example.com:create",
+                "@@ -1 +1 @@",
+                "-one",
+                "+two",
+            ]
+        },
+    }
+    with pytest.raises(ApiError, match="nosuch"):
+        await api.get("os/nosuch/difference")
 
 
 async def test_tags_of_every_kind(api: Api) -> None:

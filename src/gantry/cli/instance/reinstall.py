@@ -84,12 +84,7 @@ def _confirm(arguments: argparse.Namespace, names: list[str], os_type: str | Non
 
 def _chosen() -> str:
     """The OS that the operator picks from those that can be installed."""
-    listed = [
-        name
-        for one in Connection().get("os")
-        if one["valid"] and not one["hidden"] and not one["blacklisted"]
-        for name in one["full_names"]
-    ]
+    listed = [name for one in Connection().get("os") for name in one["listed_names"]]
     if not listed:
         raise Usage("no OS definition is valid on all nodes", "gnt-os diagnose says why")
     if not sys.stdin.isatty():

@@ -9,30 +9,50 @@ from typing import Any
 
 from gantry.cli import options as shared
 from gantry.cli import table
-from gantry.client.connection import Connection
+from gantry.cli.errors import Usage
+from gantry.client.connection import Connection, quoted
 
 EXAMPLES = """
 gnt-os diagnose
+gnt-os diagnose debian      (also shows what differs between nodes, line by line)
 """
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """Which ones."""
+    parser.add_argument("names", nargs="*", metavar="OS", help="default: all")
     shared.without_effect(parser, "--priority", value=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """All definitions on all nodes; exit status 1 where one is not valid everywhere."""
-    found = Connection().get("os")
+    """Definitions on all nodes; exit status 1 where one is not valid or not alike everywhere."""
+    connection = Connection()
+    everywhere = {one["name"]: one for one in connection.get("os")}
+    wanted = [name.partition("+")[0] for name in arguments.names] or list(everywhere)
+    missing = [name for name in wanted if name not in everywhere]
+    if missing:
+        raise Usage(f"no node has an OS definition {', '.join(missing)}", "see gnt-os diagnose")
+    found = [everywhere[name] for name in dict.fromkeys(wanted)]
+    for one in found:
+        if one["differing"]:
+            one["difference"] = connection.get(f"os/{quoted(one['name'])}/difference")
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
     else:
         sys.stdout.write("\n".join(_text(one) for one in found))
-    return 0 if all(one["valid"] for one in found) else 1
+    return 0 if all(one["valid"] and not one["differing"] for one in found) else 1
 
 
 def _text(one: dict[str, Any]) -> str:
     states = [name for name in ("hidden", "blacklisted") if one[name]]
-    state = ", ".join(["valid" if one["valid"] else "invalid", *states])
+    valid = "valid" if one["valid"] else "invalid"
+    if one["differing"]:
+        states.append("differs between nodes")
     body = {name: one[name] for name in ("node_status", "problems", "differing") if one.get(name)}
-    return f"OS: {one['name']} [{state}]\n" + table.document(body, 1)
+    text = f"OS: {one['name']} [{', '.join([valid, *states])}]\n" + table.document(body, 1)
+    nodes = one.get("difference", {}).get("nodes", {})
+    for node, lines in nodes.items():
+        usual = one["difference"]["usual"]
+        text += f"  what {node} has otherwise than {usual}:\n"
+        text += "".join(f"    {line}\n" for line in lines)
+    return text

@@ -33,7 +33,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(chosen, indent=1) + "\n")
         return 0
-    names = ("valid", "variants", "parameters", "api_versions", "os_hvp", "osparams")
+    names = (
+        "valid",
+        "variants",
+        "parameters",
+        "api_versions",
+        "os_hvp",
+        "osparams",
+        "osparams_private",
+    )
     for one in chosen:
         body = {name: one[name] for name in names if name in one}
         sys.stdout.write(f"{one['name']}:\n" + table.document(body, 1) + "\n")

@@ -24,8 +24,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """One line for each name that ``gnt-instance add -o`` takes."""
     found = Connection().get("os")
-    shown = [one for one in found if one["valid"] and not one["hidden"] and not one["blacklisted"]]
-    names = [name for one in shown for name in one["full_names"]]
+    names = [name for one in found for name in one["listed_names"]]
     if arguments.json:
         sys.stdout.write(json.dumps([{"name": name} for name in names]) + "\n")
         return 0

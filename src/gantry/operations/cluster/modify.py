@@ -24,7 +24,7 @@ from gantry.model.orders import OsVerify
 from gantry.model.parameters import BACKEND, HYPERVISOR, NIC, NODE, check, merge, os_parameters
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import candidates, checks
+from gantry.operations.steps import candidates, checks, oses
 from gantry.ports.steps import Outcome, Steps
 
 _PREFIX = re.compile(r"[0-9a-f][02468ace]:[0-9a-f]{2}:[0-9a-f]{2}")
@@ -113,7 +113,9 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
     async def examine(
         self, plan: ClusterModifyPlan, cluster: Snapshot, ask: Examiner
     ) -> ClusterModifyPlan:
-        for os in {*self.osparams, *self.osparams_private_cluster}:
+        for os in sorted({*self.osparams, *self.osparams_private_cluster}):
+            whole = (plan.after.osparams, plan.after.osparams_private)
+            oses.disjoint(*(os_parameters(each, os, {}) for each in whole))
             verify = OsVerify(
                 os=os,
                 parameters=os_parameters(plan.after.osparams, os, {}),

@@ -132,6 +132,7 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
             run = plan.install or specs.os_run(
                 cluster.with_changes(cluster.revision, [plan.instance]), plan.instance
             )
+            oses.disjoint(run.parameters, run.private_parameters, ask.secrets)
             verify = OsVerify(
                 os=plan.instance.os,
                 parameters=run.parameters,

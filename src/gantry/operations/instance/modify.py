@@ -107,12 +107,15 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
     async def examine(self, plan: ModifyPlan, cluster: Snapshot, ask: Examiner) -> ModifyPlan:
         if (self.osparams or self.osparams_private) and plan.after.os:
             whole = cluster.cluster
+            public = os_parameters(whole.osparams, plan.after.os, plan.after.osparams)
+            private = os_parameters(
+                whole.osparams_private, plan.after.os, plan.after.osparams_private
+            )
+            oses.disjoint(public, private)
             verify = OsVerify(
                 os=plan.after.os,
-                parameters=os_parameters(whole.osparams, plan.after.os, plan.after.osparams),
-                private_parameters=os_parameters(
-                    whole.osparams_private, plan.after.os, plan.after.osparams_private
-                ),
+                parameters=public,
+                private_parameters=private,
                 force_variant=self.force_variant,
             )
             for node in checks.all_nodes(plan.after):

@@ -87,7 +87,8 @@ def _alike(cluster: Snapshot, base: str, node: Node, mine: OsFacts) -> None:
             raise Rejected(
                 f"OS definition {base} differs between nodes {node.name} and {other.name}"
                 + (f" (files: {', '.join(differing)})" if differing else ""),
-                "copy the same directory to every node; gnt-os diagnose looks again",
+                f"gnt-os diagnose {base} shows what differs, line by line; copy the same directory "
+                "to every node",
                 reason=Reason.STATE,
                 node=other.name,
             )

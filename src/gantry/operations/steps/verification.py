@@ -20,7 +20,7 @@ from gantry.model.errors import Unavailable
 from gantry.model.live import GuestLive, NodeFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import Inspection
-from gantry.model.oses import combine
+from gantry.model.oses import combine, complaints
 from gantry.model.snapshot import Snapshot
 from gantry.operations.steps import candidates
 
@@ -274,11 +274,14 @@ def _oses(cluster: Snapshot, seen: Mapping[Uuid, Inspection | Unavailable]) -> I
         for uuid, said in seen.items()
         if isinstance(said, Inspection) and cluster.nodes[uuid].vm_capable
     }
-    for one in combine(answers):
-        for name, problem in one.problems.items():
-            yield Finding(
-                code="ENODEOS", kind="node", item=name, message=f"OS {one.name}: {problem}"
-            )
+    for one in complaints(combine(answers)):
+        yield Finding(
+            code="ENODEOS",
+            kind="node",
+            item=one.node,
+            message=f"OS {one.os}: {one.message}",
+            level="WARNING" if one.harmless else "ERROR",
+        )
 
 
 def _instances(
