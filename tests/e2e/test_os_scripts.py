@@ -67,11 +67,16 @@ def test_an_instance_is_installed_again_with_another_os(cluster: Cluster) -> Non
     assert cluster.instance(WEB, "os")["os"] == "says"
     [disk] = (cluster.root(2) / "srv/ganeti/file-storage" / WEB).iterdir()
     assert disk.read_bytes().startswith(b"installed with yes")
+    ran = cluster.root(1) / "ran"
+    for phase in ("pre", "post"):
+        cluster.hook(f"instance-reinstall-{phase}.d", "10-note", f'echo {phase} >> "{ran}"')
     said = cluster.refused("gnt-instance", "reinstall", "-f", "-O", "nosuch=1", "web1")
+    assert not ran.exists()  # verified before any hook
     assert "nosuch" in said
     assert disk.read_bytes().startswith(b"installed with yes")
     said = cluster.refused("gnt-instance", "reinstall", "-f", "-O", "dhcp=broken", "web1")
     assert "gantry:install-failed" in said
+    assert ran.read_text() == "pre\n"
     assert cluster.instance(WEB, "tags")["tags"] == ["gantry:install-failed"]
     cluster.gnt("gnt-instance", "reinstall", "-f", "web1")
     assert cluster.instance(WEB, "tags")["tags"] == []

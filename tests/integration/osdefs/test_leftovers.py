@@ -148,3 +148,31 @@ def test_a_loop_device_with_partitions_and_mappings_is_read_as_a_whole(tmp_path:
     assert leftovers.loops(tmp_path) == [
         leftovers.Loop("loop3", "/srv/disk0", devices, ("loop3p1",))
     ]
+
+
+@pytest.fixture
+def small(site: Site) -> Iterator[Path]:
+    """A file system of 4 MiB, for disks or for logs."""
+    place = site.root / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4M", "none", place], check=True)
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+async def test_a_script_that_fills_the_disk_is_told_apart(site: Site, small: Path) -> None:
+    site.disk = small / "disk0"
+    site.disk.touch()
+    write(site.os, scripts={"create": 'dd if=/dev/zero of="$DISK_0_PATH" bs=1M count=8'})
+    error = await site.failure()
+    assert f"the file system of {site.disk} is full: 0 MiB free" in error.message
+    assert "No space left" in error.message
+    assert "make room" in (error.hint or "")
+
+
+async def test_a_log_that_fills_its_file_system_holds_nothing_up(site: Site, small: Path) -> None:
+    site.logs = small / "logs"
+    write(site.os, scripts={"create": "yes 0123456789 | head -c 8388608; exit 0"})
+    log = await site.create()
+    assert site.lines[-1] == f"its log {log} is not complete: No space left on device"
+    assert log.stat().st_size <= 4 << 20

@@ -1,0 +1,143 @@
+"""Levels and kinds of OS parameters, and which nodes are asked about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from tests.fakes.world import NOOP
+from tests.unit.operations.scene import (
+    FILE,
+    NODE1,
+    NODE2,
+    NODE3,
+    Given,
+    check,
+    facts,
+    live,
+    snapshot,
+    web,
+)
+from tests.unit.operations.test_instance_reinstall import Asked
+
+from gantry.model.errors import Rejected
+from gantry.model.orders import OsVerify
+from gantry.model.parameters import os_parameters
+from gantry.operations import registry
+from gantry.operations.steps import specs
+
+LEVELS = {
+    "deb": {"a": "1", "b": "1", "c": "1"},
+    "deb+x": {"b": "2", "c": "2"},
+    "deb+y": {"a": "9"},
+}
+DEB = msgspec.structs.replace(NOOP, name="deb")
+EVERYWHERE = {node: live(facts((NOOP, DEB))) for node in (NODE1, NODE2, NODE3)}
+MODIFY: dict[str, Any] = {"OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": "web2"}
+CLUSTER: dict[str, Any] = {"OP_ID": "OP_CLUSTER_SET_PARAMS"}
+
+
+async def examined(
+    cluster: Any, op: dict[str, Any], secrets: dict[str, str] | None = None
+) -> list[Any]:
+    """The questions that an operation asks."""
+    operation, asked = registry.load(op), Asked(secrets)
+    await operation.examine(operation.check(cluster, Given()), cluster, asked)
+    return asked.questions
+
+
+def test_cluster_then_variant_then_instance() -> None:
+    assert os_parameters(LEVELS, "deb+x", {"c": "3"}) == {"a": "1", "b": "2", "c": "3"}
+    assert os_parameters(LEVELS, "deb", {}) == {"a": "1", "b": "1", "c": "1"}
+
+
+def test_scripts_get_public_and_private_ones_of_all_levels() -> None:
+    cluster = snapshot(
+        web(2, os="deb+x", osparams={"c": "3"}, osparams_private={"key": "own"}),
+        osparams=LEVELS,
+        osparams_private={"deb": {"key": "all", "other": "all"}},
+    )
+    run = specs.os_run(cluster, cluster.instance("web2"))
+    assert run.parameters == {"a": "1", "b": "2", "c": "3"}
+    assert run.private_parameters == {"key": "own", "other": "all"}
+
+
+async def test_an_instance_is_made_once_its_primary_node_has_verified_even_without_parameters() -> (
+    None
+):
+    op = {**FILE, "pnode": "node2", "os_type": "deb+x", "force_variant": True}
+    cluster = snapshot(nodes=EVERYWHERE, osparams={"deb": {"a": "1"}})
+    assert await examined(cluster, op, {"password": "s"}) == [
+        (
+            NODE2,
+            OsVerify(
+                os="deb+x",
+                parameters={"a": "1"},
+                secret_parameters={"password": "s"},
+                force_variant=True,
+            ),
+        )
+    ]
+    plain = {**FILE, "pnode": "node2", "os_type": "deb"}
+    assert len(await examined(snapshot(nodes=EVERYWHERE), plain)) == 1
+
+
+async def test_a_change_is_verified_only_where_it_is_about_parameters() -> None:
+    cluster = snapshot(web(2, os="deb", osparams={"b": "2"}), osparams={"deb": {"a": "1"}})
+    assert await examined(cluster, {**MODIFY, "beparams": {"vcpus": 2}}) == []
+    assert await examined(cluster, {**MODIFY, "osparams": {"c": "3"}}) == [
+        (NODE1, OsVerify(os="deb", parameters={"a": "1", "b": "2", "c": "3"}))
+    ]
+
+
+async def test_the_cluster_s_parameters_are_verified_on_the_master_where_it_has_the_os() -> None:
+    op = {**CLUSTER, "osparams": {"deb+x": {"b": "2"}}}
+    assert await examined(snapshot(osparams={"deb": {"a": "1"}}), op) == [
+        (
+            NODE1,
+            OsVerify(
+                os="deb+x", parameters={"a": "1", "b": "2"}, required=False, force_variant=True
+            ),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        {
+            **FILE,
+            "os_type": "deb",
+            "osparams": {"k-y": "hunter2"},
+            "osparams_private": {"K_Y": "x"},
+        },
+        {**FILE, "os_type": "deb", "osparams": {"secret": "hunter2"}},
+        {**FILE, "os_type": "deb", "osparams": {"private": "hunter2"}},
+        {**MODIFY, "osparams": {"private": "hunter2"}},
+        {**MODIFY, "osparams_private": {"own": "hunter2"}},
+        {**CLUSTER, "osparams": {"deb+x": {"private": "hunter2"}}},
+    ],
+)
+async def test_a_parameter_is_of_one_kind_on_all_levels(op: dict[str, Any]) -> None:
+    cluster = snapshot(
+        web(2, os="deb", osparams={"own": "1"}),
+        nodes=EVERYWHERE,
+        osparams_private={"deb": {"private": "swordfish"}},
+    )
+    with pytest.raises(Rejected, match="both become OSP_") as caught:
+        await examined(cluster, op, {"secret": "swordfish"} if op["OP_ID"] == FILE["OP_ID"] else {})
+    assert "hunter2" not in str(caught.value)
+    assert "swordfish" not in str(caught.value)
+
+
+def test_a_secret_is_in_no_plan() -> None:
+    # It comes beside the operation, which has no field for it.
+    for opcode in ("OP_INSTANCE_CREATE", "OP_INSTANCE_REINSTALL", "OP_INSTANCE_SET_PARAMS"):
+        with pytest.raises(Rejected, match="osparams_secret"):
+            registry.load({"OP_ID": opcode, "instance_name": "x", "osparams_secret": {"a": "b"}})
+
+
+def test_private_ones_are_told_by_name_only() -> None:
+    plan = check(snapshot(web(2, os="deb")), {**MODIFY, "osparams_private": {"key": "hunter2"}})
+    assert plan.told == (("os_private/key", "<redacted>"),)
