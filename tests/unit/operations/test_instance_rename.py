@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.operations.scene import NODE1, NODE2, WEB1, check, live, snapshot, up, web
+from tests.unit.operations.scene import NODE1, NODE2, WEB1, Given, check, live, snapshot, up, web
 from tests.unit.operations.steps import Written
 
 from gantry.model import locks
@@ -13,7 +13,7 @@ from gantry.model.entities import AdminState, Disk, DiskTemplate
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import NodeLive
 from gantry.model.names import Uuid
-from gantry.model.orders import DiskMove, GuestForget, OsRename
+from gantry.model.orders import DiskMove, GuestForget, OsRename, Resolve, Resolved
 from gantry.operations import registry
 from gantry.operations.instance.rename import RenamePlan
 
@@ -159,3 +159,44 @@ async def test_hooks_hear_the_old_name_before_and_after() -> None:
         paths.append(subject.instance.disks[0].path)
     assert paths == [f"{STORE}/web2.example.com/a", f"{STORE}/www.example.com/a"]
     assert after.instance("www").uuid != WEB1
+
+
+class Resolving:
+    """An examiner whose node resolves names as the test says."""
+
+    secrets: dict[str, str] = {}  # noqa: RUF012
+
+    def __init__(self, answer: Resolved) -> None:
+        self.answer = answer
+        self.asked: list[Any] = []
+
+    async def ask(self, node: Uuid, question: Any, timeout: float) -> Any:
+        self.asked.append(question)
+        return self.answer
+
+    def warn(self, text: str) -> None:
+        raise AssertionError(text)
+
+
+async def resolve(answer: Resolved, **changes: Any) -> list[Any]:
+    cluster, ask = snapshot(web(2)), Resolving(answer)
+    operation = registry.load({**OP, **changes})
+    await operation.examine(operation.check(cluster, Given()), cluster, ask)
+    return ask.asked
+
+
+async def test_a_new_name_that_does_not_resolve_is_refused() -> None:
+    with pytest.raises(Rejected, match=r"www\.example\.com does not resolve") as caught:
+        await resolve(Resolved(problem="no such host"), name_check=True)
+    assert caught.value.reason is Reason.RESOLVER
+    with pytest.raises(Rejected, match="something answers"):
+        answer = Resolved(address="192.0.2.1", answers=True)
+        await resolve(answer, name_check=True, ip_check=True)
+
+
+async def test_a_name_is_looked_up_only_where_the_cluster_or_the_operator_wants_it() -> None:
+    assert await resolve(Resolved()) == []  # this cluster does not
+    found = await resolve(Resolved(address="192.0.2.1"), name_check=True)
+    assert found == [Resolve(name="www.example.com", ping=False)]
+    with pytest.raises(Rejected, match="cannot be checked"):
+        await resolve(Resolved(), ip_check=True)

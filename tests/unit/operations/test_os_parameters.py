@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from tests.fakes.world import NOOP
 from tests.unit.operations.scene import (
+    ADD,
     FILE,
     NODE1,
     NODE2,
@@ -21,9 +22,10 @@ from tests.unit.operations.scene import (
 )
 from tests.unit.operations.test_instance_reinstall import Asked
 
+from gantry.model.entities import HypervisorName
 from gantry.model.errors import Rejected
 from gantry.model.orders import OsVerify
-from gantry.model.parameters import os_parameters
+from gantry.model.parameters import hypervisor_parameters, os_parameters
 from gantry.operations import registry
 from gantry.operations.steps import specs
 
@@ -141,3 +143,26 @@ def test_a_secret_is_in_no_plan() -> None:
 def test_private_ones_are_told_by_name_only() -> None:
     plan = check(snapshot(web(2, os="deb")), {**MODIFY, "osparams_private": {"key": "hunter2"}})
     assert plan.told == (("os_private/key", "<redacted>"),)
+
+
+def test_hypervisor_parameters_by_os_and_by_variant() -> None:
+    own = {"serial_speed": 1}
+    cluster = snapshot(
+        hvparams={"kvm": {"acpi": False, "kernel_args": "all", "serial_speed": 3}},
+        os_hvp={
+            "deb": {"kvm": {"kernel_args": "deb", "root_path": "/dev/x"}},
+            "deb+x": {"kvm": {"root_path": "/dev/y"}},
+        },
+    ).cluster
+    names = ("acpi", "kernel_args", "root_path", "serial_speed")
+    filled = hypervisor_parameters(cluster, HypervisorName.KVM, "deb+x", own)
+    assert [filled[name] for name in names] == [False, "deb", "/dev/y", 1]
+    other = hypervisor_parameters(cluster, HypervisorName.KVM, "noop", own)
+    assert [other[name] for name in names] == [False, "all", "/dev/vda1", 1]
+
+
+def test_no_script_is_to_run_where_nothing_is_installed() -> None:
+    cluster = snapshot(nodes=EVERYWHERE)
+    assert check(cluster, {**FILE, "os_type": "deb"}).install is not None
+    assert check(cluster, {**FILE, "os_type": "deb", "no_install": True}).install is None
+    assert check(cluster, {**ADD, "os_type": "deb"}).install is None  # diskless
