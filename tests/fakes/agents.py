@@ -31,7 +31,7 @@ from gantry.model.errors import (
 )
 from gantry.model.master_orders import MasterSeen, ReadMaster
 from gantry.model.names import Uuid
-from gantry.model.orders import HooksRun, Order, Question, encode
+from gantry.model.orders import HooksRan, HooksRun, Order, Question, encode
 from gantry.ports.agents import (
     Address,
     Announced,
@@ -190,11 +190,6 @@ class FakeAgents:
                 # Cancelled before its first step, a task runs no line of its code.
                 effect.error = _cancelled()
 
-    @property
-    def remembered(self) -> set[str]:
-        """Keys of the effects that any agent remembers."""
-        return {key for memory in self._memory.values() for key in memory.effects}
-
     async def forget(self, to: Address, prefixes: Sequence[str], epoch: int) -> None:
         """See the port."""
         memory = self._check(self._reach(to), epoch)
@@ -242,6 +237,16 @@ class FakeAgents:
             self._cut[node.uuid].discard(queue)
 
     # For tests
+
+    @property
+    def remembered(self) -> set[str]:
+        """Keys of the effects that any agent remembers; phases without a script are none."""
+        return {
+            key
+            for memory in self._memory.values()
+            for key, effect in memory.effects.items()
+            if not (isinstance(effect.answer, HooksRan) and not effect.answer.ran)
+        }
 
     def seen_from(self, master: Uuid) -> FakeAgents:
         """The same agents as the master on the node ``master`` calls them."""

@@ -13,7 +13,7 @@ from gantry.jobs.entry import Entry
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, Superseded, TooLate, Unavailable
 from gantry.model.jobs import LogKind
-from gantry.model.orders import HooksRun, Order
+from gantry.model.orders import HooksRan, Order
 from gantry.ports.agents import Address, Progress
 
 A = TypeVar("A", bound=msgspec.Struct)
@@ -46,18 +46,20 @@ async def issue(
 
     if not undo:
         entry.orders[key] = to
-    if not isinstance(order, HooksRun):
-        entry.touched[to.node] = to
-
-    def given_up() -> bool:
-        return entry.cancel_wanted and not undo
-
+    touched = True
     try:
-        return await _patiently(context, order_it, timeout, given_up)
+        answer = await _patiently(
+            context, order_it, timeout, lambda: entry.cancel_wanted and not undo
+        )
+        # An agent remembers nothing of a phase in which no script ran.
+        touched = not isinstance(answer, HooksRan) or answer.ran
+        return answer
     except Superseded as error:
         raise context.journal.superseded(error) from error
     finally:
         entry.orders.pop(key, None)
+        if touched:
+            entry.touched[to.node] = to
 
 
 async def _patiently(

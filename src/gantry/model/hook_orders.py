@@ -115,6 +115,11 @@ class HooksRan(msgspec.Struct, frozen=True, kw_only=True):
     results: tuple[ScriptResult, ...] = ()
     kept: Kept | None = None
 
+    @property
+    def ran(self) -> bool:
+        """Whether any script did."""
+        return any(one.status is not ScriptStatus.SKIPPED for one in self.results)
+
 
 class HooksRun(Order[HooksRan], frozen=True, kw_only=True, tag="hooks-run"):
     """Run a phase's scripts on a node; not an effect, but tracked under its key like one.
