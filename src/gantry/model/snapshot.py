@@ -98,6 +98,13 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         """The instances whose primary node it is."""
         return [one for one in self.instances.values() if one.primary_node == node]
 
+    def instances_by_node(self) -> dict[Uuid, list[Instance]]:
+        """The same for all nodes that have some, in one go through all instances."""
+        found: dict[Uuid, list[Instance]] = {}
+        for one in self.instances.values():
+            found.setdefault(one.primary_node, []).append(one)
+        return found
+
     def free_memory(self, node: Uuid) -> int | None:
         """MiB that new guests may count on; None where the node has not said.
 

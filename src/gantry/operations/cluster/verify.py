@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from gantry.hooks.subject import Subject, SubjectKind
 from gantry.hooks.verdict import NodeScripts
 from gantry.model import locks, timeouts
-from gantry.model.entities import Node
+from gantry.model.entities import Instance, Node
 from gantry.model.errors import Rejected, Unavailable
 from gantry.model.jobs import LogKind
 from gantry.model.locks import Needs
@@ -64,7 +65,10 @@ class ClusterVerify(Operation[VerifyPlan], frozen=True, kw_only=True):
 
     async def examine(self, plan: VerifyPlan, cluster: Snapshot, ask: Examiner) -> VerifyPlan:
         nodes = [node for node in self._nodes(cluster) if not node.offline]
-        answers = await asyncio.gather(*(_inspect(ask, node, cluster) for node in nodes))
+        there = cluster.instances_by_node()
+        answers = await asyncio.gather(
+            *(_inspect(ask, node, cluster, there.get(node.uuid, [])) for node in nodes)
+        )
         seen = dict(zip((node.uuid for node in nodes), answers, strict=True))
         found = [*plan.findings, *verification.nodes(cluster, seen, plan.now)]
         if "nplusone_mem" in self.skip_checks:
@@ -114,9 +118,10 @@ class ClusterVerify(Operation[VerifyPlan], frozen=True, kw_only=True):
         return f"{one.level}: {one.kind} {one.item}: {one.message}"
 
 
-async def _inspect(ask: Examiner, node: Node, cluster: Snapshot) -> Inspection | Unavailable:
+async def _inspect(
+    ask: Examiner, node: Node, cluster: Snapshot, mine: Sequence[Instance]
+) -> Inspection | Unavailable:
     settings = cluster.cluster
-    mine = cluster.instances_of(node.uuid)
     question = Inspect(
         storage_dirs=(settings.file_storage_dir, settings.shared_file_storage_dir),
         bridges=tuple(sorted({nic.link for one in mine for nic in one.nics if nic.link})),

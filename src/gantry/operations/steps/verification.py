@@ -5,7 +5,7 @@ Error codes are those that monitoring scripts of Ganeti's users know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Final
 
 import msgspec
@@ -150,6 +150,8 @@ def nodes(
     cluster: Snapshot, seen: Mapping[Uuid, Inspection | Unavailable], now: float
 ) -> Iterator[Finding]:
     """What the nodes say, compared with the records. Offline nodes are not in ``seen``."""
+    # Once for all nodes: there may be a hundred, and ten thousand instances.
+    disks = {disk.path for one in cluster.instances.values() for disk in one.disks}
     for uuid, said in seen.items():
         node = cluster.nodes[uuid]
         if isinstance(said, Unavailable):
@@ -157,13 +159,15 @@ def nodes(
                 code="ENODERPC", kind="node", item=node.name, message=f"does not answer: {said}"
             )
         else:
-            yield from _node(cluster, node, said, now)
+            yield from _node(cluster, node, said, disks, now)
     yield from _master_files(cluster, seen, now)
     yield from _oses(cluster, seen)
     yield from _instances(cluster, seen)
 
 
-def _node(cluster: Snapshot, node: Node, said: Inspection, now: float) -> Iterator[Finding]:
+def _node(
+    cluster: Snapshot, node: Node, said: Inspection, disks: Set[str], now: float
+) -> Iterator[Finding]:
     def finding(code: str, message: str, level: str = "ERROR") -> Finding:
         return Finding(code=code, kind="node", item=node.name, message=message, level=level)
 
@@ -174,7 +178,7 @@ def _node(cluster: Snapshot, node: Node, said: Inspection, now: float) -> Iterat
     for code, message, level in (
         *_machine(cluster, said.facts, now),
         *_capacity(cluster, node, said.facts),
-        *_strangers(cluster, node, said),
+        *_strangers(cluster, node, said, disks),
         *_bundle(cluster, node, said.facts),
     ):
         yield finding(code, message, level)
@@ -214,9 +218,10 @@ def _capacity(cluster: Snapshot, node: Node, facts: NodeFacts) -> Iterator[tuple
         yield "ENODEN1", f"its instances are promised {-free} MiB more than it has", "ERROR"
 
 
-def _strangers(cluster: Snapshot, node: Node, said: Inspection) -> Iterator[tuple[str, str, str]]:
-    known = {disk.path for one in cluster.instances.values() for disk in one.disks}
-    for path in sorted(set(said.disks) - known):
+def _strangers(
+    cluster: Snapshot, node: Node, said: Inspection, disks: Set[str]
+) -> Iterator[tuple[str, str, str]]:
+    for path in sorted(set(said.disks) - disks):
         yield "ENODEORPHANLV", f"{path} belongs to no instance", "WARNING"
     for guest in said.guests:
         if guest.uuid not in cluster.instances:
