@@ -14,10 +14,12 @@ import argparse
 import asyncio
 import contextlib
 import random
+import shutil
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,9 @@ import msgspec
 from benchmarks.local_cluster import LocalCluster, cluster, resident
 from tests.support.cluster import processes_below
 
+from gantry.agent.configuration import DATABASE
 from gantry.client.connection import Connection
+from gantry.jobs.codec import DEBRIS, JOBS, JOURNAL, LOGS
 from gantry.main.store import STATE
 
 ROUNDS = 9
@@ -56,6 +60,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     files: int
     journal: int
     """Keys in the store that belong to jobs under way."""
+    keys: int
+    """All others, but for jobs and their logs."""
+    effects: int
+    """Effects and scripts that agents remember, until the master says that they need not."""
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -152,10 +160,10 @@ class Client:
         return await asyncio.to_thread(asked)
 
 
-def put_hooks(where: LocalCluster) -> None:
+def put_hooks(where: LocalCluster, hooks: Mapping[str, str]) -> None:
     """Scripts on every node."""
     for node in (*where.about.nodes, *where.about.simulated):
-        for name, text in HOOKS.items():
+        for name, text in hooks.items():
             file = where.layout.root(node) / "etc/ganeti/hooks" / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"#!/bin/sh\n{text}\n")
@@ -173,18 +181,38 @@ async def work(
         )
 
 
-def keys(where: LocalCluster, *prefixes: str) -> int:
-    """So many keys with one of these prefixes are in the store."""
+def keys(where: LocalCluster) -> list[str]:
+    """All keys in the store."""
     database = apsw.Connection(str(where.root / STATE), flags=apsw.SQLITE_OPEN_READONLY)
     with contextlib.closing(database):
-        found = [str(key) for (key,) in database.execute("SELECT key FROM items")]
-    return sum(key.startswith(prefixes) for key in found)
+        return [str(key) for (key,) in database.execute("SELECT key FROM items")]
+
+
+def left(where: LocalCluster) -> int:
+    """Keys in the store that belong to jobs under way."""
+    return sum(key.startswith((JOURNAL, DEBRIS)) for key in keys(where))
+
+
+def effects(where: LocalCluster) -> int:
+    """What all agents remember together; a copy is read, since they lock their files."""
+    count = 0
+    for node in (*where.about.nodes, *where.about.simulated):
+        memory = where.layout.root(node) / DATABASE
+        with tempfile.TemporaryDirectory() as directory:
+            for file in memory.parent.glob(f"{memory.name}*"):
+                shutil.copy(file, directory)
+            database = apsw.Connection(str(Path(directory) / memory.name))
+            with contextlib.closing(database):
+                for table in ("effects", "scripts", "markers"):
+                    [(rows,)] = database.execute(f"SELECT count(*) FROM {table}")
+                    count += int(str(rows))
+    return count
 
 
 def quiet(where: LocalCluster) -> Sample:
     """Wait until nothing is under way, and count."""
     deadline = time.monotonic() + 60
-    while keys(where, "journal/", "debris/") and time.monotonic() < deadline:
+    while (left(where) or effects(where)) and time.monotonic() < deadline:
         time.sleep(0.5)
     time.sleep(3)
     pids = {"master": where.master}
@@ -198,7 +226,9 @@ def quiet(where: LocalCluster) -> Sample:
         threads={name: _count(pid, "task") for name, pid in pids.items()},
         processes=len(processes_below(where.layout.directory)),
         files=sum(1 for path in where.layout.directory.rglob("*") if _counts(path)),
-        journal=keys(where, "journal/", "debris/"),
+        journal=left(where),
+        keys=sum(not key.startswith((JOBS, LOGS, JOURNAL, DEBRIS)) for key in keys(where)),
+        effects=effects(where),
     )
 
 
@@ -240,19 +270,26 @@ def growths(samples: Sequence[Sample]) -> list[str]:
         compare(f"threads of {name}", _of("threads", name), 4)
     compare("processes", lambda one: one.processes, 0)
     compare("files", lambda one: one.files, 4)
+    compare("keys in the store", lambda one: one.keys, 0)
+    if samples[-1].effects:
+        found.append(f"{samples[-1].effects} effects are remembered by agents")
     if samples[-1].journal:
         found.append(f"{samples[-1].journal} entries of journals are left")
     return found
 
 
 def soak(
-    minutes: float, simulated: int, clients: int, say: Callable[[str], None]
+    minutes: float,
+    simulated: int,
+    clients: int,
+    say: Callable[[str], None],
+    hooks: Mapping[str, str] = HOOKS,
 ) -> tuple[list[Sample], Outcome]:
     """Work in rounds; what was counted after each, and what the clients saw."""
     samples: list[Sample] = []
     outcome = Outcome()
     with cluster(nodes=2, simulated=simulated) as where:
-        put_hooks(where)
+        put_hooks(where, hooks)
         for number in range(1, ROUNDS + 1):
             seconds = 60 * minutes / ROUNDS
             asyncio.run(work(where, clients, seconds, f"round {number}", outcome))

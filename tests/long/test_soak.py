@@ -4,7 +4,7 @@ import os
 
 import msgspec
 import pytest
-from tests.long.soak import Sample, growths, soak
+from tests.long.soak import HOOKS, Sample, growths, soak
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))
 
@@ -18,6 +18,16 @@ def test_nothing_grows_in_a_long_time_of_parallel_work() -> None:
     assert growths(samples) == []
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_what_is_left_behind_by_every_operation_is_found() -> None:
+    leaking = {"instance-add-pre.d/20-leaks": 'touch "$GANETI_DATA_DIR/left.$$"'}
+    samples, outcome = soak(2, 2, 4, print, {**HOOKS, **leaking})
+    assert not outcome.faults
+    [found] = [each for each in growths(samples) if "MiB" not in each]
+    assert found.startswith("files: from ")
+
+
 def _sample(**changes: object) -> Sample:
     quiet = Sample(
         jobs=5000,
@@ -27,6 +37,8 @@ def _sample(**changes: object) -> Sample:
         processes=4,
         files=100,
         journal=0,
+        keys=40,
+        effects=0,
     )
     return msgspec.structs.replace(quiet, **changes)
 
@@ -44,6 +56,8 @@ def test_what_stays_as_it_is_does_not_grow() -> None:
         ({"processes": 5}, "processes"),
         ({"files": 105}, "files"),
         ({"journal": 1}, "journals"),
+        ({"keys": 41}, "keys in the store"),
+        ({"effects": 1}, "effects"),
     ],
 )
 def test_what_grows_is_found(late: dict[str, object], what: str) -> None:
