@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 from tests.fakes.bundles import FakeBundles
+from tests.fakes.exports import FakeExports
 
 from gantry.hooks.disabled import merged, why
 from gantry.model import bundles, names, timeouts
@@ -116,6 +117,7 @@ class FakeNode:
         self.history = b""
         self.taken_over: tuple[str, dict[str, bytes]] = ("", {})
         self.disks: dict[str, FakeDisk] = {}
+        self.exports = FakeExports(self)
         self.guests: dict[Uuid, FakeGuest] = {}
         self.files: dict[str, str] = {}
         self.master_files: dict[str, str] = {}
@@ -219,6 +221,7 @@ class FakeNode:
                 script: (word.enabled, word.reason) for script, word in self.switched.items()
             },
             "left": self.left,
+            **self.exports.state(),
         }
 
     # Orders
@@ -251,6 +254,9 @@ class FakeNode:
             StateComplete: lambda order, say: self._complete(order),
             MasterFiles: lambda order, say: self._master_files(order),
         }
+        backup = self.exports.orders.get(type(order))
+        if backup is not None:
+            return backup(order) or Nothing()
         return table[type(order)](order, say) or Nothing()
 
     def _leave(self) -> None:
@@ -488,7 +494,8 @@ class FakeNode:
             ),
             Resolve: lambda question: Resolved(problem=f"{question.name} does not resolve"),
         }
-        return table[type(question)](question)
+        backup = self.exports.questions.get(type(question))
+        return backup(question) if backup else table[type(question)](question)
 
     def _read_hooks(self, question: ReadHooks) -> ListedHooks:
         return ListedHooks(sequences=tuple(self._listed(one) for one in question.sequences))

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from tests.fakes.cluster import CLUSTER, FakeCluster, entities, instance, node_uuid
+from tests.fakes.exports import exported
 from tests.fakes.world import NOOP, FakeDisk, FakeNode
 
 from gantry.model import bundles
@@ -111,6 +112,19 @@ def named_disks_there(cluster: FakeCluster) -> None:
         cluster.world.nodes[node_uuid(1)].disks[disk.path] = FakeDisk(disk, "kept")
     for node in cluster.world.nodes.values():
         node.oses += (msgspec.structs.replace(NOOP, name="other"),)
+
+
+def exported_before(cluster: FakeCluster) -> None:
+    """There is a disk to export, an older export on the same node, and one elsewhere."""
+    disk_there(cluster)
+    for number in (2, 3):
+        files = exported("old")
+        cluster.world.nodes[node_uuid(number)].exports.whole["web1.example.com"] = files
+
+
+def exported_on_node_3(cluster: FakeCluster) -> None:
+    """An export of web7."""
+    cluster.world.nodes[node_uuid(3)].exports.whole["web7.example.com"] = exported("dump0")
 
 
 def joined(cluster: FakeCluster) -> None:
@@ -273,6 +287,56 @@ SITUATIONS: tuple[Situation, ...] = (
         op={"OP_ID": "OP_INSTANCE_REMOVE", "instance_name": "web1"},
         objects=(UP,),
         prepare=running,
+    ),
+    Situation(
+        name="export",
+        op={"OP_ID": "OP_BACKUP_EXPORT", "instance_name": "web1", "target_node": "node2"},
+        objects=(WITH_DISK,),
+        prepare=exported_before,
+    ),
+    Situation(
+        name="export one that runs, and remove it",
+        op={
+            "OP_ID": "OP_BACKUP_EXPORT",
+            "instance_name": "web1",
+            "target_node": "node1",
+            "remove_instance": True,
+        },
+        objects=(UP,),
+        prepare=running,
+    ),
+    Situation(
+        name="export one that runs",
+        op={"OP_ID": "OP_BACKUP_EXPORT", "instance_name": "web1", "target_node": "node2"},
+        objects=(UP,),
+        prepare=running,
+    ),
+    Situation(
+        name="import",
+        op={
+            "OP_ID": "OP_INSTANCE_CREATE",
+            "mode": "import",
+            "instance_name": "new.example.com",
+            "src_node": "node3",
+            "src_path": "web7.example.com",
+            "pnode": "node2",
+        },
+        prepare=exported_on_node_3,
+    ),
+    Situation(
+        name="import and start, from wherever it is",
+        op={
+            "OP_ID": "OP_INSTANCE_CREATE",
+            "mode": "import",
+            "instance_name": "web7.example.com",
+            "start": True,
+        },
+        prepare=exported_on_node_3,
+    ),
+    Situation(
+        name="remove an export",
+        op={"OP_ID": "OP_BACKUP_REMOVE", "instance_name": "web7.example.com"},
+        prepare=exported_on_node_3,
     ),
     Situation(
         name="tag",

@@ -11,6 +11,7 @@ from gantry.agent import (
     bundles,
     candidate_files,
     disks,
+    exports,
     files,
     guests,
     hook_files,
@@ -19,12 +20,14 @@ from gantry.agent import (
     hooks,
     node,
     os_scripts,
+    receiving,
+    sending,
     succession,
 )
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
+from gantry.model import backup_orders, hook_runs, hook_switch, orders, os_texts
 from gantry.model import hook_files as hook_inventory
-from gantry.model import hook_runs, hook_switch, orders, os_texts
 from gantry.model.orders import AnyOrder, AnyQuestion
 
 Carry: TypeAlias = Callable[[Parts, Any, Task], Awaitable[msgspec.Struct]]
@@ -51,6 +54,16 @@ ORDERS: Final[dict[type[msgspec.Struct], Carry]] = {
     orders.StatePiece: succession.piece,
     orders.StateComplete: succession.complete,
     orders.MasterFiles: candidate_files.write,
+    backup_orders.TransferOpen: receiving.open_end,
+    backup_orders.TransferSend: sending.send,
+    backup_orders.TransferClose: receiving.close_end,
+    backup_orders.TransferAbort: receiving.abort_end,
+    backup_orders.ExportBegin: exports.begin,
+    backup_orders.ExportDiscard: exports.discard,
+    backup_orders.ExportFinish: exports.finish,
+    backup_orders.ExportRevert: exports.revert,
+    backup_orders.ExportSettle: exports.settle,
+    backup_orders.ExportRemove: exports.remove,
 }
 QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
     orders.OsVerify: os_scripts.verify,
@@ -68,6 +81,9 @@ QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
     hook_inventory.ReadHookFiles: hook_files.inventory,
     hook_runs.ReadHookRuns: hook_records.page,
     hook_runs.ReadHookRun: hook_records.record,
+    backup_orders.ReadExports: exports.listed,
+    backup_orders.ReadExport: exports.read,
+    backup_orders.ReadPrograms: sending.programs,
 }
 
 

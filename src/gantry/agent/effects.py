@@ -41,7 +41,15 @@ from gantry.model.errors import (
 )
 from gantry.model.master_orders import MasterSeen
 from gantry.model.names import Uuid
-from gantry.model.orders import OS_SCRIPTS, AnyOrder, HooksRun, OsCreate, OsRename, encode
+from gantry.model.orders import (
+    OS_SCRIPTS,
+    AnyOrder,
+    HooksRun,
+    OsCreate,
+    OsRename,
+    TransferSend,
+    encode,
+)
 from gantry.ports.agents import Envelope, Moment
 from gantry.rpc import wire
 
@@ -148,7 +156,7 @@ class Effects:
         effect = Effect(envelope.key, digest, envelope.epoch)
         self._running[envelope.key] = effect
         task = Task(envelope, effect, self._memory)
-        if isinstance(order, (HooksRun, *OS_SCRIPTS)):
+        if isinstance(order, (HooksRun, TransferSend, *OS_SCRIPTS)):
             effect.script = True
             self._memory.mark(envelope.key, _marker(order))
             self._memory.put(envelope.key, digest, None, time.time(), attempt)
@@ -335,10 +343,12 @@ def _digest(order: AnyOrder) -> bytes:
     return hashlib.blake2b(same, digest_size=16).digest()
 
 
-def _marker(order: HooksRun | OsCreate | OsRename) -> str:
+def _marker(order: HooksRun | TransferSend | OsCreate | OsRename) -> str:
     """What tells the order's scripts from all others, should their start not be noted down."""
     if isinstance(order, HooksRun):
         return f"GANTRY_RUN_ID={order.run_id}"
+    if isinstance(order, TransferSend):
+        return f"GANTRY_TRANSFER={order.transfer}"
     return f"INSTANCE_UUID={order.run.uuid}"
 
 

@@ -151,6 +151,12 @@ class Memory:
             )
         return found
 
+    def forget_scripts(self) -> None:
+        """All processes that an earlier agent had started are known to have ended."""
+        with self._lock:
+            self._database.execute("DELETE FROM scripts")
+            self._database.execute("DELETE FROM markers")
+
     # The epoch
 
     @property

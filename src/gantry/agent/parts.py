@@ -11,6 +11,7 @@ from gantry.agent.configuration import Configuration
 from gantry.agent.events import Listeners
 from gantry.agent.facts import Facts
 from gantry.agent.ledger import Ledger
+from gantry.agent.transfers import Transfers
 from gantry.hypervisors.contract import Hypervisor
 from gantry.model.entities import DiskTemplate
 from gantry.model.errors import Reason, Rejected
@@ -34,6 +35,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     seen: Callable[[], MasterSeen]
     """What is known of masters; whether one waits here is not looked at."""
     ledger: Ledger
+    transfers: Transfers
     leave: Callable[[], None]
     """Called when the machine has left the cluster."""
 

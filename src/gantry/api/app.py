@@ -12,6 +12,7 @@ from gantry.api.bundles import Bundles
 from gantry.api.console import Console
 from gantry.api.deliveries import Deliveries, Outbox
 from gantry.api.events import Bell, Events, Told
+from gantry.api.exports import Exports
 from gantry.api.hook_lint import HookLint
 from gantry.api.hook_runs import HookRunResources
 from gantry.api.hooks import Hooks
@@ -61,6 +62,7 @@ def build(
             *Queries(listings).routes(),
             *Information(listings, services).routes(),
             *OsDefinitions(queue, services).routes(),
+            *Exports(listings, services).routes(),
             *Console(listings, services).routes(),
             *Hooks(queue, services).routes(),
             *HookLint(queue, services).routes(),

@@ -64,6 +64,13 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "console": Command("instance.console", "Connect to an instance's serial console"),
         **_tags("an instance"),
     },
+    "gnt-backup": {
+        "list": Command("backup.list", "Show the exports on the nodes"),
+        "list-fields": Command("backup.list_fields", "Show the fields that list knows"),
+        "export": Command("backup.export", "Export an instance into a directory of a node"),
+        "import": Command("backup.import_", "Make an instance from an export"),
+        "remove": Command("backup.remove", "Remove an instance's export"),
+    },
     "gnt-os": {
         "list": Command("os.list", "Show the OS definitions that are valid on all nodes"),
         "diagnose": Command("os.diagnose", "Look at all definitions on all nodes, now"),

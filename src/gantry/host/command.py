@@ -101,7 +101,7 @@ async def run(
     """
     environment = ENVIRONMENT if env is None else env
     ended, completed = await _completed(
-        [_find(argv[0]), *argv[1:]], environment, cwd, stdin, timeout
+        [find(argv[0]), *argv[1:]], environment, cwd, stdin, timeout
     )
     if ended.problem or ended.timed_out or (check and not ended.succeeded):
         raise _failure(argv[0], ended, completed, timeout)
@@ -147,7 +147,8 @@ async def _completed(
     return ended, completed
 
 
-def _find(name: str) -> str:
+def find(name: str) -> str:
+    """The absolute path of a program; CommandFailed where it is not installed."""
     if "/" in name:
         return name
     for directory in ENVIRONMENT["PATH"].split(":"):

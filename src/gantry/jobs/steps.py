@@ -20,7 +20,7 @@ from gantry.model import timeouts
 from gantry.model.errors import GantryError, OperationFailed, from_info
 from gantry.model.jobs import LogKind
 from gantry.model.names import Uuid
-from gantry.model.orders import OS_SCRIPTS, Order
+from gantry.model.orders import OS_SCRIPTS, Order, TransferOpen
 from gantry.ports.agents import Address
 from gantry.ports.steps import Effect, Undo
 from gantry.ports.store import Operation, Put
@@ -258,7 +258,7 @@ class JournaledSteps:
                 self._fresh.append(self.intents[index])
 
     async def _issue(self, effect: Effect, record: EffectRecord, timeout: float) -> Result:
-        secrets = self.secrets if isinstance(effect.order, OS_SCRIPTS) else None
+        secrets = self.secrets if isinstance(effect.order, (TransferOpen, *OS_SCRIPTS)) else None
         key = effect_key(self._entry, self._op, effect.name)
         try:
             answer = await issue.issue(

@@ -30,6 +30,7 @@ from gantry.agent.hooks import EXCHANGE
 from gantry.agent.ledger import Ledger
 from gantry.agent.memory import Memory
 from gantry.agent.parts import Parts
+from gantry.agent.transfers import Transfers
 from gantry.host import hook_exchange, orphans, process
 from gantry.host.daemon import Identity
 from gantry.hypervisors.contract import Hypervisor
@@ -143,7 +144,7 @@ async def opened(root: Path, configuration: Configuration) -> AsyncIterator[None
         effects = Effects(memory, configuration.name)
         await _recover(root, memory, effects)
         await asyncio.to_thread(bundles.recover, root)
-        parts = await _parts(root, configuration, effects, stack)
+        parts = await _parts(root, configuration, effects, memory, stack)
         server = _load_server()(parts, effects)
         stack.push_async_callback(server.close)
         await server.open(_tls(root))
@@ -180,6 +181,7 @@ async def _recover(root: Path, memory: Memory, effects: Effects) -> None:
     if left:
         ended = await asyncio.to_thread(process.end_orphans, list(left))
         logger.warning("ended scripts left by an earlier agent: %d", len(ended))
+    memory.forget_scripts()
     # What they were told and what they would have answered is of no use any more.
     await asyncio.to_thread(hook_exchange.clear, root / EXCHANGE)
     effects.recover()
@@ -189,6 +191,7 @@ async def _parts(
     root: Path,
     configuration: Configuration,
     effects: Effects,
+    memory: Memory,
     stack: contextlib.AsyncExitStack,
 ) -> Parts:
     listeners = Listeners()
@@ -211,6 +214,9 @@ async def _parts(
     ledger = Ledger(root, configuration.name, configuration.hook_records)
     stack.callback(ledger.close)
     await asyncio.to_thread(ledger.recover)
+    transfers = Transfers(root, memory)
+    transfers.clear()
+    stack.push_async_callback(transfers.close)
     return Parts(
         root=root,
         configuration=configuration,
@@ -221,6 +227,7 @@ async def _parts(
         listeners=listeners,
         seen=lambda: effects.seen,
         ledger=ledger,
+        transfers=transfers,
         leave=effects.leave,
     )
 

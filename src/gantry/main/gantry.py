@@ -33,7 +33,7 @@ def usage() -> str:
         "usage: gantry COMMAND [ARGUMENT …]\n\n"
         "commands:\n" + "\n".join(lines) + "\n\n"
         "gantry COMMAND --help tells more. The cluster itself is managed with the programs\n"
-        "gnt-cluster, gnt-node, gnt-instance, gnt-os and gnt-job.\n"
+        "gnt-cluster, gnt-node, gnt-instance, gnt-backup, gnt-os and gnt-job.\n"
         "example: gantry local up --nodes 3 --dir /tmp/gantry\n"
     )
 

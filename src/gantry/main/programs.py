@@ -29,6 +29,11 @@ def gnt_instance() -> NoReturn:
     run("gnt-instance")
 
 
+def gnt_backup() -> NoReturn:
+    """``gnt-backup``."""
+    run("gnt-backup")
+
+
 def gnt_os() -> NoReturn:
     """``gnt-os``."""
     run("gnt-os")

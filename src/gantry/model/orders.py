@@ -16,13 +16,16 @@ import msgspec
 from gantry.model.asking import Nothing as Nothing
 from gantry.model.asking import Order as Order
 from gantry.model.asking import Question as Question
+from gantry.model.backup_orders import BackupOrder, BackupQuestion
+from gantry.model.backup_orders import TransferOpen as TransferOpen
+from gantry.model.backup_orders import TransferSend as TransferSend
 from gantry.model.bundle_orders import BundleInstall as BundleInstall
 from gantry.model.bundle_orders import BundleRestore as BundleRestore
 from gantry.model.bundle_orders import ReadBundle as ReadBundle
 from gantry.model.candidate_orders import MasterFiles as MasterFiles
 from gantry.model.candidate_orders import MasterFilesHeld as MasterFilesHeld
 from gantry.model.candidate_orders import ReadMasterFiles as ReadMasterFiles
-from gantry.model.entities import DiskFormat, DiskMode, DiskTemplate, NicMode, ParameterValue
+from gantry.model.entities import ParameterValue
 from gantry.model.hook_files import ReadHookFiles
 from gantry.model.hook_orders import HookDirectory as HookDirectory
 from gantry.model.hook_orders import HooksRan as HooksRan
@@ -41,22 +44,11 @@ from gantry.model.master_orders import StateFile as StateFile
 from gantry.model.master_orders import StatePiece as StatePiece
 from gantry.model.names import Uuid
 from gantry.model.os_texts import ReadOsTexts
+from gantry.model.specs import DiskSpec as DiskSpec
+from gantry.model.specs import NicSpec as NicSpec
+from gantry.model.specs import OsRun as OsRun
 
 # Disks
-
-
-class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A disk as the node needs to know it."""
-
-    uuid: Uuid
-    index: int
-    size: int
-    path: str
-    template: DiskTemplate
-    format: DiskFormat = DiskFormat.RAW
-    mode: DiskMode = DiskMode.READ_WRITE
-    driver: str = "loop"
-    name: str | None = None
 
 
 class DiskCreate(Order[Nothing], frozen=True, kw_only=True, tag="disk-create"):
@@ -79,19 +71,6 @@ class DiskMove(Order[Nothing], frozen=True, kw_only=True, tag="disk-move"):
 
 
 # Guests
-
-
-class NicSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A NIC as the hypervisor and the OS scripts need to know it."""
-
-    uuid: Uuid
-    index: int
-    mac: str
-    mode: NicMode
-    link: str = ""
-    vlan: str = ""
-    ip: str | None = None
-    name: str | None = None
 
 
 class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,30 +133,6 @@ class GuestForget(Order[Nothing], frozen=True, kw_only=True, tag="guest-forget")
 
 
 # Scripts of OS definitions
-
-
-class OsRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What the scripts of a definition are told: the instance with all levels filled in.
-
-    ``parameters`` are the effective public and private ones; secret ones travel beside the
-    order (``Envelope.secrets``) and are never kept.
-    """
-
-    os: str
-    uuid: Uuid
-    name: str
-    hypervisor: str
-    ctime: float
-    mtime: float
-    primary_node: tuple[Uuid, str]
-    secondary_nodes: tuple[tuple[Uuid, str], ...] = ()
-    disks: tuple[DiskSpec, ...] = ()
-    nics: tuple[NicSpec, ...] = ()
-    parameters: dict[str, str] = {}
-    private_parameters: dict[str, str] = {}
-    beparams: dict[str, ParameterValue] = {}
-    hvparams: dict[str, ParameterValue] = {}
-    debug_level: int = 0
 
 
 class OsCreate(Order[Nothing], frozen=True, kw_only=True, tag="os-create"):
@@ -349,6 +304,7 @@ AnyOrder: TypeAlias = (
     | StatePiece
     | StateComplete
     | MasterFiles
+    | BackupOrder
 )
 AnyQuestion: TypeAlias = (
     OsVerify
@@ -366,6 +322,7 @@ AnyQuestion: TypeAlias = (
     | ReadHookRuns
     | ReadHookRun
     | ReadBundle
+    | BackupQuestion
 )
 
 _encoder = msgspec.json.Encoder(order="sorted")

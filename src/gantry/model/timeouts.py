@@ -24,6 +24,12 @@ OS_CREATE: Final = 86400.0
 """An OS definition's create script: a real installation takes as long as it takes."""
 OS_VERIFY: Final = 300.0
 OS_RENAME: Final = 3600.0
+TRANSFER: Final = 86400.0
+"""All bytes of one disk from one node to another."""
+TRANSFER_CALL: Final = 60.0
+"""Until the sending end has called the receiving one."""
+TRANSFER_REPORT: Final = 10.0
+"""Between two lines about how far a transfer is."""
 
 HOOK_SCRIPT: Final = 600.0
 """One hook script; then its process group is ended, and that counts as its error."""

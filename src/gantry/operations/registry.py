@@ -32,6 +32,8 @@ PLACES: Final[dict[str, str]] = {
     "OP_INSTANCE_RENAME": "instance.rename:InstanceRename",
     "OP_INSTANCE_REINSTALL": "instance.reinstall:InstanceReinstall",
     "OP_INSTANCE_REMOVE": "instance.remove:InstanceRemove",
+    "OP_BACKUP_EXPORT": "backup.export:BackupExport",
+    "OP_BACKUP_REMOVE": "backup.remove:BackupRemove",
     "OP_TAGS_SET": "tags.add:TagsAdd",
     "OP_TAGS_DEL": "tags.remove:TagsRemove",
     "OP_HOOK_SWITCH": "hook.switch:HookSwitch",
@@ -44,6 +46,9 @@ PLACES: Final[dict[str, str]] = {
 }
 """Op code to ``module:Class`` below ``gantry.operations``."""
 
+IMPORT: Final = "backup.import_:BackupImport"
+"""Of OP_INSTANCE_CREATE in mode import."""
+
 
 @cache
 def find(opcode: str) -> type[AnyOperation]:
@@ -55,6 +60,11 @@ def find(opcode: str) -> type[AnyOperation]:
             "known are: " + ", ".join(sorted(PLACES)),
             reason=Reason.INPUT,
         )
+    return _class(place)
+
+
+@cache
+def _class(place: str) -> type[AnyOperation]:
     module, _, name = place.partition(":")
     kind: type[AnyOperation] = getattr(importlib.import_module(f"gantry.operations.{module}"), name)
     return kind
@@ -65,7 +75,8 @@ def load(given: Mapping[str, Any]) -> AnyOperation:
     opcode = given.get("OP_ID")
     if not isinstance(opcode, str):
         raise Rejected("an operation needs an OP_ID, such as OP_INSTANCE_STARTUP")
-    kind = find(opcode)
+    imports = opcode == "OP_INSTANCE_CREATE" and given.get("mode") == "import"
+    kind = _class(IMPORT) if imports else find(opcode)
     try:
         return msgspec.convert({k: v for k, v in given.items() if k != "OP_ID"}, kind)
     except msgspec.ValidationError as error:

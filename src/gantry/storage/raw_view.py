@@ -41,6 +41,21 @@ async def raw_view(storage: Storage, disk: DiskSpec) -> AsyncIterator[str]:
         changed.unlink(missing_ok=True)
 
 
+@asynccontextmanager
+async def raw_copy(storage: Storage, disk: DiskSpec) -> AsyncIterator[str]:
+    """The path of the disk's content in raw form, only to be read: what is written is lost."""
+    path = Path(storage.real_path(disk))
+    if disk.format is DiskFormat.RAW:
+        yield str(path)
+        return
+    raw = beside(path, "raw")
+    try:
+        await _convert(path, disk.format.value, raw, "raw")
+        yield str(raw)
+    finally:
+        raw.unlink(missing_ok=True)
+
+
 async def _convert(source: Path, source_format: str, target: Path, target_format: str) -> None:
     argv = ["qemu-img", "convert", "-q", "-f", source_format, "-O", target_format]
     await command.run([*argv, str(source), str(target)], timeout=timeouts.SLOW)

@@ -1,0 +1,209 @@
+"""The sending end of a transfer: it calls the node that waits, and sends all of a place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gantry.agent import ends, exports, transfer_programs
+from gantry.agent.effect import Task
+from gantry.agent.how_far import HowFar, percent
+from gantry.agent.os_scripts import LOGS
+from gantry.agent.parts import Parts
+from gantry.host import command, pipeline
+from gantry.host.daemon import Identity
+from gantry.host.pipeline import Stage
+from gantry.model.backup_orders import (
+    DumpFile,
+    Missing,
+    Moved,
+    ReadPrograms,
+    ScriptedDisk,
+    TransferSend,
+    Way,
+    WholeDisk,
+)
+from gantry.model.errors import GantryError, OperationFailed
+from gantry.model.orders import DiskSpec
+from gantry.osdefs import dump
+from gantry.pki import files as certificates
+from gantry.storage.raw_view import raw_copy
+
+
+async def send(parts: Parts, order: TransferSend, task: Task) -> Moved:
+    """Send it all; when this returns, the other end has it or is about to say why not."""
+    began = time.monotonic()
+    directory = await asyncio.to_thread(parts.transfers.directory, order.transfer, "out")
+    try:
+        if order.way is Way.BLOCKS:
+            size = await _blocks(parts, order, task, directory)
+        else:
+            size = await _stream(parts, order, task, directory)
+    except GantryError as error:
+        error.node = error.node or parts.node
+        raise
+    finally:
+        await asyncio.to_thread(ends.clear, directory)
+    counted = order.way is Way.STREAM
+    return Moved(size=size, seconds=time.monotonic() - began, counted=counted)
+
+
+async def programs(parts: Parts, question: ReadPrograms) -> Missing:
+    """Which of the programs are not there."""
+    missing = []
+    for name in transfer_programs.needed(question.compress):
+        try:
+            command.find(name)
+        except OperationFailed:
+            missing.append(name)
+    return Missing(tuple(missing))
+
+
+async def _blocks(parts: Parts, order: TransferSend, task: Task, directory: Path) -> int:
+    source, kind = _file(parts, order.place)
+    await asyncio.to_thread(ends.tls, parts.root, directory)
+    argv = transfer_programs.block_client(
+        parts.configuration.cluster,
+        order.peer,
+        order.port,
+        directory,
+        order.transfer,
+        transfer_programs.image_file(str(source), kind),
+    )
+    stage = Stage(
+        argv=tuple(argv),
+        errors=directory / "client",
+        environment=ends.environment(parts, order.transfer),
+    )
+    said = directory / "progress"
+    out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    kept = source.stat().st_blocks * 512
+    async with HowFar(task.say, lambda: percent(said, kept), lambda: kept):
+        await _run(parts, [stage], None, out, task)
+    return kept
+
+
+async def _stream(parts: Parts, order: TransferSend, task: Task, directory: Path) -> int:
+    place = order.place
+    async with contextlib.AsyncExitStack() as stack:
+        if isinstance(place, ScriptedDisk):
+            await _scripted(parts, order, place, task, directory, stack)
+        else:
+            path, _ = _file(parts, place)
+            if isinstance(place, WholeDisk):
+                path = await _raw(parts, place.disk, stack)
+            size = path.stat().st_size
+            count = transfer_programs.copy(source=str(path))
+            await _call(parts, order, task, directory, count, None, lambda: size)
+    return pipeline.copied(directory / "count")
+
+
+async def _scripted(
+    parts: Parts,
+    order: TransferSend,
+    place: ScriptedDisk,
+    task: Task,
+    directory: Path,
+    stack: contextlib.AsyncExitStack,
+) -> None:
+    paths = [str(await _raw(parts, disk, stack)) for disk in place.run.disks]
+    reading, writing = pipeline.pipe()
+    predicted, prediction = os.pipe()
+    os.set_blocking(predicted, False)
+    stack.callback(os.close, predicted)
+    said = bytearray()
+
+    async def script() -> None:
+        try:
+            await dump.export(
+                parts.finder,
+                place.run,
+                paths,
+                index=place.index,
+                target=writing,
+                size=prediction,
+                log_directory=parts.root / LOGS,
+                progress=task.say,
+                on_started=task.started,
+                timeout=task.envelope.timeout,
+            )
+        finally:
+            os.close(writing)
+            os.close(prediction)
+
+    def size() -> int | None:
+        """What the script says that it will be."""
+        with contextlib.suppress(BlockingIOError):
+            said.extend(os.read(predicted, 64))
+        text = bytes(said).strip()
+        return int(text) if text.isdigit() else None
+
+    count = transfer_programs.copy()
+    await ends.both(_call(parts, order, task, directory, count, reading, size), script())
+
+
+async def _call(
+    parts: Parts,
+    order: TransferSend,
+    task: Task,
+    directory: Path,
+    count: list[str],
+    reading: int | None,
+    size: Callable[[], int | None],
+) -> None:
+    """From ``reading``, or what ``count`` reads by itself, to the network."""
+    pki = certificates.directory(parts.root)
+    caller = transfer_programs.caller(parts.configuration.cluster, order.peer, order.port, pki)
+    argvs = [*transfer_programs.packing(order.compress, count), caller]
+    stages = ends.stages(parts, order.transfer, directory, argvs, "first", count=0)
+    counting: list[Identity] = []
+
+    def started(stage: Stage, which: Identity) -> None:
+        if stage is stages[0]:
+            counting.append(which)
+
+    def so_far() -> int | None:
+        return pipeline.read_so_far(counting[0]) if counting else None
+
+    async with HowFar(task.say, so_far, size):
+        await _run(parts, stages, reading, None, task, started)
+
+
+async def _run(
+    parts: Parts,
+    stages: list[Stage],
+    stdin: int | None,
+    stdout: int | None,
+    task: Task,
+    also: Callable[[Stage, Identity], None] | None = None,
+) -> None:
+    def started(stage: Stage, which: Identity) -> None:
+        task.started(which)
+        if also is not None:
+            also(stage, which)
+
+    try:
+        await pipeline.run(
+            stages, stdin=stdin, stdout=stdout, timeout=task.envelope.timeout, started=started
+        )
+    except pipeline.Failed as error:
+        raise ends.explained(error, parts.node) from error
+
+
+def _file(parts: Parts, place: DumpFile | WholeDisk | ScriptedDisk) -> tuple[Path, str]:
+    if isinstance(place, DumpFile):
+        return exports.dump(parts.root, place), "raw"
+    if isinstance(place, WholeDisk):
+        path = Path(parts.storage(place.disk).real_path(place.disk))
+        return path, place.disk.format.value
+    raise OperationFailed("blocks cannot come from a script")
+
+
+async def _raw(parts: Parts, disk: DiskSpec, stack: contextlib.AsyncExitStack) -> Path:
+    """The disk, or a copy of it in raw form, which nobody keeps."""
+    path = await stack.enter_async_context(raw_copy(parts.storage(disk), disk))
+    return Path(path)

@@ -1,0 +1,159 @@
+"""The programs that move a disk's bytes between nodes, as argument lists. Pure.
+
+A stream goes through socat, blocks through NBD; both in TLS with the nodes' own certificates,
+each end accepting the one node that it was told. See docs/adr/0012-backups.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from gantry.model import timeouts
+from gantry.model.backup_orders import Compression, Peer
+from gantry.model.identity import node_host
+from gantry.model.names import Uuid
+
+BLOCK: Final = "1M"
+NAME: Final = "GANTRY_TRANSFER"
+"""The variable with the transfer's number, by which both ends know that they are meant."""
+STRANGER: Final = 65
+"""Exit status of the gate where another transfer came."""
+INHERITED: Final = 3
+"""The descriptor of a listening socket that a server is given."""
+_COMPRESS: Final[dict[Compression, tuple[str, ...]]] = {
+    Compression.GZIP: ("gzip", "-c"),
+    Compression.GZIP_FAST: ("gzip", "-c", "-1"),
+    Compression.GZIP_SLOW: ("gzip", "-c", "-9"),
+    Compression.LZOP: ("lzop", "-c"),
+    Compression.ZSTD: ("zstd", "-q", "-c"),
+}
+_EXPAND: Final[dict[Compression, tuple[str, ...]]] = {
+    Compression.GZIP: ("gzip", "-c", "-d"),
+    Compression.GZIP_FAST: ("gzip", "-c", "-d"),
+    Compression.GZIP_SLOW: ("gzip", "-c", "-d"),
+    Compression.LZOP: ("lzop", "-c", "-d"),
+    Compression.ZSTD: ("zstd", "-q", "-c", "-d"),
+}
+_SAY_NAME: Final = f'printf "%s\\n" "${NAME}"; exec "$@"'
+_HEAR_NAME: Final = f'IFS= read -r name && [ "$name" = "${NAME}" ] || exit {STRANGER}; exec "$@"'
+_INHERIT: Final = 'LISTEN_PID=$$ exec "$@"'
+
+
+def needed(compress: Compression) -> tuple[str, ...]:
+    """The programs that both ends of a transfer need."""
+    packer = _COMPRESS.get(compress, ())[:1]
+    return ("socat", "dd", "qemu-img", "qemu-nbd", *packer)
+
+
+def copy(source: str | None = None, target: str | None = None, *, keep: bool = False) -> list[str]:
+    """dd, which counts; zeros become holes in ``target``, which is cut or (``keep``) is not."""
+    argv = ["dd", f"bs={BLOCK}"]
+    if source is not None:
+        argv.append(f"if={source}")
+    if target is not None:
+        argv += [f"of={target}", "conv=sparse,fsync" + (",notrunc,nocreat" if keep else "")]
+    return argv
+
+
+def packing(compress: Compression, count: list[str]) -> list[list[str]]:
+    """``count`` (a dd), what packs, and before all that the transfer's name."""
+    if compress is Compression.NONE:
+        return [_shell(_SAY_NAME, count)]
+    return [count, _shell(_SAY_NAME, _COMPRESS[compress])]
+
+
+def unpacking(compress: Compression, count: list[str]) -> list[list[str]]:
+    """The same backwards."""
+    if compress is Compression.NONE:
+        return [_shell(_HEAR_NAME, count)]
+    return [_shell(_HEAR_NAME, _EXPAND[compress]), count]
+
+
+def caller(cluster: Uuid, peer: Peer, port: int, pki: Path) -> list[str]:
+    """socat from its standard input to ``peer``."""
+    host = f"[{peer.host}]" if ":" in peer.host else peer.host
+    address = f"OPENSSL:{host}:{port},connect-timeout={timeouts.CONNECT:g},{_family(peer.host)}"
+    return [*_SOCAT, "stdin", address + _pinned(cluster, peer, pki)]
+
+
+def listener(cluster: Uuid, peer: Peer, host: str, pki: Path) -> list[str]:
+    """socat from ``peer``, which calls, to its standard output. It says where it listens."""
+    address = f"OPENSSL-LISTEN:0,bind={host},{_family(host)}"
+    waits = f",accept-timeout={timeouts.TRANSFER_CALL:g}"
+    return [*_SOCAT, address + waits + _pinned(cluster, peer, pki), "stdout"]
+
+
+def block_server(peer: Peer, tls: Path, name: Uuid, path: str, kind: str) -> list[str]:
+    """qemu-nbd for one client, ``peer``, on an inherited socket; ``tls`` is as QEMU wants it."""
+    return _shell(
+        _INHERIT,
+        [
+            "qemu-nbd",
+            "--object",
+            f"tls-creds-x509,id=tls,dir={_value(tls)},endpoint=server,verify-peer=on,"
+            "sanity-check=off",
+            "--object",
+            # A certificate's common name has no more than 64 characters.
+            f"authz-simple,id=peer,identity=CN={_value(peer.name[:64])}",
+            "--tls-creds=tls",
+            "--tls-authz=peer",
+            f"--export-name={name}",
+            f"--format={kind}",
+            "--discard=unmap",
+            path,
+        ],
+    )
+
+
+def block_client(
+    cluster: Uuid, peer: Peer, port: int, tls: Path, name: Uuid, source: str
+) -> list[str]:
+    """qemu-img from ``source`` (image options) to the server of ``peer``; holes are left out."""
+    target = (
+        f"driver=nbd,server.type=inet,server.host={_value(peer.host)},server.port={port},"
+        f"export={name},tls-creds=tls,tls-hostname={node_host(cluster, peer.node)}"
+    )
+    return [
+        "qemu-img",
+        "convert",
+        "-p",
+        "-n",
+        "--target-is-zero",
+        "-W",
+        "-m8",
+        "--object",
+        f"tls-creds-x509,id=tls,dir={_value(tls)},endpoint=client,sanity-check=off",
+        "--image-opts",
+        source,
+        "--target-image-opts",
+        target,
+    ]
+
+
+def image_file(path: str, kind: str) -> str:
+    """Image options of a file that nobody writes to."""
+    return f"driver={kind},read-only=on,file.driver=file,file.filename={_value(path)}"
+
+
+_SOCAT: Final = ("socat", "-d", "-d", "-b1048576", "-u")
+
+
+def _pinned(cluster: Uuid, peer: Peer, pki: Path) -> str:
+    return (
+        f",cert={pki}/node.pem,key={pki}/node.key,cafile={pki}/ca.pem,verify=1,"
+        f"openssl-min-proto-version=TLS1.3,commonname={node_host(cluster, peer.node)}"
+    )
+
+
+def _family(host: str) -> str:
+    return "pf=ip6" if ":" in host else "pf=ip4"
+
+
+def _shell(script: str, argv: list[str] | tuple[str, ...]) -> list[str]:
+    return ["/bin/sh", "-c", script, "sh", *argv]
+
+
+def _value(value: str | Path) -> str:
+    """As a value among QEMU's options, where a comma ends it."""
+    return str(value).replace(",", ",,")

@@ -1,0 +1,83 @@
+"""``gnt-backup list``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from gantry.cli import options as shared
+from gantry.cli import table
+from gantry.cli.errors import Usage
+from gantry.client.connection import Connection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+EXAMPLES = """
+gnt-backup list
+gnt-backup list -n node2
+gnt-backup list -o node,export,time,size
+gnt-backup list --json
+"""
+
+FIELDS = {
+    "node": ("text", "Node", "where the export is"),
+    "export": ("text", "Export", "the name of the instance"),
+    "time": ("timestamp", "Time", "when it was made"),
+    "os": ("text", "OS", "the OS definition whose scripts made it; none: raw content"),
+    "disks": ("number", "Disks", "how many it has"),
+    "size": ("unit", "Size", "what its files take"),
+    "problem": ("text", "Problem", "why it cannot be imported"),
+}
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Which, and how to show them."""
+    parser.add_argument(
+        "-n", "--node", action="append", default=[], metavar="NODE", help="only of this node"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FIELDS", help="of " + ", ".join(FIELDS) + "; +FIELD,… adds"
+    )
+    parser.add_argument("--no-headers", action="store_true", help="leave the titles out")
+    parser.add_argument("--separator", metavar="TEXT", help="between columns")
+    parser.add_argument("--units", choices="hmgt", help="of sizes")
+    shared.without_effect(parser, "-v", "--verbose")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """One line an export; a node that does not answer is named on stderr."""
+    query = {"nodes": ",".join(arguments.node)} if arguments.node else {}
+    answer = Connection().get("exports", **query)
+    for name, why in sorted(answer["unknown"].items()):
+        sys.stderr.write(f"the exports of {name} are not known: {why}\n")
+    names = _names(arguments.output)
+    fields: list[dict[str, Any]] = [
+        {"name": name, "kind": FIELDS[name][0], "title": FIELDS[name][1]} for name in names
+    ]
+    rows = [[one[name] for name in names] for one in answer["exports"]]
+    if arguments.json:
+        sys.stdout.write(table.objects(fields, rows))
+        return 0
+    sys.stdout.write(
+        table.show(
+            fields,
+            rows,
+            headers=not arguments.no_headers,
+            separator=arguments.separator,
+            units=arguments.units,
+        )
+    )
+    return 0
+
+
+def _names(text: str | None) -> list[str]:
+    usual = ["node", "export"]
+    if not text:
+        return usual
+    names = [*usual, *text[1:].split(",")] if text.startswith("+") else text.split(",")
+    for name in names:
+        if name not in FIELDS:
+            raise Usage(f"exports have no field {name!r}", "known are " + ", ".join(FIELDS))
+    return names

@@ -1,0 +1,216 @@
+"""Several programs with pipes between them, run to their end as one.
+
+What goes through them is seen by nobody here. Each program has a session of its own, as all
+that we start; the end of one is the end of all: those that do not see it by themselves, in a
+few seconds, are ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import select
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gantry.host import command, process
+from gantry.host.daemon import Identity, identity
+from gantry.host.process import Ended, Program, Stop
+from gantry.model.errors import OperationFailed, Reason
+
+_PIPE: Final = 1 << 20
+"""Bytes in a pipe: fewer turns between the programs."""
+_SEE_THE_END: Final = 5.0
+"""Seconds for the others once one has failed."""
+_LAST_WORDS: Final = 2000
+_COPIED: Final = re.compile(rb"^(\d+) bytes", re.MULTILINE)
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """One program. ``argv[0]`` may be a bare name; ``errors`` is the file that it appends to."""
+
+    argv: tuple[str, ...]
+    errors: Path
+    environment: Mapping[str, str]
+    passed: Mapping[int, int] = {}
+
+    @property
+    def name(self) -> str:
+        """Of the program, for messages."""
+        return Path(self.argv[0]).name
+
+
+class Failed(OperationFailed):
+    """A program of a pipeline failed; ``stage`` is which."""
+
+    code = "pipeline-failed"
+
+    def __init__(self, message: str, stage: Stage, hint: str = "") -> None:
+        super().__init__(message, hint, reason=Reason.ENVIRONMENT)
+        self.stage = stage
+
+
+async def run(
+    stages: Sequence[Stage],
+    *,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    timeout: float,
+    started: Callable[[Stage, Identity], None],
+) -> None:
+    """Run all to their end. ``Failed`` where one fails: the first of those that say why.
+
+    ``stdin`` and ``stdout`` are open descriptors, which are closed here once the programs have
+    them; ``/dev/null`` where None. ``started`` is told each process, in another thread. A
+    cancellation, or ``timeout`` seconds, end all of them first.
+    """
+    try:
+        ready = [_found(stage) for stage in stages]
+    except BaseException:
+        _close(stdin, stdout)
+        raise
+    stop = Stop()
+    ended = await command.in_thread(
+        stop, lambda: _work(ready, stdin, stdout, timeout, stop, started)
+    )
+    problem = _problem(stages, ended, timeout)
+    if problem is not None:
+        raise problem
+
+
+def copied(errors: Path) -> int:
+    """The bytes that a dd said that it copied; 0 where it did not get as far."""
+    found = _COPIED.findall(errors.read_bytes()[-_LAST_WORDS:]) if errors.exists() else []
+    return int(found[-1]) if found else 0
+
+
+def read_so_far(which: Identity) -> int | None:
+    """The bytes that a running process has read; None where it runs no more."""
+    try:
+        if identity(which.pid) != which:
+            return None
+        text = Path(f"/proc/{which.pid}/io").read_text()
+    except OSError:
+        return None
+    return int(text.split("rchar:", 1)[1].split()[0])
+
+
+def pipe() -> tuple[int, int]:
+    """A pipe (its reading, its writing end) with much room in it."""
+    reading, writing = os.pipe()
+    with contextlib.suppress(OSError):  # a limit of the system's: it is slower then
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
+    return reading, writing
+
+
+def _found(stage: Stage) -> Stage:
+    return msgspec.structs.replace(stage, argv=(command.find(stage.argv[0]), *stage.argv[1:]))
+
+
+def _work(
+    stages: Sequence[Stage],
+    stdin: int | None,
+    stdout: int | None,
+    timeout: float,
+    stop: Stop,
+    started: Callable[[Stage, Identity], None],
+) -> list[Ended]:
+    programs: list[Program] = []
+    problem = ""
+    inlet = stdin
+    for stage in stages:
+        last = stage is stages[-1]
+        following, outlet = (None, stdout) if last else pipe()
+        try:
+            programs.append(_start(stage, inlet, outlet))
+        except (OSError, ValueError) as error:
+            problem = process.why_not(error)
+            _close(inlet, outlet, following, None if last else stdout)
+            break
+        _close(inlet, outlet)
+        inlet = following
+        pid = programs[-1].pid
+        started(stage, identity(pid) or Identity(pid, 0))
+    deadline = time.monotonic() + (0.0 if problem else timeout)
+    ended = _until_all_ended(programs, deadline, stop)
+    return ended if not problem else [*ended, Ended(problem=problem)]
+
+
+def _start(stage: Stage, inlet: int | None, outlet: int | None) -> Program:
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC) if outlet is None else None
+    stage.errors.touch(mode=0o600)
+    try:
+        out = outlet if outlet is not None else null
+        assert out is not None
+        return process.start(
+            stage.argv,
+            stage.environment,
+            inlet,
+            out,
+            str(stage.errors),
+            passed=stage.passed,
+        )
+    finally:
+        _close(null)
+
+
+def _until_all_ended(programs: Sequence[Program], deadline: float, stop: Stop) -> list[Ended]:
+    poll = select.poll()
+    poll.register(stop.descriptor, select.POLLIN)
+    running = {program.pidfd: program for program in programs}
+    ended: dict[int, Ended] = {}
+    for pidfd in running:
+        poll.register(pidfd, select.POLLIN)
+    while running and not stop.wanted and time.monotonic() < deadline:
+        for pidfd, _ in poll.poll(max(0.0, deadline - time.monotonic()) * 1000 + 1):
+            if pidfd == stop.descriptor:
+                continue
+            poll.unregister(pidfd)
+            program = running.pop(pidfd)
+            ended[program.pid] = process.finish(program, timeout=1e9)
+            if not ended[program.pid].succeeded:
+                deadline = min(deadline, time.monotonic() + _SEE_THE_END)
+    for program in running.values():
+        # Its time is over: its group is ended.
+        ended[program.pid] = process.finish(program, timeout=0.0, stop=stop)
+    return [ended[program.pid] for program in programs]
+
+
+def _problem(stages: Sequence[Stage], ended: Sequence[Ended], timeout: float) -> Failed | None:
+    """The failure that tells most: not of those who only found that another one had gone."""
+    failed = [(stage, one) for stage, one in zip(stages, ended, strict=False) if not one.succeeded]
+    if not failed:
+        return None
+    own = [pair for pair in failed if not pair[1].timed_out and pair[1].signal is None]
+    stage, one = (own or failed)[0]
+    return Failed(f"{stage.name} {_how(one, timeout)}{_said(stage)}", stage)
+
+
+def _how(one: Ended, timeout: float) -> str:
+    if one.problem:
+        return one.problem
+    if one.cancelled:
+        return "was ended"
+    if one.timed_out:
+        return f"did not end within {timeout:g} s, so it was ended"
+    if one.signal is not None:
+        return f"was ended by signal {one.signal}"
+    return f"ended with exit status {one.exit_status}"
+
+
+def _said(stage: Stage) -> str:
+    text = stage.errors.read_bytes()[-_LAST_WORDS:].decode("utf-8", "replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return ": " + "; ".join(lines[-3:]) if lines else ""
+
+
+def _close(*descriptors: int | None) -> None:
+    for one in descriptors:
+        if one is not None:
+            os.close(one)

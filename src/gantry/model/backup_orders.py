@@ -1,0 +1,247 @@
+"""Orders and questions about exports, and about moving the bytes of disks between nodes.
+
+A transfer has a number of its own, which both ends know. The receiving end is opened first and
+says where it listens; the sending end is one order that lasts until all is sent; then the
+receiving end is closed, which says what came. Python moves none of the bytes.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import ClassVar, TypeAlias
+
+import msgspec
+
+from gantry.model.asking import Nothing, Order, Question
+from gantry.model.names import Uuid
+from gantry.model.specs import DiskSpec, OsRun
+
+EXPORT_DIRECTORY = "/var/lib/ganeti/export"
+"""On every node: one directory an instance."""
+CONFIG = "config.ini"
+"""Of an export, in Ganeti's form."""
+FACTS = "gantry.json"
+"""Beside it, with what Ganeti has no words for."""
+
+
+class Compression(enum.StrEnum):
+    """What is done to the bytes on their way, under the names that users of Ganeti know."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    GZIP_FAST = "gzip-fast"
+    GZIP_SLOW = "gzip-slow"
+    LZOP = "lzop"
+    ZSTD = "zstd"
+
+
+class Way(enum.StrEnum):
+    """How bytes travel: in a row, or as blocks with holes left out (NBD)."""
+
+    STREAM = "stream"
+    BLOCKS = "blocks"
+
+
+class Peer(msgspec.Struct, frozen=True, kw_only=True):
+    """The node at the other end; only its certificate is accepted."""
+
+    node: Uuid
+    name: str
+    host: str
+
+
+class DumpFile(msgspec.Struct, frozen=True, kw_only=True, tag="dump"):
+    """A file of an export: ``name`` in the directory of ``instance``.
+
+    As a landing it is in the export that is being made; ``size`` (MiB) is that of a raw image,
+    0 where nobody knows it.
+    """
+
+    instance: str
+    name: str
+    size: int = 0
+    directory: str = EXPORT_DIRECTORY
+
+
+class WholeDisk(msgspec.Struct, frozen=True, kw_only=True, tag="disk"):
+    """A disk's whole content, as it is. ``guest``: it runs, and is asked for the bytes."""
+
+    disk: DiskSpec
+    guest: Uuid | None = None
+
+
+class ScriptedDisk(msgspec.Struct, frozen=True, kw_only=True, tag="script"):
+    """A disk through the ``export`` or ``import`` script of its instance's OS definition."""
+
+    run: OsRun
+    index: int
+    guest: Uuid | None = None
+
+
+Place: TypeAlias = DumpFile | WholeDisk | ScriptedDisk
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """Where the receiving end waits for the sending one."""
+
+    port: int
+
+
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """What went through an end: bytes before compression, and how long it took in seconds.
+
+    ``counted`` is False where blocks went through, which are acknowledged one by one.
+    """
+
+    size: int
+    seconds: float
+    counted: bool = True
+
+
+class TransferOpen(Order[Listening], frozen=True, kw_only=True, tag="transfer-open"):
+    """Wait for ``peer`` to send, and put what comes into ``place``. Undo: TransferAbort."""
+
+    answer: ClassVar[type[msgspec.Struct]] = Listening
+    transfer: Uuid
+    way: Way
+    compress: Compression
+    peer: Peer
+    place: Place
+    lasts: float
+    """Seconds after which it is given up."""
+
+
+class TransferSend(Order[Moved], frozen=True, kw_only=True, tag="transfer-send"):
+    """Send what is in ``place`` to ``peer``, which listens; lasts until all is sent."""
+
+    answer: ClassVar[type[msgspec.Struct]] = Moved
+    transfer: Uuid
+    way: Way
+    compress: Compression
+    peer: Peer
+    port: int
+    place: Place
+
+
+class TransferClose(Order[Moved], frozen=True, kw_only=True, tag="transfer-close"):
+    """All is sent: wait until it is kept safely. ``failed``: it was not; say what went wrong."""
+
+    answer: ClassVar[type[msgspec.Struct]] = Moved
+    transfer: Uuid
+    failed: bool = False
+
+
+class TransferAbort(Order[Nothing], frozen=True, kw_only=True, tag="transfer-abort"):
+    """End the receiving end; one that is not there has ended already."""
+
+    transfer: Uuid
+
+
+class ExportBegin(Order[Nothing], frozen=True, kw_only=True, tag="export-begin"):
+    """Make an empty directory for a new export of ``instance``, beside the one that is there."""
+
+    instance: str
+
+
+class ExportDiscard(Order[Nothing], frozen=True, kw_only=True, tag="export-discard"):
+    """The new export of ``instance`` will not be: nothing of it stays."""
+
+    instance: str
+
+
+class ExportFinish(Order[Nothing], frozen=True, kw_only=True, tag="export-finish"):
+    """The new export is complete: it takes the place of the old one, which is set aside.
+
+    ``config`` and ``facts`` are the texts of its two descriptions.
+    """
+
+    instance: str
+    config: str
+    facts: str
+
+
+class ExportRevert(Order[Nothing], frozen=True, kw_only=True, tag="export-revert"):
+    """Take the finished export away again; the old one comes back."""
+
+    instance: str
+
+
+class ExportSettle(Order[Nothing], frozen=True, kw_only=True, tag="export-settle"):
+    """The job has succeeded: the old export, which was set aside, is deleted."""
+
+    instance: str
+
+
+class ExportRemove(Order[Nothing], frozen=True, kw_only=True, tag="export-remove"):
+    """The export of ``instance`` is deleted; one that is not there is deleted already."""
+
+    instance: str
+
+
+class ExportFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One export of a node, for lists. ``size`` is what its files take, in MiB.
+
+    ``problem`` says why it cannot be imported.
+    """
+
+    name: str
+    time: float = 0.0
+    os: str = ""
+    disks: int = 0
+    size: int = 0
+    problem: str = ""
+
+
+class ExportList(msgspec.Struct, frozen=True):
+    """All exports of a node that are complete."""
+
+    exports: tuple[ExportFacts, ...]
+
+
+class ReadExports(Question[ExportList], frozen=True, kw_only=True, tag="exports"):
+    """What exports there are."""
+
+    answer: ClassVar[type[msgspec.Struct]] = ExportList
+
+
+class ExportContents(msgspec.Struct, frozen=True, kw_only=True):
+    """One export: its descriptions as they are, and its files with their sizes in bytes."""
+
+    config: str
+    facts: str
+    files: dict[str, int]
+
+
+class ReadExport(Question[ExportContents], frozen=True, kw_only=True, tag="export"):
+    """The export in ``directory``. Rejected (UNKNOWN) where there is none."""
+
+    answer: ClassVar[type[msgspec.Struct]] = ExportContents
+    directory: str
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """Programs that are not installed."""
+
+    programs: tuple[str, ...]
+
+
+class ReadPrograms(Question[Missing], frozen=True, kw_only=True, tag="programs"):
+    """Whether the programs that a transfer with this compression needs are installed."""
+
+    answer: ClassVar[type[msgspec.Struct]] = Missing
+    compress: Compression
+
+
+BackupOrder: TypeAlias = (
+    TransferOpen
+    | TransferSend
+    | TransferClose
+    | TransferAbort
+    | ExportBegin
+    | ExportDiscard
+    | ExportFinish
+    | ExportRevert
+    | ExportSettle
+    | ExportRemove
+)
+BackupQuestion: TypeAlias = ReadExports | ReadExport | ReadPrograms

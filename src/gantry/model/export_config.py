@@ -1,0 +1,207 @@
+"""``config.ini`` of an export, as Ganeti writes and reads it. Pure.
+
+Everything is text there; what is not set is ``None``, a literal string. Sizes are MiB.
+"""
+
+from __future__ import annotations
+
+import configparser
+import io
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from gantry.model.errors import Reason, Rejected
+
+VERSION: Final = "0"
+_NOTHING: Final = "None"
+_SECTIONS: Final = ("export", "instance", "hypervisor", "backend", "os", "os_private")
+_MOST: Final = 16
+
+
+class ExportedDisk(msgspec.Struct, frozen=True, kw_only=True):
+    """A disk; ``dump`` is the name of its file, empty where it could not be exported."""
+
+    name: str | None
+    size: int
+    dump: str
+    visible: str = ""
+    """Such as ``disk/0``."""
+
+
+class ExportedNic(msgspec.Struct, frozen=True, kw_only=True):
+    """A NIC, as text."""
+
+    mac: str
+    ip: str | None = None
+    mode: str | None = None
+    link: str | None = None
+    vlan: str | None = None
+    network: str | None = None
+    name: str | None = None
+
+
+class ExportConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. Parameters are filled from all levels, as text."""
+
+    timestamp: int
+    source: str
+    os: str
+    name: str
+    maxmem: int
+    minmem: int
+    vcpus: int
+    disk_template: str
+    hypervisor: str
+    tags: tuple[str, ...] = ()
+    disks: tuple[ExportedDisk, ...] = ()
+    nics: tuple[ExportedNic, ...] = ()
+    hvparams: dict[str, str] = {}
+    beparams: dict[str, str] = {}
+    osparams: dict[str, str] = {}
+    osparams_private: dict[str, str] = {}
+
+
+def write(config: ExportConfig) -> str:
+    """The file's text."""
+    parser = _parser()
+    parser["export"] = _escaped(
+        {
+            "version": VERSION,
+            "timestamp": str(config.timestamp),
+            "source": config.source,
+            "os": config.os,
+            "compression": "none",
+        }
+    )
+    parser["instance"] = _escaped(_instance(config))
+    for section, values in (
+        ("hypervisor", config.hvparams),
+        ("backend", config.beparams),
+        ("os", config.osparams),
+        ("os_private", config.osparams_private),
+    ):
+        parser[section] = _escaped(values)
+    out = io.StringIO()
+    parser.write(out)
+    return out.getvalue()
+
+
+def parse(text: str) -> ExportConfig:
+    """The values again, ours or Ganeti's; Rejected where it is no such file."""
+    parser = _parser()
+    try:
+        parser.read_string(text)
+        found = {name: dict(parser[name]) if name in parser else {} for name in _SECTIONS}
+        return _config(found)
+    except (configparser.Error, KeyError, ValueError, IndexError) as error:
+        raise Rejected(
+            f"config.ini of the export cannot be understood: {_shortly(error)}",
+            "it must be as gnt-backup export wrote it",
+            reason=Reason.STATE,
+        ) from None
+
+
+def _config(found: Mapping[str, dict[str, str]]) -> ExportConfig:
+    export, instance = found["export"], found["instance"]
+    if export["version"] != VERSION:
+        raise ValueError(f"version {export['version']!r} is not known")
+    memory = instance.get("maxmem") or instance["memory"]
+    return ExportConfig(
+        timestamp=int(float(export.get("timestamp", "0"))),
+        source=export.get("source", ""),
+        os=_optional(export.get("os")) or "",
+        name=instance["name"],
+        maxmem=int(memory),
+        minmem=int(instance.get("minmem") or memory),
+        vcpus=int(instance["vcpus"]),
+        disk_template=instance.get("disk_template", ""),
+        hypervisor=instance.get("hypervisor", ""),
+        tags=tuple(instance.get("tags", "").split()),
+        disks=tuple(_disk(instance, n) for n in range(_count(instance, "disk_count"))),
+        nics=tuple(_nic(instance, n) for n in range(_count(instance, "nic_count"))),
+        hvparams=found["hypervisor"],
+        beparams=found["backend"],
+        osparams=found["os"],
+        osparams_private=found["os_private"],
+    )
+
+
+def _count(instance: Mapping[str, str], name: str) -> int:
+    count = int(instance.get(name, "0"))
+    if not 0 <= count <= _MOST:
+        raise ValueError(f"{name} is {count}")
+    return count
+
+
+def _disk(instance: Mapping[str, str], number: int) -> ExportedDisk:
+    start = f"disk{number}_"
+    return ExportedDisk(
+        name=_optional(instance.get(start + "name")),
+        size=int(instance[start + "size"]),
+        dump=_optional(instance.get(start + "dump")) or "",
+        visible=instance.get(start + "ivname", ""),
+    )
+
+
+def _nic(instance: Mapping[str, str], number: int) -> ExportedNic:
+    def value(name: str) -> str | None:
+        return _optional(instance.get(f"nic{number}_{name}"))
+
+    return ExportedNic(
+        mac=value("mac") or "",
+        ip=value("ip"),
+        mode=value("mode"),
+        link=value("link"),
+        vlan=value("vlan"),
+        network=value("network"),
+        name=value("name"),
+    )
+
+
+def _instance(config: ExportConfig) -> dict[str, str]:
+    found = {
+        "name": config.name,
+        "maxmem": str(config.maxmem),
+        "minmem": str(config.minmem),
+        "memory": str(config.maxmem),
+        "vcpus": str(config.vcpus),
+        "disk_template": config.disk_template,
+        "hypervisor": config.hypervisor,
+        "tags": " ".join(config.tags),
+    }
+    for number, nic in enumerate(config.nics):
+        for name in ("mac", "ip", "network", "name", "mode", "link", "vlan"):
+            value = getattr(nic, name)
+            found[f"nic{number}_{name}"] = _NOTHING if value is None else value
+    found["nic_count"] = str(len(config.nics))
+    for number, disk in enumerate(config.disks):
+        start = f"disk{number}_"
+        found[start + "ivname"] = disk.visible or f"disk/{number}"
+        found[start + "dump"] = disk.dump
+        found[start + "size"] = str(disk.size)
+        found[start + "name"] = _NOTHING if disk.name is None else disk.name
+    found["disk_count"] = str(len(config.disks))
+    return found
+
+
+def _optional(text: str | None) -> str | None:
+    return None if text in (None, "", _NOTHING) else text
+
+
+def _escaped(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: value.replace("%", "%%") for name, value in values.items()}
+
+
+def _parser() -> configparser.ConfigParser:
+    """As Ganeti's own, except that names keep their case."""
+    parser = configparser.ConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    return parser
+
+
+def _shortly(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error.args[0]} is missing"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

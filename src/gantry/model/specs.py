@@ -1,0 +1,62 @@
+"""Disks, NICs and instances as nodes need to know them: parts of many orders.
+
+Paths are the node's own, without its root. Sizes are MiB, times seconds.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gantry.model.entities import DiskFormat, DiskMode, DiskTemplate, NicMode, ParameterValue
+from gantry.model.names import Uuid
+
+
+class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A disk as the node needs to know it."""
+
+    uuid: Uuid
+    index: int
+    size: int
+    path: str
+    template: DiskTemplate
+    format: DiskFormat = DiskFormat.RAW
+    mode: DiskMode = DiskMode.READ_WRITE
+    driver: str = "loop"
+    name: str | None = None
+
+
+class NicSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A NIC as the hypervisor and the OS scripts need to know it."""
+
+    uuid: Uuid
+    index: int
+    mac: str
+    mode: NicMode
+    link: str = ""
+    vlan: str = ""
+    ip: str | None = None
+    name: str | None = None
+
+
+class OsRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scripts of a definition are told: the instance with all levels filled in.
+
+    ``parameters`` are the effective public and private ones; secret ones travel beside the
+    order (``Envelope.secrets``) and are never kept.
+    """
+
+    os: str
+    uuid: Uuid
+    name: str
+    hypervisor: str
+    ctime: float
+    mtime: float
+    primary_node: tuple[Uuid, str]
+    secondary_nodes: tuple[tuple[Uuid, str], ...] = ()
+    disks: tuple[DiskSpec, ...] = ()
+    nics: tuple[NicSpec, ...] = ()
+    parameters: dict[str, str] = {}
+    private_parameters: dict[str, str] = {}
+    beparams: dict[str, ParameterValue] = {}
+    hvparams: dict[str, ParameterValue] = {}
+    debug_level: int = 0

@@ -1,0 +1,1 @@
+"""Exports of instances: making, restoring and removing them."""

@@ -1,0 +1,233 @@
+"""Export an instance into a directory of a node: ``gnt-backup export``."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from gantry.hooks.subject import Subject, SubjectKind
+from gantry.model import export_config, locks, timeouts
+from gantry.model.backup_orders import (
+    Compression,
+    DumpFile,
+    ExportBegin,
+    ExportDiscard,
+    ExportFinish,
+    ExportRemove,
+    ExportRevert,
+    ExportSettle,
+    Peer,
+    ScriptedDisk,
+    WholeDisk,
+)
+from gantry.model.entities import Instance
+from gantry.model.errors import Reason, Rejected
+from gantry.model.locks import Needs
+from gantry.model.names import Uuid
+from gantry.model.orders import DiskRemove, GuestForget, GuestSpec, GuestStart, GuestStop
+from gantry.model.snapshot import Snapshot
+from gantry.operations.base import Examiner, Given, Operation, Plan
+from gantry.operations.steps import checks, exporting, specs, transfer
+from gantry.operations.steps.transfer import Transfer
+from gantry.ports.steps import Outcome, Steps, Undo
+
+
+class ExportPlan(Plan, frozen=True, kw_only=True):
+    """``others`` are the nodes whose older exports of the instance are deleted at the end."""
+
+    instance: Instance
+    spec: GuestSpec
+    target: Peer
+    transfers: tuple[Transfer, ...]
+    others: tuple[Uuid, ...]
+    running: bool
+    stop: bool
+    config: str
+    facts: str
+
+
+class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
+    """Parameters as in Ganeti's OP_BACKUP_EXPORT."""
+
+    opcode: ClassVar[str] = "OP_BACKUP_EXPORT"
+    plan_type: ClassVar[type[Plan]] = ExportPlan
+
+    instance_name: str
+    target_node: str
+    instance_uuid: str | None = None
+    mode: str = "local"
+    compress: str = "none"
+    shutdown: bool = True
+    shutdown_timeout: int = int(timeouts.SHUTDOWN)
+    remove_instance: bool = False
+    ignore_remove_failures: bool = False
+    zero_free_space: bool = False
+    long_sleep: bool = False
+
+    def summary(self) -> str:
+        return f"BACKUP_EXPORT({self.instance_name})"
+
+    def needs(self, cluster: Snapshot) -> Needs:
+        instance = cluster.instance(self.instance_name)
+        target = cluster.node(self.target_node)
+        nodes = {*checks.all_nodes(instance), target.uuid}
+        return Needs.of(
+            shared=[locks.CLUSTER, *(locks.node(uuid) for uuid in sorted(nodes))],
+            exclusive=[locks.instance(instance.uuid)],
+        )
+
+    def check(self, cluster: Snapshot, given: Given) -> ExportPlan:
+        self._supported()
+        compress = transfer.compression(self.compress)
+        instance = cluster.instance(self.instance_name)
+        target, source = cluster.node(self.target_node), cluster.nodes[instance.primary_node]
+        checks.node_usable(cluster, source, f"export instance {instance.name}")
+        checks.node_usable(cluster, target, f"keep an export of {instance.name}")
+        running = checks.running(cluster, instance)
+        self._may_stop(instance, running)
+        run = specs.os_run(cluster, instance) if instance.os else None
+        transfers = tuple(
+            Transfer(
+                uuid=given.uuid(),
+                source=transfer.peer(source),
+                target=transfer.peer(target),
+                origin=WholeDisk(disk=disk)
+                if run is None
+                else ScriptedDisk(run=run, index=disk.index),
+                landing=_dump(instance, disk.uuid, disk.size if run is None else 0),
+                compress=compress,
+            )
+            for disk in specs.disks(instance)
+        )
+        config = exporting.config(cluster, instance, given.now)
+        return ExportPlan(
+            instance=instance,
+            spec=specs.guest(cluster.cluster, instance),
+            target=transfer.peer(target),
+            transfers=transfers,
+            others=tuple(
+                node.uuid
+                for node in cluster.nodes.values()
+                if node.uuid != target.uuid and not node.offline
+            ),
+            running=running,
+            stop=running and self.shutdown,
+            config=export_config.write(config),
+            facts=msgspec.json.encode(exporting.facts(instance, run is not None)).decode(),
+        )
+
+    async def examine(self, plan: ExportPlan, cluster: Snapshot, ask: Examiner) -> ExportPlan:
+        if plan.transfers:
+            compress = Compression(self.compress)
+            await transfer.programs_there(
+                ask, compress, plan.transfers[0].source, plan.transfers[0].target
+            )
+        return plan
+
+    def subject(self, plan: ExportPlan, cluster: Snapshot) -> Subject:
+        return Subject(
+            kind=SubjectKind.INSTANCE,
+            instance=plan.instance,
+            values={
+                "EXPORT_MODE": self.mode,
+                "EXPORT_NODE": plan.target.name,
+                "EXPORT_DO_SHUTDOWN": self.shutdown,
+                "SHUTDOWN_TIMEOUT": self.shutdown_timeout,
+                "REMOVE_INSTANCE": self.remove_instance,
+            },
+            extra_nodes=(plan.target.node,),
+        )
+
+    async def run(self, plan: ExportPlan, steps: Steps) -> Outcome:
+        name, target = plan.instance.name, plan.target
+        if plan.stop:
+            await self._stop(plan, steps)
+        await steps.do(
+            "begin", target.node, ExportBegin(instance=name), undo=ExportDiscard(instance=name)
+        )
+        for index, one in enumerate(plan.transfers):
+            steps.log(f"exporting disk/{index} from {one.source.name} to {target.name}")
+            await transfer.move(steps, index, one)
+        if plan.stop and not self.remove_instance:
+            await _start(plan, steps)
+        steps.log(f"finalizing export on {target.name}")
+        await steps.do(
+            "finish",
+            target.node,
+            ExportFinish(instance=name, config=plan.config, facts=plan.facts),
+            undo=ExportRevert(instance=name),
+        )
+        cleanup = [
+            Undo(target.node, ExportSettle(instance=name)),
+            *(Undo(node, ExportRemove(instance=name)) for node in plan.others),
+        ]
+        result = [True, [True] * len(plan.transfers)]
+        if not self.remove_instance:
+            return Outcome(result=result, cleanup=tuple(cleanup))
+        return _removed(plan, result, cleanup)
+
+    def _supported(self) -> None:
+        if self.mode != "local":
+            raise Rejected(
+                f"mode {self.mode!r} is not supported", "exports stay in the cluster: mode local"
+            )
+        if self.zero_free_space:
+            raise Rejected(
+                "free space is not zeroed",
+                "let the guest discard it (fstrim): holes of a disk are left out",
+            )
+        if not 0 <= self.shutdown_timeout <= 86400:
+            raise Rejected(f"the time limit is 0 to 86400 seconds, not {self.shutdown_timeout}")
+
+    def _may_stop(self, instance: Instance, running: bool) -> None:
+        if self.remove_instance and not self.shutdown and running:
+            raise Rejected(
+                f"instance {instance.name} runs: it cannot be removed without a shutdown",
+                "leave --noshutdown out",
+                reason=Reason.STATE,
+                object_name=instance.name,
+            )
+        if running and not self.shutdown:
+            raise Rejected(
+                f"instance {instance.name} runs, and cannot be exported while it does",
+                "leave --noshutdown out: it is stopped, and started again afterwards",
+                reason=Reason.STATE,
+                object_name=instance.name,
+            )
+
+    async def _stop(self, plan: ExportPlan, steps: Steps) -> None:
+        steps.log(f"shutting down instance {plan.instance.name}")
+        await steps.do(
+            "stop-guest",
+            plan.instance.primary_node,
+            GuestStop(
+                uuid=plan.instance.uuid,
+                hypervisor=plan.instance.hypervisor,
+                timeout=float(self.shutdown_timeout),
+            ),
+            undo=checks.back_up(plan.instance, plan.spec, plan.running),
+            timeout=self.shutdown_timeout + timeouts.GUEST_START,
+        )
+
+
+def _dump(instance: Instance, name: str, size: int) -> DumpFile:
+    return DumpFile(instance=instance.name, name=name, size=size)
+
+
+async def _start(plan: ExportPlan, steps: Steps) -> None:
+    order = checks.back_up(plan.instance, plan.spec, plan.running)
+    if order is None:
+        return
+    steps.log(f"starting instance {plan.instance.name}")
+    await steps.do("start-guest", plan.instance.primary_node, GuestStart(spec=order.spec))
+
+
+def _removed(plan: ExportPlan, result: list[object], cleanup: list[Undo]) -> Outcome:
+    """The instance goes with the commit, and its disks after it."""
+    node = plan.instance.primary_node
+    forget = GuestForget(uuid=plan.instance.uuid, hypervisor=plan.instance.hypervisor)
+    disks = [Undo(node, DiskRemove(disk=disk)) for disk in specs.disks(plan.instance)]
+    return Outcome(
+        delete=(plan.instance,), result=result, cleanup=(*cleanup, *disks, Undo(node, forget))
+    )

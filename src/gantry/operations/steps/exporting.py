@@ -1,0 +1,90 @@
+"""What an export says of its instance: ``config.ini`` and what goes beside it. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from gantry.model.entities import Instance, ParameterValue
+from gantry.model.export_config import ExportConfig, ExportedDisk, ExportedNic
+from gantry.model.parameters import backend, backend_parameters, hypervisor_parameters
+from gantry.model.snapshot import Snapshot
+
+VERSION: Final = 1
+
+
+class DumpFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A dump: ``scripted`` through the OS definition's scripts, else the disk's raw content."""
+
+    name: str
+    scripted: bool
+    format: str = "raw"
+    mode: str = "rw"
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What Ganeti's file has no words for: which parameters are the instance's own, and dumps."""
+
+    version: int = VERSION
+    dumps: tuple[DumpFacts, ...] = ()
+    own_hvparams: tuple[str, ...] = ()
+    own_beparams: tuple[str, ...] = ()
+    own_osparams: tuple[str, ...] = ()
+
+
+def config(cluster: Snapshot, instance: Instance, now: float) -> ExportConfig:
+    """The description in Ganeti's form; parameters are filled from all levels, as there."""
+    filled = backend(cluster.cluster, instance)
+    whole = cluster.cluster
+    hvparams = hypervisor_parameters(whole, instance.hypervisor, instance.os, instance.hvparams)
+    return ExportConfig(
+        timestamp=int(now),
+        source=cluster.nodes[instance.primary_node].name,
+        os=instance.os,
+        name=instance.name,
+        maxmem=filled.maxmem,
+        minmem=filled.minmem,
+        vcpus=filled.vcpus,
+        disk_template=instance.disk_template.value,
+        hypervisor=instance.hypervisor.value,
+        tags=instance.tags,
+        disks=tuple(
+            ExportedDisk(name=disk.name, size=disk.size, dump=disk.uuid, visible=f"disk/{number}")
+            for number, disk in enumerate(instance.disks)
+        ),
+        nics=tuple(
+            ExportedNic(
+                mac=nic.mac,
+                ip=nic.ip,
+                mode=nic.mode.value,
+                link=nic.link or None,
+                vlan=nic.vlan or None,
+                name=nic.name,
+            )
+            for nic in instance.nics
+        ),
+        hvparams=_texts(hvparams),
+        beparams=_texts(backend_parameters(whole, instance.beparams)),
+        osparams=dict(instance.osparams),
+        osparams_private=dict(instance.osparams_private),
+    )
+
+
+def facts(instance: Instance, scripted: bool) -> Facts:
+    """What goes beside it."""
+    return Facts(
+        dumps=tuple(
+            DumpFacts(
+                name=disk.uuid, scripted=scripted, format=disk.format.value, mode=disk.mode.value
+            )
+            for disk in instance.disks
+        ),
+        own_hvparams=tuple(sorted(instance.hvparams)),
+        own_beparams=tuple(sorted(instance.beparams)),
+        own_osparams=tuple(sorted(instance.osparams)),
+    )
+
+
+def _texts(values: dict[str, ParameterValue]) -> dict[str, str]:
+    return {name: str(value) for name, value in sorted(values.items())}
