@@ -19,6 +19,7 @@ from tests.fakes.world import NOOP, FakeDisk, FakeNode
 from gantry.hooks.entry import Phase
 from gantry.hooks.plan import phase_runs
 from gantry.hooks.subject import Subject, SubjectKind
+from gantry.model import export_config
 from gantry.model.entities import (
     AdminState,
     AnyEntity,
@@ -36,8 +37,8 @@ from gantry.model.jobs import JobStatus
 from gantry.model.live import OsFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import GuestStart
-from gantry.model.snapshot import build
-from gantry.operations.steps import specs
+from gantry.model.snapshot import Snapshot, build
+from gantry.operations.steps import exporting, specs
 
 GOLDEN: Final = Path(__file__).parents[2] / "golden" / "hooks"
 
@@ -53,7 +54,7 @@ ADDED: Final = re.compile(
     r"|DISK_SIZE|SWAP_SIZE|INSTANCE_DISK_SIZE"  # 11
     r"|INSTANCE_IP"  # 12
     r"|INSTANCE_SECONDARY"  # 13
-    r"|INSTANCE_ADD_MODE"  # 14
+    r"|INSTANCE_ADD_MODE|SRC_IMAGE"  # 14
     r"|NODE_TAGS_[a-z0-9]+_[a-z0-9_]+"  # 28
     r"|INSTANCE_DISK_SIZES"  # 33
     r")"
@@ -291,6 +292,15 @@ CASES: Final = (
         ),
     ),
     Case(
+        golden="53-instance-export-stopped",
+        op={
+            "OP_ID": "OP_BACKUP_EXPORT",
+            "instance_name": "db1.example.com",
+            "target_node": "node1.example.com",
+        },
+        objects=(web("db1.example.com"),),
+    ),
+    Case(
         golden="71-node-remove",
         op={"OP_ID": "OP_NODE_REMOVE", "node_name": "node3"},
     ),
@@ -338,6 +348,40 @@ async def test_scripts_are_told_what_ganeti_tells_them(case: Case) -> None:
         compare(ours(cluster), golden(case.golden))
     finally:
         await cluster.close()
+
+
+async def test_scripts_of_an_import_are_told_what_ganeti_tells_them() -> None:
+    cluster = await FakeCluster.make((), hooks_version=2)
+    try:
+        furnish(cluster, ())
+        exported = web()
+        whole = cluster_of(exported)
+        exports = cluster.world.nodes[node_uuid(1)].exports
+        exports.whole[exported.name] = {
+            "config.ini": export_config.write(exporting.config(whole, exported, 1.0)),
+            exported.disks[0].uuid: "a dump",
+        }
+        await cluster.start()
+        job = await cluster.run(
+            {
+                "OP_ID": "OP_INSTANCE_CREATE",
+                "mode": "import",
+                "instance_name": exported.name,
+                "src_node": "node1.example.com",
+                "pnode": "node1.example.com",
+            }
+        )
+        assert job.status is JobStatus.SUCCESS, job.ops[0]
+        expected = golden("76-import")
+        added = {key: one for key, one in expected.items() if "instance-add" in key[1]}
+        assert len(added) == 2
+        compare(ours(cluster), added)
+    finally:
+        await cluster.close()
+
+
+def cluster_of(*objects: AnyEntity) -> Snapshot:
+    return build(1, [*entities(), *objects])
 
 
 def test_the_scripts_of_cluster_init_are_told_what_ganeti_tells_them() -> None:

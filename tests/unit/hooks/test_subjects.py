@@ -68,6 +68,7 @@ GIVEN: Final[dict[str, dict[str, Any]]] = {
     "OP_INSTANCE_REBOOT": WEB1,
     "OP_INSTANCE_SET_PARAMS": {**WEB1, "beparams": {"vcpus": 4}},
     "OP_INSTANCE_REMOVE": WEB1,
+    "OP_BACKUP_EXPORT": {**WEB1, "target_node": "node3.example.com"},
 }
 """An op code's fields; one more line for every new operation with hooks."""
 SOMETIMES: Final = {

@@ -326,8 +326,8 @@ def test_refuses_a_file_driver_and_a_directory_that_leads_out() -> None:
         refused(FILE, file_storage_dir=directory)
 
 
-def test_refuses_import_and_fields_that_it_does_not_know() -> None:
-    assert "is not supported" in refused(ADD, mode="import").message
+def test_refuses_other_modes_and_fields_that_it_does_not_know() -> None:
+    assert "is not supported" in refused(ADD, mode="remote-import").message
     assert "iallocator" in refused(ADD, iallocator="hail").message
 
 

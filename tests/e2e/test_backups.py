@@ -1,0 +1,242 @@
+"""Exports and imports by real programs, in the order in which a site would do it."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.cluster import Cluster
+
+MIB = 1024 * 1024
+EXPORT = "var/lib/ganeti/export"
+SCRIPTS = {
+    "create": 'head -c 3000000 /dev/urandom | dd of="$DISK_0_PATH" conv=notrunc 2>/dev/null',
+    "export": ('stat -c %s "$EXPORT_DEVICE" > /proc/self/fd/$EXP_SIZE_FD\ncat "$EXPORT_DEVICE"'),
+    "import": 'dd of="$IMPORT_DEVICE" conv=notrunc bs=1M 2>/dev/null',
+    "rename": 'echo "$OLD_INSTANCE_NAME is $INSTANCE_NAME"',
+}
+
+
+@pytest.fixture
+def copying(cluster: Cluster) -> Iterator[Cluster]:
+    """With an OS definition ``copy``, whose scripts do what they should."""
+    cluster.os_definition("copy", SCRIPTS["create"])
+    for number in (1, 2, 3):
+        for name, text in SCRIPTS.items():
+            script = cluster.root(number) / "srv/ganeti/os/copy" / name
+            script.write_text("#!/bin/sh -e\n" + text + "\n")
+            script.chmod(0o755)
+    cluster.gnt("gnt-os", "diagnose")
+    yield cluster
+    for number in (1, 2, 3):
+        shutil.rmtree(cluster.root(number) / EXPORT, ignore_errors=True)
+
+
+def add(cluster: Cluster, name: str, *arguments: str) -> None:
+    cluster.gnt(
+        "gnt-instance", "add", "-t", "file", "-n", "node1", "-B", "memory=32M", "--no-start",
+        *arguments, name,
+    )  # fmt: skip
+
+
+def disk(cluster: Cluster, number: int, name: str, index: int = 0) -> Path:
+    place = cluster.root(number) / "srv/ganeti/file-storage" / name
+    [found] = place.glob(f"*.disk{index}")
+    return found
+
+
+def exports(cluster: Cluster) -> list[tuple[str, str]]:
+    rows = cluster.rows("gnt-backup", "list")
+    return [(row["node"].partition(".")[0], row["export"]) for row in rows]
+
+
+def nothing_left(cluster: Cluster) -> None:
+    """No file of a transfer, no half export, on any node."""
+    for number in (1, 2, 3):
+        root = cluster.root(number)
+        assert list(root.glob("run/gantry/transfers/*")) == []
+        assert list(root.glob(f"{EXPORT}/.*")) == []
+
+
+def test_a_guest_goes_and_comes_back_under_another_name(copying: Cluster) -> None:
+    add(copying, "web1.gantry.test", "-s", "16M", "-o", "copy", "--tags", "env:prod")
+    before = disk(copying, 1, "web1.gantry.test").read_bytes()
+    said = copying.gnt("gnt-backup", "export", "-n", "node2", "--remove-instance", "web1")
+    assert "disk 0: 16 MiB" in said
+    assert copying.instances() == []
+    assert not (copying.root() / "srv/ganeti/file-storage/web1.gantry.test").exists()
+    place = copying.root(2) / EXPORT / "web1.gantry.test"
+    assert {path.stat().st_mode & 0o777 for path in place.iterdir()} == {0o600}
+    config = configparser.ConfigParser()
+    config.read(place / "config.ini")
+    dump = place / config["instance"]["disk0_dump"]
+    assert dump.read_bytes() == before
+    # Blocks of zeros are holes.
+    assert dump.stat().st_blocks * 512 < 4 * MIB
+    [row] = copying.rows("gnt-backup", "list", "-o", "node,export,os,disks,size,problem")
+    assert (row["os"], row["disks"], row["problem"]) == ("copy", 1, "")
+
+    said = copying.gnt(
+        "gnt-backup", "import", "-n", "node3", "--src-node", "node2", "--src-dir",
+        "web1.gantry.test", "--compress", "zstd", "-t", "sharedfile", "-s", "20M",
+        "web2.gantry.test",
+    )  # fmt: skip
+    assert "web1.gantry.test is web2.gantry.test" in said
+    found = copying.instance("web2", "pnode", "status", "os", "disk_template", "tags")
+    assert (found["os"], found["disk_template"], found["tags"]) == (
+        "copy",
+        "sharedfile",
+        ["env:prod"],
+    )
+    [imported] = copying.root(3).glob("srv/ganeti/shared-file-storage/web2.gantry.test/*")
+    assert imported.stat().st_size == 20 * MIB
+    with imported.open("rb") as file:
+        assert file.read(16 * MIB) == before
+    assert exports(copying) == [("node2", "web1.gantry.test")]
+    copying.gnt("gnt-backup", "remove", "web1.gantry.test")
+    assert exports(copying) == []
+    assert "no node has an export" in copying.refused("gnt-backup", "remove", "web1.gantry.test")
+    nothing_left(copying)
+
+
+def test_without_an_os_the_content_goes_as_it_is_and_holes_stay(copying: Cluster) -> None:
+    add(
+        copying, "raw.gantry.test", "--disk", "0:size=256M", "--disk", "1:size=8M,format=qcow2",
+        "--no-install",
+    )  # fmt: skip
+    with disk(copying, 1, "raw.gantry.test").open("r+b") as file:
+        file.seek(100 * MIB)
+        file.write(b"data" * MIB)
+    copying.gnt("gnt-backup", "export", "-n", "node2", "raw")
+    [row] = copying.rows("gnt-backup", "list", "-o", "size")
+    assert row["size"] <= 5
+    # A newer one takes its place, also when it is on another node.
+    copying.gnt(
+        "gnt-backup", "export", "-n", "node3", "--transport-compression", "gzip-fast", "raw"
+    )
+    assert exports(copying) == [("node3", "raw.gantry.test")]
+    copying.gnt(
+        "gnt-backup", "import", "-n", "node2", "--src-dir", "raw.gantry.test", "raw2.gantry.test"
+    )
+    before, after = (
+        disk(copying, *one) for one in ((1, "raw.gantry.test"), (2, "raw2.gantry.test"))
+    )
+    assert before.read_bytes() == after.read_bytes()
+    assert after.stat().st_blocks * 512 <= 5 * MIB
+    assert copying.instance("raw2", "disk.sizes")["disk.sizes"] == [256, 8]
+    refused = copying.refused(
+        "gnt-backup", "import", "-n", "node2", "--src-dir", "raw.gantry.test",
+        "--disk", "0:size=128M", "--disk", "1:size=8M", "raw3.gantry.test",
+    )  # fmt: skip
+    assert "disk 0 has 256 MiB in the export" in refused
+    nothing_left(copying)
+
+
+def test_an_export_of_ganeti_s_is_imported(copying: Cluster) -> None:
+    place = copying.root(2) / EXPORT / "old.example.com"
+    place.mkdir(parents=True)
+    (place / "0fe51ee8").write_bytes(b"content" + bytes(8 * MIB - 7))
+    (place / "config.ini").write_text(_GANETI)
+    said = copying.gnt("gnt-backup", "import", "-n", "node1", "old.example.com")
+    assert "kernel_args, vnc_magic" in said
+    found = copying.instance("old.example.com", "be/maxmem", "be/vcpus", "nic.macs", "os")
+    assert (found["be/maxmem"], found["be/vcpus"], found["os"]) == (96, 2, "copy")
+    assert found["nic.macs"] == ["aa:00:00:0f:42:5b"]
+    assert disk(copying, 1, "old.example.com").read_bytes().startswith(b"content")
+
+
+def test_what_breaks_leaves_nothing_and_says_why(copying: Cluster) -> None:
+    add(copying, "web1.gantry.test", "-s", "8M", "-o", "copy")
+    copying.gnt("gnt-backup", "export", "-n", "node2", "web1")
+    export = copying.root() / "srv/ganeti/os/copy/export"
+    good = export.read_text()
+    for number in (1, 2, 3):
+        path = copying.root(number) / "srv/ganeti/os/copy/export"
+        path.write_text("#!/bin/sh\nhead -c 2000000 /dev/zero\necho it is broken >&2\nexit 4\n")
+    said = copying.refused("gnt-backup", "export", "-n", "node2", "web1")
+    assert "it is broken" in said
+    assert "exit status 4" in said
+    # The one from before is still there, and whole.
+    assert exports(copying) == [("node2", "web1.gantry.test")]
+    nothing_left(copying)
+    for number in (1, 2, 3):
+        (copying.root(number) / "srv/ganeti/os/copy/import").write_text(
+            "#!/bin/sh\nhead -c 100 >/dev/null\necho no import today >&2\nexit 5\n"
+        )
+    said = copying.refused(
+        "gnt-backup", "import", "-n", "node3", "--src-dir", "web1.gantry.test", "web2.gantry.test"
+    )
+    assert "no import today" in said
+    assert copying.instances() == ["web1.gantry.test"]
+    assert not (copying.root(3) / "srv/ganeti/file-storage/web2.gantry.test").exists()
+    export.write_text(good)
+    nothing_left(copying)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("export", "-n", "node9", "web1"), "node9"),
+        (("export", "-n", "node2", "--transport-compression", "xz", "web1"), "no compression"),
+        (("import", "-n", "node1", "--src-dir", "/etc", "new.example.com"), "/etc"),
+        (("import", "-n", "node1", "--src-dir", "../x", "new.example.com"), "cannot be"),
+        (("import", "-n", "node1", "new.example.com"), "no node has an export"),
+        (("list", "-n", "node9"), "node9"),
+        (("list", "-o", "colour"), "no field"),
+    ],
+)
+def test_mistakes_are_refused(cluster: Cluster, arguments: tuple[str, ...], why: str) -> None:
+    if not cluster.instances():
+        cluster.add("web1.gantry.test", "--no-start")
+    assert why in cluster.refused("gnt-backup", *arguments)
+
+
+_GANETI = """\
+[export]
+version = 0
+timestamp = 1795189954
+source = node1.example.com
+os = copy
+compression = none
+
+[instance]
+name = old.example.com
+maxmem = 96
+minmem = 96
+memory = 96
+vcpus = 2
+disk_template = file
+hypervisor = fake
+nic0_mac = aa:00:00:0f:42:5b
+nic0_ip = None
+nic0_network = None
+nic0_name = None
+nic0_mode = user
+nic0_link =
+nic_count = 1
+disk0_ivname = disk/0
+disk0_dump = 0fe51ee8
+disk0_size = 8
+disk0_name = None
+disk_count = 1
+
+[hypervisor]
+migration_mode = live
+kernel_args = ro
+vnc_magic = True
+
+[backend]
+always_failover = False
+auto_balance = True
+maxmem = 96
+minmem = 96
+spindle_use = 1
+vcpus = 2
+
+[os]
+
+[os_private]
+"""
