@@ -24,15 +24,20 @@ SCRIPTS = {
 def copying(cluster: Cluster) -> Iterator[Cluster]:
     """With an OS definition ``copy``, whose scripts do what they should."""
     cluster.os_definition("copy", SCRIPTS["create"])
-    for number in (1, 2, 3):
-        for name, text in SCRIPTS.items():
-            script = cluster.root(number) / "srv/ganeti/os/copy" / name
-            script.write_text("#!/bin/sh -e\n" + text + "\n")
-            script.chmod(0o755)
-    cluster.gnt("gnt-os", "diagnose")
+    for name, text in SCRIPTS.items():
+        script(cluster, name, text)
     yield cluster
     for number in (1, 2, 3):
         shutil.rmtree(cluster.root(number) / EXPORT, ignore_errors=True)
+
+
+def script(cluster: Cluster, name: str, text: str) -> None:
+    """Write one of its scripts on all nodes, which look again."""
+    for number in (1, 2, 3):
+        path = cluster.root(number) / "srv/ganeti/os/copy" / name
+        path.write_text("#!/bin/sh -e\n" + text + "\n")
+        path.chmod(0o755)
+    cluster.gnt("gnt-os", "diagnose")
 
 
 def add(cluster: Cluster, name: str, *arguments: str) -> None:
@@ -151,28 +156,21 @@ def test_an_export_of_ganeti_s_is_imported(copying: Cluster) -> None:
 def test_what_breaks_leaves_nothing_and_says_why(copying: Cluster) -> None:
     add(copying, "web1.gantry.test", "-s", "8M", "-o", "copy")
     copying.gnt("gnt-backup", "export", "-n", "node2", "web1")
-    export = copying.root() / "srv/ganeti/os/copy/export"
-    good = export.read_text()
-    for number in (1, 2, 3):
-        path = copying.root(number) / "srv/ganeti/os/copy/export"
-        path.write_text("#!/bin/sh\nhead -c 2000000 /dev/zero\necho it is broken >&2\nexit 4\n")
+    broken = "head -c 2000000 /dev/zero\necho it is broken >&2\nexit 4"
+    script(copying, "export", broken)
     said = copying.refused("gnt-backup", "export", "-n", "node2", "web1")
     assert "it is broken" in said
     assert "exit status 4" in said
     # The one from before is still there, and whole.
     assert exports(copying) == [("node2", "web1.gantry.test")]
     nothing_left(copying)
-    for number in (1, 2, 3):
-        (copying.root(number) / "srv/ganeti/os/copy/import").write_text(
-            "#!/bin/sh\nhead -c 100 >/dev/null\necho no import today >&2\nexit 5\n"
-        )
+    script(copying, "import", "head -c 100 >/dev/null\necho no import today >&2\nexit 5")
     said = copying.refused(
         "gnt-backup", "import", "-n", "node3", "--src-dir", "web1.gantry.test", "web2.gantry.test"
     )
     assert "no import today" in said
     assert copying.instances() == ["web1.gantry.test"]
     assert not (copying.root(3) / "srv/ganeti/file-storage/web2.gantry.test").exists()
-    export.write_text(good)
     nothing_left(copying)
 
 
