@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from gantry.agent import told
 from gantry.agent.effect import Task
 from gantry.agent.ledger import Ledger
 from gantry.agent.parts import Parts
@@ -67,7 +68,8 @@ async def run_below(
             order,
             extra,
             on_started=on_started,
-            on_ended=phase.ended,
+            on_brief=None if told.of_failure(order) else phase.brief,
+            on_results=lambda results: phase.ended(*results),
             outputs=phase.outputs,
             exchange=root / EXCHANGE,
             done=phase.done,

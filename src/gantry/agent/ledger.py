@@ -13,23 +13,30 @@ import shutil
 import threading
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import apsw
 import msgspec
 
-from gantry.agent import told
+from gantry.agent import interrupted, told
+from gantry.agent.ended_file import EndedFile
+from gantry.agent.ledger_bounds import USUAL, forget
+from gantry.agent.ledger_bounds import Bounds as Bounds
 from gantry.agent.ledger_file import last_serial, opened
 from gantry.hooks.disabled import PREFIX as DISABLED
-from gantry.hooks.record import INTERRUPTED, run_of
-from gantry.host.listing import DIRECTORY, planned
-from gantry.host.outputs import MOST, left, text
+from gantry.hooks.record import run_of
+from gantry.host.listing import DIRECTORY, Script, planned
+from gantry.host.outputs import MOST, text
+from gantry.host.process import Ended
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.hook_orders import HooksRan, HooksRun, Kept, ScriptResult, ScriptStatus
 from gantry.model.hook_runs import HookRun, HookRunRecord, KeptRuns, Origin, ReadHookRuns
 
 DATABASE: Final = "var/lib/gantry/hooks.db"
+ENDED: Final = "var/lib/gantry/hooks.ended"
+"""Beside it: what is not yet in it."""
 OUTPUTS: Final = "var/log/gantry/hooks"
 _MOST: Final = 1000
 """Runs in one answer."""
@@ -38,20 +45,11 @@ _MOST_OF_PAGE: Final = 4 * 1024 * 1024
 _OPEN: Final = -1
 """The size of a phase that has not ended."""
 _OPEN_PHASES: Final = f'SELECT id, outputs, started, "order" FROM phases WHERE size = {_OPEN}'  # noqa: S608
+_INSERT: Final = "INSERT INTO runs(id, phase, started, run) VALUES(?,?,?,?)"
+_encoder: Final = msgspec.json.Encoder()
 _run: msgspec.json.Decoder[HookRun] = msgspec.json.Decoder(HookRun)
 _order: msgspec.json.Decoder[HooksRun] = msgspec.json.Decoder(HooksRun)
 logger = logging.getLogger(__name__)
-
-
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """How long runs are kept (days), how many, and how much of their output (MiB)."""
-
-    days: float = 90.0
-    runs: int = 100_000
-    output: int = 512
-
-
-USUAL: Final = Bounds()
 
 
 class Ledger:
@@ -69,6 +67,8 @@ class Ledger:
         self._origin = origin
         self._lock = threading.RLock()
         self._database: apsw.Connection | None = None
+        self._ends = EndedFile(root / ENDED)
+        self._open = 0
         self._name = ""
         self._size = 0
 
@@ -78,6 +78,7 @@ class Ledger:
             if self._database is not None:
                 self._database.close()
                 self._database = None
+            self._ends.close()
 
     def phase(self, order: HooksRun) -> Phase:
         """Record the runs of one order; to be told each result, and of the end."""
@@ -92,31 +93,23 @@ class Ledger:
                 for phase, place, started, packed in list(self._opened().execute(_OPEN_PHASES)):
                     order = _order.decode(zlib.decompress(packed))
                     self._interrupted(phase, place, started, order)
+                self._ends.clear()
             except (apsw.Error, OSError, msgspec.MsgspecError, zlib.error) as error:
                 logger.warning("the ledger of hooks: %s", error)
 
     def _interrupted(self, phase: int, place: str, started: float, order: HooksRun) -> None:
         known = self._opened().execute("SELECT run FROM runs WHERE phase = ?", (phase,))
         results = [_run.decode(data).result for (data,) in known]
-        recorded = {(one.directory, one.script) for one in results} | self._told(order).keys()
-        size = sum(_kept(one) for one in results)
-        for number, script in enumerate(planned(self._root / DIRECTORY, order)):
-            if not script.skip and (script.directory, script.name) not in recorded:
-                result = ScriptResult(
-                    directory=script.directory,
-                    script=script.name,
-                    status=ScriptStatus.FAILED,
-                    problem=INTERRUPTED,
-                    started=max([started, *(one.started + one.duration for one in results)]),
-                    version=script.version,
-                    run=os.urandom(6).hex(),
-                    stdout=left(self._outputs / place, f"{number:04d}.out"),
-                    stderr=left(self._outputs / place, f"{number:04d}.err"),
-                )
-                self._add(phase, run_of(order, self._node, result, self._origin))
-                size += _kept(result)
-                break
-        self._end(phase, place, size)
+        found = interrupted.results(
+            planned(self._root / DIRECTORY, order),
+            {(one.directory, one.script) for one in results} | self._told(order).keys(),
+            self._ends.of(phase, started),
+            self._outputs / place,
+            max([started, *(one.started + one.duration for one in results)]),
+        )
+        if found:
+            self._add(phase, [run_of(order, self._node, one, self._origin) for one in found])
+        self._end(phase, place, sum(_kept(one) for one in (*results, *found)))
 
     # Reading
 
@@ -183,34 +176,10 @@ class Ledger:
                 logger.warning("the ledger of hooks cannot be pruned: %s", error)
 
     def _prune(self, database: apsw.Connection, now: float) -> None:
-        before = now - self._bounds.days * 86400.0
-        most = self._bounds.output * 1024 * 1024
-        least = last_serial(database) - self._bounds.runs
-        with database:
-            database.execute("DELETE FROM runs WHERE started < ? OR serial <= ?", (before, least))
-            gone = list(
-                database.execute(
-                    "SELECT id, outputs FROM phases WHERE started < ?"
-                    " AND NOT EXISTS (SELECT 1 FROM runs WHERE phase = phases.id)",
-                    (now - 86400.0,),
-                )
-            )
-            database.executemany("DELETE FROM phases WHERE id = ?", [(one,) for one, _ in gone])
-            told.forget(database)
-            large = list(
-                database.execute(
-                    "SELECT id, outputs FROM (SELECT id, outputs, sum(size) OVER (ORDER BY id DESC)"
-                    " AS so_far FROM phases WHERE size > 0) WHERE so_far > ?",
-                    (most,),
-                )
-            )
-            database.executemany(
-                "UPDATE phases SET size = 0 WHERE id = ?", [(one,) for one, _ in large]
-            )
-            self._size = database.execute("SELECT total(size) FROM phases").get
-        for _, name in [*gone, *large]:
+        for name in forget(database, self._bounds, now):
             shutil.rmtree(self._outputs / name, ignore_errors=True)
             _remove_empty((self._outputs / name).parent)
+        self._size = database.execute("SELECT total(size) FROM phases").get
 
     # Writing, for ``Phase``
 
@@ -236,19 +205,31 @@ class Ledger:
                 (outputs, _OPEN, started, zlib.compress(msgspec.json.encode(order), 1)),
             )
             phase = database.last_insert_rowid()
+            self._open += 1
             if self._origin is not Origin.TEST and told.of_failure(order):
                 told.note(database, phase, order)
             return phase
 
-    def _add(self, phase: int, run: HookRun) -> Kept:
+    def _add(self, phase: int, runs: Sequence[HookRun]) -> Kept:
+        """All or none of them, one after the other."""
+        rows = [(run.id, phase, run.result.started, _encoder.encode(run)) for run in runs]
         with self._lock:
             database = self._opened()
-            database.execute(
-                "INSERT INTO runs(id, phase, started, run) VALUES(?,?,?,?)",
-                (run.id, phase, run.result.started, msgspec.json.encode(run)),
-            )
-            last = database.last_insert_rowid()
-            return Kept(self._name, last - 1, last)
+            with database:
+                database.executemany(_INSERT, rows)
+                last = database.last_insert_rowid()
+            return Kept(self._name, last - len(rows), last)
+
+    def _ended(self, phase: int, number: int, script: Script, began: float, ended: Ended) -> None:
+        with self._lock:
+            self._ends.add(phase, number, script.directory, script.name, began, ended)
+
+    def _close(self, phase: int, outputs: str, size: int) -> None:
+        with self._lock:
+            self._open -= 1
+            if self._open == 0:
+                self._ends.tidy()
+            self._end(phase, outputs, size)
 
     def _end(self, phase: int, outputs: str, size: int) -> None:
         with self._lock:
@@ -302,6 +283,7 @@ class Phase:
         self._kept: Kept | None = None
         self._size = 0
         self._number: int | None = None
+        self._last = int.from_bytes(os.urandom(6), "big")
         began = time.time()
         self._place = f"{time.strftime('%Y-%m-%d', time.localtime(began))}/{os.urandom(6).hex()}"
         self.done: told.Told = {}
@@ -317,38 +299,57 @@ class Phase:
         """None where nothing can be recorded."""
         return None if self._number is None else self._ledger._outputs / self._place
 
-    def ended(self, result: ScriptResult) -> None:
-        """One script's result, as soon as it is known."""
-        # What could not even be begun has no time of its own.
-        began, name = result.started or time.time(), ""
-        earlier = result.run != ""
-        missed = result.status is ScriptStatus.SKIPPED and not result.problem.startswith(DISABLED)
-        if self._number is not None and not missed and not earlier:
-            name = self._record(self._number, msgspec.structs.replace(result, started=began))
-        self._records.append((name, began if name else result.started))
+    def ended(self, *results: ScriptResult) -> None:
+        """Results of scripts, in order, as soon as they are known."""
+        now = time.time()
+        records = []
+        rows = []
+        for one in results:
+            # What could not even be begun has no time of its own.
+            began, name = one.started or now, ""
+            if self._number is not None and _is_kept(one):
+                name = self._name()
+                rows.append(msgspec.structs.replace(one, started=began, run=name))
+            records.append((name, began if name else one.started))
+        if not self._recorded(rows):
+            records = [("", one.started) for one in results]
+        self._records += records
 
-    def _record(self, number: int, result: ScriptResult) -> str:
-        name = os.urandom(6).hex()
-        named = msgspec.structs.replace(result, run=name)
+    def brief(self, number: int, script: Script, began: float, ended: Ended) -> None:
+        """A short script has ended; its result follows, unless we are killed before that."""
+        if self._number is None:
+            return
         try:
-            kept = self._ledger._add(
-                number, run_of(self._order, self._ledger._node, named, self._ledger._origin)
-            )
+            self._ledger._ended(self._number, number, script, began, ended)
+        except OSError as error:
+            logger.warning("the end of %s/%s: %s", script.directory, script.name, error)
+
+    def _name(self) -> str:
+        """One that nobody else has; near the last, so that few pages of the index change."""
+        self._last = (self._last + 1) % 2**48
+        return f"{self._last:012x}"
+
+    def _recorded(self, results: list[ScriptResult]) -> bool:
+        ledger = self._ledger
+        if not results or self._number is None:
+            return True
+        try:
+            runs = [run_of(self._order, ledger._node, one, ledger._origin) for one in results]
+            kept = ledger._add(self._number, runs)
         except (apsw.Error, OSError) as error:
-            logger.warning(
-                "the run of %s/%s cannot be recorded: %s", result.directory, result.script, error
-            )
-            return ""
+            names = ", ".join(f"{one.directory}/{one.script}" for one in results)
+            logger.warning("the runs of %s cannot be recorded: %s", names, error)
+            return False
         before = self._kept.before if self._kept is not None else kept.before
         self._kept = Kept(kept.ledger, before, kept.last)
-        self._size += _kept(result)
-        return name
+        self._size += sum(_kept(one) for one in results)
+        return True
 
     def close(self) -> None:
         """There are no more results, be it that the phase was cancelled."""
         if self._number is not None:
             try:
-                self._ledger._end(self._number, self._place, self._size)
+                self._ledger._close(self._number, self._place, self._size)
             except (apsw.Error, OSError) as error:
                 logger.warning("the end of a phase of hooks cannot be recorded: %s", error)
 
@@ -369,6 +370,12 @@ def _fitting(rows: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
         if room < 0:
             return rows[: max(number, 1)]
     return rows
+
+
+def _is_kept(result: ScriptResult) -> bool:
+    """Whether there was a run to be recorded, and nobody has done so before."""
+    passed = result.status is ScriptStatus.SKIPPED and not result.problem.startswith(DISABLED)
+    return not passed and not result.run
 
 
 def _kept(result: ScriptResult) -> int:

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -27,6 +26,7 @@ LIMIT: Final = 64 * 1024
 """Bytes of a verdict; a longer one is not read."""
 _MESSAGE: Final = 2000
 _WARNINGS: Final = 20
+_VERDICT: Final = "verdict-"
 _BEGIN: Final = b'{"deadline":'
 _STRANGE: Final = re.compile(r"[^a-zA-Z0-9_.-]")
 _RM: Final = "/bin/rm"
@@ -47,6 +47,8 @@ class _Place(msgspec.Struct, frozen=True):
     context: int
     """The descriptor of the open document, whose deadline is another for each script."""
     context_path: bytes
+    verdict: bytes
+    """The beginning of the path of a verdict."""
 
 
 class Exchange:
@@ -93,18 +95,22 @@ class Exchange:
             except OSError:
                 clear(Path(self._directory))
 
-    def variables(
-        self, number: int, account: Account | None, deadline: float
-    ) -> Mapping[bytes, bytes]:
-        """What script ``number`` is told; OSError where the files cannot be made."""
+    def tell(
+        self,
+        environment: dict[bytes, bytes],
+        number: int,
+        account: Account | None,
+        deadline: float,
+    ) -> None:
+        """Add what script ``number`` is told; OSError where the files cannot be made."""
         if not self._directory:
-            return {}
-        place = self._place(account)
+            return
+        place = self._places.get(account.name if account is not None else "")
+        if place is None:
+            place = self._place(account)
         os.pwrite(place.context, b"%.3f" % deadline, len(_BEGIN))
-        return {
-            b"GANTRY_CONTEXT": place.context_path,
-            b"GANTRY_VERDICT": os.fsencode(self._path(place, number)),
-        }
+        environment[b"GANTRY_CONTEXT"] = place.context_path
+        environment[b"GANTRY_VERDICT"] = b"%s%d.json" % (place.verdict, number)
 
     def verdict(self, number: int, account: Account | None) -> Verdict:
         """What script ``number`` wrote; one that cannot be understood is a warning."""
@@ -123,23 +129,22 @@ class Exchange:
 
     @staticmethod
     def _path(place: _Place, number: int) -> str:
-        return f"{place.directory}/verdict-{number}.json"
+        return f"{place.directory}/{_VERDICT}{number}.json"
 
     def _place(self, account: Account | None) -> _Place:
-        name = account.name if account is not None else ""
-        found = self._places.get(name)
-        if found is None:
-            directory = self._directory
-            if account is not None:
-                directory = f"{directory}/{name}"
-                self._let_through()
-                Path(directory).mkdir(mode=0o700)
-            path = f"{directory}/context.json"
-            found = _Place(directory, self._write(path), os.fsencode(path))
-            if account is not None:
-                os.fchown(found.context, account.uid, account.gid)
-                os.chown(directory, account.uid, account.gid)
-            self._places[name] = found
+        name, directory = "", self._directory
+        if account is not None:
+            name = account.name
+            directory = f"{directory}/{name}"
+            self._let_through()
+            Path(directory).mkdir(mode=0o700)
+        path = f"{directory}/context.json"
+        verdict = os.fsencode(f"{directory}/{_VERDICT}")
+        found = _Place(directory, self._write(path), os.fsencode(path), verdict)
+        if account is not None:
+            os.fchown(found.context, account.uid, account.gid)
+            os.chown(directory, account.uid, account.gid)
+        self._places[name] = found
         return found
 
     def _write(self, path: str) -> int:

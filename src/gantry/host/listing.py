@@ -17,6 +17,7 @@ import msgspec
 from gantry.hooks.disabled import why
 from gantry.hooks.policy import FILE, OnUnreachable, PolicyError, decide
 from gantry.host import hook_policy, hook_switches
+from gantry.host.digests import Signature, signature
 from gantry.model import timeouts
 from gantry.model.hook_orders import HookAbout, HookDirectory
 
@@ -62,6 +63,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float = timeouts.HOOK_SCRIPT
     run_as: str = ""
     deny_unreachable: bool = False
+    file: Signature | None = None
+    """What it was when it was listed."""
 
 
 def planned(base: Path, wanted: Wanted) -> list[Script]:
@@ -119,13 +122,13 @@ def listing(base: Path, wanted: Wanted) -> list[Script]:
     kept = []
     for directory in directories:
         for script, file in _directory(base, directory.name, directory.version):
-            if file is None or owners.setdefault(file, directory.name) == directory.name:
+            if file is None or owners.setdefault(file[:2], directory.name) == directory.name:
                 kept.append(script)
     return sorted(kept, key=lambda one: (one.name, one.directory))
 
 
-def look(name: str, path: str) -> tuple[str, File | None]:
-    """Why it does not run, or "" and which file it is (device and inode)."""
+def look(name: str, path: str) -> tuple[str, Signature | None]:
+    """Why it does not run, or "" and which file it is."""
     if not _NAME.fullmatch(name):
         return "its name is not made of letters, digits, _ and -", None
     try:
@@ -136,10 +139,10 @@ def look(name: str, path: str) -> tuple[str, File | None]:
         return "it is not a file", None
     if not os.access(path, os.X_OK):
         return "it is not executable", None
-    return "", (status.st_dev, status.st_ino)
+    return "", signature(status)
 
 
-def _directory(base: Path, name: str, version: int) -> Iterator[tuple[Script, File | None]]:
+def _directory(base: Path, name: str, version: int) -> Iterator[tuple[Script, Signature | None]]:
     """Every visible entry; with it the file that it is, where it is one that runs."""
     path = base / name
     try:
@@ -170,6 +173,7 @@ def _directory(base: Path, name: str, version: int) -> Iterator[tuple[Script, Fi
             path=full,
             version=version,
             skip=skip,
+            file=file,
         )
         yield script, file
 

@@ -3,8 +3,8 @@
 A file is made without a name, and gets one (``0007.out``, ``0007.err``) when there is something
 in it, or when its script takes long: what a script wrote is then there even if we are killed.
 Making a file costs as much as starting a small script, so one that nothing was written to is
-given to the next script, provided that nobody has it open any more: a background child may go
-on writing to its own.
+given to another script, also of a later sequence, provided that nobody has it open any more: a
+background child may go on writing to its own.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import fcntl
 import logging
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Final, Self
 
+from gantry.host.process import appended
 from gantry.model.orders import Stream
 
 _log = logging.getLogger(__name__)
@@ -30,13 +32,20 @@ _MODE: Final = 0o600
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 
 
+_KEPT: Final = 32
+"""Empty files that wait for later sequences, in this process."""
+
+
 class Output:
     """One file. ``path`` is what a script opens, so that we can tell whether it is still open."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, may_be_named: bool = True) -> None:
         self.descriptor = descriptor
-        self.path = f"/proc/self/fd/{descriptor}"
+        self.path = f"/proc/{_ourselves()}/fd/{descriptor}"
+        self.as_stdout = appended(self.path, 1)
+        self.as_stderr = appended(self.path, 2)
         self.name = ""
+        self.may_be_named = may_be_named
 
     @property
     def reusable(self) -> bool:
@@ -58,16 +67,23 @@ class Outputs:
         self._place = -1
         self._free: list[Output] = []
         self._old: list[Output] = []
+        self._spare: list[Output] = []
+        """Those of earlier sequences on the same file system, which all of them share."""
 
     def __enter__(self) -> Self:
         if self._directory is not None:
             self._place = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._spare = _spare(os.fstat(self._place).st_dev)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.tidy()
-        for output in self._free:
-            os.close(output.descriptor)
+        while self._free:
+            output = self._free.pop()
+            if self._place >= 0 and output.may_be_named and len(self._spare) < _KEPT:
+                self._spare.append(output)
+            else:
+                os.close(output.descriptor)
         if self._place >= 0:
             os.close(self._place)
 
@@ -81,18 +97,10 @@ class Outputs:
             for output in pair:
                 os.fchown(output.descriptor, owner, -1)
             return pair
-        while len(self._free) < 2:
-            self._free.append(self._new())
-        return self._free.pop(), self._free.pop()
-
-    def prepare(self) -> None:
-        """A script is running: time to close old files and to make the next."""
-        self.tidy()
-        try:
-            while len(self._free) < 2:
-                self._free.append(self._new())
-        except OSError:  # ``take`` will say so, of the script that they were for
-            return
+        free = self._free
+        while len(free) < 2:
+            free.append(self._fresh())
+        return free.pop(), free.pop()
 
     def tidy(self) -> None:
         """Close what has been read."""
@@ -111,7 +119,8 @@ class Outputs:
 
     def close(self, output: Output, name: str, *, reuse: bool = True) -> tuple[bytes, Stream]:
         """What a script wrote; the file is kept as ``name`` where that is anything."""
-        size = os.fstat(output.descriptor).st_size
+        # Cheaper than fstat; nobody else has this place in the file, and all writing is appending.
+        size = os.lseek(output.descriptor, 0, os.SEEK_END)
         if size == 0:
             if output.name:
                 os.unlink(output.name, dir_fd=self._place)
@@ -146,9 +155,16 @@ class Outputs:
         output.name = name
 
     def _new(self) -> Output:
-        if self._directory is None:
-            return Output(_unnamed(tempfile.gettempdir()))
-        return Output(_unnamed(str(self._directory)))
+        directory = tempfile.gettempdir() if self._directory is None else str(self._directory)
+        descriptor, may_be_named = _unnamed(directory)
+        return Output(descriptor, may_be_named=may_be_named)
+
+    def _fresh(self) -> Output:
+        """A new one, or one that is as good as new."""
+        try:
+            return self._spare.pop()
+        except IndexError:
+            return self._new()
 
 
 def text(directory: Path, stream: Stream) -> str | None:
@@ -173,9 +189,26 @@ def left(directory: Path, name: str) -> Stream:
         return Stream()
 
 
-def _unnamed(directory: str) -> int:
+@cache
+def _ourselves() -> str:
+    """Our number, by which a script opens our file: its own ``/proc/self`` is made for it first."""
     try:
-        return os.open(directory, os.O_TMPFILE | _FLAGS, _MODE)
+        return os.readlink("/proc/self")  # noqa: PTH115 - the number as this /proc has it
+    except OSError:
+        return "self"
+
+
+@cache
+def _spare(device: int) -> list[Output]:
+    """Those on that file system: a file can have no name on another one."""
+    assert device >= 0
+    return []
+
+
+def _unnamed(directory: str) -> tuple[int, bool]:
+    """A new file, and whether it can be given a name."""
+    try:
+        return os.open(directory, os.O_TMPFILE | _FLAGS, _MODE), True
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
             raise
@@ -183,7 +216,7 @@ def _unnamed(directory: str) -> int:
     descriptor, path = tempfile.mkstemp(dir=directory)
     os.unlink(path)  # noqa: PTH108 - as it was made
     fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
-    return descriptor
+    return descriptor, False
 
 
 def _content(descriptor: int, size: int) -> tuple[bytes, bool]:

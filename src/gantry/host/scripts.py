@@ -3,8 +3,10 @@
 What they are told and what their results mean is decided elsewhere (``gantry.hooks``), which
 of them run in ``listing``. The rules here are those of the hook interface, sections 2.3 to 2.5.
 
-A script takes less than a millisecond, and so does what is to be done about it. So all that
-can wait is done while the next script runs: reading what the last one wrote, hashing, files.
+A script takes less than a millisecond, and so does what is to be done about it. So what short
+scripts left is looked at for several of them together, while a later one runs: done for each
+alone, between two programs that push it out of the processor's caches, it takes three times as
+long.
 """
 
 from __future__ import annotations
@@ -12,51 +14,44 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from gantry.hooks.record import CANCELLED
 from gantry.host import accounts, process
 from gantry.host.accounts import Account, NotPossible
 from gantry.host.command import in_thread
 from gantry.host.daemon import Identity, identity
-from gantry.host.digests import digest
-from gantry.host.hook_exchange import Exchange, Verdict
+from gantry.host.hook_exchange import Exchange
 from gantry.host.listing import Script as Script
 from gantry.host.listing import listing as listing
 from gantry.host.listing import look, planned
 from gantry.host.listing import runnable as runnable
-from gantry.host.outputs import HALF, Output, Outputs
+from gantry.host.outputs import Output, Outputs
 from gantry.host.process import Ended, Stop
+from gantry.host.script_results import Ran, Results, failed
+from gantry.host.script_results import skipped as skipped
 from gantry.host.short_turns import Turn
-from gantry.model.orders import HooksRan, HooksRun, ScriptResult, ScriptStatus
+from gantry.model.orders import HooksRan, HooksRun, ScriptResult
 
 _log = logging.getLogger(__name__)
-
-_ROOM: Final = 2 * 2 * HALF + 1024
-"""Characters of output that the results of one run may hold together; the files hold more."""
-_LEAST: Final = 200
-"""Those that each script may have nevertheless."""
-_WORDS: Final = 256 * 1024
-"""Characters that the verdicts of one run may have together."""
-_LEFT_OUT: Final = "\n[... output left out ...]\n"
-
 
 _NOTED: Final = 0.02
 """Seconds after which a process is noted down. Until then its environment tells whose it is,
 and noting each of them would cost a tenth of a small script's time."""
 _LONG: Final = 1.0
+_TOGETHER: Final = 16
+"""Short scripts whose results are made together, at most."""
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is told, in the worker thread: each process, each result."""
+    """Who is told, in the worker thread; see ``run_hooks``."""
 
     started: Callable[[Identity], None] | None = None
-    ended: Callable[[ScriptResult], None] | None = None
+    brief: Callable[[int, Script, float, Ended], None] | None = None
+    results: Callable[[Sequence[ScriptResult]], None] | None = None
 
 
 async def run_hooks(
@@ -66,7 +61,8 @@ async def run_hooks(
     *,
     timeout: float | None = None,
     on_started: Callable[[Identity], None] | None = None,
-    on_ended: Callable[[ScriptResult], None] | None = None,
+    on_brief: Callable[[int, Script, float, Ended], None] | None = None,
+    on_results: Callable[[Sequence[ScriptResult]], None] | None = None,
     outputs: Path | None = None,
     exchange: Path | None = None,
     done: Mapping[tuple[str, str], ScriptResult] | None = None,
@@ -75,14 +71,16 @@ async def run_hooks(
 
     ``extra`` is added to each environment (``GANTRY_…``). Each script may take ``timeout``
     seconds, or where that is None what the policy says. ``on_started`` is told each process
-    that does not end at once, ``on_ended`` each result, both in the worker thread.
-    ``outputs`` is a directory that keeps what scripts write, ``exchange`` one in which context
-    and verdicts are for the time of the run. ``done`` are results by directory and script of
-    scripts that are not run again: they are told in their place. A cancellation ends the
+    that does not end at once, ``on_results`` all results in their order, in the worker thread.
+    With ``on_brief`` those of short scripts are told several at a time; of each of these it is
+    told before that, while the next one runs: its number in the sequence, when it began, and how
+    it ended. ``outputs`` is a directory that keeps what scripts write, ``exchange`` one in which
+    context and verdicts are for the time of the run. ``done`` are results by directory and script
+    of scripts that are not run again: they are told in their place. A cancellation ends the
     running script's process group and starts no other.
     """
     stop = Stop()
-    watch = Watch(started=on_started, ended=on_ended)
+    watch = Watch(started=on_started, brief=on_brief, results=on_results)
     name = "-".join((order.run_id, *(one.name for one in order.directories)))
 
     def work() -> HooksRan:
@@ -91,18 +89,6 @@ async def run_hooks(
             return HooksRan(results=tuple(run.all(planned(base, order), timeout, done or {})))
 
     return await in_thread(stop, work)
-
-
-class _Ran(msgspec.Struct, frozen=True):
-    """A script that has ended, before anybody has looked at what it left."""
-
-    script: Script
-    number: int
-    account: Account | None
-    files: tuple[Output, Output] | None
-    ended: Ended
-    began: float
-    timeout: float
 
 
 class _Run:
@@ -125,12 +111,19 @@ class _Run:
         self._exchange = exchange
         self._watch = watch
         self._stop = stop
-        self._last: _Ran | None = None
-        self._digests: dict[str, str] = {}
-        self._room = _ROOM
-        self._words = _WORDS
-        self._null = -1
+        self._make = Results(outputs, exchange)
         self._turn = Turn()
+        self._program: process.Program | None = None
+        self._files: tuple[Output, Output] | None = None
+        self._number = 0
+        self._script: Script | None = None
+        self._stdin = process.given(-1, 0)
+        self._ignored = process.ignored_signals()
+        self._later = ((0.0, self._meanwhile), (_NOTED, self._note), (_LONG, self._name))
+        self._waiting: list[Ran | ScriptResult] = []
+        """What nobody has been told of yet."""
+        self._unmarked: Ran | None = None
+        """The last of them, where ``brief`` has not heard of it."""
         self._results: list[ScriptResult] = []
 
     def all(
@@ -140,61 +133,56 @@ class _Run:
         done: Mapping[tuple[str, str], ScriptResult],
     ) -> list[ScriptResult]:
         """Every result, in the order of the run."""
-        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._stdin = process.given(null, 0)
         try:
             for number, script in enumerate(scripts):
                 if self._stop.wanted:
                     break
                 if done and not script.problem and (script.directory, script.name) in done:
                     self._settle()
-                    self._say(self._again(done[script.directory, script.name]))
+                    self._waiting.append(self._make.again(done[script.directory, script.name]))
                 elif script.skip or script.problem:
-                    self._settle()
-                    self._say(skipped(script, script.skip) if script.skip else failed(script))
+                    self._waiting.append(
+                        skipped(script, script.skip) if script.skip else failed(script)
+                    )
                 else:
-                    self._one(script, number, script.timeout if timeout is None else timeout)
+                    self._turn.go_on()
+                    self._run(script, number, script.timeout if timeout is None else timeout)
             self._settle()
         finally:
-            os.close(self._null)
+            self._turn.over()
+            os.close(null)
         return self._results
 
-    def _one(self, script: Script, number: int, timeout: float) -> None:
-        with self._turn:
-            self._last = self._run(script, number, timeout)
-
-    def _run(self, script: Script, number: int, timeout: float) -> _Ran | None:
-        """Run it to its end; None where it did not run, of which has been told then."""
-        began, account, files = time.time(), None, None
+    def _run(self, script: Script, number: int, timeout: float) -> None:
+        """Run it to its end."""
+        began, account, self._files = time.time(), None, None
         try:
-            argv, account = _command(script)
-            files = self._outputs.take(account.uid if account is not None else None)
-            program = self._start(script, number, argv, account, files, began + timeout)
+            argv, account = _command(script) if script.run_as else ([script.path], None)
+            self._files = self._outputs.take(account.uid if account is not None else None)
+            self._number, self._script = number, script
+            self._program = self._start(script, argv, account, self._files, began + timeout)
         except (NotPossible, OSError, ValueError) as error:
             self._settle()
             # An earlier script may have removed this one, or taken its rights away.
             why = look(script.name, script.path)[0]
             if why:
-                self._give_back(files)
-                self._say(skipped(script, why))
-                return None
-            ended = Ended(problem=_why_not(error, files))
+                self._give_back(self._files)
+                self._waiting.append(skipped(script, why))
+                return
+            ended = Ended(problem=_why_not(error, self._files))
         else:
             ended = process.finish(
-                program,
-                timeout=timeout,
-                stop=self._stop,
-                later=(
-                    (0.0, partial(self._meanwhile, script)),
-                    (_NOTED, partial(self._note, program)),
-                    (_LONG, partial(self._name, files, number)),
-                ),
+                self._program, timeout=timeout, stop=self._stop, later=self._later
             )
-        return _Ran(script, number, account, files, ended, began, timeout)
+        ran = Ran(script, number, account, self._files, ended, began, timeout)
+        self._waiting.append(ran)
+        self._unmarked = ran
 
     def _start(
         self,
         script: Script,
-        number: int,
         argv: list[str],
         account: Account | None,
         files: tuple[Output, Output],
@@ -203,144 +191,63 @@ class _Run:
         environment = self._environments.get(str(script.version))
         if environment is None:
             raise NotPossible(f"the master sent nothing for version {script.version}")
-        own = self._exchange.variables(number, account, deadline)
+        self._exchange.tell(environment, self._number, account, deadline)
         out, errors = files
-        return process.start(argv, {**environment, **own}, self._null, out.path, errors.path)
+        files_of_its_own = (self._stdin, out.as_stdout, errors.as_stderr)
+        return process.spawn(argv, environment, files_of_its_own, self._ignored)
 
-    def _meanwhile(self, script: Script) -> None:
+    def _meanwhile(self) -> None:
         """The script runs: time for all that need not be done between two of them."""
-        self._digests[script.path] = digest(script.path)
-        self._settle()
-        self._outputs.prepare()
+        assert self._script is not None
+        self._make.look_at(self._script)
+        ran = self._unmarked
+        if ran is None:
+            return
+        tell = self._watch.brief
+        if tell is None or len(self._waiting) >= _TOGETHER or not ran.brief(_NOTED):
+            self._settle()
+        else:
+            self._unmarked = None
+            tell(ran.number, ran.script, ran.began, ran.ended)
 
-    def _note(self, program: process.Program) -> None:
+    def _note(self) -> None:
         """It takes a while: if we are killed now, it must be found again; others have a turn."""
         self._turn.over()
-        if self._watch.started is not None:
-            self._watch.started(identity(program.pid) or Identity(program.pid, 0))
+        if self._watch.started is not None and self._program is not None:
+            pid = self._program.pid
+            self._watch.started(identity(pid) or Identity(pid, 0))
+        self._settle()
 
-    def _name(self, files: tuple[Output, Output], number: int) -> None:
+    def _name(self) -> None:
         """It takes long: what it has written so far must be there if we are killed."""
-        for output, suffix in zip(files, ("out", "err"), strict=True):
-            self._outputs.keep(output, f"{number:04d}.{suffix}")
+        for output, suffix in zip(self._files or (), ("out", "err"), strict=False):
+            self._outputs.keep(output, f"{self._number:04d}.{suffix}")
 
     def _give_back(self, files: tuple[Output, Output] | None) -> None:
         for output in files or ():
             self._outputs.close(output, "")
 
     def _settle(self) -> None:
-        """Look at what the last script left, if nobody has."""
-        ran, self._last = self._last, None
-        if ran is not None:
-            self._say(self._result(ran))
-
-    def _result(self, ran: _Ran) -> ScriptResult:
-        script, ended = ran.script, ran.ended
-        verdict = self._heard(self._exchange.verdict(ran.number, ran.account))
-        base = ScriptResult(
-            directory=script.directory,
-            script=script.name,
-            status=ScriptStatus.SUCCEEDED if ended.succeeded else ScriptStatus.FAILED,
-            exit_status=ended.exit_status,
-            signal=ended.signal,
-            problem=_problem(ended, ran.timeout),
-            started=ran.began,
-            duration=ended.duration,
-            version=script.version,
-            digest=self._digests.pop(script.path, ""),
-            user_time=ended.user_time,
-            system_time=ended.system_time,
-            timeout=ran.timeout,
-            timed_out=ended.timed_out,
-            run_as=script.run_as,
-            message=verdict.message,
-            warnings=verdict.warnings,
-        )
-        if ran.files is None:
-            return base
-        reuse = ran.account is None
-        out, stdout = self._outputs.close(ran.files[0], f"{ran.number:04d}.out", reuse=reuse)
-        errors, stderr = self._outputs.close(ran.files[1], f"{ran.number:04d}.err", reuse=reuse)
-        if not out and not errors:
-            return base
-        text, shortened = self._fitting((out + errors).decode("utf-8", "replace"))
-        return msgspec.structs.replace(
-            base,
-            output=text,
-            stdout=stdout,
-            stderr=stderr,
-            truncated=stdout.cut or stderr.cut or shortened,
-        )
-
-    def _again(self, result: ScriptResult) -> ScriptResult:
-        """A result of an earlier run of the phase, with what this answer has room for."""
-        verdict = self._heard(Verdict(message=result.message, warnings=result.warnings))
-        text, shortened = self._fitting(result.output)
-        return msgspec.structs.replace(
-            result,
-            output=text,
-            truncated=result.truncated or shortened,
-            message=verdict.message,
-            warnings=verdict.warnings,
-        )
-
-    def _heard(self, verdict: Verdict) -> Verdict:
-        """A verdict that an answer has room for."""
-        size = len(verdict.message) + sum(map(len, verdict.warnings))
-        if size > self._words:
-            why = "the scripts of this run have written too much"
-            return Verdict(warnings=(f"what it wrote to GANTRY_VERDICT is left out: {why}",))
-        self._words -= size
-        return verdict
-
-    def _fitting(self, text: str) -> tuple[str, bool]:
-        """As much of it as an answer has room for, and whether anything was left out."""
-        if len(text) > max(self._room, _LEAST):
-            half = max(self._room - len(_LEFT_OUT), _LEAST) // 2
-            text, shortened = text[:half] + _LEFT_OUT + text[-half:], True
-        else:
-            shortened = False
-        self._room = max(0, self._room - len(text))
-        return text, shortened
-
-    def _say(self, result: ScriptResult) -> None:
-        self._results.append(result)
-        if self._watch.ended is not None:
+        """Look at what the scripts left that nobody has looked at, and tell of them."""
+        waiting, self._waiting, self._unmarked = self._waiting, [], None
+        if not waiting:
+            return
+        results = [self._make.of(one) if isinstance(one, Ran) else one for one in waiting]
+        self._outputs.tidy()
+        self._results += results
+        if self._watch.results is not None:
             try:
-                self._watch.ended(result)
+                self._watch.results(results)
             except Exception:
                 # What is done with a result must not keep the next script from running.
-                _log.exception("the result of %s/%s", result.directory, result.script)
-
-
-def skipped(script: Script, why: str) -> ScriptResult:
-    """What is said of a script that does not run."""
-    return ScriptResult(
-        directory=script.directory,
-        script=script.name,
-        status=ScriptStatus.SKIPPED,
-        problem=why,
-        version=script.version,
-    )
-
-
-def failed(script: Script) -> ScriptResult:
-    """What is said of a directory or a policy that cannot be read."""
-    return ScriptResult(
-        directory=script.directory,
-        script=script.name,
-        status=ScriptStatus.FAILED,
-        problem=script.problem,
-        started=time.time(),
-    )
+                _log.exception("the results of %d scripts", len(results))
 
 
 def _command(script: Script) -> tuple[list[str], Account | None]:
-    if script.run_as:
-        who = accounts.account(script.run_as)
-        if who is not None:
-            return accounts.as_user(who, script.path), who
-    return [script.path], None
+    who = accounts.account(script.run_as)
+    if who is None:
+        return [script.path], None
+    return accounts.as_user(who, script.path), who
 
 
 def _encoded(environment: Mapping[str, str]) -> dict[bytes, bytes]:
@@ -355,11 +262,3 @@ def _why_not(error: Exception, files: tuple[Output, Output] | None) -> str:
         return f"cannot be executed: no file for its output: {error.strerror}"
     assert isinstance(error, OSError | ValueError)
     return process.why_not(error)
-
-
-def _problem(ended: Ended, timeout: float) -> str:
-    if ended.timed_out:
-        return f"took longer than {timeout:g} s and was ended"
-    if ended.cancelled:
-        return CANCELLED
-    return ended.problem

@@ -8,9 +8,46 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from typing import Final, Self
 
-_TURNS: Final = threading.Semaphore(max(2, os.cpu_count() or 1))
+_SCRIPTS: Final = 16
+"""Short ones in one turn while somebody waits."""
+
+
+class _Places:
+    """So many, given to those who wait in the order in which they came.
+
+    ``threading.Semaphore`` gives them to whoever is there first, which is mostly the one who has
+    just given one back.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._lock = threading.Lock()
+        self._free = places
+        self.waiting: deque[threading.Lock] = deque()
+
+    def take(self) -> None:
+        """Wait for one."""
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            gate = threading.Lock()
+            gate.acquire()
+            self.waiting.append(gate)
+        gate.acquire()
+
+    def give(self) -> None:
+        """To the one who has waited longest, or back."""
+        with self._lock:
+            if self.waiting:
+                self.waiting.popleft().release()
+            else:
+                self._free += 1
+
+
+_PLACES: Final = _Places(max(2, os.cpu_count() or 1))
 
 
 class Turn:
@@ -18,9 +55,19 @@ class Turn:
 
     def __init__(self) -> None:
         self._has = False
+        self._left = 0
+
+    def go_on(self) -> None:
+        """Begin one more script; after some, those who wait have their turn first."""
+        if self._has and (self._left > 0 or not _PLACES.waiting):
+            self._left -= 1
+            return
+        self.over()
+        self.__enter__()
+        self._left = _SCRIPTS - 1
 
     def __enter__(self) -> Self:
-        _TURNS.acquire()
+        _PLACES.take()
         self._has = True
         return self
 
@@ -31,4 +78,4 @@ class Turn:
         """Somebody else may have it."""
         if self._has:
             self._has = False
-            _TURNS.release()
+            _PLACES.give()

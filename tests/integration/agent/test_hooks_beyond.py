@@ -154,6 +154,32 @@ async def test_a_pre_phase_that_was_interrupted_runs_again_from_its_beginning(
     ]
 
 
+async def test_an_agent_killed_among_short_scripts_knows_afterwards_which_ran_and_how(
+    node: AgentProcess, master: HttpAgents
+) -> None:
+    names = [f"{number:03d}" for number in range(200)]
+    for name in names:
+        add_hook(node, '#!/bin/sh\necho "${0##*/}" >> "$GANTRY_ROOT/told"; exit 3\n', name)
+    told = node.root / "told"
+    order = asyncio.ensure_future(master.order(node.address, envelope("j/pre"), hooks()))
+    async with asyncio.timeout(60.0):
+        while not told.exists() or told.stat().st_size < 4 * 30:  # noqa: ASYNC110 - scripts write it
+            await asyncio.sleep(0.002)
+    await node.kill()
+    with pytest.raises(Unavailable):
+        await order
+    await node.start()
+    runs = (await master.ask(node.address, ReadHookRuns(), 10.0)).runs
+    ended = [one.result.script for one in runs if one.result.exit_status == 3]
+    others = [ending(one.result) for one in runs if one.result.exit_status != 3]
+    assert [one.result.script for one in runs] == names[: len(runs)]
+    ran = told.read_text().split()
+    assert 30 <= len(ran) < 200
+    # The last two may have been running, or just have ended.
+    assert ended == ran[: len(ended)] and len(ran) - len(ended) in (0, 1, 2)
+    assert others == ["interrupted"]
+
+
 async def test_nothing_of_a_killed_run_is_left_after_the_next_start(
     node: AgentProcess, master: HttpAgents, tmp_path: Path
 ) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 
 from tests.integration.scripts.conftest import Hooks
 
+from gantry.host import short_turns
 from gantry.host.short_turns import Turn
 
 PHASES = 3 * max(2, os.cpu_count() or 1)
@@ -48,3 +50,29 @@ def test_a_turn_is_given_on_only_once() -> None:
         turn.__exit__(None, None, None)
     with turns[0]:
         pass
+
+
+def test_a_turn_is_for_several_scripts_and_then_somebody_elses() -> None:
+    turns = [Turn() for _ in range(max(2, os.cpu_count() or 1))]
+    for turn in turns[1:]:
+        turn.__enter__()
+    mine = turns[0]
+    mine.go_on()
+    had = threading.Event()
+
+    def wait() -> None:
+        with Turn():
+            had.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while not short_turns._PLACES.waiting:
+        time.sleep(0.001)
+    for _ in range(15):
+        mine.go_on()
+        assert not had.is_set()
+    mine.go_on()
+    assert had.is_set(), "who has waited comes first, before the one who has just had it"
+    thread.join(10)
+    for turn in turns:
+        turn.over()

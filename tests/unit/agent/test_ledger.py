@@ -13,9 +13,13 @@ import msgspec
 import pytest
 from tests.support.hook_runs import failed, order, ran, result
 
-from gantry.agent.ledger import DATABASE, OUTPUTS, Bounds, Ledger
+from gantry.agent.ended_file import EndedFile
+from gantry.agent.interrupted import LOST
+from gantry.agent.ledger import DATABASE, ENDED, OUTPUTS, Bounds, Ledger, Phase
 from gantry.hooks.disabled import PREFIX
-from gantry.host.listing import DIRECTORY
+from gantry.hooks.record import INTERRUPTED
+from gantry.host.listing import DIRECTORY, Script
+from gantry.host.process import Ended
 from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.hook_orders import HooksRan, HooksRun, ScriptResult, ScriptStatus, Stream
 from gantry.model.hook_runs import Origin, ReadHookRuns
@@ -254,6 +258,72 @@ def test_the_script_that_ran_when_the_agent_was_killed_is_recorded(tmp_path: Pat
     last = again.record(runs[-1].id)
     assert (last.stdout, last.run.result.status) == ("half way\n", ScriptStatus.FAILED)
     assert "the agent was ended" in last.run.result.problem
+
+
+def brief(phase: Phase, *scripts: tuple[int, str, Ended]) -> None:
+    """They have ended, and their results have not been told yet."""
+    for number, name, ended in scripts:
+        script = Script(directory="instance-start-pre.d", name=name, path="", version=2)
+        phase.brief(number, script, time.time(), ended)
+
+
+def test_short_scripts_whose_results_were_not_told_yet_are_recorded_after_a_kill(
+    tmp_path: Path,
+) -> None:
+    directory = tmp_path / DIRECTORY / "instance-start-pre.d"
+    directory.mkdir(parents=True)
+    for number in range(6):
+        (directory / f"{number}-script").write_text("#!/bin/sh\n")
+        (directory / f"{number}-script").chmod(0o755)
+    (directory / "3-script").chmod(0o644)
+    ledger = Ledger(tmp_path, NODE)
+    phase = ledger.phase(order())
+    brief(phase, (0, "0-script", Ended(exit_status=0)))
+    phase.ended(result("0-script"))
+    brief(
+        phase,
+        (1, "1-script", Ended(exit_status=3, duration=0.25, user_time=0.125)),
+        (2, "2-script", Ended(signal=9)),
+        (4, "another", Ended(exit_status=0)),
+    )
+    ledger.close()
+    again = Ledger(tmp_path, NODE)
+    for _ in range(2):
+        again.recover()
+        runs = [one.result for one in again.page(ReadHookRuns()).runs]
+        assert [(one.script, one.exit_status, one.signal) for one in runs] == [
+            ("0-script", 0, None),
+            ("1-script", 3, None),
+            ("2-script", None, 9),
+            # That with number 4 had another name when it ran: what it did nobody knows.
+            ("4-script", None, None),
+        ]
+    assert (runs[1].duration, runs[1].user_time, runs[1].warnings) == (0.25, 0.125, (LOST,))
+    assert (runs[0].warnings, runs[3].problem) == ((), INTERRUPTED)
+    assert not (tmp_path / ENDED).exists()
+
+
+def test_what_is_said_of_ends_does_not_grow_for_ever(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, NODE)
+    for _ in range(5):
+        phase, other = ledger.phase(order()), ledger.phase(order())
+        brief(phase, *((number, "a", Ended(exit_status=0)) for number in range(1000)))
+        phase.close()
+        assert (tmp_path / ENDED).stat().st_size >= 48_000, "the other one may need its own"
+        other.close()
+    assert (tmp_path / ENDED).stat().st_size < 128 * 1024
+
+
+def test_of_an_earlier_phase_with_the_same_number_nothing_is_believed(tmp_path: Path) -> None:
+    file = EndedFile(tmp_path / "ended")
+    file.add(1, 0, "d", "a", 100.0, Ended(exit_status=0))
+    file.add(1, 1, "d", "b", 200.0, Ended(exit_status=0))
+    file.close()
+    with (tmp_path / "ended").open("ab") as half:
+        half.write(b"half a record")
+    ends = EndedFile(tmp_path / "ended").of(1, 150.0)
+    assert ends.get(0, "d", "a") is None and ends.get(1, "d", "c") is None
+    assert ends.get(1, "d", "b") is not None
 
 
 def test_a_phase_that_was_complete_has_nothing_to_be_noted(tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""What is forgotten of a ledger of hook scripts, so that it stays within its bounds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import apsw
+import msgspec
+
+from gantry.agent import told
+from gantry.agent.ledger_file import last_serial
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """How long runs are kept (days), how many, and how much of their output (MiB)."""
+
+    days: float = 90.0
+    runs: int = 100_000
+    output: int = 512
+
+
+USUAL: Final = Bounds()
+
+
+def forget(database: apsw.Connection, bounds: Bounds, now: float) -> list[str]:
+    """First outputs, then runs, of what is too old or too much; the directories that may go."""
+    before = now - bounds.days * 86400.0
+    most = bounds.output * 1024 * 1024
+    least = last_serial(database) - bounds.runs
+    with database:
+        database.execute("DELETE FROM runs WHERE started < ? OR serial <= ?", (before, least))
+        gone = list(
+            database.execute(
+                "SELECT id, outputs FROM phases WHERE started < ?"
+                " AND NOT EXISTS (SELECT 1 FROM runs WHERE phase = phases.id)",
+                (now - 86400.0,),
+            )
+        )
+        database.executemany("DELETE FROM phases WHERE id = ?", [(one,) for one, _ in gone])
+        told.forget(database)
+        large = list(
+            database.execute(
+                "SELECT id, outputs FROM (SELECT id, outputs, sum(size) OVER (ORDER BY id DESC)"
+                " AS so_far FROM phases WHERE size > 0) WHERE so_far > ?",
+                (most,),
+            )
+        )
+        database.executemany(
+            "UPDATE phases SET size = 0 WHERE id = ?", [(one,) for one, _ in large]
+        )
+    return [name for _, name in (*gone, *large)]
