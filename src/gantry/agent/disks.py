@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gantry.agent import disk_use
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.model.orders import DiskCreate, DiskMove, DiskRemove, Nothing
@@ -21,7 +22,8 @@ async def move(parts: Parts, order: DiskMove, task: Task) -> Nothing:
 
 
 async def remove(parts: Parts, order: DiskRemove, task: Task) -> Nothing:
-    """Remove a disk."""
+    """Remove a disk, whatever a script that was interrupted has left of it on the node."""
+    await disk_use.release(parts, order.disk, task)
     await parts.storage(order.disk).remove(order.disk)
     parts.facts.disturbed()
     return Nothing()

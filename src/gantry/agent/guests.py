@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gantry.agent import disk_use
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.model.errors import Rejected
@@ -22,7 +23,9 @@ from gantry.ports.agents import GuestChanged
 
 
 async def start(parts: Parts, order: GuestStart, task: Task) -> GuestLive:
-    """Start a guest."""
+    """Start a guest, unless its disks are in use otherwise."""
+    disk_use.no_script(parts, order.spec.uuid, order.spec.name)
+    await disk_use.unattached(parts, order.spec.disks, order.spec.name)
     live = await parts.hypervisor(order.spec.hypervisor).start(order.spec, paused=order.paused)
     parts.facts.disturbed()
     return live

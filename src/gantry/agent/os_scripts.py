@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Final
 
+from gantry.agent import disk_use
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.model import names
-from gantry.model.orders import Nothing, OsCreate, OsDiagnose, OsList, OsRename, OsVerify
+from gantry.model.orders import Nothing, OsCreate, OsDiagnose, OsList, OsRename, OsRun, OsVerify
 from gantry.model.os_texts import OsTexts, ReadOsTexts
 from gantry.osdefs.create import create as run_create
 from gantry.osdefs.rename import rename as run_rename
@@ -20,13 +22,21 @@ from gantry.storage.raw_view import raw_view
 LOGS: Final = "var/log/ganeti/os"
 
 
+@contextlib.asynccontextmanager
+async def _disks(parts: Parts, run: OsRun, script: str) -> AsyncIterator[list[str]]:
+    """The real paths of an instance's disks, as raw files, for one script at a time."""
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(disk_use.by_script(parts, run.uuid, run.name, script))
+        await disk_use.unattached(parts, run.disks, run.name)
+        yield [
+            await stack.enter_async_context(raw_view(parts.storage(disk), disk))
+            for disk in run.disks
+        ]
+
+
 async def create(parts: Parts, order: OsCreate, task: Task) -> Nothing:
     """Install: the scripts see every disk as a raw file, whatever its format."""
-    async with contextlib.AsyncExitStack() as stack:
-        paths = [
-            await stack.enter_async_context(raw_view(parts.storage(disk), disk))
-            for disk in order.run.disks
-        ]
+    async with _disks(parts, order.run, "create") as paths:
         await run_create(
             parts.finder,
             order.run,
@@ -44,11 +54,7 @@ async def create(parts: Parts, order: OsCreate, task: Task) -> Nothing:
 
 async def rename(parts: Parts, order: OsRename, task: Task) -> Nothing:
     """Tell the guest's system its new name; the script sees raw files, as ``create`` does."""
-    async with contextlib.AsyncExitStack() as stack:
-        paths = [
-            await stack.enter_async_context(raw_view(parts.storage(disk), disk))
-            for disk in order.run.disks
-        ]
+    async with _disks(parts, order.run, "rename") as paths:
         await run_rename(
             parts.finder,
             order.run,

@@ -38,6 +38,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     transfers: Transfers
     leave: Callable[[], None]
     """Called when the machine has left the cluster."""
+    scripts: dict[Uuid, str] = msgspec.field(default_factory=dict)
+    """Scripts of OS definitions that work on disks now, by instance."""
 
     @property
     def node(self) -> str:

@@ -59,6 +59,8 @@ class Loop(msgspec.Struct, frozen=True):
     devices: frozenset[str]
     mappings: tuple[str, ...] = ()
     """Device-mapper names of what holds it (kpartx)."""
+    going: bool = False
+    """The kernel detaches it by itself once nobody has it open any more."""
 
 
 class Before(msgspec.Struct, frozen=True):
@@ -89,6 +91,7 @@ def clear(scope: Scope, before: Before, session: int | None) -> Cleared:
     Processes are ended first, since they keep the rest busy, then mounts from the last to the
     first, then mappings and loop devices.
     """
+    scope = _resolved(scope)
     gone: list[str] = []
     stuck: list[str] = []
     for found in _end_processes(scope, session):
@@ -107,6 +110,34 @@ def clear(scope: Scope, before: Before, session: int | None) -> Cleared:
         else:
             gone.append(what)
     return Cleared(gone=tuple(gone), stuck=tuple(stuck))
+
+
+def attached(files: Sequence[str]) -> tuple[str, ...]:
+    """Loop devices of these files, and where they are mounted; in words.
+
+    One that the kernel is about to let go of by itself, and that is not mounted, does not count.
+    """
+    real = {os.path.realpath(file) for file in files}
+    theirs = [one for one in loops(_BLOCK) if one.backing in real]
+    if not theirs:
+        return ()
+    now = mounts(_read(_MOUNTS))
+    found = []
+    for loop in theirs:
+        points = [one.point for one in now if one.device in loop.devices]
+        if points:
+            found.append(f"{loop.backing} is /dev/{loop.name}, mounted on {', '.join(points)}")
+        elif not loop.going:
+            found.append(f"{loop.backing} is /dev/{loop.name}")
+    return tuple(found)
+
+
+def release(file: str) -> Cleared:
+    """Unmount and detach all that a file is behind, whoever has made it."""
+    if not any(one.backing == os.path.realpath(file) for one in loops(_BLOCK)):
+        return Cleared()
+    nothing = Before(frozenset(), frozenset())
+    return clear(Scope(files=(file,), directories=()), nothing, None)
 
 
 def mounts(text: str) -> list[Mount]:
@@ -139,6 +170,7 @@ def loops(block: Path) -> list[Loop]:
                 backing.removesuffix(_DELETED),
                 frozenset(_read(file).strip() for file in files),
                 tuple(_read(each / "dm/name").strip() for each in holders),
+                _read(directory / "loop/autoclear").strip() == "1",
             )
         )
     return found
@@ -157,6 +189,15 @@ def new_mounts(
     points = [one.point for one in roots]
     found = [one for one in new if one in roots or _below(one.point, points)]
     return sorted(found, key=lambda one: (one.point.count("/"), one.number), reverse=True)
+
+
+def _resolved(scope: Scope) -> Scope:
+    """With paths as the kernel shows them, links followed."""
+    return msgspec.structs.replace(
+        scope,
+        files=tuple(os.path.realpath(each) for each in scope.files),
+        directories=tuple(os.path.realpath(each) for each in scope.directories),
+    )
 
 
 def _below(path: str, directories: Sequence[str]) -> bool:

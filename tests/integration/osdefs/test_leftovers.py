@@ -176,3 +176,21 @@ async def test_a_log_that_fills_its_file_system_holds_nothing_up(site: Site, sma
     log = await site.create()
     assert site.lines[-1] == f"its log {log} is not complete: No space left on device"
     assert log.stat().st_size <= 4 << 20
+
+
+async def test_a_disk_that_is_attached_or_mounted_is_known_and_can_be_released(site: Site) -> None:
+    disk, place = str(site.disk), site.root / "place"
+    place.mkdir()
+    assert leftovers.attached([disk]) == ()
+    assert leftovers.release(disk) == leftovers.Cleared()
+    await command("mkfs.ext4", "-q", "-F", disk)
+    device = (await command("losetup", "--find", "--show", disk)).decode().strip()
+    assert leftovers.attached([disk]) == (f"{disk} is {device}",)
+    await command("mount", device, place)
+    await command("losetup", "--detach", device)  # goes once it is unmounted
+    assert leftovers.attached([disk, "/other"]) == (f"{disk} is {device}, mounted on {place}",)
+    assert leftovers.attached(["/other"]) == ()
+    cleared = leftovers.release(disk)
+    assert (len(cleared.gone), cleared.stuck) == (2, ())
+    assert leftovers.attached([disk]) == ()
+    await detached(site.root)

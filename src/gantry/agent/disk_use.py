@@ -1,0 +1,68 @@
+"""Who uses an instance's disks on this node, so that nobody else does at the same time.
+
+A guest that starts while a script, or a mount that a script left, still writes to its disks
+would have them destroyed. Nothing is changed here but by ``release``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from gantry.agent.effect import Task
+from gantry.agent.parts import Parts
+from gantry.host import leftovers
+from gantry.model.errors import Reason, Rejected
+from gantry.model.names import Uuid
+from gantry.model.orders import DiskSpec
+
+
+@contextmanager
+def by_script(parts: Parts, uuid: Uuid, name: str, script: str) -> Iterator[None]:
+    """A script of the instance's OS works on its disks; Rejected where another one does."""
+    no_script(parts, uuid, name)
+    parts.scripts[uuid] = script
+    try:
+        yield
+    finally:
+        parts.scripts.pop(uuid, None)
+
+
+def no_script(parts: Parts, uuid: Uuid, name: str) -> None:
+    """No script of the instance's OS runs here, or Rejected."""
+    if uuid in parts.scripts:
+        raise Rejected(
+            f"the {parts.scripts[uuid]} script of {name} still runs on node {parts.node}",
+            "wait for its end, or end its process there; its log is in /var/log/ganeti/os",
+            reason=Reason.STATE,
+            node=parts.node,
+            object_name=name,
+        )
+
+
+async def unattached(parts: Parts, disks: Sequence[DiskSpec], name: str) -> None:
+    """None of these disks is behind a loop device or mounted here, or Rejected."""
+    if not disks:
+        return
+    paths = [parts.storage(disk).real_path(disk) for disk in disks]
+    found = await asyncio.to_thread(leftovers.attached, paths)
+    if found:
+        raise Rejected(
+            f"disks of {name} are in use on node {parts.node}: {'; '.join(found)}",
+            "a script that was interrupted may have left it, or somebody looks at the disk: "
+            "umount it and losetup -d the device there",
+            reason=Reason.STATE,
+            node=parts.node,
+            object_name=name,
+        )
+
+
+async def release(parts: Parts, disk: DiskSpec, task: Task) -> None:
+    """Unmount and detach a disk that is to be removed; what cannot be is said."""
+    path = parts.storage(disk).real_path(disk)
+    cleared = await asyncio.to_thread(leftovers.release, path)
+    for what in cleared.gone:
+        task.say(f"{what} was still there: cleared away")
+    for what in cleared.stuck:
+        task.say(f"{what} stays")
