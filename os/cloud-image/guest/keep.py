@@ -79,9 +79,16 @@ class Keep:
         self.clean(key)
 
     def used(self, key: str) -> None:
-        """Note that an image was used just now."""
-        now = time.time()
-        os.utime(self.path(key), (now, now))
+        """Note that an image was used just now; when it was made stays known."""
+        path = self.path(key)
+        os.utime(path, (time.time(), path.stat().st_mtime))
+
+    def age(self, key: str) -> float | None:
+        """Seconds since an image was made; None where there is none."""
+        try:
+            return time.time() - self.path(key).stat().st_mtime
+        except FileNotFoundError:
+            return None
 
     def clean(self, kept: str) -> None:
         """Remove what was used least recently until all is within the size; ``kept`` stays.
@@ -92,7 +99,7 @@ class Keep:
         images = []
         for path in self.directory.glob(f"*{_SUFFIX}"):
             status = path.stat()
-            images.append((status.st_mtime, status.st_blocks * 512, path.stem))
+            images.append((status.st_atime, status.st_blocks * 512, path.stem))
         total = sum(size for _, size, _ in images)
         for _, size, key in sorted(images):
             if total > self.most and key != kept and self._remove(key):

@@ -116,7 +116,7 @@ def _definitions(target: Path) -> None:
             continue
         temporary = target / f".{definition.name}.new"
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.copytree(definition, temporary)
+        shutil.copytree(definition, temporary, ignore=shutil.ignore_patterns("__pycache__"))
         temporary.rename(place)
 
 

@@ -42,6 +42,10 @@ class BootedGuest:
         line = await self._read_until(re.compile(f"[^\\n]*{re.escape(text)}[^\\n]*\\n"), timeout)
         return line.rstrip("\n")
 
+    async def wait_for_text(self, text: str, timeout: float = BOOT_SECONDS) -> None:
+        """Reads the console until the text comes, which need not end its line."""
+        await self._read_until(re.compile(re.escape(text)), timeout)
+
     async def wait_for_prompt(self, timeout: float = BOOT_SECONDS) -> None:
         """Reads the console until the shell waits for a command."""
         await self._read_until(re.compile(r":~# "), timeout)
@@ -81,17 +85,27 @@ class BootedGuest:
         await self.qmp.drain()
 
 
+def _direct(kernel: GuestKernel, root: str) -> tuple[str, ...]:
+    files = ("-kernel", str(kernel.kernel), "-initrd", str(kernel.initrd))
+    return (*files, "-append", f"{root} {KERNEL_ARGUMENTS}")
+
+
 @contextlib.asynccontextmanager
-async def booted(kernel: GuestKernel, root: str, *devices: str) -> AsyncIterator[BootedGuest]:
-    """Starts a guest; it is gone at the end in any case."""
+async def booted(
+    kernel: GuestKernel | None, root: str, *devices: str, memory: int = 128
+) -> AsyncIterator[BootedGuest]:
+    """Starts a guest, from its disk where there is no kernel; it is gone at the end in any case.
+
+    ``memory`` in MiB.
+    """
+    direct = _direct(kernel, root) if kernel else ()
     ours, theirs = socket.socketpair()
     with theirs:
         process = await asyncio.create_subprocess_exec(
             "qemu-system-x86_64",
-            *("-accel", "tcg,tb-size=32", "-machine", "q35", "-m", "128"),
+            *("-accel", "tcg,tb-size=32", "-machine", "q35", "-m", str(memory)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-            *("-kernel", str(kernel.kernel), "-initrd", str(kernel.initrd)),
-            *("-append", f"{root} {KERNEL_ARGUMENTS}", *devices, "-serial", "stdio"),
+            *(*direct, *devices, "-serial", "stdio"),
             *("-chardev", f"socket,id=qmp,fd={theirs.fileno()}"),
             *("-mon", "chardev=qmp,mode=control"),
             stdin=asyncio.subprocess.PIPE,

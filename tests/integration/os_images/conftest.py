@@ -49,6 +49,19 @@ def cloud_image(place: Path) -> Definition:
 
 
 @pytest.fixture
+def debian(place: Path) -> Definition:
+    """With what it keeps in a place of its own."""
+    copy = _copy("debian", place)
+    (copy.directory / "settings").write_text(f"CACHE={place}/cache\n")
+    return copy
+
+
+@pytest.fixture
+def iso(place: Path) -> Definition:
+    return _copy("iso", place)
+
+
+@pytest.fixture
 def disk(place: Path) -> Path:
     """An empty raw disk of 256 MiB."""
     return empty_disk(place / "disk0", 256 << 20)

@@ -41,6 +41,7 @@ class Definition:
         stdin: bytes = b"",
         pass_fds: tuple[int, ...] = (),
         unprivileged: bool = False,
+        timeout: float = 60,
     ) -> Outcome:
         """Runs one script in its own directory, with umask 077 and no other environment."""
         argv = [str(self.directory / script), *arguments]
@@ -55,7 +56,7 @@ class Definition:
             umask=0o077,
             pass_fds=pass_fds,
             start_new_session=True,
-            timeout=60,
+            timeout=timeout,
             check=False,
         )
         return Outcome(status=done.returncode, stdout=done.stdout, stderr=done.stderr.decode())

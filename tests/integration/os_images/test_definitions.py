@@ -11,7 +11,7 @@ from tests.integration.os_images.definition import DEFINITIONS, Definition, inst
 _SCRIPTS = ("create", "import", "export", "rename", "verify")
 
 
-@pytest.fixture(params=["noop", "busybox", "cloud_image"])
+@pytest.fixture(params=["noop", "busybox", "cloud_image", "debian", "iso"])
 def definition(request: pytest.FixtureRequest) -> Definition:
     found: Definition = request.getfixturevalue(request.param)
     return found
@@ -23,7 +23,8 @@ def test_has_the_files_of_api_20(definition: Definition) -> None:
         assert path.is_file(), name
         assert path.stat().st_mode & 0o111 == 0o111, name
     assert (definition.directory / "ganeti_api_version").read_text() == "20\n15\n10\n"
-    assert (definition.directory / "variants.list").read_text() == ""
+    variants = (definition.directory / "variants.list").read_text()
+    assert variants == ("bookworm\ntrixie\n" if definition.directory.name == "debian" else "")
 
 
 def test_every_parameter_is_described_once(definition: Definition) -> None:
@@ -42,6 +43,18 @@ def test_scripts_are_well_formed(definition: Definition) -> None:
             continue
         argv = [shell if shell.startswith("/") else "/bin/sh", "-n", str(path)]
         assert subprocess.run(argv, check=False).returncode == 0, path
+
+
+def test_shellcheck_finds_nothing(definition: Definition) -> None:
+    scripts = [definition.directory / name for name in _SCRIPTS]
+    names = [path.name for path in scripts if "python3" not in path.read_text().splitlines()[0]]
+    if not names:
+        assert definition.directory.name in ("cloud-image", "debian")
+        return
+    done = subprocess.run(
+        ["shellcheck", "-x", *names], cwd=definition.directory, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("script", ["create", "rename"])
@@ -86,7 +99,8 @@ def test_the_definitions_are_laid_out_for_copying(definition: Definition, place:
 def test_what_definitions_share_is_the_same_in_all() -> None:
     """Each stands alone, so each has its own copy; to change one, change it in os/cloud-image."""
     ours = DEFINITIONS / "cloud-image/guest"
-    copies = [(DEFINITIONS / "busybox/parts/sparse_dump.py", ours / "sparse_dump.py")]
+    dumps = ("busybox/parts/sparse_dump.py", "iso/parts/sparse_dump.py")
+    copies = [(DEFINITIONS / copy, ours / "sparse_dump.py") for copy in dumps]
     for copy in (DEFINITIONS / "debian/guest").glob("*.py"):
         copies.append((copy, ours / copy.name))
     for copy, original in copies:

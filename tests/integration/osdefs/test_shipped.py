@@ -69,7 +69,7 @@ async def test_our_noop_works(tmp_path: Path) -> None:
     assert lines == ["noop: create of web1.example.com: nothing to do"]
 
 
-@pytest.mark.parametrize("name", ["noop", "busybox", "cloud-image"])
+@pytest.mark.parametrize("name", ["noop", "busybox", "cloud-image", "debian", "iso"])
 def test_our_definitions_are_valid(name: str) -> None:
     facts = Finder(OURS.parent, ("/os",)).lookup(name)
     assert facts is not None

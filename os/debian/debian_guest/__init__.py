@@ -1,0 +1,1 @@
+"""The OS definition debian: a Debian that boots from its own disk."""
