@@ -137,15 +137,16 @@ class Candidates:
 
     async def _send(self, to: Address, order: MasterFiles) -> None:
         self._number += 1
-        epoch = self._mastership.epoch
+        epoch, prefix = self._mastership.epoch, f"candidate/{to.node}/"
         envelope = Envelope(
-            key=f"candidate/{to.node}/{epoch}/{self._number}",
+            key=f"{prefix}{epoch}/{self._number}",
             job=0,
             epoch=epoch,
             until=self._clock.monotonic() + self._mastership.lease_left(),
             timeout=timeouts.URGENT,
         )
         await self._agents.order(to, envelope, order)
+        await self._agents.forget(to, [prefix], epoch)
         done = "sent" if order.files or order.keep else "taken away"
         logger.info("the files of a master were %s: node %s", done, to.name)
 

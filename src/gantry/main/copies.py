@@ -92,10 +92,10 @@ class Sender:
         turn = self._clock.random_bytes(6).hex()
         for number, order in enumerate(_pieces(copy)):
             await self._order(to, f"copy/{turn}/{number}", order)
-        await self.complete(to, copy, take_over=take_over)
+        await self._complete(to, copy, turn, take_over=take_over)
         await self._agents.forget(to, [f"copy/{turn}/"], self._epoch)
 
-    async def complete(self, to: Address, copy: Copy, *, take_over: bool) -> None:
+    async def _complete(self, to: Address, copy: Copy, turn: str, *, take_over: bool) -> None:
         """The last word about a copy whose pieces were sent."""
         order = StateComplete(
             copy=copy.name,
@@ -104,7 +104,7 @@ class Sender:
             revision=copy.revision,
             take_over=take_over,
         )
-        await self._order(to, f"copy/{self._clock.random_bytes(6).hex()}/complete", order)
+        await self._order(to, f"copy/{turn}/complete", order)
 
     async def _order(self, to: Address, key: str, order: Order[Nothing]) -> None:
         envelope = Envelope(
