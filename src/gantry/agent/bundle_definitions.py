@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gantry.agent import tree
-from gantry.agent.bundle_files import DIRECTORY, BundleFiles
+from gantry.agent.bundle_files import BundleFiles
 from gantry.model import bundles
 
 _DERIVED = "__pycache__"
@@ -25,7 +25,7 @@ class Definition(BundleFiles):
     directories_are_replaced = True
 
     def __init__(self, base: Path, name: str) -> None:
-        super().__init__(bundles.of_os(name), base, base / DIRECTORY / name)
+        super().__init__(bundles.of_os(name), base, base / bundles.UNPACKED / name)
         self._name = name
 
     def _leads_to(self, path: str) -> str:
@@ -48,6 +48,6 @@ class Definition(BundleFiles):
 def pushed(base: Path) -> list[str]:
     """The names of all definitions that were ever pushed to the node."""
     try:
-        return sorted(place.name for place in (base / DIRECTORY).iterdir() if place.is_dir())
+        return sorted(place.name for place in (base / bundles.UNPACKED).iterdir() if place.is_dir())
     except OSError:
         return []

@@ -32,7 +32,6 @@ from gantry.model.bundle_orders import FileKind, InstalledBundle, InstalledFile
 from gantry.model.bundles import MAX_CONTENT, MAX_DEPTH, BundleEntry, BundleFile, entries, shown
 from gantry.model.errors import Reason, Rejected
 
-DIRECTORY: Final = ".bundles"
 KEPT: Final = 5
 """Unpacked bundles that stay beside the current one."""
 _MOST_LOCAL: Final = 2000

@@ -13,16 +13,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gantry.agent import tree
-from gantry.agent.bundle_files import DIRECTORY, BundleFiles, above
+from gantry.agent.bundle_files import BundleFiles, above
 from gantry.hooks.policy import FILE as POLICY
-from gantry.model.bundles import HOOKS
+from gantry.model.bundles import HOOKS, UNPACKED
 
 
 class HookBundles(BundleFiles):
     """The bundles below one directory of hooks."""
 
     def __init__(self, hooks: Path) -> None:
-        super().__init__(HOOKS, hooks, hooks / DIRECTORY)
+        super().__init__(HOOKS, hooks, hooks / UNPACKED)
 
     def _leads_to(self, path: str) -> str:
         return f"{above(path)}{self._inside}/current/{path}"

@@ -77,6 +77,7 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "info": Command("os.info", "Show variants and parameters of OS definitions"),
         "modify": Command("os.modify", "Change an OS's parameters, hide or blacklist it"),
         "lint": Command("os.lint", "Look for what is wrong with an OS definition"),
+        "test": Command("os.test", "Run its scripts on a scratch disk, without a cluster"),
         "push": Command("os.push", "Put an OS definition onto nodes, as a whole"),
         "diff": Command("os.diff", "Compare an OS definition with what nodes have"),
         "status": Command("os.status", "Show which version of pushed definitions each node has"),

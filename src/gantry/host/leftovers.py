@@ -140,6 +140,16 @@ def release(file: str) -> Cleared:
     return clear(Scope(files=(file,), directories=()), nothing, None)
 
 
+def remaining(directory: str) -> tuple[str, ...]:
+    """What is mounted below a directory, and the loop devices of files there, in words."""
+    found = [one.point for one in mounts(_read(_MOUNTS)) if _below(one.point, [directory])]
+    theirs = [one for one in loops(_BLOCK) if _below(one.backing, [directory])]
+    return (
+        *(f"the mount {point}" for point in found),
+        *(f"the loop device /dev/{one.name} of {one.backing}" for one in theirs if not one.going),
+    )
+
+
 def mounts(text: str) -> list[Mount]:
     """The lines of a mountinfo file, in their order."""
     found = []

@@ -32,6 +32,8 @@ SECRET: Final = 0o600
 MODES: Final = (EXECUTABLE, PLAIN, SECRET_EXECUTABLE, SECRET)
 HOOKS: Final = "hooks"
 OS_PREFIX: Final = "os/"
+UNPACKED: Final = ".bundles"
+"""Where a node has bundles unpacked, beside the hooks or definitions that are links into it."""
 DEFINITIONS: Final = "srv/ganeti/os"
 """Below a node's root: the first directory of the search path, where definitions are pushed to."""
 _OS_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")

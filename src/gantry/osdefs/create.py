@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from gantry.model import timeouts
+from gantry.model.live import OsFacts
 from gantry.model.orders import OsRun
 from gantry.osdefs import check, environment, logged, running
 from gantry.osdefs.search import Finder
@@ -35,7 +36,26 @@ async def create(
     used; everything else is as ``logged.run_logged`` says.
     """
     facts = await asyncio.to_thread(running.usable, finder, run.os)
-    it = logged.Scripted(
+    return await logged.run_logged(
+        scripted(facts, run, disk_paths, reinstall=reinstall, secrets=secrets),
+        log_directory=log_directory,
+        progress=progress,
+        on_started=on_started,
+        timeout=timeout,
+        now=now,
+    )
+
+
+def scripted(
+    facts: OsFacts,
+    run: OsRun,
+    disk_paths: Sequence[str],
+    *,
+    reinstall: bool = False,
+    secrets: Mapping[str, str] | None = None,
+) -> logged.Scripted:
+    """The script with all that it is given."""
+    return logged.Scripted(
         facts=facts,
         script=check.CREATE,
         run=run,
@@ -46,12 +66,4 @@ async def create(
         hidden=(*run.private_parameters.values(), *(secrets or {}).values()),
         files=tuple(disk_paths),
         directories=logged.directories(disk_paths),
-    )
-    return await logged.run_logged(
-        it,
-        log_directory=log_directory,
-        progress=progress,
-        on_started=on_started,
-        timeout=timeout,
-        now=now,
     )

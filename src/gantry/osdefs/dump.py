@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from gantry.model.live import OsFacts
 from gantry.model.orders import OsRun
 from gantry.osdefs import environment, logged, running
 from gantry.osdefs.running import SIZE_DESCRIPTOR, Streams
@@ -46,28 +47,9 @@ async def export(
     """
     facts = await asyncio.to_thread(running.usable, finder, run.os, installs=False)
     what = disk_paths[index] if device is None else device
-    it = logged.Scripted(
-        facts=facts,
-        script=EXPORT,
-        run=run,
-        variables=environment.export(
-            facts,
-            run,
-            disk_paths,
-            index=index,
-            device=what,
-            size_descriptor=None if size is None else SIZE_DESCRIPTOR,
-            secrets=secrets,
-        ),
-        kind=EXPORT,
-        instance=f"{run.name}-disk{index}",
-        doing=f"exporting disk {index} of {run.name}",
-        hidden=(*run.private_parameters.values(), *(secrets or {}).values()),
-        files=(what,),
-        streams=Streams(stdout=target, size=size),
-    )
+    streams = Streams(stdout=target, size=size)
     return await logged.run_logged(
-        it,
+        exporting(facts, run, disk_paths, index, what, streams, secrets=secrets),
         log_directory=log_directory,
         progress=progress,
         on_started=on_started,
@@ -95,7 +77,60 @@ async def import_disk(
     The descriptor stays the caller's to close. Everything else is as ``logged.run_logged`` says.
     """
     facts = await asyncio.to_thread(running.usable, finder, run.os, installs=False)
-    it = logged.Scripted(
+    return await logged.run_logged(
+        importing(facts, run, disk_paths, index, source, secrets=secrets),
+        log_directory=log_directory,
+        progress=progress,
+        on_started=on_started,
+        timeout=timeout,
+        now=now,
+    )
+
+
+def exporting(
+    facts: OsFacts,
+    run: OsRun,
+    disk_paths: Sequence[str],
+    index: int,
+    device: str,
+    streams: Streams,
+    *,
+    secrets: Mapping[str, str] | None = None,
+) -> logged.Scripted:
+    """``export`` with all that it is given."""
+    return logged.Scripted(
+        facts=facts,
+        script=EXPORT,
+        run=run,
+        variables=environment.export(
+            facts,
+            run,
+            disk_paths,
+            index=index,
+            device=device,
+            size_descriptor=None if streams.size is None else SIZE_DESCRIPTOR,
+            secrets=secrets,
+        ),
+        kind=EXPORT,
+        instance=f"{run.name}-disk{index}",
+        doing=f"exporting disk {index} of {run.name}",
+        hidden=(*run.private_parameters.values(), *(secrets or {}).values()),
+        files=(device,),
+        streams=streams,
+    )
+
+
+def importing(
+    facts: OsFacts,
+    run: OsRun,
+    disk_paths: Sequence[str],
+    index: int,
+    source: int,
+    *,
+    secrets: Mapping[str, str] | None = None,
+) -> logged.Scripted:
+    """``import`` with all that it is given; it reads the dump from ``source``."""
+    return logged.Scripted(
         facts=facts,
         script=IMPORT,
         run=run,
@@ -106,12 +141,4 @@ async def import_disk(
         hidden=(*run.private_parameters.values(), *(secrets or {}).values()),
         files=(disk_paths[index],),
         streams=Streams(stdin=source),
-    )
-    return await logged.run_logged(
-        it,
-        log_directory=log_directory,
-        progress=progress,
-        on_started=on_started,
-        timeout=timeout,
-        now=now,
     )

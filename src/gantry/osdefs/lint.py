@@ -233,7 +233,9 @@ def _program(path: str, one: Source) -> Iterator[Finding]:
 def _unread(files: Mapping[str, Source], version: int) -> Iterator[Finding]:
     """Files that no version of the interface reads, or not the one that is used."""
     texts = "\n".join(
-        one.content.decode("utf-8", "replace") for one in files.values() if one.interpreter.line
+        one.content.decode("utf-8", "replace")
+        for path, one in files.items()
+        if path not in check.TEXT_FILES
     )
     for path, one in files.items():
         since = _SINCE.get(path, 0)
@@ -253,7 +255,7 @@ def _unread(files: Mapping[str, Source], version: int) -> Iterator[Finding]:
         elif one.kind is EntryKind.FILE:
             yield note(
                 path,
-                "no version of the interface reads it, and no script here names it",
+                "no version of the interface reads it, and no file here names it",
                 "remove it where it is not meant to be there",
             )
 
@@ -285,9 +287,9 @@ def _parameters(files: Mapping[str, Source], told: check.Read, version: int) -> 
                     text.count("\n", 0, match.start()) + 1,
                 )
             used.add(match[0])
-    dynamic = any(b"OSP_$" in one.content or b"OSP_%" in one.content for one in files.values())
-    for variable, name in declared.items():
-        if variable not in used and not dynamic:
+    # Where none is read by its name, they are read in another way.
+    for variable, name in declared.items() if used else ():
+        if variable not in used:
             yield note(
                 check.PARAMETERS_FILE,
                 f"no file here reads the parameter {name!r} ({variable})",

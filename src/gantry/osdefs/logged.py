@@ -93,7 +93,7 @@ async def run_logged(
         timeout=timeout,
         output=log,
         streams=it.streams,
-        scope=_scope(it),
+        scope=scope(it),
         on_started=on_started,
         on_ended=ends.append,
     )
@@ -118,7 +118,8 @@ def _say_what_was_found(
         say(f"its log {log} is not complete: {ended.unwritten}")
 
 
-def _scope(it: Scripted) -> Scope:
+def scope(it: Scripted) -> Scope:
+    """Where something of it may remain."""
     markers = (f"{name}={it.variables[name]}" for name in _MARKERS if name in it.variables)
     return Scope(
         files=it.files,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from gantry.model import timeouts
+from gantry.model.live import OsFacts
 from gantry.model.orders import OsRun
 from gantry.osdefs import environment, logged, running
 from gantry.osdefs.search import Finder
@@ -39,7 +40,26 @@ async def rename(
     used; everything else is as ``logged.run_logged`` says.
     """
     facts = await asyncio.to_thread(running.usable, finder, run.os, installs=False)
-    it = logged.Scripted(
+    return await logged.run_logged(
+        scripted(facts, run, disk_paths, old_name=old_name, secrets=secrets),
+        log_directory=log_directory,
+        progress=progress,
+        on_started=on_started,
+        timeout=timeout,
+        now=now,
+    )
+
+
+def scripted(
+    facts: OsFacts,
+    run: OsRun,
+    disk_paths: Sequence[str],
+    *,
+    old_name: str,
+    secrets: Mapping[str, str] | None = None,
+) -> logged.Scripted:
+    """The script with all that it is given."""
+    return logged.Scripted(
         facts=facts,
         script=RENAME,
         run=run,
@@ -50,12 +70,4 @@ async def rename(
         hidden=(*run.private_parameters.values(), *(secrets or {}).values()),
         files=tuple(disk_paths),
         directories=logged.directories(disk_paths),
-    )
-    return await logged.run_logged(
-        it,
-        log_directory=log_directory,
-        progress=progress,
-        on_started=on_started,
-        timeout=timeout,
-        now=now,
     )

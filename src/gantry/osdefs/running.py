@@ -22,6 +22,7 @@ import msgspec
 from gantry.host import leftovers, process
 from gantry.host.daemon import Identity
 from gantry.host.leftovers import Scope
+from gantry.model.bundles import UNPACKED
 from gantry.model.errors import Reason, Rejected
 from gantry.model.live import OsFacts
 from gantry.osdefs import check
@@ -91,11 +92,13 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """How a script ended: ``how`` is a phrase such as "ended with exit status 3".
 
     ``left`` is what it left behind and what was cleared away, ``stuck`` what could not be;
-    ``unwritten`` why its output could not be kept, if so.
+    ``unwritten`` why its output could not be kept, if so. ``duration`` is in seconds.
     """
 
     succeeded: bool
     how: str
+    exit_status: int | None = None
+    duration: float = 0.0
     output: str = ""
     left: tuple[str, ...] = ()
     stuck: tuple[str, ...] = ()
@@ -136,7 +139,8 @@ async def run(
     cancelled. What it leaves behind within ``scope`` is cleared away, however it ended;
     ``on_ended`` is told in its thread, also where this call is cancelled.
     """
-    path = f"{facts.path}/{script}"
+    directory = _version(facts.path)
+    path = f"{directory}/{script}"
     # The directory is entered through env(1), which takes a name with = for an assignment.
     argv = [path if "=" not in path else f"./{script}", *arguments]
     bounds = (MAX_OUTPUT // 2, MAX_OUTPUT // 2) if output is None else (LOG_FIRST, LOG_LAST)
@@ -145,12 +149,14 @@ async def run(
         def work(stop: process.Stop) -> Ended:
             with Spool(file.fileno(), *bounds) as spool:
                 ended, cleared = _run(
-                    argv, environment, facts.path, streams or Streams(), spool.descriptor,
+                    argv, environment, directory, streams or Streams(), spool.descriptor,
                     timeout, stop, scope, on_started,
                 )  # fmt: skip
             found = Ended(
                 succeeded=ended.succeeded,
                 how=_how(ended, timeout),
+                exit_status=ended.exit_status,
+                duration=ended.duration,
                 left=cleared.gone,
                 stuck=cleared.stuck,
                 unwritten=spool.problem,
@@ -165,6 +171,13 @@ async def run(
             said = file.read().decode("utf-8", "replace")
             ended = msgspec.structs.replace(ended, output=said)
     return ended
+
+
+def _version(directory: str) -> str:
+    """Of a pushed definition the version that it has now, which a push meanwhile leaves alone."""
+    place = Path(directory)
+    pushed = place.is_symlink() and str(place.readlink()).startswith(f"{UNPACKED}/")
+    return str(place.resolve()) if pushed else directory
 
 
 def _run(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 from gantry.model import timeouts
 from gantry.model.errors import Reason, Rejected
@@ -16,6 +17,8 @@ from gantry.model.orders import OsVerify
 from gantry.osdefs import check, environment, running
 from gantry.osdefs.search import Finder
 from gantry.osdefs.variants import split, variant_of
+
+ARGUMENTS: Final = ("parameters",)
 
 
 async def verify(
@@ -34,13 +37,23 @@ async def verify(
     if not question.required and await asyncio.to_thread(finder.lookup, base) is None:
         return
     facts = await asyncio.to_thread(running.usable, finder, question.os)
+    told = variables(facts, question, secrets)
+    if told is None:
+        return
+    hidden = [*question.private_parameters.values(), *(secrets or {}).values()]
+    await _run(facts, told, hidden, timeout)
+
+
+def variables(
+    facts: OsFacts, question: OsVerify, secrets: Mapping[str, str] | None = None
+) -> dict[str, str] | None:
+    """What ``verify`` gets, None where the version has none; Rejected by variant and names."""
     variant = variant_of(facts, question.os, question.force_variant)
     parameters = environment.merge(question.parameters, question.private_parameters, secrets or {})
     if check.version(facts.api_versions) < 20:
-        return
+        return None
     _check_names(facts, parameters)
-    hidden = [*question.private_parameters.values(), *(secrets or {}).values()]
-    await _run(facts, environment.core(facts, variant, parameters), hidden, timeout)
+    return environment.core(facts, variant, parameters)
 
 
 def _check_names(facts: OsFacts, parameters: Mapping[str, str]) -> None:
@@ -60,7 +73,7 @@ async def _run(
     facts: OsFacts, variables: Mapping[str, str], hidden: list[str], timeout: float
 ) -> None:
     ended = await running.run(
-        facts, check.VERIFY, ("parameters",), environment=variables, timeout=timeout
+        facts, check.VERIFY, ARGUMENTS, environment=variables, timeout=timeout
     )
     if ended.succeeded:
         return

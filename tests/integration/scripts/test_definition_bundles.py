@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import tempfile
@@ -17,6 +18,7 @@ from gantry.cli.bundle import directory
 from gantry.model.bundle_orders import FileKind
 from gantry.model.bundles import BundleFile, digest, entries
 from gantry.model.errors import Rejected
+from gantry.osdefs import running
 from gantry.osdefs.search import Finder
 
 BASE = "srv/ganeti/os"
@@ -97,19 +99,23 @@ def test_versions_follow_each_other_and_go(
     assert Finder(root, (f"/{BASE}",)).find() == ()
 
 
-def test_a_script_that_runs_keeps_its_files(
-    root: Path, versions: dict[str, tuple[BundleFile, ...]]
+async def test_a_script_that_runs_goes_on_with_its_own_version(
+    root: Path, versions: dict[str, tuple[BundleFile, ...]], tmp_path: Path
 ) -> None:
-    """What is open, or worked in, stays of one version."""
-    install(root, versions["old"])
-    here = os.open((root / BASE / "deb").resolve(), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        install(root, versions["new"])
-        inside = os.open("parts/deep/settings", os.O_RDONLY, dir_fd=here)
-        assert os.read(inside, 10) == b"old"
-        os.close(inside)
-    finally:
-        os.close(here)
+    place = write(tmp_path, scripts={"create": f'cat {root}/go; cat "$(dirname "$0")/words"'})
+    (place / "words").write_text("as it began")
+    os.mkfifo(root / "go")
+    install(root, directory.read(str(place)))
+    facts = Finder(root, (f"/{BASE}",)).lookup("deb")
+    assert facts is not None
+    script = asyncio.create_task(
+        running.run(facts, "create", (), environment={"PATH": "/bin:/usr/bin"}, timeout=60)
+    )
+    go = await asyncio.to_thread((root / "go").open, "w")
+    install(root, versions["new"])
+    go.close()
+    assert (await script).output == "as it began"
+    assert said(root) == "new"
 
 
 def test_one_by_hand_stays_or_is_set_aside_and_comes_back(

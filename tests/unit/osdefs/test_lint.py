@@ -123,7 +123,7 @@ RULES: list[tuple[str, Change, str, str, int, str]] = [
      "warning", "variants.list", 0, "version 10 of the interface does not read it"),
     ("misspelt", text("variant.list", "a\n"), "warning", "variant.list", 0,
      "nothing reads this file"),
-    ("stray", text("readme", "x\n"), "note", "readme", 0, "no script here names it"),
+    ("stray", text("readme", "x\n"), "note", "readme", 0, "no file here names it"),
     ("undeclared parameter", text("rename", '#!/bin/sh\n\necho "$OSP_SIZE"\n'), "warning", "rename",
      3, "OSP_SIZE is never set"),
     ("unused parameter", text("create", '#!/bin/sh\necho "$OSP_DHCP"\n'), "note",
