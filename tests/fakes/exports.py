@@ -29,6 +29,8 @@ from gantry.model.backup_orders import (
     ReadExports,
     ReadPrograms,
     ScriptedDisk,
+    SnapshotClose,
+    SnapshotOpen,
     TransferAbort,
     TransferClose,
     TransferOpen,
@@ -54,6 +56,8 @@ class FakeExports:
         self.new: dict[str, Files] = {}
         self.old: dict[str, Files] = {}
         self.open: dict[Uuid, Place] = {}
+        self.snapshots: set[Uuid] = set()
+        """Guests of whose disks the content is kept."""
         self.missing: tuple[str, ...] = ()
         """Programs that are not installed."""
         self.orders: dict[type, Callable[[Any], msgspec.Struct | None]] = {
@@ -61,6 +65,8 @@ class FakeExports:
             TransferSend: self._send,
             TransferClose: self._close,
             TransferAbort: lambda order: self._abort(order.transfer),
+            SnapshotOpen: self._snapshot,
+            SnapshotClose: lambda order: self.snapshots.discard(order.guest),
             ExportBegin: lambda order: self.new.update({_name(order.instance): {}}),
             ExportDiscard: lambda order: self._forget(self.new, order.instance),
             ExportFinish: self._finish,
@@ -78,7 +84,12 @@ class FakeExports:
         """What must be as before, or as intended."""
         return {
             "exports": {name: sorted(files) for name, files in self.whole.items()},
-            "unfinished": (sorted(self.new), sorted(self.old), sorted(self.open)),
+            "unfinished": (
+                sorted(self.new),
+                sorted(self.old),
+                sorted(self.open),
+                sorted(self.snapshots),
+            ),
         }
 
     def _open(self, order: TransferOpen) -> Listening:
@@ -89,11 +100,18 @@ class FakeExports:
         self.open[order.transfer] = order.place
         return Listening(1)
 
+    def _snapshot(self, order: SnapshotOpen) -> None:
+        if not self._node._up(order.guest):
+            raise Rejected("the guest is not running", reason=Reason.STATE)
+        self.snapshots.add(order.guest)
+
     def _send(self, order: TransferSend) -> Moved:
         place = order.place
         if isinstance(place, DumpFile):
             if place.name not in self.whole.get(place.instance, {}):
                 raise Rejected(f"there is no file {place.name}", reason=Reason.UNKNOWN)
+        elif place.guest is not None and place.guest not in self.snapshots:
+            raise OperationFailed("the content of its disks is not kept")
         elif _disk(place).path not in self._node.disks:
             raise OperationFailed(f"{_disk(place).path} is not there")
         return MOVED

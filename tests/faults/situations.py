@@ -84,12 +84,21 @@ NAMED = instance(
     ),
 )
 WITH_DISK = instance(1, disks=(DISK,), disk_template=DiskTemplate.FILE)
+UP_WITH_DISK = msgspec.structs.replace(WITH_DISK, admin_state=AdminState.UP)
 
 
 def running(cluster: FakeCluster) -> None:
     """web1 runs on node 1."""
     [settings] = [one for one in entities() if isinstance(one, Cluster)]
     order = GuestStart(spec=specs.guest(settings, UP))
+    cluster.world.nodes[node_uuid(1)]._start(order)
+
+
+def running_with_disk(cluster: FakeCluster) -> None:
+    """web1 runs on node 1, and has a disk."""
+    disk_there(cluster)
+    [settings] = [one for one in entities() if isinstance(one, Cluster)]
+    order = GuestStart(spec=specs.guest(settings, UP_WITH_DISK))
     cluster.world.nodes[node_uuid(1)]._start(order)
 
 
@@ -310,6 +319,17 @@ SITUATIONS: tuple[Situation, ...] = (
         op={"OP_ID": "OP_BACKUP_EXPORT", "instance_name": "web1", "target_node": "node2"},
         objects=(UP,),
         prepare=running,
+    ),
+    Situation(
+        name="export one that goes on running",
+        op={
+            "OP_ID": "OP_BACKUP_EXPORT",
+            "instance_name": "web1",
+            "target_node": "node2",
+            "shutdown": False,
+        },
+        objects=(UP_WITH_DISK,),
+        prepare=running_with_disk,
     ),
     Situation(
         name="import",

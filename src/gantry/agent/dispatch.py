@@ -22,6 +22,7 @@ from gantry.agent import (
     os_scripts,
     receiving,
     sending,
+    snapshots,
     succession,
 )
 from gantry.agent.effect import Task
@@ -58,6 +59,8 @@ ORDERS: Final[dict[type[msgspec.Struct], Carry]] = {
     backup_orders.TransferSend: sending.send,
     backup_orders.TransferClose: receiving.close_end,
     backup_orders.TransferAbort: receiving.abort_end,
+    backup_orders.SnapshotOpen: snapshots.begin,
+    backup_orders.SnapshotClose: snapshots.end,
     backup_orders.ExportBegin: exports.begin,
     backup_orders.ExportDiscard: exports.discard,
     backup_orders.ExportFinish: exports.finish,

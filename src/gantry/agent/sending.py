@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
-from gantry.agent import ends, exports, transfer_programs
+from gantry.agent import ends, exports, snapshots, transfer_programs
 from gantry.agent.effect import Task
 from gantry.agent.how_far import HowFar, percent
 from gantry.agent.os_scripts import LOGS
@@ -28,10 +29,14 @@ from gantry.model.backup_orders import (
     WholeDisk,
 )
 from gantry.model.errors import GantryError, OperationFailed
+from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
 from gantry.osdefs import dump
 from gantry.pki import files as certificates
 from gantry.storage.raw_view import raw_copy
+
+_INHERITED: Final = 3
+"""The descriptor under which qemu-img has the directory of a snapshot's socket."""
 
 
 async def send(parts: Parts, order: TransferSend, task: Task) -> Moved:
@@ -66,19 +71,28 @@ async def programs(parts: Parts, question: ReadPrograms) -> Missing:
 async def _blocks(parts: Parts, order: TransferSend, task: Task, directory: Path) -> int:
     source, kind = _file(parts, order.place)
     await asyncio.to_thread(ends.tls, parts.root, directory)
-    argv = transfer_programs.block_client(
-        parts.configuration.cluster,
-        order.peer,
-        order.port,
-        directory,
-        order.transfer,
-        transfer_programs.image_file(str(source), kind),
-    )
-    stage = Stage(
-        argv=tuple(argv),
-        errors=directory / "client",
-        environment=ends.environment(parts, order.transfer),
-    )
+    with _served(parts, order.place) as served:
+        image = transfer_programs.image_file(str(source), kind)
+        if served is not None and isinstance(order.place, WholeDisk):
+            image = snapshots.image(order.place.disk, Path(f"/proc/self/fd/{_INHERITED}"))
+        argv = transfer_programs.block_client(
+            parts.configuration.cluster,
+            order.peer,
+            order.port,
+            directory,
+            order.transfer,
+            image,
+        )
+        stage = Stage(
+            argv=tuple(argv),
+            errors=directory / "client",
+            environment=ends.environment(parts, order.transfer),
+            passed={} if served is None else {_INHERITED: served},
+        )
+        return await _copied(parts, stage, source, directory, task)
+
+
+async def _copied(parts: Parts, stage: Stage, source: Path, directory: Path, task: Task) -> int:
     said = directory / "progress"
     out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     kept = source.stat().st_blocks * 512
@@ -95,7 +109,7 @@ async def _stream(parts: Parts, order: TransferSend, task: Task, directory: Path
         else:
             path, _ = _file(parts, place)
             if isinstance(place, WholeDisk):
-                path = await _raw(parts, place.disk, stack)
+                path = await _raw(parts, place.disk, place.guest, stack)
             size = path.stat().st_size
             count = transfer_programs.copy(source=str(path))
             await _call(parts, order, task, directory, count, None, lambda: size)
@@ -110,7 +124,7 @@ async def _scripted(
     directory: Path,
     stack: contextlib.AsyncExitStack,
 ) -> None:
-    paths = [str(await _raw(parts, disk, stack)) for disk in place.run.disks]
+    paths = [str(await _raw(parts, disk, place.guest, stack)) for disk in place.run.disks]
     reading, writing = pipeline.pipe()
     predicted, prediction = os.pipe()
     os.set_blocking(predicted, False)
@@ -203,7 +217,32 @@ def _file(parts: Parts, place: DumpFile | WholeDisk | ScriptedDisk) -> tuple[Pat
     raise OperationFailed("blocks cannot come from a script")
 
 
-async def _raw(parts: Parts, disk: DiskSpec, stack: contextlib.AsyncExitStack) -> Path:
-    """The disk, or a copy of it in raw form, which nobody keeps."""
-    path = await stack.enter_async_context(raw_copy(parts.storage(disk), disk))
-    return Path(path)
+async def _raw(
+    parts: Parts, disk: DiskSpec, guest: Uuid | None, stack: contextlib.AsyncExitStack
+) -> Path:
+    """The disk, or a copy of it (of its snapshot) in raw form, which nobody keeps."""
+    served = stack.enter_context(_open(snapshots.directory(parts, guest)))
+    if served is not None:
+        return Path(await stack.enter_async_context(snapshots.copied(parts, disk, served)))
+    return Path(await stack.enter_async_context(raw_copy(parts.storage(disk), disk)))
+
+
+def _served(
+    parts: Parts, place: DumpFile | WholeDisk | ScriptedDisk
+) -> contextlib.AbstractContextManager[int | None]:
+    """The open directory in which a running guest's snapshot is served."""
+    guest = place.guest if isinstance(place, WholeDisk) else None
+    return _open(snapshots.directory(parts, guest))
+
+
+@contextlib.contextmanager
+def _open(directory: Path | None) -> Iterator[int | None]:
+    """Its descriptor; through it any path is short, as a socket's must be."""
+    if directory is None:
+        yield None
+        return
+    opened = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield opened
+    finally:
+        os.close(opened)

@@ -7,7 +7,8 @@ Rejected (the specification cannot be run here).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from gantry.model.live import GuestLive, HypervisorFacts
@@ -74,6 +75,27 @@ class Hypervisor(Protocol):
 
     async def console_address(self, uuid: Uuid) -> ConsoleAddress:
         """Where the console is."""
+
+    async def open_snapshot(self, uuid: Uuid, overlays: Mapping[int, str]) -> None:
+        """Keep the content that the running guest's disks have now, while it goes on writing.
+
+        ``overlays`` are paths of files to be made, by index of the disk: for the old content of
+        what is written over. One of all disks, at one moment.
+        """
+
+    async def close_snapshot(
+        self, uuid: Uuid, overlays: Mapping[int, str], *, check: bool = False
+    ) -> None:
+        """Keep it no longer, and remove the overlays; a guest that is gone needs neither.
+
+        ``check``: OperationFailed where it was not kept to the end.
+        """
+
+    def snapshot(self, uuid: Uuid) -> Path | None:
+        """The directory with the socket ``snapshot``, an NBD server of exports ``disk<index>``.
+
+        None where the guest does not write at all: its disks' files are the snapshot.
+        """
 
     async def close(self) -> None:
         """Let go of everything; the guests go on running."""

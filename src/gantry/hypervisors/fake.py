@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -184,6 +184,19 @@ class Fake:
         """Where the console is."""
         name = self._running(uuid).name
         return ConsoleAddress(kind="serial", message=f"gnt-instance console {name}")
+
+    async def open_snapshot(self, uuid: Uuid, overlays: Mapping[int, str]) -> None:
+        """Nothing to do: a guest that does not exist writes nothing."""
+        self._running(uuid)
+
+    async def close_snapshot(
+        self, uuid: Uuid, overlays: Mapping[int, str], *, check: bool = False
+    ) -> None:
+        """Nothing to do."""
+
+    def snapshot(self, uuid: Uuid) -> Path | None:
+        """The files themselves."""
+        return None
 
     async def close(self) -> None:
         """Let go; the guests stay in their files."""

@@ -64,7 +64,7 @@ class DumpFile(msgspec.Struct, frozen=True, kw_only=True, tag="dump"):
 
 
 class WholeDisk(msgspec.Struct, frozen=True, kw_only=True, tag="disk"):
-    """A disk's whole content, as it is. ``guest``: it runs, and is asked for the bytes."""
+    """A disk's whole content, as it is. ``guest``: it runs, and its snapshot is meant."""
 
     disk: DiskSpec
     guest: Uuid | None = None
@@ -135,6 +135,23 @@ class TransferAbort(Order[Nothing], frozen=True, kw_only=True, tag="transfer-abo
     """End the receiving end; one that is not there has ended already."""
 
     transfer: Uuid
+
+
+class SnapshotOpen(Order[Nothing], frozen=True, kw_only=True, tag="snapshot-open"):
+    """Keep what is in these disks of a running guest now, while it goes on writing."""
+
+    guest: Uuid
+    hypervisor: str
+    disks: tuple[DiskSpec, ...]
+
+
+class SnapshotClose(Order[Nothing], frozen=True, kw_only=True, tag="snapshot-close"):
+    """Keep it no longer. ``check``: fail where it was not kept to the end."""
+
+    guest: Uuid
+    hypervisor: str
+    disks: tuple[DiskSpec, ...]
+    check: bool = False
 
 
 class ExportBegin(Order[Nothing], frozen=True, kw_only=True, tag="export-begin"):
@@ -237,6 +254,8 @@ BackupOrder: TypeAlias = (
     | TransferSend
     | TransferClose
     | TransferAbort
+    | SnapshotOpen
+    | SnapshotClose
     | ExportBegin
     | ExportDiscard
     | ExportFinish

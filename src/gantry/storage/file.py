@@ -20,6 +20,8 @@ from gantry.model.orders import DiskSpec
 from gantry.storage import places
 
 MIB: Final = 1024 * 1024
+_ASIDE: Final = ("new", "raw", "snapshot")
+"""What may lie beside a disk, left by something that was interrupted."""
 _UNTOUCHED_QCOW2: Final = 256 * 1024
 """Bytes on disk of a new qcow2 file, at most; the first write of a guest takes it beyond."""
 
@@ -121,7 +123,7 @@ class FileStorage:
 
     def _remove(self, disk: DiskSpec, path: Path) -> None:
         try:
-            for each in (path, beside(path, "new"), beside(path, "raw")):
+            for each in (path, *(beside(path, one) for one in _ASIDE)):
                 each.unlink(missing_ok=True)
             self._remove_empty(path.parent)
         except OSError as error:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from gantry.hypervisors.contract import Console, Taps
-from gantry.hypervisors.kvm import adoption, facts
+from gantry.hypervisors.kvm import adoption, facts, snapshot
 from gantry.hypervisors.kvm.launch import Surroundings, launch, nothing_left
 from gantry.hypervisors.kvm.record import Files
 from gantry.hypervisors.kvm.running import Running
-from gantry.model import names, parameters
-from gantry.model.errors import Reason, Rejected
+from gantry.model import names, parameters, timeouts
+from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import GuestLive, HypervisorFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import ConsoleAddress, GuestSpec
@@ -186,6 +186,39 @@ class Kvm:
             path=str(self._around.console_log(spec.name)),
             message=f"gnt-instance console {spec.name}",
         )
+
+    async def open_snapshot(self, uuid: Uuid, overlays: Mapping[int, str]) -> None:
+        """Keep what is in its disks now."""
+        running = self._up(uuid)
+        sizes = {disk.index: disk.size for disk in running.record.spec.disks}
+        wanted = {index: (path, sizes[index]) for index, path in overlays.items()}
+        monitor = await running.monitor(timeouts.QMP)
+        await snapshot.begin(monitor, running.files.volatile, wanted)
+
+    async def close_snapshot(
+        self, uuid: Uuid, overlays: Mapping[int, str], *, check: bool = False
+    ) -> None:
+        """Keep it no longer."""
+        running = self._running.get(uuid)
+        good = running is not None
+        if running is not None:
+            monitor = await running.monitor(timeouts.QMP)
+            good = await snapshot.intact(monitor, overlays)
+            await snapshot.end(monitor, running.files.volatile, list(overlays.values()))
+        for path in overlays.values():
+            Path(path).unlink(missing_ok=True)
+        if check and not good:
+            raise OperationFailed(
+                "what the guest wrote over meanwhile was not kept: it ended, or there was no "
+                "space beside its disks",
+                "make room, and export it again",
+                reason=Reason.ENVIRONMENT,
+                node=self._around.node,
+            )
+
+    def snapshot(self, uuid: Uuid) -> Path | None:
+        """Where QEMU serves it."""
+        return self._up(uuid).files.volatile
 
     async def close(self) -> None:
         """Let go of every guest; they go on running."""

@@ -19,6 +19,8 @@ from gantry.model.backup_orders import (
     ExportSettle,
     Peer,
     ScriptedDisk,
+    SnapshotClose,
+    SnapshotOpen,
     WholeDisk,
 )
 from gantry.model.entities import Instance
@@ -45,6 +47,11 @@ class ExportPlan(Plan, frozen=True, kw_only=True):
     stop: bool
     config: str
     facts: str
+
+    @property
+    def live(self) -> bool:
+        """Whether a snapshot is taken, since the guest goes on."""
+        return self.running and not self.stop and bool(self.transfers)
 
 
 class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
@@ -87,14 +94,15 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
         running = checks.running(cluster, instance)
         self._may_stop(instance, running)
         run = specs.os_run(cluster, instance) if instance.os else None
+        guest = instance.uuid if running and not self.shutdown else None
         transfers = tuple(
             Transfer(
                 uuid=given.uuid(),
                 source=transfer.peer(source),
                 target=transfer.peer(target),
-                origin=WholeDisk(disk=disk)
+                origin=WholeDisk(disk=disk, guest=guest)
                 if run is None
-                else ScriptedDisk(run=run, index=disk.index),
+                else ScriptedDisk(run=run, index=disk.index, guest=guest),
                 landing=_dump(instance, disk.uuid, disk.size if run is None else 0),
                 compress=compress,
             )
@@ -146,9 +154,14 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
         await steps.do(
             "begin", target.node, ExportBegin(instance=name), undo=ExportDiscard(instance=name)
         )
+        if plan.live:
+            await _keep_content(plan, steps)
         for index, one in enumerate(plan.transfers):
             steps.log(f"exporting disk/{index} from {one.source.name} to {target.name}")
             await transfer.move(steps, index, one)
+        if plan.live:
+            order = _snapshot_end(plan, check=True)
+            await steps.do("snapshot-end", plan.instance.primary_node, order)
         if plan.stop and not self.remove_instance:
             await _start(plan, steps)
         steps.log(f"finalizing export on {target.name}")
@@ -188,13 +201,6 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
                 reason=Reason.STATE,
                 object_name=instance.name,
             )
-        if running and not self.shutdown:
-            raise Rejected(
-                f"instance {instance.name} runs, and cannot be exported while it does",
-                "leave --noshutdown out: it is stopped, and started again afterwards",
-                reason=Reason.STATE,
-                object_name=instance.name,
-            )
 
     async def _stop(self, plan: ExportPlan, steps: Steps) -> None:
         steps.log(f"shutting down instance {plan.instance.name}")
@@ -209,6 +215,29 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             undo=checks.back_up(plan.instance, plan.spec, plan.running),
             timeout=self.shutdown_timeout + timeouts.GUEST_START,
         )
+
+
+async def _keep_content(plan: ExportPlan, steps: Steps) -> None:
+    steps.log(f"taking a snapshot of the disks of {plan.instance.name}, which goes on running")
+    await steps.do(
+        "snapshot",
+        plan.instance.primary_node,
+        SnapshotOpen(
+            guest=plan.instance.uuid,
+            hypervisor=plan.instance.hypervisor,
+            disks=plan.spec.disks,
+        ),
+        undo=_snapshot_end(plan),
+    )
+
+
+def _snapshot_end(plan: ExportPlan, *, check: bool = False) -> SnapshotClose:
+    return SnapshotClose(
+        guest=plan.instance.uuid,
+        hypervisor=plan.instance.hypervisor,
+        disks=plan.spec.disks,
+        check=check,
+    )
 
 
 def _dump(instance: Instance, name: str, size: int) -> DumpFile:
