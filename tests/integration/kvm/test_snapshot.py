@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -60,12 +61,15 @@ async def read(driver: Kvm, uuid: Uuid, index: int, target: Path) -> bytes:
     """The snapshot."""
     served = driver.snapshot(uuid)
     assert served is not None
-    source = (
-        f"driver=raw,file.driver=nbd,file.server.type=unix,"
-        f"file.server.path={served}/snapshot,file.export=disk{index}"
-    )
-    argv = ["qemu-img", "convert", "--image-opts", "-O", "raw", source, str(target)]
-    await command.run(argv, timeout=60)
+    opened = os.open(served, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # A socket's path is to be short.
+        where = f"/proc/{os.getpid()}/fd/{opened}/snapshot"
+        source = f"driver=raw,file.driver=nbd,file.server.type=unix,file.server.path={where}"
+        argv = ["qemu-img", "convert", "--image-opts", "-O", "raw"]
+        await command.run([*argv, f"{source},file.export=disk{index}", str(target)], timeout=60)
+    finally:
+        os.close(opened)
     return target.read_bytes()
 
 

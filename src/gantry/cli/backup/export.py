@@ -9,6 +9,7 @@ from gantry.cli import options as shared
 
 EXAMPLES = """
 gnt-backup export -n node2 web1
+gnt-backup export -n node2 --noshutdown web1
 gnt-backup export -n node2 --transport-compression=zstd web1
 gnt-backup export -n node2 --remove-instance web1     (it goes once its export is safe)
 """
