@@ -52,8 +52,16 @@ def why(word: Switched) -> str:
     """Why a script does not run; "" where it does."""
     if word.enabled:
         return ""
-    day = datetime.datetime.fromtimestamp(word.since, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     who = f" by {word.by}" if word.by else ""
     job = f" (job {word.job})" if word.job else ""
     reason = f": {word.reason}" if word.reason else ""
-    return f"{PREFIX} since {day}{who}{job}{reason}"
+    return f"{PREFIX}{_since(word.since)}{who}{job}{reason}"
+
+
+def _since(seconds: float) -> str:
+    try:
+        day = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    except (ValueError, OverflowError, OSError):
+        # No such day: somebody wrote the file by hand. What it switches off stays off.
+        return ""
+    return f" since {day:%Y-%m-%d %H:%M} UTC"

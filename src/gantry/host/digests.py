@@ -49,6 +49,11 @@ def known(listed: Signature) -> bool:
     return listed in _known
 
 
+def size(listed: Signature) -> int:
+    """Bytes of such a file."""
+    return listed[2]
+
+
 def _of(descriptor: int) -> str:
     status = os.fstat(descriptor)
     which = signature(status)

@@ -28,9 +28,10 @@ from gantry.model import timeouts
 
 _ENV: Final = "/usr/bin/env"
 _SHELL: Final = "/bin/sh"
-_SIGNALS: Final = tuple(
+SIGNALS: Final = tuple(
     sorted(int(one) for one in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 )
+"""All that a program can be given again as they are at first."""
 _IGNORED: Final = re.compile(rb"^SigIgn:\s*([0-9a-f]+)$", re.MULTILINE)
 
 
@@ -135,20 +136,21 @@ def start(
         given(stderr, 2) if isinstance(stderr, int) else appended(stderr, 2),
         *(given(own, number) for number, own in (passed or {}).items()),
     ]
-    return spawn(_within(directory, argv), environment, files, _SIGNALS)
+    return spawn(_within(directory, argv), environment, files, SIGNALS)
 
 
-def ignored_signals() -> Sequence[int]:
+def ignored_signals() -> tuple[int, ...]:
     """Those that we ignore now, and a program would ignore too; Python does so with two.
 
-    To set each of all the signals costs a small program a fiftieth of its time.
+    To set each of all the signals costs a small program a fiftieth of its time; to find this out
+    costs as much as that for several programs.
     """
     with open("/proc/self/status", "rb") as file:  # noqa: PTH123 - on the fast path
         found = _IGNORED.search(file.read())
     if found is None:
-        return _SIGNALS
+        return SIGNALS
     ignored = int(found[1], 16)
-    return tuple(one for one in _SIGNALS if ignored >> (one - 1) & 1)
+    return tuple(one for one in SIGNALS if ignored >> (one - 1) & 1)
 
 
 def given(descriptor: int, number: int) -> Action:

@@ -12,7 +12,7 @@ import msgspec
 
 from gantry.hooks.record import CANCELLED
 from gantry.host.accounts import Account
-from gantry.host.digests import digest, known
+from gantry.host.digests import digest, known, size
 from gantry.host.hook_exchange import Exchange, Verdict
 from gantry.host.listing import Script
 from gantry.host.outputs import HALF, Output, Outputs
@@ -25,6 +25,8 @@ _LEAST: Final = 200
 """Those that each script may have nevertheless."""
 _WORDS: Final = 256 * 1024
 """Characters that the verdicts of one run may have together."""
+_SMALL: Final = 64 * 1024
+"""Bytes of a script that is read in no time."""
 _LEFT_OUT: Final = "\n[... output left out ...]\n"
 
 
@@ -56,10 +58,21 @@ class Results:
         self._room = _ROOM
         self._words = _WORDS
 
+    def look_before(self, script: Script) -> bool:
+        """It is about to run, and may remove or change itself: what is not known is read now.
+
+        False where there is much to be read, which can be done while it runs.
+        """
+        if script.file is None or known(script.file):
+            return True
+        if size(script.file) > _SMALL:
+            return False
+        self.look_at(script)
+        return True
+
     def look_at(self, script: Script) -> None:
-        """It runs: what is not known of it must be read now, for it may remove itself."""
-        if script.file is None or not known(script.file):
-            self._digests[script.path] = digest(script.path)
+        """Read what it is."""
+        self._digests[script.path] = digest(script.path)
 
     def of(self, ran: Ran) -> ScriptResult:
         """Look at what a script left; its files may be used again."""

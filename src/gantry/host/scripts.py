@@ -117,8 +117,9 @@ class _Run:
         self._files: tuple[Output, Output] | None = None
         self._number = 0
         self._script: Script | None = None
+        """The one that runs, if it is to be looked at."""
         self._stdin = process.given(-1, 0)
-        self._ignored = process.ignored_signals()
+        self._ignored = process.SIGNALS
         self._later = ((0.0, self._meanwhile), (_NOTED, self._note), (_LONG, self._name))
         self._waiting: list[Ran | ScriptResult] = []
         """What nobody has been told of yet."""
@@ -135,6 +136,8 @@ class _Run:
         """Every result, in the order of the run."""
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._stdin = process.given(null, 0)
+        if len(scripts) >= _TOGETHER:
+            self._ignored = process.ignored_signals()
         try:
             for number, script in enumerate(scripts):
                 if self._stop.wanted:
@@ -161,7 +164,8 @@ class _Run:
         try:
             argv, account = _command(script) if script.run_as else ([script.path], None)
             self._files = self._outputs.take(account.uid if account is not None else None)
-            self._number, self._script = number, script
+            self._number = number
+            self._script = None if self._make.look_before(script) else script
             self._program = self._start(script, argv, account, self._files, began + timeout)
         except (NotPossible, OSError, ValueError) as error:
             self._settle()
@@ -198,8 +202,8 @@ class _Run:
 
     def _meanwhile(self) -> None:
         """The script runs: time for all that need not be done between two of them."""
-        assert self._script is not None
-        self._make.look_at(self._script)
+        if self._script is not None:
+            self._make.look_at(self._script)
         ran = self._unmarked
         if ran is None:
             return

@@ -230,12 +230,17 @@ async def test_the_listing_is_what_a_run_meets(hooks: Hooks) -> None:
     assert [one.name for one in found] == [one.script for one in results] == ["10.a", "20-b"]
 
 
-async def test_signals_that_the_agent_ignores_are_not_ignored_by_scripts(hooks: Hooks) -> None:
+@pytest.mark.parametrize("more", [0, 20])
+async def test_signals_that_the_agent_ignores_are_not_ignored_by_scripts(
+    hooks: Hooks, more: int
+) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         hooks.script("10-hangs-up", "kill -HUP $$; exit 0")
         hooks.script("20-pipe", "kill -PIPE $$; exit 0")
+        for number in range(more):
+            hooks.script(f"30-{number}", "exit 0")
         results = await hooks.run()
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert [one.signal for one in results] == [signal.SIGHUP, signal.SIGPIPE]
+    assert [one.signal for one in results] == [signal.SIGHUP, signal.SIGPIPE, *[None] * more]

@@ -57,6 +57,11 @@ def test_why_it_does_not_run() -> None:
     assert why(word("a-pre.d/1", enabled=True)) == ""
 
 
+@pytest.mark.parametrize("since", [1e300, -1e300, 1e15, -1e15, float("inf"), float("nan")])
+def test_a_day_that_there_is_not_switches_nothing_on(since: float) -> None:
+    assert why(word("a-pre.d/1", since=since, reason="no")) == "it is disabled by root (job 17): no"
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'[{"script": 1}]', b"\xff"])
 def test_what_is_no_such_file_is_told_from_an_empty_one(content: bytes) -> None:
     with pytest.raises(ValueError):
