@@ -27,6 +27,8 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 _BLOCK: Final = Path("/sys/block")
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 _DELETED: Final = " (deleted)"
+_SHORT: Final = 2.0
+"""Seconds in which the numbers of processes, 32,768 at least, cannot have come round."""
 _ROUNDS: Final = 3
 """Looks for processes: one may have started another meanwhile."""
 _PROGRAMS: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
@@ -85,16 +87,21 @@ def look() -> Before:
     )
 
 
-def clear(scope: Scope, before: Before, session: int | None) -> Cleared:
+def clear(
+    scope: Scope, before: Before, session: int | None, duration: float | None = None
+) -> Cleared:
     """Find and clear away what is there since ``before``; ``session`` is the script's.
 
+    ``duration`` are the seconds that it ran, where known: after a short time only processes
+    that were started after it need be looked at.
     Processes are ended first, since they keep the rest busy, then mounts from the last to the
     first, then mappings and loop devices.
     """
     scope = _resolved(scope)
     gone: list[str] = []
     stuck: list[str] = []
-    for found in _end_processes(scope, session):
+    short = duration is not None and duration < _SHORT
+    for found in _end_processes(scope, session, short):
         gone.append(found)
     theirs = [
         one
@@ -164,10 +171,12 @@ def mounts(text: str) -> list[Mount]:
 def loops(block: Path) -> list[Loop]:
     """The loop devices that something is behind; ``block`` is ``/sys/block``."""
     found = []
-    for directory in sorted(block.glob("loop*")):
-        backing = _read(directory / "loop/backing_file").rstrip("\n")
+    names = (name for name in os.listdir(block) if name.startswith("loop"))  # noqa: PTH208
+    for name in sorted(names):
+        backing = _read(f"{block}/{name}/loop/backing_file").rstrip("\n")
         if not backing:
             continue
+        directory = block / name
         holders = [block / each.name for each in directory.glob("holders/dm-*")]
         files = [
             directory / "dev",
@@ -218,11 +227,29 @@ def _within(backing: str, scope: Scope) -> bool:
     return backing in scope.files or _below(backing, scope.directories)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path | str) -> str:
+    """A small file of the kernel's; nothing where it is not there. It is read for every script."""
     try:
-        return path.read_text("utf-8", "surrogateescape")
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        parts = []
+        while part := os.read(descriptor, 1 << 16):
+            parts.append(part)
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+    return b"".join(parts).decode("utf-8", "surrogateescape")
+
+
+def _numbers(session: int | None, short: bool) -> range:
+    """The numbers that processes may have which were started since ``session``, if ``short``."""
+    last = _read("/proc/loadavg").split()[-1:]
+    if not short or session is None or not last or int(last[0]) < session:
+        return range(1, 1 << 31)
+    return range(session + 1, int(last[0]) + 1)
 
 
 def _still(loop: Loop) -> bool:
@@ -273,9 +300,9 @@ def _run(name: str, *arguments: str) -> str:
     return said.splitlines()[-1] if said else f"{name} failed"
 
 
-def _end_processes(scope: Scope, session: int | None) -> Iterator[str]:
+def _end_processes(scope: Scope, session: int | None, short: bool) -> Iterator[str]:
     for _ in range(_ROUNDS):
-        found = list(_processes(scope, session))
+        found = list(_processes(scope, session, _numbers(session, short)))
         if not found:
             return
         for pid, _ in found:
@@ -283,10 +310,10 @@ def _end_processes(scope: Scope, session: int | None) -> Iterator[str]:
         _end([pidfd for _, pidfd in found])
 
 
-def _processes(scope: Scope, session: int | None) -> Iterator[tuple[int, int]]:
+def _processes(scope: Scope, session: int | None, numbers: range) -> Iterator[tuple[int, int]]:
     """Processes of the script, each with its pidfd, which is the caller's to close."""
     for name in os.listdir("/proc"):  # noqa: PTH208 - names only
-        if not name.isdigit() or int(name) == os.getpid():
+        if not name.isdigit() or int(name) not in numbers or int(name) == os.getpid():
             continue
         try:
             pidfd = os.pidfd_open(int(name))

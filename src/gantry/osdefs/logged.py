@@ -150,7 +150,8 @@ def _make_log(directory: Path, it: Scripted, now: float) -> Path:
     path = path.with_name(f"{path.name}-{stamp}.log")
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        path = _free(path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         os.close(os.open(path, flags, 0o600))
     except OSError as error:
         raise OperationFailed(
@@ -160,6 +161,15 @@ def _make_log(directory: Path, it: Scripted, now: float) -> Path:
             object_name=it.run.name,
         ) from error
     return path
+
+
+def _free(path: Path) -> Path:
+    """The path, or one with a number, where a script has run within the same second."""
+    number, found = 2, path
+    while found.exists() and not found.is_symlink():
+        found = path.with_name(f"{path.stem}.{number}.log")
+        number += 1
+    return found
 
 
 def _failure(it: Scripted, log: Path, ended: running.Ended) -> OperationFailed:

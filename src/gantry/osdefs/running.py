@@ -216,7 +216,8 @@ def _run(
         wide = scope or Scope(files=(), directories=())
         if alone():
             wide = msgspec.structs.replace(wide, directories=(*wide.directories, directory))
-        return ended, leftovers.clear(wide, before, sessions[0] if sessions else None)
+        session = sessions[0] if sessions else None
+        return ended, leftovers.clear(wide, before, session, ended.duration)
 
 
 @contextlib.contextmanager

@@ -262,6 +262,13 @@ async def test_a_log_that_cannot_be_written_is_explained(site: Site) -> None:
     assert error.hint
 
 
+async def test_two_runs_within_a_second_have_a_log_each(site: Site) -> None:
+    write(site.os, scripts={"create": "echo one"})
+    logs = [await site.create() for _ in range(3)]
+    assert [log.read_text() for log in logs] == ["one\n"] * 3
+    assert [log.name[-6:] for log in logs[1:]] == [".2.log", ".3.log"]
+
+
 async def test_a_log_that_is_a_link_is_not_followed(site: Site) -> None:
     write(site.os)
     log = await site.create()

@@ -8,7 +8,7 @@ from typing import Any
 
 from gantry.cli import confirm, secrets, selection, values
 from gantry.cli import options as shared
-from gantry.cli.errors import Usage
+from gantry.cli.errors import Declined, Usage
 from gantry.client.connection import Connection
 
 EXAMPLES = """
@@ -95,5 +95,6 @@ def _chosen() -> str:
     answer = sys.stdin.readline().strip()
     if answer.isascii() and answer.isdecimal() and int(answer) < len(listed):
         return str(listed[int(answer)])
-    raise Usage("no OS was chosen, so nothing was done" if answer in ("", "x") else
-                f"{answer!r} is not one of the numbers")  # fmt: skip
+    if answer in ("", "x"):
+        raise Declined
+    raise Usage(f"{answer!r} is not one of the numbers", "see gnt-os list")

@@ -44,5 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for one in chosen:
         body = {name: one[name] for name in names if name in one}
+        body["parameters"] = dict(one["parameters"])
         sys.stdout.write(f"{one['name']}:\n" + table.document(body, 1) + "\n")
     return 0
