@@ -149,7 +149,7 @@ class Bed:
             environment=it.variables,
             timeout=self._wanted.timeout,
             streams=it.streams,
-            scope=logged.scope(it),
+            scope=msgspec.structs.replace(logged.scope(it), directories=(str(self._scratch),)),
         )
         return self._attempt(step, ended, it.variables, guest)
 

@@ -132,6 +132,23 @@ def test_what_is_left_behind_is_found_and_ended(tmp_path: Path, scratch: Path) -
     assert (place / "rename").exists(), "it was a copy"
 
 
+@pytest.mark.root
+def test_mounts_and_loop_devices_are_found_too(tmp_path: Path, scratch: Path) -> None:
+    """Wherever they are in the trial's directory: it is removed."""
+    body = (
+        'losetup --find "$DISK_0_PATH"; mkdir ../../../../mine; '
+        "mount -t tmpfs none ../../../../mine; touch ../../../../mine/x"
+    )
+    place = write(tmp_path, scripts={"create": body})
+    found = by_step(attempt(place, steps=(Step.CREATE,)))[Step.CREATE]
+    assert found.outcome is Outcome.SUCCEEDED, found
+    assert sorted(what.split()[:2] for what in found.left) == [
+        ["the", "loop"],
+        ["the", "mount"],
+    ]
+    assert str(scratch) not in Path("/proc/self/mountinfo").read_text()
+
+
 def test_one_that_hangs_is_ended(tmp_path: Path, scratch: Path) -> None:
     place = write(tmp_path, scripts={"create": "trap '' TERM; sleep 300"})
     found = by_step(attempt(place, steps=(Step.CREATE,), timeout=0.5))[Step.CREATE]
