@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, alive, eventually
 
 WEB, WWW = "web1.gantry.test", "www.gantry.test"
 SAYS = """
@@ -80,3 +80,20 @@ def test_an_instance_is_installed_again_with_another_os(cluster: Cluster) -> Non
     assert cluster.instance(WEB, "tags")["tags"] == ["gantry:install-failed"]
     cluster.gnt("gnt-instance", "reinstall", "-f", "web1")
     assert cluster.instance(WEB, "tags")["tags"] == []
+
+
+def test_a_script_that_hangs_is_ended_by_a_cancel(cluster: Cluster) -> None:
+    cluster.os_definition("hangs", "exit 0\n")
+    add(cluster, "hangs")
+    pid = cluster.root(2) / "pid"
+    # Onto the same definition everywhere, so that it stays alike.
+    text = f'[ -z "$INSTANCE_REINSTALL" ] || {{ echo $$ > "{pid}"; sleep 1000; }}\n'
+    cluster.os_definition("hangs", text)
+    job = cluster.gnt("gnt-instance", "reinstall", "-f", "--submit", "web1").strip()
+    process = eventually("it runs", lambda: pid.exists() and pid.read_text().strip())
+    cluster.gnt("gnt-job", "cancel", "--kill", job)
+    cluster.try_gnt("gnt-job", "wait", job)
+    (row,) = cluster.rows("gnt-job", "list", "-o", "id,status", job)
+    assert row["status"] == "canceled"
+    eventually("its process ends", lambda: not alive(int(process)))
+    assert cluster.instance(WEB, "status", "tags") == {"status": "ADMIN_down", "tags": []}

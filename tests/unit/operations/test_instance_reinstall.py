@@ -162,3 +162,13 @@ async def test_what_the_node_refuses_has_touched_nothing() -> None:
 async def test_a_success_takes_the_mark_away() -> None:
     plan: ReinstallPlan = check(cluster(tags=("a", FAILED_INSTALL)), OP)
     assert plan.after.tags == ("a",)
+
+
+async def test_a_start_warns_of_what_is_not_known_of_its_disks() -> None:
+    start = {"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web2"}
+    for tags, warnings in (((FAILED_INSTALL,), 1), (("a",), 0)):
+        steps = Written()
+        await registry.load(start).run(check(cluster(tags=tags), start), steps)
+        assert (
+            len([line for line in steps.warnings if "gnt-instance reinstall" in line]) == warnings
+        )

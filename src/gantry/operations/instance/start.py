@@ -12,7 +12,7 @@ from gantry.model.orders import GuestSpec, GuestStart, GuestStop
 from gantry.model.parameters import BACKEND, HYPERVISOR, check
 from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Given, Operation, Plan
-from gantry.operations.steps import checks, specs
+from gantry.operations.steps import checks, oses, specs
 from gantry.ports.steps import Outcome, Steps
 
 
@@ -91,6 +91,11 @@ class InstanceStart(Operation[StartPlan], frozen=True, kw_only=True):
             steps.warn(plan.note)
         else:
             steps.log(f"starting instance {plan.instance.name}")
+            if oses.FAILED_INSTALL in plan.instance.tags:
+                steps.warn(
+                    f"its last installation failed (tag {oses.FAILED_INSTALL}): what is on its "
+                    "disks is not known; gnt-instance reinstall makes them anew"
+                )
             stop = GuestStop(
                 uuid=plan.spec.uuid, hypervisor=plan.spec.hypervisor, timeout=0, force=True
             )
