@@ -3,9 +3,9 @@
     .venv/bin/python -m benchmarks.all [--store etcd] [--only NAME …] [--write] [--output FILE]
 
 With ``--store etcd`` those that have to do with the store, on three members on this machine.
-``--write`` puts each row into its table in docs/performance.md, in the place of the one of the
-same name; rows that were not measured stay as they are. ``--runs`` is for trying it out.
-Takes some twenty minutes. Run it on a machine that does nothing else.
+``--write`` puts each row into its table in docs/performance.md as soon as it is measured, in the
+place of the one of the same name; rows that were not measured stay as they are. ``--runs`` is for
+trying it out. Takes some twenty minutes. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import argparse
 import os
 import platform
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 from benchmarks import (
     fence,
     hook_history,
@@ -92,14 +94,23 @@ def machine() -> str:
     )
 
 
-def measure(names: Iterable[str], runs: int | None) -> dict[str, list[Figure]]:
-    """The rows of each benchmark."""
-    found = {}
+def measure(
+    names: Iterable[str], runs: int | None, keep: Callable[[str, list[Figure]], None]
+) -> list[str]:
+    """Give the rows of each benchmark to ``keep`` at once; the names of those that failed."""
+    failed = []
     for name in names:
         benchmark, usual = ALL[name]
         sys.stderr.write(f"{name} …\n")
-        found[name] = benchmark(runs or usual)
-    return found
+        try:
+            rows = benchmark(runs or usual)
+        except Exception:
+            # What was measured before, and what comes after, is not lost with it.
+            traceback.print_exc()
+            failed.append(name)
+        else:
+            keep(name, rows)
+    return failed
 
 
 def written(text: str, found: Mapping[str, Sequence[Figure]], store: str, where: str) -> str:
@@ -120,8 +131,8 @@ def written(text: str, found: Mapping[str, Sequence[Figure]], store: str, where:
     return page.replaced(text, ON_ETCD, f"{beside}\n\n{below}")
 
 
-def main() -> None:
-    """Measure, print, write."""
+def main() -> int:
+    """Measure, print, write; exit status 1 where a benchmark failed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -133,15 +144,27 @@ def main() -> None:
     given = parser.parse_args()
     local_cluster.store = given.store
     where = f"{machine()}; state in {KINDS[given.store]}"
+    found: dict[str, list[Figure]] = {}
+
+    def keep(name: str, rows: list[Figure]) -> None:
+        if given.store != "sqlite":
+            # The targets are those of a store in a file.
+            rows = [msgspec.structs.replace(row, target=None) for row in rows]
+        found[name] = rows
+        if given.write:
+            text = written(page.PAGE.read_text(), {name: rows}, given.store, where)
+            page.PAGE.write_text(text)
+
     names = given.only or (ALL if given.store == "sqlite" else ON_STORE)
-    found = measure(names, given.runs)
+    failed = measure(names, given.runs, keep)
     text = "\n\n".join([*(table(rows) for rows in found.values()), where])
     print(text)
     if given.output is not None:
         given.output.write_text(f"{text}\n")
-    if given.write:
-        page.PAGE.write_text(written(page.PAGE.read_text(), found, given.store, where))
+    if failed:
+        sys.stderr.write(f"failed: {', '.join(failed)}\n")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -113,7 +113,7 @@ def each(where: LocalCluster, code: str, count: int) -> float:
 
 async def restarted(where: LocalCluster) -> float:
     """Seconds from the start of a new master until it serves, all nodes heard of."""
-    node = where.about.nodes[0]
+    node = where.about.nodes[where.place]
     await processes.stop(where.layout, node, Role.MASTER)
     began = time.perf_counter()
     await processes.start(where.layout, node, Role.MASTER)

@@ -44,14 +44,34 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class LocalCluster:
-    """One that is up. ``root`` is that of the master's node."""
+    """One that is up; ``root`` is that of the master's node, which may move on etcd."""
 
     def __init__(self, directory: Path) -> None:
         self.layout = Layout(directory)
         self.about = description.required(directory)
-        self.root = self.layout.root(self.about.nodes[0])
-        self.socket = self.root / "run/gantry/master.sock"
-        self.environment = {
+
+    @property
+    def place(self) -> int:
+        """Of the master's node among the nodes, as the first of them knows it."""
+        told = self.layout.root(self.about.nodes[0]) / "var/lib/ganeti/ssconf_master_node"
+        if not told.exists():
+            return 0
+        return [node.name for node in self.about.nodes].index(told.read_text().strip())
+
+    @property
+    def root(self) -> Path:
+        """Below which the files of the master's node hang."""
+        return self.layout.root(self.about.nodes[self.place])
+
+    @property
+    def socket(self) -> Path:
+        """Of the master's API."""
+        return self.root / "run/gantry/master.sock"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of commands on that node."""
+        return {
             "PATH": f"{self.root}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "GANTRY_ROOT": str(self.root),
             "HOME": os.environ.get("HOME", "/"),
@@ -64,7 +84,7 @@ class LocalCluster:
     @property
     def master(self) -> int:
         """The pid of the master."""
-        return self._pid(0, Role.MASTER)
+        return self._pid(self.place, Role.MASTER)
 
     @property
     def agents(self) -> list[int]:
