@@ -84,7 +84,8 @@ LINES: dict[str, dict[str, Any]] = {
     "gnt-instance modify --online web1": {"offline": False},
     "gnt-instance modify -o debian web1": {"os_name": "debian"},
     "gnt-instance remove -f --ignore-failures web1": {"ignore_failures": True},
-    "gnt-instance reinstall -f -o debian+trixie --force-variant -O dhcp=yes web2": {
+    "gnt-instance reinstall -d -f -o debian+trixie --force-variant -O dhcp=yes web2": {
+        "debug_level": 1,
         "instance_name": "web2",
         "os_type": "debian+trixie",
         "force_variant": True,

@@ -106,6 +106,7 @@ def operation(arguments: argparse.Namespace) -> dict[str, Any]:
         "no_install": arguments.no_install,
         "keep_failed": arguments.keep_failed,
         "start": not arguments.no_start,
+        "debug_level": arguments.debug,
         "tags": [tag for tag in (arguments.tags or "").split(",") if tag],
     }
     if arguments.hypervisor_parameters:

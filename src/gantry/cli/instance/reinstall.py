@@ -63,6 +63,7 @@ def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
         "force_variant": arguments.force_variant,
         "osparams": values.texts(arguments.os_parameters or "", "-O"),
         "osparams_private": values.texts(private, "--os-parameters-private"),
+        "debug_level": arguments.debug,
         "store_osparams": arguments.store_os_parameters,
         **shared.given(arguments, "os_type"),
     }

@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         "OP_ID": "OP_INSTANCE_RENAME",
         "instance_name": arguments.name,
         "new_name": values.host_name(arguments.new_name, "the new name of an instance"),
+        "debug_level": arguments.debug,
         **shared.given(arguments, "name_check", "ip_check"),
     }
     job, status = jobs.wait_for(arguments, [operation])

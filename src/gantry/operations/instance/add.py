@@ -80,6 +80,7 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
     wait_for_sync: bool = True
     ignore_ipolicy: bool = False
     opportunistic_locking: bool = False
+    debug_level: int = 0
 
     @property
     def _starts(self) -> bool:
@@ -116,7 +117,7 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
         return AddPlan(
             instance=instance,
             spec=specs.guest(cluster.cluster, instance),
-            install=specs.os_run(placed, instance) if install else None,
+            install=specs.os_run(placed, instance, self.debug_level) if install else None,
             start=self._starts,
             reserve=_reservations(instance, self.conflicts_check),
             claims=(Claim(node=node.uuid, memory=memory if self._starts else 0, disk=space),),

@@ -41,6 +41,7 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
     osparams: dict[str, str] = {}
     osparams_private: dict[str, str] = {}
     store_osparams: bool = False
+    debug_level: int = 0
 
     def summary(self) -> str:
         return f"INSTANCE_REINSTALL({self.instance_name})"
@@ -73,7 +74,9 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
         tags = tuple(tag for tag in before.tags if tag != FAILED_INSTALL)
         after = checks.changed(kept, given.now, tags=tags)
         shown = cluster.with_changes(cluster.revision, [once])
-        return ReinstallPlan(before=before, after=after, install=specs.os_run(shown, once))
+        return ReinstallPlan(
+            before=before, after=after, install=specs.os_run(shown, once, self.debug_level)
+        )
 
     async def examine(self, plan: ReinstallPlan, cluster: Snapshot, ask: Examiner) -> ReinstallPlan:
         oses.disjoint(plan.install.parameters, plan.install.private_parameters, ask.secrets)

@@ -38,6 +38,7 @@ class InstanceRename(Operation[RenamePlan], frozen=True, kw_only=True):
     instance_uuid: str | None = None
     name_check: bool | None = None
     ip_check: bool | None = None
+    debug_level: int = 0
 
     def summary(self) -> str:
         return f"INSTANCE_RENAME({self.instance_name})"
@@ -65,7 +66,7 @@ class InstanceRename(Operation[RenamePlan], frozen=True, kw_only=True):
         return RenamePlan(
             before=before,
             after=after,
-            script=specs.os_run(renamed, after) if after.os else None,
+            script=specs.os_run(renamed, after, self.debug_level) if after.os else None,
             reserve=(f"name/{name}",),
         )
 

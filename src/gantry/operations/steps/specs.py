@@ -63,10 +63,14 @@ def guest(
     )
 
 
-def os_run(cluster: Snapshot, instance: Instance) -> OsRun:
-    """What the scripts of the instance's OS definition are told."""
+def os_run(cluster: Snapshot, instance: Instance, debug_level: int = 0) -> OsRun:
+    """What the scripts of the instance's OS definition are told.
+
+    ``debug_level`` is how often the user gave ``-d``; the interface knows 0 and 1 alone.
+    """
     whole = cluster.cluster
     return OsRun(
+        debug_level=1 if debug_level > 0 else 0,
         os=instance.os,
         uuid=instance.uuid,
         name=instance.name,
