@@ -99,6 +99,16 @@ LINES: dict[str, dict[str, Any]] = {
         "osparams_private": {"a": "b"},
         "store_osparams": True,
     },
+    "gnt-backup export -n node2 --noshutdown web1": {
+        "instance_name": "web1",
+        "target_node": "node2",
+    },
+    "gnt-backup import -n node1 --src-node node2 -s 20G Copy.Example.COM": {
+        "instance_name": "copy.example.com",
+        "mode": "import",
+        "src_node": "node2",
+    },
+    "gnt-backup remove web1.example.com": {"instance_name": "web1.example.com"},
     "gnt-instance add-tags web1 a": {"kind": "instance", "name": "web1"},
     "gnt-group add-tags default a": {"kind": "nodegroup", "name": "default"},
     "gnt-os modify -H kvm:kernel_path=/k,initrd_path=/i -O a=1 busybox": {
