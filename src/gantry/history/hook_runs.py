@@ -7,24 +7,20 @@ candidates, and a damaged one is set aside and made anew. Implements
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import apsw
 import msgspec
 
-from gantry.history.store import HistoryUnavailable, hint
-from gantry.model.errors import Reason
+from gantry.history.file import HistoryFile, connect
 from gantry.model.hook_orders import ScriptStatus
 from gantry.model.hook_runs import HookRun, HookRunChoice
 from gantry.model.names import Uuid
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 _SCHEMA: Final = """
 create table if not exists hook_runs (
@@ -51,26 +47,13 @@ _run: msgspec.json.Decoder[HookRun] = msgspec.json.Decoder(HookRun)
 
 async def open_hook_runs(path: Path) -> SqliteHookRuns:
     """Open or make the tables in the file; raises HistoryUnavailable."""
-    index = SqliteHookRuns(path)
-    try:
-        await index.open()
-    except BaseException:
-        await index.close()
-        raise
-    return index
+    return await SqliteHookRuns(path).open()
 
 
-class SqliteHookRuns:
+class SqliteHookRuns(HistoryFile):
     """Use ``open_hook_runs``."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._thread = ThreadPoolExecutor(1, "hook-runs")
-        self._connection: apsw.Connection | None = None
-
-    async def open(self) -> None:
-        """Make the tables where they are missing."""
-        await self._do(lambda _: None)
+    thread = "hook-runs"
 
     async def ledgers(self) -> dict[Uuid, tuple[str, int]]:
         """For each node the ledger that is known, and the serial up to which it is."""
@@ -124,52 +107,15 @@ class SqliteHookRuns:
 
         await self._do(work)
 
-    async def close(self) -> None:
-        """Close the file."""
-
-        def work() -> None:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-        await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        self._thread.shutdown()
-
-    async def _do(self, work: Callable[[apsw.Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
-
-    def _work(self, work: Callable[[apsw.Connection], T]) -> T:
+    def _connect(self) -> apsw.Connection:
+        """A damaged one is set aside, and made anew."""
         try:
-            if self._connection is None:
-                self._connection = _opened(self._path)
-            return work(self._connection)
-        except apsw.Error as error:
-            raise HistoryUnavailable(
-                f"the history file {self._path} cannot be used: {error}",
-                hint(error),
-                reason=Reason.ENVIRONMENT,
-                object_name=str(self._path),
-            ) from error
-
-
-def _opened(path: Path) -> apsw.Connection:
-    try:
-        return _connect(path)
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        aside = path.with_name(f"{path.name}.damaged-{time.time():.0f}")
-        path.rename(aside)
-        logger.error("%s is damaged (%s); set aside as %s", path, error, aside.name)
-        return _connect(path)
-
-
-def _connect(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path))
-    path.chmod(0o600)
-    connection.set_busy_timeout(5000)
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = normal")
-    connection.execute(_SCHEMA)
-    return connection
+            return connect(self._path, "normal", _SCHEMA)
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            aside = self._path.with_name(f"{self._path.name}.damaged-{time.time():.0f}")
+            self._path.rename(aside)
+            logger.error("%s is damaged (%s); set aside as %s", self._path, error, aside.name)
+            return connect(self._path, "normal", _SCHEMA)
 
 
 def _row(run: HookRun) -> tuple[Any, ...]:

@@ -6,20 +6,17 @@ never holds the event loop. Implements ``gantry.jobs.archive.History``.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import apsw
 import msgspec
 
-from gantry.model.errors import Reason, Unavailable
+from gantry.history.file import HistoryFile, connect
 from gantry.model.jobs import Job, LogEntry
 from gantry.model.names import JobId
 
-T = TypeVar("T")
 VERSION: Final = 1
 _SCHEMA: Final = """
 create table if not exists jobs (
@@ -32,34 +29,13 @@ _jobs: msgspec.json.Decoder[Job] = msgspec.json.Decoder(Job)
 _logs: msgspec.json.Decoder[tuple[LogEntry, ...]] = msgspec.json.Decoder(tuple[LogEntry, ...])
 
 
-class HistoryUnavailable(Unavailable):
-    """The history cannot be opened, read or written; the cluster works without it."""
-
-    code = "history-unavailable"
-
-
 async def open_history(path: Path) -> SqliteHistory:
     """Open or make the file; raises HistoryUnavailable."""
-    history = SqliteHistory(path)
-    try:
-        await history.open()
-    except BaseException:
-        await history.close()
-        raise
-    return history
+    return await SqliteHistory(path).open()
 
 
-class SqliteHistory:
+class SqliteHistory(HistoryFile):
     """Use ``open_history``."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._thread = ThreadPoolExecutor(1, "history")
-        self._connection: apsw.Connection | None = None
-
-    async def open(self) -> None:
-        """Make the file and its tables where they are missing."""
-        await self._do(lambda _: None)
 
     async def add(self, jobs: Sequence[tuple[Job, tuple[LogEntry, ...]]]) -> None:
         """Keep jobs with their logs, durably; the same ones again replace the first."""
@@ -110,50 +86,8 @@ class SqliteHistory:
         )
         return found or 0
 
-    async def close(self) -> None:
-        """Close the file."""
-
-        def work() -> None:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-        await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        self._thread.shutdown()
-
-    async def _do(self, work: Callable[[apsw.Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
-
-    def _work(self, work: Callable[[apsw.Connection], T]) -> T:
-        try:
-            if self._connection is None:
-                self._connection = _connect(self._path)
-            return work(self._connection)
-        except apsw.Error as error:
-            raise HistoryUnavailable(
-                f"the history file {self._path} cannot be used: {error}",
-                hint(error),
-                reason=Reason.ENVIRONMENT,
-                object_name=str(self._path),
-            ) from error
-
-
-def hint(error: apsw.Error) -> str:
-    """What an operator can do about it."""
-    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-        return "move it away: the archived jobs are lost then, and nothing else"
-    if isinstance(error, apsw.FullError):
-        return "make room on its disk"
-    return "check the file's disk: is it full, mounted, writable?"
-
-
-def _connect(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path))
-    path.chmod(0o600)
-    connection.set_busy_timeout(5000)
-    connection.execute("pragma journal_mode = wal")
-    # An archived job leaves the store right after: it must be here for good.
-    connection.execute("pragma synchronous = full")
-    connection.execute(_SCHEMA)
-    connection.execute(f"pragma user_version = {VERSION}")
-    return connection
+    def _connect(self) -> apsw.Connection:
+        # An archived job leaves the store right after: it must be here for good.
+        connection = connect(self._path, "full", _SCHEMA)
+        connection.execute(f"pragma user_version = {VERSION}")
+        return connection

@@ -65,13 +65,14 @@ def read(directory: Path, name: str, search_path: tuple[Path, ...] = ()) -> Sour
                 files[str(parent)] = _source(top, directory / parent)
         files[os.fsencode(below).decode("utf-8", "backslashreplace")] = _source(top, path)
     others = [place / name for place in search_path]
+    # What is in the first one is where a push goes to: it is this definition, or refuses it.
     at = next((n for n, one in enumerate(others) if one.resolve() == top), 0)
     return Sources(
         name=name,
         user=os.geteuid(),
         files=files,
         before=tuple(str(one) for one in others[:at] if one.is_dir()),
-        after=tuple(str(one) for one in others[at:] if one.is_dir() and one.resolve() != top),
+        after=tuple(str(one) for one in others[at + 1 :] if one.is_dir()),
     )
 
 

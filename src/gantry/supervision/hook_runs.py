@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -20,10 +20,11 @@ from gantry.model.errors import GantryError
 from gantry.model.hook_orders import HooksRan, HooksRun
 from gantry.model.hook_runs import HookRun, HookRunChoice, ReadHookRuns
 from gantry.model.names import Uuid
-from gantry.model.orders import Order, Question
+from gantry.model.orders import Order
 from gantry.model.snapshot import Snapshot
-from gantry.ports.agents import Address, Agents, Announced, Envelope, Event, Progress
+from gantry.ports.agents import Address, Agents, Envelope, Progress
 from gantry.ports.clock import Clock
+from gantry.supervision.passing import PassingAgents
 
 A = TypeVar("A", bound=msgspec.Struct)
 _PATIENCE: Final = 2.0
@@ -191,11 +192,11 @@ class HookRuns:
         return page.more
 
 
-class RecordedAgents:
+class RecordedAgents(PassingAgents):
     """Agents whose answers about hooks are recorded as they come."""
 
     def __init__(self, agents: Agents, runs: HookRuns) -> None:
-        self._agents = agents
+        super().__init__(agents)
         self._runs = runs
 
     async def order(
@@ -208,7 +209,7 @@ class RecordedAgents:
         """As the agents do it."""
         ran: A | None = None
         try:
-            ran = await self._agents.order(to, envelope, order, progress)
+            ran = await super().order(to, envelope, order, progress)
             return ran
         finally:
             if isinstance(order, HooksRun):
@@ -220,23 +221,3 @@ class RecordedAgents:
         else:
             # Some scripts may have run all the same.
             self._runs.missed(to)
-
-    async def ask(self, to: Address, question: Question[A], timeout: float) -> A:
-        """As the agents do it; the limit is the agents' own."""
-        return await self._agents.ask(to, question, timeout)
-
-    async def cancel(self, to: Address, key: str, epoch: int) -> None:
-        """As the agents do it."""
-        await self._agents.cancel(to, key, epoch)
-
-    async def forget(self, to: Address, prefixes: Sequence[str], epoch: int) -> None:
-        """As the agents do it."""
-        await self._agents.forget(to, prefixes, epoch)
-
-    async def announce(self, to: Address, epoch: int) -> Announced:
-        """As the agents do it."""
-        return await self._agents.announce(to, epoch)
-
-    def events(self, of: Address) -> AsyncIterator[Event]:
-        """As the agents do it."""
-        return self._agents.events(of)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -17,11 +17,11 @@ from gantry.model.orders import (
     GuestStop,
     HooksRun,
     Order,
-    Question,
 )
-from gantry.ports.agents import Address, Agents, Announced, Envelope, Event, Progress
+from gantry.ports.agents import Address, Agents, Envelope, Progress
 from gantry.ports.clock import Clock
 from gantry.supervision.hook_points import HookPoints, observed
+from gantry.supervision.passing import PassingAgents
 
 A = TypeVar("A", bound=msgspec.Struct)
 
@@ -125,14 +125,14 @@ def _older(word: GuestLive, known: GuestLive) -> bool:
     return word.since < known.since
 
 
-class ObservingAgents:
+class ObservingAgents(PassingAgents):
     """Agents whose answers show in the live states at once, before the event about them comes.
 
     Otherwise a listing right after a start could still say that the guest is down.
     """
 
     def __init__(self, agents: Agents, states: States, points: HookPoints | None = None) -> None:
-        self._agents = agents
+        super().__init__(agents)
         self._states = states
         self._points = points
 
@@ -144,7 +144,7 @@ class ObservingAgents:
         progress: Callable[[Progress], None] | None = None,
     ) -> A:
         """As the agents do it."""
-        ordered = self._agents.order(to, envelope, order, progress)
+        ordered = super().order(to, envelope, order, progress)
         if isinstance(order, HooksRun) and self._points is not None:
             return await observed(self._points, to.name, order, ordered)
         answer = await ordered
@@ -161,23 +161,3 @@ class ObservingAgents:
             case _:
                 pass
         return answer
-
-    async def ask(self, to: Address, question: Question[A], timeout: float) -> A:
-        """As the agents do it; the limit is the agents' own."""
-        return await self._agents.ask(to, question, timeout)
-
-    async def cancel(self, to: Address, key: str, epoch: int) -> None:
-        """As the agents do it."""
-        await self._agents.cancel(to, key, epoch)
-
-    async def forget(self, to: Address, prefixes: Sequence[str], epoch: int) -> None:
-        """As the agents do it."""
-        await self._agents.forget(to, prefixes, epoch)
-
-    async def announce(self, to: Address, epoch: int) -> Announced:
-        """As the agents do it."""
-        return await self._agents.announce(to, epoch)
-
-    def events(self, of: Address) -> AsyncIterator[Event]:
-        """As the agents do it."""
-        return self._agents.events(of)

@@ -9,8 +9,8 @@ import pytest
 from tests.fakes.cluster import node_uuid
 from tests.support.hook_runs import run
 
+from gantry.history.file import HistoryUnavailable
 from gantry.history.hook_runs import SqliteHookRuns, open_hook_runs
-from gantry.history.store import HistoryUnavailable
 from gantry.model.hook_orders import ScriptStatus
 from gantry.model.hook_runs import HookRunChoice
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gantry.history.store import HistoryUnavailable, open_history
+from gantry.history.file import HistoryUnavailable
+from gantry.history.store import open_history
 from gantry.model.jobs import Job, JobStatus, LogEntry, LogKind, OpRecord
 from gantry.model.names import JobId
 

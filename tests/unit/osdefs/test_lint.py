@@ -176,6 +176,7 @@ def test_shadowing_in_the_search_path(tmp_path: Path) -> None:
     assert "is never used" in found(second, "", search)[0].message
     assert str(second) in found(first, "", search)[0].message
     assert "the first in the search path" in found(mine, "", search)[0].message
+    assert found(mine, "", search[:1]) == (), "a push says that itself, where it was not pushed"
     assert found(mine, "other", search) == ()
 
 
