@@ -205,6 +205,11 @@ def _spare(device: int) -> list[Output]:
     return []
 
 
+# A copy of this process shares the open files, and nobody could tell who uses them.
+os.register_at_fork(after_in_child=_ourselves.cache_clear)
+os.register_at_fork(after_in_child=_spare.cache_clear)
+
+
 def _unnamed(directory: str) -> tuple[int, bool]:
     """A new file, and whether it can be given a name."""
     try:
