@@ -131,7 +131,9 @@ def test_the_blacklist_holds(listed: str, os_type: str) -> None:
         nodes={NODE1: live(facts((NOOP, DEBIAN)))},
         blacklisted_os=(listed,),
     )
-    assert "blacklisted" in refused(where, os_type=os_type).message
+    error = refused(where, os_type=os_type)
+    assert "blacklisted" in error.message
+    assert error.hint == f"gnt-os modify --blacklisted=no {listed} allows it"
 
 
 @pytest.mark.parametrize(

@@ -45,17 +45,18 @@ def installable(cluster: Snapshot, full: str, node: Node) -> str:
     """The OS's name, valid and alike on all nodes that could tell; or Rejected."""
     names.os_name(full)
     base = full.partition("+")[0]
-    if {base, full} & set(cluster.cluster.blacklisted_os):
+    listed = sorted({base, full} & set(cluster.cluster.blacklisted_os))
+    if listed:
         raise Rejected(
             f"OS {full} is blacklisted",
-            f"gnt-os modify --blacklisted=no {full} allows it",
+            f"gnt-os modify --blacklisted=no {' and '.join(listed)} allows it",
             reason=Reason.STATE,
         )
     mine = _on(cluster, node, base)
     if mine is None:
         raise Rejected(
             f"node {node.name} has no OS definition {base!r}",
-            "gnt-os diagnose shows which node has what; copy the directory to every node",
+            "gnt-os diagnose shows which node has what; gnt-os push DIR puts it onto every node",
             reason=Reason.UNKNOWN,
             node=node.name,
         )
@@ -87,8 +88,8 @@ def _alike(cluster: Snapshot, base: str, node: Node, mine: OsFacts) -> None:
             raise Rejected(
                 f"OS definition {base} differs between nodes {node.name} and {other.name}"
                 + (f" (files: {', '.join(differing)})" if differing else ""),
-                f"gnt-os diagnose {base} shows what differs, line by line; copy the same directory "
-                "to every node",
+                f"gnt-os diagnose {base} shows what differs, line by line; gnt-os push DIR puts "
+                "the same onto every node",
                 reason=Reason.STATE,
                 node=other.name,
             )
