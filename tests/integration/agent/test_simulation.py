@@ -22,21 +22,9 @@ from gantry.rpc.client import HttpAgents
 
 
 @pytest.fixture
-def ca(tmp_path: Path) -> TestAuthority:
-    return TestAuthority(tmp_path)
-
-
-@pytest.fixture
 async def process(ca: TestAuthority, tmp_path: Path) -> AsyncIterator[SimulatedProcess]:
     made = SimulatedProcess(tmp_path, ca)
     await made.start()
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def master(ca: TestAuthority) -> AsyncIterator[HttpAgents]:
-    made = ca.master()
     yield made
     await made.close()
 
