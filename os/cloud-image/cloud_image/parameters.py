@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 from guest.inputs import (
     Fault,
     check,
-    nameserver_faults,
+    network_faults,
     package_faults,
-    parameter,
     password_faults,
     settings,
     ssh_key_faults,
@@ -70,13 +69,13 @@ def check_parameters() -> None:
 def _faults() -> Iterator[str]:
     if variable("OS_VARIANT"):
         yield f"there is no variant {variable('OS_VARIANT')!r}: this OS has none"
-    yield from _image_faults(parameter("image"), parameter("checksum"))
-    yield from _user_data_faults(parameter("user-data"))
+    yield from _image_faults(variable("OSP_IMAGE"), variable("OSP_CHECKSUM"))
+    yield from _user_data_faults(variable("OSP_USER_DATA"))
     yield from ssh_key_faults()
     yield from password_faults()
     yield from package_faults()
-    yield from nameserver_faults()
-    seed = parameter("seed")
+    yield from network_faults()
+    seed = variable("OSP_SEED")
     if seed and seed not in SEEDS:
         yield f"parameter seed: {seed[:40]!r} is not known; give {', '.join(SEEDS)}"
 

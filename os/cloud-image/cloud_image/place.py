@@ -17,13 +17,17 @@ _ROOM = _LENGTH * SECTOR
 _START = 17 * iso9660.SECTOR
 
 
-def wanted(seed: str, descriptor: int) -> str:
-    """``partition``, ``disk`` or ``none``, for this image. Fault where that cannot be."""
-    partitioned = tables.read(descriptor, disk_bytes(descriptor) // SECTOR) is not None
+def wanted(seed: str, image: int, target: int) -> str:
+    """``partition``, ``disk`` or ``none``, for an image on a disk. Fault where that cannot be."""
+    table = tables.read(image, disk_bytes(image) // SECTOR)
     if seed in ("", "auto"):
-        seed = "partition" if partitioned else "disk"
-    if seed == "partition" and not partitioned:
-        raise Fault("the image has no partition table to put a seed into: give seed=disk")
+        seed = "partition" if table is not None else "disk"
+    if seed == "partition":
+        if table is None:
+            raise Fault("the image has no partition table to put a seed into: give seed=disk")
+        sectors = disk_bytes(target) // SECTOR
+        if sectors * SECTOR >= disk_bytes(image):
+            tables.place_at_end(tables.spread(table, sectors), sectors, _LENGTH)
     if seed == "disk" and count("DISK_COUNT") < 2:
         raise Fault(
             "the image has no partition table, so the seed needs a disk of its own: give the "

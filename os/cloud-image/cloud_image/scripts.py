@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from guest import copying
-from guest.inputs import Fault, complain, disk, first_disk, instance_name, parameter, say, variable
+from guest.inputs import Fault, complain, disk, first_disk, instance_name, say, variable
 from guest.sparse_dump import DumpError, export_disk, import_disk
 
 from cloud_image import place, seed
@@ -21,8 +21,8 @@ def create() -> None:
     target = os.open(first_disk(), os.O_RDWR | os.O_CLOEXEC)
     # Whatever is wrong with a name or an address is said before anything is written.
     files = seed.files()
-    with raw_image(parameter("image"), parameter("checksum"), node_settings()) as source:
-        where = place.wanted(parameter("seed"), source)
+    with raw_image(variable("OSP_IMAGE"), variable("OSP_CHECKSUM"), node_settings()) as source:
+        where = place.wanted(variable("OSP_SEED"), source, target)
         say(f"copying the image to {variable('DISK_0_PATH')}")
         copying.copy(source, target)
     place.spread(target)

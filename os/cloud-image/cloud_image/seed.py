@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from guest.inputs import instance_name, parameter, ssh_keys, variable, words
+from guest.inputs import instance_name, ssh_keys, variable, words
 from guest.nics import Nic, nics
 
 
@@ -17,7 +17,7 @@ def files() -> dict[str, bytes]:
     """Name and content. The instance's id changes with the content: cloud-init looks again."""
     name, keys = instance_name(), ssh_keys()
     network = _json(network_config(nics()))
-    user = parameter("user-data").encode("utf-8") or b"#cloud-config\n{}\n"
+    user = variable("OSP_USER_DATA").encode("utf-8") or b"#cloud-config\n{}\n"
     vendor = b"#cloud-config\n" + _json(vendor_data())
     told = repr((name, keys, network, user, vendor)).encode()
     digest = hashlib.sha256(told).hexdigest()[:12]
@@ -41,10 +41,10 @@ def _json(value: object) -> bytes:
 def vendor_data() -> dict[str, object]:
     """What our parameters ask for; the user data has the last word."""
     told: dict[str, object] = {}
-    if words(parameter("packages")):
-        told["packages"] = words(parameter("packages"))
-    if parameter("password-hash"):
-        told["password"] = parameter("password-hash")
+    if words(variable("OSP_PACKAGES")):
+        told["packages"] = words(variable("OSP_PACKAGES"))
+    if variable("OSP_PASSWORD_HASH"):
+        told["password"] = variable("OSP_PASSWORD_HASH")
         told["chpasswd"] = {"expire": False}
     return told
 

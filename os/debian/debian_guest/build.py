@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from guest import programs
-from guest.inputs import Fault, parameter, say, variable, words
+from guest.inputs import Fault, say, variable, words
 from guest.keep import Keep
 from guest.tables import ALIGNMENT, SECTOR
 
 from debian_guest import sources
 from debian_guest.parameters import Settings
 
-RECIPE = 1
+RECIPE = 2
 """To be raised whenever what is built here changes, so that older images are not used."""
 LABEL = "debian-root"
 OFFSET = ALIGNMENT * SECTOR
@@ -40,13 +40,15 @@ serial --unit=0 --speed=115200
 terminal_input serial console
 terminal_output serial console
 set timeout=1
+# On a busy machine that emulates, the usual 90 seconds until there is a console can be too few.
+set arguments="ro quiet console=tty0 console=ttyS0,115200 systemd.default_device_timeout_sec=300"
 probe --set=uuid --fs-uuid $root
 menuentry "Debian" {
-  linux /vmlinuz root=UUID=$uuid ro quiet console=tty0 console=ttyS0,115200
+  linux /vmlinuz root=UUID=$uuid $arguments
   initrd /initrd.img
 }
 menuentry "Debian, previous kernel" {
-  linux /vmlinuz.old root=UUID=$uuid ro quiet console=tty0 console=ttyS0,115200
+  linux /vmlinuz.old root=UUID=$uuid $arguments
   initrd /initrd.img.old
 }
 """
@@ -73,7 +75,7 @@ def image(settings: Settings) -> int:
         "variant": variable("OS_VARIANT"),
         "mirror": mirror,
         "security": security,
-        "packages": sorted(set(words(parameter("packages")))),
+        "packages": sorted(set(words(variable("OSP_PACKAGES")))),
     }
     key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     keep = Keep(settings.cache, settings.cache_bytes)
@@ -113,7 +115,7 @@ def _bootstrap(
     """In a mount namespace of its own, so that nothing stays mounted, whatever happens."""
     temporary = work / "tmp"
     temporary.mkdir(mode=0o755)
-    packages = ",".join([*_SYSTEM, *words(parameter("packages"))])
+    packages = ",".join([*_SYSTEM, *words(variable("OSP_PACKAGES"))])
     argv = [
         *("unshare", "--mount", "--propagation", "private", "--"),
         *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),

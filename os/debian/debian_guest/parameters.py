@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 from guest.inputs import (
     Fault,
     check,
-    nameserver_faults,
+    network_faults,
     package_faults,
-    parameter,
     password_faults,
     settings,
     ssh_key_faults,
@@ -68,7 +67,7 @@ def node_settings() -> Settings:
 
 def root_mebibytes() -> int:
     """The parameter ``root-size``, or 0 for all of the disk."""
-    found = _SIZE.fullmatch(parameter("root-size"))
+    found = _SIZE.fullmatch(variable("OSP_ROOT_SIZE"))
     if not found:
         return 0
     return int(found[1]) * (1024 if found[2].lower() == "g" else 1)
@@ -83,22 +82,21 @@ def _faults() -> Iterator[str]:
     variant = variable("OS_VARIANT")
     if variant not in VARIANTS:
         yield f"there is no variant {variant!r}; there are {', '.join(VARIANTS)}"
-    yield from _uri_faults("mirror")
-    if parameter("security-mirror") != "none":
-        yield from _uri_faults("security-mirror")
+    yield from _uri_faults("mirror", variable("OSP_MIRROR"))
+    if variable("OSP_SECURITY_MIRROR") != "none":
+        yield from _uri_faults("security-mirror", variable("OSP_SECURITY_MIRROR"))
     yield from package_faults()
     yield from ssh_key_faults()
     yield from password_faults()
-    yield from nameserver_faults()
-    size = parameter("root-size")
+    yield from network_faults()
+    size = variable("OSP_ROOT_SIZE")
     if size and not _SIZE.fullmatch(size):
         yield f"parameter root-size: {size[:40]!r} is not a size; give MiB, or for example 2g"
     elif size and root_mebibytes() < 512:
         yield f"parameter root-size: {root_mebibytes()} MiB are too few; give at least 512"
 
 
-def _uri_faults(name: str) -> Iterator[str]:
-    uri = parameter(name)
+def _uri_faults(name: str, uri: str) -> Iterator[str]:
     if not uri:
         return
     try:

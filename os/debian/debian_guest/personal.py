@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guest.inputs import Fault, instance_name, parameter, ssh_keys
+from guest.inputs import Fault, instance_name, ssh_keys, variable
 from guest.nics import Nic, nics
 
 from debian_guest.root_files import RootFiles
@@ -68,8 +68,8 @@ def access(root: RootFiles) -> _Files:
     if ssh_keys():
         keys = "".join(f"{key}\n" for key in ssh_keys())
         files["/root/.ssh/authorized_keys"] = (keys.encode(), 0o600, 0)
-    if parameter("password-hash"):
-        shadow = with_password(root.read("/etc/shadow").decode(), parameter("password-hash"))
+    if variable("OSP_PASSWORD_HASH"):
+        shadow = with_password(root.read("/etc/shadow").decode(), variable("OSP_PASSWORD_HASH"))
         files["/etc/shadow"] = (shadow.encode(), 0o640, _SHADOW_GROUP)
     return files
 

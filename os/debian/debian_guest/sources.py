@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guest import programs
-from guest.inputs import Fault, parameter
+from guest.inputs import Fault, variable
 
 MIRROR = "http://deb.debian.org/debian"
 SECURITY = "http://deb.debian.org/debian-security"
@@ -97,8 +97,8 @@ def _fields(stanza: str) -> dict[str, str]:
 def archives(apt: Path = Path("/etc/apt")) -> tuple[str, str]:
     """The URIs of the archive and of its security updates; the latter may be empty: none."""
     known = list(sources_of(apt))
-    mirror = parameter("mirror") or next((one.uri for one in known if one.main), MIRROR)
-    security = parameter("security-mirror")
+    mirror = variable("OSP_MIRROR") or next((one.uri for one in known if one.main), MIRROR)
+    security = variable("OSP_SECURITY_MIRROR")
     if security == "none":
         return mirror.rstrip("/"), ""
     if not security:

@@ -29,11 +29,6 @@ def variable(name: str) -> str:
     return os.environ.get(name, "")
 
 
-def parameter(name: str) -> str:
-    """The value of an OS parameter, empty if it is not given."""
-    return variable("OSP_" + name.upper().replace("-", "_"))
-
-
 def count(name: str) -> int:
     """A number of things, such as DISK_COUNT."""
     text = variable(name)
@@ -89,7 +84,7 @@ def words(text: str) -> list[str]:
 
 def ssh_keys() -> list[str]:
     """The keys of the parameter ``ssh-keys``, one for each line."""
-    lines = (line.strip() for line in parameter("ssh-keys").split("\n"))
+    lines = (line.strip() for line in variable("OSP_SSH_KEYS").split("\n"))
     return [line for line in lines if line]
 
 
@@ -108,7 +103,7 @@ def ssh_key_faults() -> Iterator[str]:
 
 def package_faults() -> Iterator[str]:
     """What is wrong with the parameter ``packages``."""
-    for name in words(parameter("packages")):
+    for name in words(variable("OSP_PACKAGES")):
         if not _PACKAGE.fullmatch(name):
             yield (
                 f"parameter packages: {name[:40]!r} is not the name of a package; give names "
@@ -116,9 +111,9 @@ def package_faults() -> Iterator[str]:
             )
 
 
-def nameserver_faults() -> Iterator[str]:
+def _nameserver_faults() -> Iterator[str]:
     """What is wrong with the parameter ``nameserver``."""
-    servers = words(parameter("nameserver"))
+    servers = words(variable("OSP_NAMESERVER"))
     if len(servers) > 3:
         yield f"parameter nameserver: {len(servers)} addresses; give at most 3"
     for server in servers:
@@ -129,9 +124,19 @@ def nameserver_faults() -> Iterator[str]:
             )
 
 
+def network_faults() -> Iterator[str]:
+    """What is wrong with the parameters ``gateway``, ``prefix`` and ``nameserver``."""
+    gateway, prefix = variable("OSP_GATEWAY"), variable("OSP_PREFIX")
+    if gateway and not is_address(gateway):
+        yield f"parameter gateway: {gateway[:60]!r} is not an IP address"
+    if prefix and not (prefix.isascii() and prefix.isdigit() and 1 <= int(prefix[:9]) <= 128):
+        yield f"parameter prefix: {prefix[:40]!r} is not a length; give for example 26 for a /26"
+    yield from _nameserver_faults()
+
+
 def password_faults() -> Iterator[str]:
     """What is wrong with the parameter ``password-hash``, whose value is never shown."""
-    value = parameter("password-hash")
+    value = variable("OSP_PASSWORD_HASH")
     if value and not _PASSWORD.fullmatch(value):
         yield (
             "parameter password-hash: this is not the hash of a password; give what "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
-from guest.inputs import Fault, count, is_address, parameter, variable, words
+from guest.inputs import Fault, count, is_address, variable, words
 
 _MAC = re.compile(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 _PREFIX = re.compile(r"/([0-9]{1,3})")
@@ -31,7 +31,7 @@ class Nic:
 
 def nics() -> list[Nic]:
     """All NICs, in order; Fault where a variable cannot be what it says."""
-    servers = tuple(words(parameter("nameserver")))
+    servers = tuple(words(variable("OSP_NAMESERVER")))
     return [_nic(index, servers) for index in range(count("NIC_COUNT"))]
 
 
@@ -52,10 +52,13 @@ def _nic(index: int, servers: tuple[str, ...]) -> Nic:
         return Nic(mac=mac, nameservers=servers)
     six = "6" if ":" in address else ""
     gateway = field(f"NETWORK_GATEWAY{six}")
+    subnet = field(f"NETWORK_SUBNET{six}")
     routed = field("MODE") == "routed" and not gateway
     alone, usual = (128, 64) if six else (32, 24)
-    prefix = alone if routed else _prefix(index, field(f"NETWORK_SUBNET{six}"), usual, alone)
+    prefix = alone if routed else _prefix(index, subnet, usual, alone)
     interface = ip_interface(f"{address}/{prefix}")
+    if not (gateway or routed):
+        gateway = _gateway_in(interface)
     beyond = bool(gateway) and ip_address(gateway) not in interface.network
     return Nic(
         mac=mac,
@@ -83,7 +86,15 @@ def _user(mac: str, address: str, subnet: str, gateway: str, servers: tuple[str,
 
 def _prefix(index: int, subnet: str, usual: int, most: int) -> int:
     found = _PREFIX.search(subnet)
-    prefix = int(found[1]) if found else usual
-    if prefix > most:
+    if not found:
+        given = variable("OSP_PREFIX")
+        return int(given) if given and int(given) <= most else usual
+    if int(found[1]) > most:
         raise Fault(f"NIC_{index}_NETWORK_SUBNET {subnet!r} is not a network")
-    return prefix
+    return int(found[1])
+
+
+def _gateway_in(interface: IPv4Interface | IPv6Interface) -> str:
+    """The parameter ``gateway``, for the NIC in whose network it is."""
+    given = variable("OSP_GATEWAY")
+    return given if given and ip_address(given) in interface.network else ""

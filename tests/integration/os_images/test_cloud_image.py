@@ -328,6 +328,7 @@ def test_an_image_that_is_larger_than_the_disk_is_refused(
     same = empty_disk(place / "same", 16 * MEBIBYTE)
     done = _create(cloud, same, str(images["gpt"]))
     assert "no room for one more partition" in done.stderr
+    assert same.stat().st_blocks == 0
 
 
 def test_a_checksum_of_a_file_on_the_node_is_checked(

@@ -116,7 +116,12 @@ def test_a_nic_becomes_a_file_of_networkd() -> None:
     )
     files = _said_by(
         code,
-        NIC_COUNT="4",
+        NIC_COUNT="5",
+        NIC_4_MAC="aa:00:00:00:00:05",
+        NIC_4_MODE="bridged",
+        NIC_4_IP="10.1.2.3",
+        OSP_GATEWAY="10.1.0.1",
+        OSP_PREFIX="16",
         NIC_0_MAC="AA:00:00:12:34:56",
         NIC_0_MODE="user",
         NIC_1_MAC="aa:00:00:00:00:02",
@@ -139,6 +144,7 @@ def test_a_nic_becomes_a_file_of_networkd() -> None:
         f"{match}00:00:03\n\n[Network]\nAddress=192.0.2.9/32\n\n"
         "[Route]\nDestination=0.0.0.0/0\nScope=link\n",
         f"{match}00:00:04\n\n[Network]\nDHCP=yes\n",
+        f"{match}00:00:05\n\n[Network]\nAddress=10.1.2.3/16\n\n[Route]\nGateway=10.1.0.1\n",
     ]
 
 
@@ -153,6 +159,8 @@ def test_a_nic_becomes_a_file_of_networkd() -> None:
         ({"OSP_PACKAGES": "vim,--force"}, "'--force' is not the name of a package"),
         ({"OSP_SSH_KEYS": "x"}, "parameter ssh-keys, line 1: 'x' is not a public key"),
         ({"OSP_PASSWORD_HASH": "a:b"}, "this is not the hash of a password"),
+        ({"OSP_GATEWAY": "gw"}, "parameter gateway: 'gw' is not an IP address"),
+        ({"OSP_PREFIX": "129"}, "parameter prefix: '129' is not a length"),
         ({"OSP_NAMESERVER": "ns"}, "'ns' is not an IP address"),
         ({"OSP_ROOT_SIZE": "1.5g"}, "'1.5g' is not a size"),
         ({"OSP_ROOT_SIZE": "100"}, "100 MiB are too few; give at least 512"),
