@@ -1,14 +1,19 @@
-"""One cluster a store for all tests that do not take it down; most tests use SQLite's."""
+"""One cluster a store for all tests that do not take it down."""
 
 from collections.abc import Iterator
 
 import pytest
+from tests.e2e.stores import ON_A_FILE
 from tests.support.cluster import Cluster, local_cluster
+
+LEASE = "10"
+"""Seconds in which a master that a test has killed is started again; then another takes over."""
 
 
 @pytest.fixture(scope="session")
 def running_cluster() -> Iterator[Cluster]:
     with local_cluster("--nodes", "3", "--hypervisors", "fake", "--no-kernel") as cluster:
+        cluster.whole()
         yield cluster
 
 
@@ -17,17 +22,18 @@ def cluster_on_etcd() -> Iterator[Cluster]:
     with local_cluster(
         "--nodes", "3", "--hypervisors", "fake", "--no-kernel", "--store", "etcd"
     ) as cluster:
-        # From the next master on; so that tests do not wait long for one.
-        cluster.gnt("gnt-cluster", "modify", "--master-lease", "2")
+        # From the next master on.
+        cluster.gnt("gnt-cluster", "modify", "--master-lease", LEASE)
         cluster.kill("master")
         cluster.local("up")
+        cluster.whole()
         yield cluster
 
 
 @pytest.fixture
 def store(request: pytest.FixtureRequest) -> str:
-    """What keeps the cluster's state; a test that is about that has a parameter for it."""
-    return str(getattr(request, "param", "sqlite"))
+    """What keeps the cluster's state."""
+    return str(request.param)
 
 
 @pytest.fixture
@@ -38,8 +44,18 @@ def cluster(store: str, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     yield running
     running.no_hooks()
     running.no_definitions()
-    running.local("up")
+    running.mend()
     running.remove_all()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Once on each store, unless the test says itself on which, or ``stores`` says why not."""
+    if "store" not in metafunc.fixturenames:
+        return
+    if any("store" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")):
+        return
+    stores = ["sqlite"] if metafunc.definition.originalname in ON_A_FILE else ["sqlite", "etcd"]
+    metafunc.parametrize("store", stores, indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

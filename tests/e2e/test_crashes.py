@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.cluster import Cluster, eventually, on_both_stores
+from tests.support.cluster import Cluster, eventually
 
 WEB = "web1.gantry.test"
 
@@ -52,7 +52,6 @@ def _whole_or_nothing(cluster: Cluster, job: str) -> None:
         eventually("no trace is left", lambda: not list(storage.iterdir()), 60)
 
 
-@on_both_stores
 def test_a_job_goes_on_after_the_master_was_killed(
     cluster: Cluster, slow: tuple[Path, Path]
 ) -> None:
@@ -66,7 +65,6 @@ def test_a_job_goes_on_after_the_master_was_killed(
     _whole_or_nothing(cluster, job)
 
 
-@on_both_stores
 def test_a_job_ends_one_way_or_the_other_after_its_agent_was_killed(
     cluster: Cluster, slow: tuple[Path, Path]
 ) -> None:
@@ -79,7 +77,6 @@ def test_a_job_ends_one_way_or_the_other_after_its_agent_was_killed(
     _whole_or_nothing(cluster, job)
 
 
-@on_both_stores
 def test_a_queued_job_is_not_lost_with_the_master(cluster: Cluster) -> None:
     job = cluster.gnt("gnt-debug", "delay", "--submit", "0.5").split()[-1]
     cluster.kill("master")
@@ -96,7 +93,6 @@ def test_without_a_master_every_program_says_what_to_do(cluster: Cluster) -> Non
     assert cluster.local("status", check=False).status == 1
 
 
-@on_both_stores
 def test_guests_outlive_their_agent_and_are_taken_over_again(cluster: Cluster) -> None:
     cluster.add(WEB, node=2)
     before = cluster.gnt("gnt-job", "list", "--no-headers", "-o", "id").split()

@@ -1,11 +1,10 @@
 """What a user does with instances, from the first to the last."""
 
-from tests.support.cluster import Cluster, on_both_stores
+from tests.support.cluster import Cluster
 
 WEB = "web1.gantry.test"
 
 
-@on_both_stores
 def test_an_instance_lives_from_add_to_remove(cluster: Cluster) -> None:
     cluster.add(WEB, node=2)
     shown = cluster.instance(WEB, "name", "pnode", "status", "oper_state", "os", "be/memory")
@@ -29,7 +28,6 @@ def test_an_instance_lives_from_add_to_remove(cluster: Cluster) -> None:
     assert cluster.instances() == []
 
 
-@on_both_stores
 def test_disks_are_made_on_the_node_and_go_with_the_instance(cluster: Cluster) -> None:
     cluster.gnt(
         "gnt-instance", "add", "-t", "file", "--disk", "0:size=16M", "--disk", "1:size=8M",
@@ -54,7 +52,6 @@ def test_shared_disks_are_seen_by_all_nodes(cluster: Cluster) -> None:
     assert not list(seen.iterdir())
 
 
-@on_both_stores
 def test_a_change_is_shown_and_lasts_over_a_restart(cluster: Cluster) -> None:
     cluster.add(WEB)
     cluster.gnt("gnt-instance", "modify", "-B", "memory=48M,vcpus=2", "web1")
@@ -92,7 +89,6 @@ def test_the_jobs_of_all_that_are_listed_and_told(cluster: Cluster) -> None:
     assert cluster.gnt("gnt-job", "watch", str(last["id"])) is not None
 
 
-@on_both_stores
 def test_a_job_that_runs_can_be_cancelled(cluster: Cluster) -> None:
     job = cluster.gnt("gnt-debug", "delay", "--submit", "60").split()[-1]
     cluster.gnt("gnt-job", "cancel", "--kill", job)
@@ -115,7 +111,6 @@ def test_the_operating_systems_that_come_with_gantry_are_valid_everywhere(
     assert "node3.gantry.test" in cluster.gnt("gnt-os", "diagnose")
 
 
-@on_both_stores
 def test_a_healthy_cluster_verifies(cluster: Cluster) -> None:
     cluster.add(WEB)
     cluster.gnt("gnt-cluster", "verify")

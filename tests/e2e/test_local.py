@@ -20,11 +20,15 @@ OPTIONS = ("--hypervisors", "fake", "--no-kernel")
 WEB = "web1.gantry.test"
 
 
-@pytest.fixture(scope="module")
-def own() -> Iterator[Cluster]:
+@pytest.fixture(scope="module", params=["sqlite", "etcd"])
+def own(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A small cluster of this module, beside the session's."""
-    with local_cluster("--nodes", "1", *OPTIONS) as cluster:
+    with local_cluster("--nodes", "1", *OPTIONS, "--store", request.param) as cluster:
         yield cluster
+
+
+on_a_file = pytest.mark.parametrize("own", ["sqlite"], indirect=True)
+"""Of a test that is about a file, or not about the state at all."""
 
 
 def test_up_again_changes_nothing(own: Cluster) -> None:
@@ -52,6 +56,7 @@ def test_a_node_is_added_by_a_real_join(own: Cluster) -> None:
     own.remove_all()
 
 
+@on_a_file
 def test_the_environment_lets_a_shell_use_the_programs(own: Cluster) -> None:
     script = 'eval "$("$@")" && gnt-cluster getmaster'
     done = subprocess.run(
@@ -64,6 +69,7 @@ def test_the_environment_lets_a_shell_use_the_programs(own: Cluster) -> None:
     assert done.stdout.strip() == "node1.gantry.test", done.stderr
 
 
+@on_a_file
 def test_status_shows_guests_where_they_run(own: Cluster) -> None:
     own.add(WEB)
     nodes = own.status()["nodes"]
@@ -103,11 +109,22 @@ def test_down_can_leave_the_guests(own: Cluster) -> None:
     own.remove_all()
 
 
-@pytest.mark.parametrize("moment", ["making the cluster", "starting the master", "joining node2"])
-def test_an_up_that_was_killed_in_the_middle_is_finished_by_the_next(moment: str) -> None:
+@pytest.mark.parametrize(
+    ("store", "moment"),
+    [
+        ("sqlite", "making the cluster"),
+        ("sqlite", "starting the master"),
+        ("sqlite", "joining node2"),
+        ("etcd", "making the cluster"),
+    ],
+    indirect=["store"],
+)
+def test_an_up_that_was_killed_in_the_middle_is_finished_by_the_next(
+    store: str, moment: str
+) -> None:
     with short_directory() as directory:
         cluster = Cluster(directory)
-        up = ["up", "--dir", str(directory), "--nodes", "2", *OPTIONS]
+        up = ["up", "--dir", str(directory), "--nodes", "2", *OPTIONS, "--store", store]
         with subprocess.Popen(
             [*GANTRY, "local", *up], stderr=subprocess.PIPE, text=True, env=dict(os.environ)
         ) as process:
@@ -126,6 +143,7 @@ def test_an_up_that_was_killed_in_the_middle_is_finished_by_the_next(moment: str
             assert not processes_below(directory)
 
 
+@on_a_file
 def test_a_damaged_store_is_told_and_restored(own: Cluster) -> None:
     own.add(WEB)
     copies = str(own.directory / "copies")
@@ -170,6 +188,7 @@ def test_where_there_is_no_cluster_it_is_said_so(command: str) -> None:
         assert "there is no local cluster" in done.stderr
 
 
+@on_a_file
 def test_status_is_one_object_for_programs(own: Cluster) -> None:
     found = json.loads(own.local("status", "--json").stdout)
     assert found["cluster"] == "cluster.gantry.test"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,11 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
-
 T = TypeVar("T")
-on_both_stores = pytest.mark.parametrize("store", ["sqlite", "etcd"], indirect=True)
-"""Of a test with the fixture ``cluster``: once on each."""
 GANTRY = [sys.executable, "-I", "-m", "gantry.main.gantry"]
 SHIPPED = Path(__file__).resolve().parents[2] / "os"
 POLL = 0.05
@@ -62,6 +59,28 @@ class Cluster:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._daemons: list[str] = []
+
+    def whole(self) -> None:
+        """All that should run does so now: ``mend`` brings that back."""
+        self._daemons = self._daemons_now()
+
+    def mend(self) -> None:
+        """All daemons run, and the master is on node 1, whatever a test did."""
+        # To look is cheap; most tests leave everything as it was.
+        if self._daemons_now() != self._daemons:
+            self.local("up")
+        if not (self.root() / "run/gantry/master.sock").exists():
+            eventually("the master is on node1 again", self._move_home)
+
+    def _move_home(self) -> bool:
+        return self.try_gnt("gnt-cluster", "master-failover").status == 0
+
+    def _daemons_now(self) -> list[str]:
+        """Their command lines, without what differs from start to start."""
+        found = processes_below(self.directory)
+        daemons = [line.partition(" --ready-fd")[0] for line in found]
+        return sorted(one for one in daemons if re.search(r"gantry (agent|master) |^etcd ", one))
 
     def root(self, number: int = 1) -> Path:
         return self.directory / f"node{number}"

@@ -1,0 +1,41 @@
+"""Which end-to-end tests do not run on both stores, and why.
+
+Every test with the fixture ``cluster`` runs once with the state in a file and once in etcd, unless
+it is named here or says itself on which one it runs.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+EDGE: Final = "what is refused at the edge never comes to the store"
+NO_STORE: Final = "it asks nodes only, or files on them"
+
+ON_A_FILE: Final = {
+    "test_a_memory_that_is_none_is_refused": EDGE,
+    "test_a_name_that_is_no_host_name_is_refused": EDGE,
+    "test_a_senseless_change_is_refused": EDGE,
+    "test_a_size_that_is_none_is_refused": EDGE,
+    "test_an_unknown_command_or_option_is_wrong_use": EDGE,
+    "test_an_unknown_instance_is_named": EDGE,
+    "test_what_cannot_be_a_bundle_is_refused_before_anything_is_sent": EDGE,
+    "test_what_is_no_webhook_is_refused": EDGE,
+    "test_a_bundle_that_is_not_there_is_named": EDGE,
+    "test_a_job_that_does_not_exist_is_named": EDGE,
+    "test_every_agent_runs_the_watchers_scripts_without_a_master": NO_STORE,
+    "test_nodes_run_their_scripts_side_by_side": NO_STORE,
+    "test_the_operating_systems_that_come_with_gantry_are_valid_everywhere": NO_STORE,
+    "test_without_a_master_every_program_says_what_to_do": (
+        "with etcd another node takes over, and programs wait for that: test_master_failover.py"
+    ),
+}
+"""Tests with the fixture ``cluster``."""
+
+CLUSTERS_OF_THEIR_OWN: Final = {
+    "test_cut.py": "it is about what agents tell; tests/rounds cut nodes off with both stores",
+    "test_demo.py": "the demo makes its own cluster, which is on a file",
+    "test_guest.py": "a real guest is its agent's",
+    "test_namespaces.py": "test_many_machines.py does the same with etcd",
+    "test_simulated.py": "simulated nodes are never candidates, so the store is not theirs",
+}
+"""Files whose tests make clusters with their state in a file."""
