@@ -20,7 +20,8 @@ from gantry.jobs import codec
 from gantry.jobs.codec import Holder
 from gantry.jobs.election import win
 from gantry.jobs.lease import LeaseKeeper
-from gantry.main.bell import MASTER_SOCKET, Bell, replace_process
+from gantry.main.beginning_anew import begin_anew
+from gantry.main.bell import MASTER_SOCKET, Bell
 from gantry.main.daemon import say_ready
 from gantry.main.elected import Elected
 from gantry.main.store import open_store
@@ -44,7 +45,7 @@ def run(root: Path, ready: int | None) -> int:
 
 async def contest(root: Path, ready: int | None) -> int:
     """Until this node has won and been the master, or the process is told to end."""
-    ended = asyncio.Event()
+    ended, rung = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
@@ -52,30 +53,30 @@ async def contest(root: Path, ready: int | None) -> int:
     (root / MASTER_SOCKET).unlink(missing_ok=True)
     bell = Bell(root)
     standing = _Contest(root, ready)
-    loop.add_reader(bell.socket, _rung, bell, standing)
+    loop.add_reader(bell.socket, rung.set)
     try:
         waiting = loop.create_task(standing.win())
-        ending = loop.create_task(ended.wait())
-        await asyncio.wait([waiting, ending], return_when=asyncio.FIRST_COMPLETED)
-        ending.cancel()
-        if not waiting.done():
+        others = [loop.create_task(each.wait()) for each in (ended, rung)]
+        await asyncio.wait([waiting, *others], return_when=asyncio.FIRST_COMPLETED)
+        for each in others:
+            each.cancel()
+        won = waiting.done() and not rung.is_set()
+        if not won:
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
-            return 0
     finally:
         loop.remove_reader(bell.socket)
         bell.close()
+    if ended.is_set() and not won:
+        return 0
+    if not won:
+        # The node's files have changed: what this process has to be is looked at anew.
+        await begin_anew(ended, standing.ready)
     elected, ready = waiting.result()
     # All the rest of the master: only now, and while the lease is being kept.
     from gantry.main.master import serve
 
     return await serve(root, ready, elected)
-
-
-def _rung(bell: Bell, standing: _Contest) -> None:
-    """The node's files have changed: what this process has to be is looked at anew."""
-    bell.close()
-    replace_process(standing.ready)
 
 
 class _Contest:

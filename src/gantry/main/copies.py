@@ -104,15 +104,18 @@ class Sender:
             revision=copy.revision,
             take_over=take_over,
         )
-        await self._order(to, f"copy/{turn}/complete", order)
+        # All of it is read there, and what is large on a slow disk takes its time.
+        await self._order(to, f"copy/{turn}/complete", order, timeouts.NORMAL)
 
-    async def _order(self, to: Address, key: str, order: Order[Nothing]) -> None:
+    async def _order(
+        self, to: Address, key: str, order: Order[Nothing], timeout: float = timeouts.URGENT
+    ) -> None:
         envelope = Envelope(
             key=key,
             job=0,
             epoch=self._epoch,
             until=boottime() + self._lease_left(),
-            timeout=timeouts.URGENT,
+            timeout=timeout,
         )
         await self._agents.order(to, envelope, order)
 

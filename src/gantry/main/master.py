@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from gantry.agent import configuration as agent_configuration
 from gantry.history.store import open_history
@@ -21,7 +21,8 @@ from gantry.jobs.journal import HandedOver, Lost, MasterNoMore
 from gantry.jobs.recovery import read_snapshot
 from gantry.main import handover
 from gantry.main.assembly import Ground, Master, assemble
-from gantry.main.bell import BeginAnew, replace_process
+from gantry.main.beginning_anew import begin_anew
+from gantry.main.bell import BeginAnew
 from gantry.main.bootstrap import node_uuid
 from gantry.main.credentials import certificates_hold, files_of
 from gantry.main.daemon import save_memory, say_ready
@@ -35,8 +36,6 @@ from gantry.rpc.client import HttpAgents
 logger = logging.getLogger("gantry.master")
 
 HISTORY: Final = "var/lib/gantry/history.db"
-_TURNS: Final = 3
-"""Of the event loop, after which it has heard of every signal that had come."""
 _SWITCH_INTERVAL: Final = 0.0001
 """With Python's default a busy event loop would starve the store's writer thread."""
 
@@ -101,16 +100,6 @@ async def _opened(
             raise
         logger.warning("does not become the master: %s", error)
         await begin_anew(ended, ready)
-
-
-async def begin_anew(ended: asyncio.Event, ready: int | None = None) -> NoReturn:
-    """Replace the process; one that was told to end meanwhile ends instead (SystemExit)."""
-    for _ in range(_TURNS):
-        await asyncio.sleep(0)
-    if ended.is_set():
-        logger.info("ending")
-        raise SystemExit(0)
-    replace_process(ready)
 
 
 async def _leave(master: Master, elected: Elected | None, ended: asyncio.Event) -> None:

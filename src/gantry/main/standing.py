@@ -20,7 +20,7 @@ from gantry.main.bootstrap import node_uuid
 from gantry.main.elected import Elected
 from gantry.main.store import STATE
 from gantry.model.codec import encode
-from gantry.model.entities import CLUSTER_KEY
+from gantry.model.entities import CLUSTER_KEY, Cluster
 from gantry.model.jobs import Submission
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
@@ -114,13 +114,21 @@ async def _write_master(store: Store, won: Mastership, before: Snapshot) -> None
         return
     item = await store.get(CLUSTER_KEY)
     assert item is not None
-    after = msgspec.structs.replace(
-        cluster,
-        master_node=won.node,
-        failed_over_from=cluster.failed_over_from or cluster.master_node,
-        serial_no=cluster.serial_no + 1,
-    )
     await store.txn(
         [Compare(codec.ELECTION, won.revision), Compare(CLUSTER_KEY, item.mod_revision)],
-        [Put(CLUSTER_KEY, encode(after))],
+        [Put(CLUSTER_KEY, encode(taken_over(cluster, won.node)))],
+    )
+
+
+def taken_over(cluster: Cluster, node: Uuid) -> Cluster:
+    """With ``node`` as its master, and with whom scripts are told that it follows.
+
+    That is the last one that they know, unless it is ``node`` itself: then the one in between.
+    """
+    known = cluster.failed_over_from
+    return msgspec.structs.replace(
+        cluster,
+        master_node=node,
+        failed_over_from=cluster.master_node if known in (None, node) else known,
+        serial_no=cluster.serial_no + 1,
     )

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import socket
+from pathlib import Path
 
 import pytest
 
-from gantry.main import master
+from gantry.agent import configuration as agent_configuration
+from gantry.main import beginning_anew, bell, contest
+from gantry.model.names import Uuid
 
 
 class Replaced(Exception):
@@ -20,7 +25,7 @@ def _stays(monkeypatch: pytest.MonkeyPatch) -> None:
     def replace(ready: int | None = None) -> None:
         raise Replaced(ready)
 
-    monkeypatch.setattr(master, "replace_process", replace)
+    monkeypatch.setattr(beginning_anew, "replace_process", replace)
 
 
 async def test_a_signal_that_has_just_come_ends_it() -> None:
@@ -29,7 +34,7 @@ async def test_a_signal_that_has_just_come_ends_it() -> None:
     try:
         os.kill(os.getpid(), signal.SIGUSR1)
         with pytest.raises(SystemExit) as caught:
-            await master.begin_anew(ended)
+            await beginning_anew.begin_anew(ended)
         assert caught.value.code == 0
     finally:
         loop.remove_signal_handler(signal.SIGUSR1)
@@ -37,4 +42,35 @@ async def test_a_signal_that_has_just_come_ends_it() -> None:
 
 async def test_without_one_it_begins_anew() -> None:
     with pytest.raises(Replaced, match="7"):
-        await master.begin_anew(asyncio.Event(), 7)
+        await beginning_anew.begin_anew(asyncio.Event(), 7)
+
+
+async def test_a_candidate_that_is_woken_and_told_to_end_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[int | None] = []
+    monkeypatch.setattr("gantry.main.beginning_anew.replace_process", began.append)
+    agent_configuration.write(
+        tmp_path,
+        agent_configuration.Configuration(
+            cluster=Uuid("c"), node=Uuid("n"), name="node1.example.com", host="127.0.0.1"
+        ),
+    )
+    # Nobody answers there, so it waits.
+    said = {"kind": "etcd", "endpoints": ["http://127.0.0.1:1"], "prefix": "/x/"}
+    (tmp_path / "etc/gantry/store.json").write_text(json.dumps(said))
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(contest.contest(tmp_path, None))
+    try:
+        async with asyncio.timeout(30):
+            while not (tmp_path / bell.SOCKET).exists():  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ringing:
+                ringing.sendto(b"", str(tmp_path / bell.SOCKET))
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert await task == 0
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        loop.remove_signal_handler(signal.SIGINT)
+        task.cancel()
+    assert not began

@@ -130,6 +130,21 @@ async def test_who_dies_while_giving_goes_on_when_it_is_back(
     handed_over(old)
 
 
+async def test_a_large_state_may_take_minutes_to_be_read_by_its_target(old: Old) -> None:
+    """Who gives up before the target has ended would be master beside it."""
+    given: list[float] = []
+
+    def look(call: Call) -> None:
+        if isinstance(call.order, StateComplete):
+            given.append(call.envelope.timeout)
+
+    old.agents.fault = look
+    await old.give()
+    # 100 GiB at 120 MiB a second.
+    assert given and min(given) >= 100 * 1024 / 120
+    handed_over(old)
+
+
 async def test_a_target_that_refuses_leaves_the_old_master_and_a_failed_job(old: Old) -> None:
     old.target.waiting = False
     await old.give()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gantry.model.names import Uuid
 from gantry.ports.agents import Moment
-from gantry.rpc.clocks import DRIFT, Clocks
+from gantry.rpc.clocks import DRIFT, WINDOW, Clocks
 
 NODE = Uuid("node")
 seconds = st.floats(0, 1e6)
@@ -70,3 +70,38 @@ def test_what_is_known_of_a_clock_ages() -> None:
     clocks.announced(NODE, Moment("a", 0.0))
     ours.now = 1000.0
     assert clocks.until(NODE, 1000.0).seconds == 1000.0 - 1000.0 * DRIFT
+
+
+def test_what_a_paused_machine_said_before_does_not_count_for_long() -> None:
+    """Its clock stood still for a minute: what it said before would let orders begin too late."""
+    ours = Ours()
+    clocks = Clocks(ours)
+    clocks.announced(NODE, Moment("a", 0.0))
+    ours.now = 60.0
+    clocks.heard(NODE, Moment("a", 0.0))
+    assert clocks.until(NODE, 60.0).seconds <= 0.0
+
+
+def test_a_short_pause_is_noticed_too_and_the_best_of_the_last_seconds_counts() -> None:
+    ours = Ours()
+    clocks = Clocks(ours)
+    clocks.announced(NODE, Moment("a", 0.0))
+    for second in range(1, int(WINDOW) + 9):
+        ours.now = float(second)
+        # Its clock stood still for five seconds.
+        clocks.heard(NODE, Moment("a", max(0.0, second - 5.0)))
+        late = clocks.until(NODE, ours.now).seconds - (second - 5.0)
+        assert late <= 0.0 or second <= WINDOW + 5.0
+    ours.now += 1.0
+    clocks.heard(NODE, Moment("a", ours.now - 15.0))
+    assert clocks.until(NODE, ours.now).seconds > ours.now - 6.0, "that one was long under way"
+
+
+@given(st.lists(st.tuples(st.floats(0, 40), st.floats(0, 100)), min_size=1, max_size=20))
+def test_the_last_word_always_counts(heard: list[tuple[float, float]]) -> None:
+    ours = Ours()
+    clocks = Clocks(ours)
+    for pause, reading in heard:
+        ours.now += pause
+        clocks.announced(NODE, Moment("a", reading))
+        assert clocks.until(NODE, ours.now).seconds >= reading - 1e-6
