@@ -9,7 +9,9 @@ answers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -26,10 +28,16 @@ from gantry.ports.clock import Clock
 from gantry.ports.store import Compare, Conflict, Put, Store
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 LEAP: Final = 1_000_000
 """Added to the epoch of a master that was made out of a copy: one that comes back later, and
 has not heard of it, does not catch up by starting again and again."""
+
+CREDIBLE: Final = 1000 * LEAP
+"""By so much an agent may have heard of a higher epoch than the store knows."""
+REFUSALS: Final = 3
+"""Times that a node may refuse an epoch above all that it said before."""
 
 
 def always() -> float:
@@ -123,13 +131,16 @@ async def proclaim(
 ) -> Mastership:
     """Announce the epoch to all ``nodes`` that answer within ``patience`` seconds.
 
-    It is raised where one of them has seen a higher one, as after a restore of the store. For a
-    state that only this node has, ``knew`` is the epoch that it knew before: Replaced where one
-    that was asked in vain until now has seen a master elsewhere since then.
+    It is raised where one of them has seen a higher one, as after a restore of the store; one that
+    cannot have seen what it says is passed over. For a state that only this node has, ``knew``
+    is the epoch that it knew before: Replaced where one that was asked in vain until now has
+    seen a master elsewhere since then.
     """
+    times: Counter[Uuid] = Counter()
+    first = won.epoch
     while True:
-        announced = await _announce(agents, nodes, won.epoch, patience)
-        if announced is not None:
+        announced, refusing = await _announce(agents, nodes, won.epoch, patience)
+        if not refusing:
             keeper = won.keeper
             return Mastership(
                 node=won.node,
@@ -143,9 +154,32 @@ async def proclaim(
         newer = None if knew is None else replaced_by(won.node, knew, seen)
         if newer is not None:
             raise Replaced(*newer)
-        epoch = max([won.epoch, *(each.epoch for each in seen.values())]) + 1
+        times.update(refusing)
+        nodes = [to for to in nodes if _credible(to, first, seen, times)]
+        heard = [seen[to.node].epoch for to in nodes if to.node in seen]
+        epoch = max([won.epoch, *heard]) + 1
         compare = [Compare(codec.ELECTION, won.revision)]
         won = await _put(store, clock, compare, won.node, epoch, won.keeper)
+
+
+def credible(epoch: int, seen: int) -> bool:
+    """Whether an agent can have seen that one, where the store knows ``epoch``."""
+    return seen <= epoch + CREDIBLE
+
+
+def _credible(
+    to: Address, epoch: int, seen: Mapping[Uuid, MasterSeen], times: Mapping[Uuid, int]
+) -> bool:
+    found = seen.get(to.node)
+    if times.get(to.node, 0) < REFUSALS and (found is None or credible(epoch, found.epoch)):
+        return True
+    logger.error(
+        "node %s is passed over: it has refused %d times, and says that it knows epoch %s",
+        to.name,
+        times.get(to.node, 0),
+        "?" if found is None else found.epoch,
+    )
+    return False
 
 
 async def ask_all(
@@ -192,19 +226,18 @@ async def _put(
 
 async def _announce(
     agents: Agents, nodes: Sequence[Address], epoch: int, patience: float
-) -> dict[Uuid, Announced] | None:
-    """What the nodes that answer say; None where one of them has seen a higher epoch."""
-    refused: list[Superseded] = []
+) -> tuple[dict[Uuid, Announced], set[Uuid]]:
+    """What the nodes that answer say, and those that have seen a higher epoch."""
+    refusing: set[Uuid] = set()
 
     async def tell(to: Address) -> Announced:
         try:
             return await agents.announce(to, epoch)
-        except Superseded as error:
-            refused.append(error)
+        except Superseded:
+            refusing.add(to.node)
             raise
 
-    found = await _all(nodes, tell, patience)
-    return None if refused else found
+    return await _all(nodes, tell, patience), refusing
 
 
 async def _all(

@@ -22,6 +22,7 @@ from gantry.host.clock import SystemClock
 from gantry.host.listing import DIRECTORY
 from gantry.jobs.election import Mastership
 from gantry.jobs.queue import Engine
+from gantry.jobs.sure_agents import SureAgents
 from gantry.main import standing
 from gantry.main.bootstrap import MASTER, MasterConfiguration, node_uuid
 from gantry.main.candidates import Candidates
@@ -37,7 +38,7 @@ from gantry.model.live import NodeLive
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.pki import files as certificates
-from gantry.ports.agents import Address
+from gantry.ports.agents import Address, Agents
 from gantry.ports.store import Store
 from gantry.rpc.certificates import api_context
 from gantry.rpc.client import HttpAgents
@@ -131,14 +132,17 @@ async def assemble(
     elected: Elected | None,
 ) -> Master:
     """The master, from its mastership on; ``before`` is what the store said before it."""
-    root, here, agents, clock = ground.root, ground.here, ground.agents, ground.clock
-    mastership = await standing.mastership(root, ground.store, agents, clock, before, elected)
+    root, here, clock = ground.root, ground.here, ground.clock
+    mastership = await standing.mastership(
+        root, ground.store, ground.agents, clock, before, elected
+    )
+    agents = _agents(ground, mastership)
     configuration = _configuration(root, before)
     runs = await _hook_runs(ground, stack, configuration)
     bell = Bell()
     holder = _Holder(bell)
     watch = Watch(bell=bell, states=States(holder, clock), points=HookPoints(bell.ring), runs=runs)
-    engine = await _engine(ground, watch, mastership)
+    engine = await _engine(ground, agents, watch, mastership)
     holder.engine = engine
     stack.push_async_callback(engine.stop)
     candidates = Candidates(root, here, engine, agents, clock, mastership)
@@ -162,8 +166,15 @@ async def assemble(
     return Master(engine, server, mastership.epoch)
 
 
-async def _engine(ground: Ground, watch: Watch, mastership: Mastership) -> Engine:
-    recorded = RecordedAgents(ground.agents, watch.runs)
+def _agents(ground: Ground, mastership: Mastership) -> Agents:
+    """Where the store says who is master, no agent can say that another one is."""
+    if not mastership.elected:
+        return ground.agents
+    return SureAgents(ground.agents, ground.store, mastership.revision)
+
+
+async def _engine(ground: Ground, agents: Agents, watch: Watch, mastership: Mastership) -> Engine:
+    recorded = RecordedAgents(agents, watch.runs)
     return await Engine.open(
         ground.store,
         ObservingAgents(recorded, watch.states, watch.points),
@@ -175,7 +186,7 @@ async def _engine(ground: Ground, watch: Watch, mastership: Mastership) -> Engin
 
 
 def _greeting(
-    engine: Engine, agents: HttpAgents, candidates: Candidates, runs: HookRuns, epoch: int
+    engine: Engine, agents: Agents, candidates: Candidates, runs: HookRuns, epoch: int
 ) -> Callable[[Address], Awaitable[None]]:
     """What a node that is there again is told."""
 

@@ -10,11 +10,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from gantry.jobs import codec
+from gantry.jobs.codec import StoredEpoch
+from gantry.jobs.election import LEAP
 from gantry.main import store as stores
 from gantry.main.store import StoreKind
 from gantry.model.errors import Reason, Rejected
-from gantry.ports.store import Range, Store
+from gantry.ports.store import Item, Range, Store
 from gantry.store import backup
 from gantry.store.backup import Backup
 
@@ -58,8 +62,9 @@ async def restore(root: Path, file: Path, now: datetime) -> Path | None:
     items = await asyncio.to_thread(read_items, file)
     if not items:
         raise Rejected(f"the copy {file} is of an empty state", reason=Reason.STATE)
-    # Who is master is not of the copy. The epoch has a key of its own.
-    kept = [item for item in items if item.key != codec.ELECTION]
+    # Who is master is not of the copy. The epoch has a key of its own, and agents that are away
+    # just now may have heard of higher ones than the copy.
+    kept = [_leapt(item) for item in items if item.key != codec.ELECTION]
     aside: list[Path] = []
 
     async def keep(found: Range) -> None:
@@ -68,6 +73,14 @@ async def restore(root: Path, file: Path, now: datetime) -> Path | None:
 
     await restore_etcd(stores.access(root), kept, codec.ELECTION, keep)
     return aside[0] if aside else None
+
+
+def _leapt(item: Item) -> Item:
+    if item.key != codec.EPOCH:
+        return item
+    known = codec.decode(item.key, item.value, StoredEpoch)
+    after = msgspec.structs.replace(known, epoch=known.epoch + LEAP)
+    return msgspec.structs.replace(item, value=codec.encode(after))
 
 
 async def _of_etcd(root: Path, directory: Path, taken: datetime, store: Store | None) -> Backup:

@@ -13,15 +13,25 @@ import msgspec
 from gantry.agent.succession import set_aside
 from gantry.jobs import codec
 from gantry.jobs.codec import Holder, StoredEpoch
-from gantry.jobs.election import Mastership, Replaced, ask_all, proclaim, replaced_by, win
+from gantry.jobs.election import (
+    Mastership,
+    Replaced,
+    ask_all,
+    credible,
+    proclaim,
+    replaced_by,
+    win,
+)
 from gantry.jobs.queue import Engine
 from gantry.main.bell import BeginAnew
 from gantry.main.bootstrap import node_uuid
 from gantry.main.elected import Elected
 from gantry.main.store import STATE
+from gantry.model import timeouts
 from gantry.model.codec import encode
 from gantry.model.entities import CLUSTER_KEY, Cluster
 from gantry.model.jobs import Submission
+from gantry.model.master_orders import MasterSeen
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.ports.agents import Address, Agents
@@ -36,6 +46,8 @@ _TAKEOVER: Final = "OP_MASTER_TAKEOVER"
 PATIENCE: Final = 1.5
 """Seconds for a node to answer a new master. One that does not is told when it is back, before
 anything is ordered there, so nothing is gained by waiting for the dead."""
+MOST_WAIT: Final = 60.0
+"""Seconds for which a master whose state is in a file waits for half of the nodes."""
 
 
 async def mastership(
@@ -58,7 +70,9 @@ async def mastership(
         await _write_master(store, result, before)
         return result
     try:
-        return await _alone(store, agents, clock, here, nodes)
+        others = any(one.master_candidate for one in before.nodes.values() if one.uuid != here)
+        most = MOST_WAIT if others else 0.0
+        return await _alone(store, agents, clock, here, nodes, most)
     except Replaced as later:
         name = before.nodes[later.node].name if later.node in before.nodes else later.node
         aside = set_aside(root / STATE, "replaced")
@@ -69,16 +83,47 @@ async def mastership(
 
 
 async def _alone(
-    store: Store, agents: Agents, clock: Clock, here: Uuid, nodes: Sequence[Address]
+    store: Store,
+    agents: Agents,
+    clock: Clock,
+    here: Uuid,
+    nodes: Sequence[Address],
+    most: float,
 ) -> Mastership:
     """With a state that only this node has; Replaced where a later one is elsewhere."""
-    seen, knew = await ask_all(agents, nodes, PATIENCE), await _epoch(store)
+    knew = await _epoch(store)
+    seen = await heard(agents, clock, nodes, most)
     newer = replaced_by(here, knew, seen)
     if newer is not None:
         raise Replaced(*newer)
-    above = max((each.epoch for each in seen.values()), default=0)
+    known = (each.epoch for each in seen.values() if credible(knew, each.epoch))
+    above = max(known, default=0)
     won = await win(store, clock, here, above=above)
     return await proclaim(store, agents, clock, won, nodes, PATIENCE, knew)
+
+
+async def heard(
+    agents: Agents, clock: Clock, nodes: Sequence[Address], most: float
+) -> dict[Uuid, MasterSeen]:
+    """What nodes know of masters; fewer than half of them count only after ``most`` seconds.
+
+    After a power cut the machine of an old master may be back before those that know a later one.
+    """
+    end, told = clock.monotonic() + most, False
+    while True:
+        seen = await ask_all(agents, nodes, PATIENCE)
+        if 2 * len(seen) >= len(nodes) or clock.monotonic() >= end:
+            return seen
+        if not told:
+            told = True
+            logger.warning(
+                "only %d of %d nodes answer; the others may know a later master, and are waited "
+                "for, %g seconds at most",
+                len(seen),
+                len(nodes),
+                most,
+            )
+        await clock.sleep(timeouts.RECONNECT)
 
 
 async def tell(engine: Engine) -> None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.fakes.agents import FakeAgents
 from tests.fakes.cluster import FakeCluster, node_uuid
 
 from gantry.jobs import election
 from gantry.jobs.election import Mastership
 from gantry.jobs.lease import LeaseKeeper
+from gantry.jobs.queue import Engine
+from gantry.jobs.sure_agents import SureAgents
 from gantry.model.errors import Superseded, Unavailable
+from gantry.model.jobs import JobStatus, Submission
 from gantry.model.master_orders import MasterSeen
 from gantry.model.names import Uuid
+from gantry.ports.agents import Address, Announced
 from gantry.ports.store import Conflict, Put
 
 
@@ -136,6 +141,82 @@ async def test_a_node_that_does_not_answer_keeps_nobody_from_being_master() -> N
     cluster.agents.disconnect(cluster.world.nodes[node_uuid(3)])
     mastership = await stand(cluster)
     assert set(mastership.announced) == {node_uuid(1), node_uuid(2)}
+    await cluster.close()
+
+
+@pytest.mark.parametrize("claim", [election.CREDIBLE + 10, 2**62])
+async def test_a_node_that_claims_what_cannot_be_is_passed_over(claim: int) -> None:
+    cluster = await FakeCluster.make()
+    await cluster.agents.announce(cluster.address(2), claim)
+    mastership = await stand(cluster)
+    assert mastership.epoch <= election.REFUSALS + 1
+    assert set(mastership.announced) == {node_uuid(1), node_uuid(3)}
+    await cluster.close()
+
+
+class OneLies(FakeAgents):
+    """Node 2 has always heard of a master after this one."""
+
+    async def announce(self, to: Address, epoch: int) -> Announced:
+        if to.node == node_uuid(2):
+            raise self._superseded(self.world.nodes[to.node], epoch, epoch + 1)
+        return await super().announce(to, epoch)
+
+
+async def test_a_node_that_always_knows_a_later_master_is_passed_over() -> None:
+    cluster = await FakeCluster.make()
+    cluster.agents.__class__ = OneLies
+    async with asyncio.timeout(10):
+        mastership = await stand(cluster)
+    assert set(mastership.announced) == {node_uuid(1), node_uuid(3)}
+    assert mastership.epoch <= election.REFUSALS + 1
+    await cluster.close()
+
+
+async def test_who_was_elected_believes_the_store_and_not_an_agent() -> None:
+    cluster = await FakeCluster.make()
+    nodes = [cluster.address(number) for number in (1, 2, 3)]
+    parts = cluster.store, cluster.agents, cluster.clock, node_uuid(1), nodes
+    mastership = await election.stand(*parts, keeper=await leased(cluster))
+    sure = SureAgents(cluster.agents, cluster.store, mastership.revision)
+    await cluster.agents.announce(cluster.address(2), mastership.epoch + 5)
+    for call in (
+        lambda: sure.announce(cluster.address(2), mastership.epoch),
+        lambda: sure.cancel(cluster.address(2), "a/0/b", mastership.epoch),
+        lambda: sure.forget(cluster.address(2), ["a/"], mastership.epoch),
+    ):
+        with pytest.raises(Unavailable, match="refuses this master"):
+            await call()
+    assert (await sure.announce(cluster.address(3), mastership.epoch)).epoch == mastership.epoch
+    # Another process has won now.
+    await election.win(cluster.store, cluster.clock, node_uuid(1), await leased(cluster))
+    with pytest.raises(Superseded):
+        await sure.announce(cluster.address(2), mastership.epoch)
+    await cluster.close()
+
+
+async def test_an_elected_master_goes_on_without_a_node_that_lies() -> None:
+    cluster = await FakeCluster.make()
+    nodes = [cluster.address(number) for number in (1, 2, 3)]
+    parts = cluster.store, cluster.agents, cluster.clock, node_uuid(1), nodes
+    mastership = await election.stand(*parts, keeper=await leased(cluster))
+    sure = SureAgents(cluster.agents, cluster.store, mastership.revision)
+    await cluster.agents.announce(cluster.address(2), mastership.epoch + 5)
+    engine = await Engine.open(cluster.store, sure, cluster.clock, mastership, cluster.history)
+    await engine.start()
+    wishes = [
+        Submission(
+            ops=({"OP_ID": "OP_TEST_DELAY", "duration": 0, "on_nodes": (node,)},),
+            request_id=node,
+            requester="root",
+        )
+        for node in ("node2", "node3")
+    ]
+    lying, well = [await engine.submit(one) for one in wishes]
+    assert (await engine.wait(well)).status is JobStatus.SUCCESS
+    assert (await engine.wait(lying)).status is JobStatus.ERROR
+    assert not engine._journal.failed.done()
+    await engine.stop()
     await cluster.close()
 
 
