@@ -7,6 +7,7 @@ The checks come in this order: found, variant, names of the parameters, the defi
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,6 +18,8 @@ from gantry.model.orders import OsVerify
 from gantry.osdefs import check, environment, running
 from gantry.osdefs.search import Finder
 from gantry.osdefs.variants import split, variant_of
+
+_log: Final = logging.getLogger(__name__)
 
 ARGUMENTS: Final = ("parameters",)
 
@@ -75,6 +78,8 @@ async def _run(
     ended = await running.run(
         facts, check.VERIFY, ARGUMENTS, environment=variables, timeout=timeout
     )
+    for what in (*ended.left, *ended.stuck):
+        _log.warning("%s/%s left %s behind", facts.path, check.VERIFY, what)
     if ended.succeeded:
         return
     output = running.redact(ended.output.strip(), hidden)
