@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.support.cluster import Cluster, alive, eventually
 
 WEB, WWW = "web1.gantry.test", "www.gantry.test"
@@ -82,18 +84,55 @@ def test_an_instance_is_installed_again_with_another_os(cluster: Cluster) -> Non
     assert cluster.instance(WEB, "tags")["tags"] == []
 
 
-def test_a_script_that_hangs_is_ended_by_a_cancel(cluster: Cluster) -> None:
+def hanging(cluster: Cluster, script: str) -> Path:
+    """web1 whose definition's script hangs on node 2; where that writes its process's number."""
     cluster.os_definition("hangs", "exit 0\n")
     add(cluster, "hangs")
     pid = cluster.root(2) / "pid"
-    # Onto the same definition everywhere, so that it stays alike.
-    text = f'[ -z "$INSTANCE_REINSTALL" ] || {{ echo $$ > "{pid}"; sleep 1000; }}\n'
-    cluster.os_definition("hangs", text)
+    pid.unlink(missing_ok=True)
+    text = f'#!/bin/sh\necho $$ > "{pid}.new" && mv "{pid}.new" "{pid}"\nsleep 1000\n'
+    for number in (1, 2, 3):
+        (cluster.root(number) / "srv/ganeti/os/hangs" / script).write_text(text)
+    cluster.try_gnt("gnt-os", "diagnose")
+    return pid
+
+
+def begun(pid: Path) -> int:
+    return int(eventually("the script runs", lambda: pid.exists() and pid.read_text(), 60))
+
+
+def test_a_script_that_hangs_is_ended_by_a_cancel(cluster: Cluster) -> None:
+    pid = hanging(cluster, "create")
     job = cluster.gnt("gnt-instance", "reinstall", "-f", "--submit", "web1").strip()
-    process = eventually("it runs", lambda: pid.exists() and pid.read_text().strip())
+    process = begun(pid)
     cluster.gnt("gnt-job", "cancel", "--kill", job)
     cluster.try_gnt("gnt-job", "wait", job)
     (row,) = cluster.rows("gnt-job", "list", "-o", "id,status", job)
     assert row["status"] == "canceled"
-    eventually("its process ends", lambda: not alive(int(process)))
+    eventually("its process ends", lambda: not alive(process))
     assert cluster.instance(WEB, "status", "tags") == {"status": "ADMIN_down", "tags": []}
+
+
+def test_a_reinstallation_whose_agent_dies_marks_the_instance(cluster: Cluster) -> None:
+    pid = hanging(cluster, "create")
+    job = cluster.gnt("gnt-instance", "reinstall", "-f", "--submit", "web1").strip()
+    process = begun(pid)
+    cluster.kill("agent", 2)
+    cluster.local("up")
+    assert cluster.try_gnt("gnt-job", "wait", job).status == 1
+    assert not alive(process)
+    found = cluster.instance(WEB, "status", "tags")
+    assert found == {"status": "ADMIN_down", "tags": ["gantry:install-failed"]}
+
+
+def test_a_rename_whose_agent_dies_at_the_script_is_done_and_warns(cluster: Cluster) -> None:
+    pid = hanging(cluster, "rename")
+    job = cluster.gnt("gnt-instance", "rename", "--submit", "web1", WWW).strip()
+    process = begun(pid)
+    cluster.kill("agent", 2)
+    cluster.local("up")
+    said = cluster.try_gnt("gnt-job", "watch", job)
+    assert said.status == 0
+    assert "the rename script failed" in said.said
+    assert not alive(process)
+    assert cluster.instances() == [WWW]
