@@ -45,7 +45,6 @@ def _definition(place: Path, words: str) -> Path:
 
 def _installed(cluster: Cluster) -> str:
     """What an instance's installation says; it is taken away again."""
-    eventually("OS is known", lambda: NAME in cluster.gnt("gnt-os", "list").split())
     cluster.gnt(
         "gnt-instance", "add", "-t", "file", "-s", "1M", "-o", NAME, "-n", "node2",
         "-B", "memory=32M", "--no-nics", WEB,

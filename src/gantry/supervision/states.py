@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 import msgspec
 
+from gantry.model import timeouts
+from gantry.model.bundles import os_name
+from gantry.model.errors import GantryError
 from gantry.model.live import UNKNOWN, GuestLive, GuestState, NodeFacts, NodeLive, OsFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import (
@@ -17,6 +21,7 @@ from gantry.model.orders import (
     GuestStop,
     HooksRun,
     Order,
+    OsDiagnose,
 )
 from gantry.ports.agents import Address, Agents, Envelope, Progress
 from gantry.ports.clock import Clock
@@ -158,6 +163,14 @@ class ObservingAgents(PassingAgents):
                 self._states.stopped(to.node, order.uuid)
             case BundleInstall() | BundleRestore():
                 self._states.bundle(to.node, order.target, order.sha256)
+                if os_name(order.target):
+                    await self._look_at_oses(to)
             case _:
                 pass
         return answer
+
+    async def _look_at_oses(self, to: Address) -> None:
+        """What was pushed can be used at once; a node that does not answer says it later."""
+        with contextlib.suppress(GantryError):
+            found = await self._agents.ask(to, OsDiagnose(), timeouts.FAST)
+            self._states.oses(to.node, found.oses)

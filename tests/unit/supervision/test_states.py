@@ -5,17 +5,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from tests.fakes.agents import FakeAgents, Fault
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import entities, instance, instance_uuid, node_uuid
-from tests.fakes.world import FakeNode, World
+from tests.fakes.world import NOOP, FakeNode, World
+from tests.faults.situations import DEFINITION, VERSIONS
 
 from gantry.model.entities import Cluster
 from gantry.model.errors import OperationFailed
 from gantry.model.live import GuestLive, GuestState, NodeFacts, NodeLive, OsFacts
 from gantry.model.names import Uuid
-from gantry.model.orders import GuestForget, GuestStart, GuestStop, Order
+from gantry.model.orders import (
+    BundleInstall,
+    BundleRestore,
+    GuestForget,
+    GuestStart,
+    GuestStop,
+    Order,
+)
 from gantry.operations.steps import specs
 from gantry.ports.agents import Envelope
 from gantry.supervision.states import ObservingAgents, States
@@ -206,3 +215,19 @@ async def test_an_order_that_fails_changes_nothing_that_is_known() -> None:
     with pytest.raises(OperationFailed):
         await one.order(GuestStop(uuid=GUEST, hypervisor=one.spec.hypervisor, timeout=1))
     assert one.up() is True
+
+
+async def test_a_pushed_definition_shows_with_its_answer() -> None:
+    one = Observed()
+    [version, _] = VERSIONS
+    pushed = msgspec.structs.replace(NOOP, name="mine")
+    one.node.oses = (NOOP, pushed)  # as the node finds it once it is there
+    order = BundleInstall(target=DEFINITION, sha256=version.sha256, packed=version.packed)
+    await one.order(order)
+    facts = one.states.of(NODE).facts
+    assert facts is not None
+    assert (facts.bundles, facts.oses) == ({DEFINITION: version.sha256}, (NOOP, pushed))
+    await one.order(BundleRestore(target=DEFINITION, undoing=version.sha256))
+    facts = one.states.of(NODE).facts
+    assert facts is not None
+    assert facts.bundles[DEFINITION] == ""
