@@ -36,6 +36,10 @@ async def cancel(context: Context, entry: Entry, *, kill: bool) -> str:
         await context.journal.job(entry, changed)
     orders = dict(entry.orders)
     await asyncio.gather(*(issue.cancel(context, to, key) for key, to in orders.items()))
+    # An agent that had done it all, and forgotten it, now remembers that something was cancelled.
+    entry.touched |= {to.node: to for to in orders.values()}
+    if entry.log is None:
+        issue.forget(context, entry)
     return f"job {entry.id} is being cancelled: what it has done is undone"
 
 

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
 import pytest
+from tests.fakes.agents import FakeAgents
+from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster, instance, node_uuid
+from tests.fakes.world import World
 
 from gantry.model.jobs import JobStatus
+from gantry.model.orders import GuestStart, Order
+from gantry.ports.agents import Address, Envelope, Progress
+
+A = TypeVar("A", bound=msgspec.Struct)
 
 MODIFY = {"OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": "web1.example.com"}
 
@@ -28,4 +40,50 @@ async def test_scripts_are_forgotten_on_nodes_where_nothing_else_was_done(
     await cluster.engine.settle()
     assert master.hook_runs, "something ran that could be remembered"
     assert not cluster.agents.remembered
+    await cluster.close()
+
+
+class Late(FakeAgents):
+    """The start of a guest waits, and a cancel comes when all is over."""
+
+    def __init__(self, world: World, now: Callable[[], float]) -> None:
+        super().__init__(world, now=now)
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+        self.cancelling, self.over = asyncio.Event(), asyncio.Event()
+
+    async def order(
+        self,
+        to: Address,
+        envelope: Envelope,
+        order: Order[A],
+        progress: Callable[[Progress], None] | None = None,
+    ) -> A:
+        if isinstance(order, GuestStart):
+            self.begun.set()
+            await self.go_on.wait()
+        return await super().order(to, envelope, order, progress)
+
+    async def cancel(self, to: Address, key: str, epoch: int) -> None:
+        self.cancelling.set()
+        await self.over.wait()
+        await super().cancel(to, key, epoch)
+
+
+async def test_a_cancel_that_comes_too_late_is_forgotten() -> None:
+    made = await FakeCluster.make([instance(1)])
+    clock = FakeClock()
+    agents = Late(made.world, clock.monotonic)
+    cluster = FakeCluster(made.store, agents, clock)
+    engine = await cluster.start()
+    job = await cluster.submit({"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"})
+    await agents.begun.wait()
+    cancel = asyncio.create_task(engine.cancel(job, kill=True))
+    await agents.cancelling.wait()
+    agents.go_on.set()
+    assert (await engine.wait(job)).status is JobStatus.CANCELED
+    await engine.settle()
+    agents.over.set()
+    await cancel
+    await engine.settle()
+    assert not agents.remembered
     await cluster.close()
