@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -49,6 +51,10 @@ A = TypeVar("A", bound=msgspec.Struct)
 _LOST = (aiohttp.ClientError, OSError, TimeoutError, EOFError)
 _LARGE: Final = 256 * 1024
 """Bytes of a body that is written piece by piece, so that the event loop is not held up."""
+_DISCARD: Final = struct.pack("ii", 1, 0)
+"""``SO_LINGER``: on, for no time."""
+_UNHEARD: Final = int((timeouts.NODE_DOWN_AFTER - timeouts.RECONNECT) * 1000)
+"""Milliseconds for which what was sent may be without an acknowledgement."""
 _events: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _lines = msgspec.json.Decoder(wire.Line)
 _announced = msgspec.json.Decoder(Announced)
@@ -65,6 +71,19 @@ async def _knock(at: Address) -> None:
     writer.close()
 
 
+def _forgetful(where: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket that delivers nothing late.
+
+    What a node did not get in time is given to it again over another connection. The system
+    would deliver the first one too, perhaps much later, when the agent has forgotten the key.
+    So it is to give up a little before we do, and to send nothing more after a close.
+    """
+    made = socket.socket(*where[:3])
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNHEARD)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
+    return made
+
+
 class HttpAgents:
     """Build it in the event loop; ``close`` it in the end."""
 
@@ -78,7 +97,11 @@ class HttpAgents:
         self._clocks = Clocks()
         self._tls = client_context(files)
         self._connector = aiohttp.TCPConnector(
-            ssl=self._tls, limit=0, keepalive_timeout=300.0, ttl_dns_cache=60
+            ssl=self._tls,
+            limit=0,
+            keepalive_timeout=300.0,
+            ttl_dns_cache=60,
+            socket_factory=_forgetful,
         )
         self._session = aiohttp.ClientSession(
             connector=self._connector,
@@ -254,13 +277,13 @@ class HttpAgents:
             channel = self._channels.get(to)
             if channel is None or channel.closed:
                 async with asyncio.timeout(timeouts.CONNECT):
-                    socket = await self._session.ws_connect(
+                    channel_socket = await self._session.ws_connect(
                         self._url(to, wire.ORDERS),
                         server_hostname=node_host(self._cluster, to.node),
                         max_msg_size=wire.MAX_LINE,
                         timeout=aiohttp.ClientWSTimeout(ws_close=timeouts.FAREWELL),
                     )
-                channel = self._channels[to] = Channel(socket)
+                channel = self._channels[to] = Channel(channel_socket)
             return channel
 
     def _post(self, to: Address, path: str, body: bytes, limits: aiohttp.ClientTimeout) -> Any:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import signal
+from pathlib import Path
 
 import pytest
 from tests.contract.agents.requests import envelope, hooks
 from tests.support.agent_process import AgentProcess
+from tests.support.cluster import eventually
 
 from gantry.model.errors import Rejected, Unavailable
 from gantry.model.orders import Delay, FilesWrite, Nothing
@@ -66,3 +70,30 @@ async def test_who_gave_up_waiting_leaves_the_order_running(
         async with asyncio.timeout(0.2):
             await master.order(node.address, envelope("j/a"), Delay(duration=0.5))
     assert await master.order(node.address, envelope("j/a"), Delay(duration=0.5)) == Nothing()
+
+
+async def test_what_was_given_up_is_not_delivered_late(
+    node: AgentProcess, master: HttpAgents
+) -> None:
+    """The job may be over by then: the agent, which has forgotten it, would do it again."""
+    assert node.process is not None
+    await master.order(node.address, envelope("k/a"), Delay(duration=0.0))
+    node.process.send_signal(signal.SIGSTOP)
+    large = {"ssconf_instance_list": "web1.example.com\n" * 12_000}
+    orders = [
+        master.order(node.address, envelope(f"late{n}/a", lease=600.0), FilesWrite(files=large))
+        for n in range(50)
+    ]
+    found = await asyncio.gather(*orders, return_exceptions=True)
+    assert {type(one) for one in found} == {Unavailable}
+    left = functools.partial(_to_be_sent, node.address.port)
+    await asyncio.to_thread(eventually, "nothing is left to be sent", lambda: not left())
+    node.process.send_signal(signal.SIGCONT)
+    await master.order(node.address, envelope("k/b"), Delay(duration=0.0))
+
+
+def _to_be_sent(port: int) -> list[str]:
+    """The lines of those connections to a port that the system still has something for."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    to_port = [line for line in lines if line[2].endswith(f":{port:04X}")]
+    return [" ".join(line) for line in to_port if not line[4].startswith("00000000:")]
