@@ -32,6 +32,8 @@ _OPTIONS: Final = {
     "-g": "group",
 }
 """Options whose value is the name of an object."""
+_FILES: Final = frozenset({"DIR", "FILE", "SCRIPT"})
+"""What an argument is called that is on this machine."""
 _FLAGS: Final = (argparse._StoreTrueAction, argparse._StoreFalseAction, argparse._StoreConstAction)
 _HEAD: Final = """\
 # bash completion of Gantry's programs; load it with: source <(gantry completion bash)
@@ -75,6 +77,9 @@ _gantry() {
 %(values)s
         *)
             if [[ $current == -* ]]; then words=$options
+            elif [[ $kind == files ]]; then
+                mapfile -t COMPREPLY < <(compgen -f -- "$current")
+                return
             elif [[ $kind ]]; then words=$(_gantry_names "$kind")
             fi ;;
     esac
@@ -115,10 +120,18 @@ def _commands() -> Iterator[tuple[str, str]]:
             for option in action.option_strings
             if option.startswith("--")
         ]
-        kind = program.removeprefix("gnt-")
-        named = any(not action.option_strings for action in parser._actions) and kind in _NAMES
-        does = f"options={quote(' '.join(taken))}" + (f" kind={kind}" if named else "")
+        kind = _kind(program, parser)
+        does = f"options={quote(' '.join(taken))}" + (f" kind={kind}" if kind else "")
         yield "|".join(quote(f"{program} {name}") for name in names), does
+
+
+def _kind(program: str, parser: argparse.ArgumentParser) -> str:
+    """What the command's names are of; empty where it has none, or nobody can list them."""
+    named = [action.metavar for action in parser._actions if not action.option_strings]
+    if _FILES.intersection(map(str, named)):
+        return "files"
+    kind = program.removeprefix("gnt-")
+    return kind if named and kind in _NAMES else ""
 
 
 def _values() -> Iterator[tuple[str, str]]:

@@ -168,6 +168,10 @@ async def test_users_read_or_write_as_the_file_says(secured: Secured) -> None:
     status, answer = await secured.ask("jobs", user="reader:one", body=JOB)
     assert (status, answer["error"]["code"]) == (403, "forbidden")
     assert (await secured.ask("instances/x/console", user="reader:one"))[0] == 403
+    # A definition runs as root on the nodes.
+    for pushed in ("os/bundles", "hooks/bundles"):
+        version = {"packed": "", **({"name": "mine"} if pushed.startswith("os") else {})}
+        assert (await secured.ask(pushed, user="reader:one", body=version))[0] == 403
     assert (await secured.ask("jobs", user="writer:two", body=JOB))[0] == 200
 
 

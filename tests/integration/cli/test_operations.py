@@ -137,7 +137,11 @@ LINES: dict[str, dict[str, Any]] = {
         "node_names": ("node1",),
     },
     "gnt-os rollback web --to 3": {"os_name": "web", "bundle": 3, "replace": False},
-    "gnt-os rollback web -n node2": {"bundle": None, "node_names": ("node2",)},
+    "gnt-os rollback web+trixie -n node2": {
+        "os_name": "web",
+        "bundle": None,
+        "node_names": ("node2",),
+    },
     f"gnt-hook webhook-add chat https://x.de/y --secret-file {__file__} --event job:error": {
         "name": "chat",
         "events": ("job:error",),

@@ -53,6 +53,10 @@ def completed(script: str, *words: str) -> list[str]:
         (["gnt-cluster", "info", ""], []),
         (["gnt-instance", "nonsense", "x"], []),
         (["gantry", "lo"], ["local"]),
+        (["gnt-os", "status", "bu"], ["busybox+tiny"]),
+        (["gnt-os", "push", "/proc/self/cmdl"], ["/proc/self/cmdline"]),
+        (["gnt-os", "test", "--script", "re"], ["rename", "reinstall"]),
+        (["gnt-hook", "push", "/proc/self/cmdl"], ["/proc/self/cmdline"]),
     ],
 )
 def test_what_is_offered(script: str, words: list[str], wanted: list[str]) -> None:

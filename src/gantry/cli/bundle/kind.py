@@ -33,8 +33,5 @@ HOOKS: Final = Kind("hooks", "OP_HOOK_PUSH")
 
 
 def definition(name: str) -> Kind:
-    """Of the OS definition of that name."""
-    return Kind("os", "OP_OS_PUSH", name)
-
-
-DEFINITIONS: Final = definition("")
+    """Of the OS definition of that name; with a variant, which is of no matter here."""
+    return Kind("os", "OP_OS_PUSH", name.partition("+")[0])
