@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import stat
 import struct
@@ -83,6 +84,8 @@ def _local(path: str, checksum: str, settings: Settings) -> int:
     except OSError as error:
         raise Fault(f"parameter image: {path}: {error.strerror}, on this node") from None
     try:
+        if str(Path(f"/proc/self/fd/{descriptor}").readlink()) != real:
+            raise Fault(f"parameter image: {path} was exchanged meanwhile")
         _check_allowed(real, descriptor, settings)
         if checksum:
             say(f"checking {path}")
@@ -153,8 +156,11 @@ def _convert(descriptor: int, work: Path) -> Path:
     programs.require(qemu_img="qemu-utils")
     made = work / "converted"
     say("converting the image from qcow2")
-    argv = ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", f"/proc/self/fd/{descriptor}"]
-    programs.run([*argv, str(made)], timeout=_CONVERT_SECONDS, pass_fds=(descriptor,))
+    # Whatever its header says by now, no other file is read as its backing file.
+    file = {"driver": "file", "filename": f"/proc/self/fd/{descriptor}"}
+    image = "json:" + json.dumps({"driver": "qcow2", "backing": None, "file": file})
+    argv = ["qemu-img", "convert", "-O", "raw", image, str(made)]
+    programs.run(argv, timeout=_CONVERT_SECONDS, pass_fds=(descriptor,))
     return made
 
 
@@ -195,12 +201,13 @@ class _WebOnly(urllib.request.HTTPRedirectHandler):
 
 
 def _fetch(url: str, checksum: str, target: Path, settings: Settings) -> None:
-    """Fault unless it comes whole and has the checksum."""
+    """Fault unless it comes whole and has the checksum. What follows a ? may be secret."""
+    shown = url.partition("?")[0]
     proxies = {"http": settings.proxy, "https": settings.proxy} if settings.proxy else {}
     opener = urllib.request.build_opener(_WebOnly, urllib.request.ProxyHandler(proxies))
     # That it is a URL of http or https has been checked.
     request = urllib.request.Request(url, headers={"User-Agent": "gantry"})  # noqa: S310
-    say(f"fetching {url}")
+    say(f"fetching {shown}")
     try:
         with (
             opener.open(request, timeout=settings.fetch_timeout) as answer,
@@ -210,13 +217,13 @@ def _fetch(url: str, checksum: str, target: Path, settings: Settings) -> None:
             expected = int(length) if length.isdigit() else 0
             found = _receive(answer, file, checksum, expected, settings.cache_bytes)
             if expected and file.tell() != expected:
-                raise Fault(f"{url} broke off after {file.tell()} of {expected} bytes: try again")
+                raise Fault(f"{shown} broke off after {file.tell()} of {expected} bytes: try again")
     except urllib.error.HTTPError as error:
-        raise Fault(f"{url}: the server answers {error.code} {error.reason}") from None
+        raise Fault(f"{shown}: the server answers {error.code} {error.reason}") from None
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise Fault(f"{url} cannot be fetched: {reason}") from None
-    _check_sum(found, checksum, url)
+        raise Fault(f"{shown} cannot be fetched: {reason}") from None
+    _check_sum(found, checksum, shown)
 
 
 def _receive(answer: IO[bytes], file: IO[bytes], checksum: str, expected: int, most: int) -> str:

@@ -16,7 +16,8 @@ _KEY_TYPE = (
     r"|sk-ssh-ed25519@openssh\.com|sk-ecdsa-sha2-nistp256@openssh\.com)"
 )
 _SSH_KEY = re.compile(_KEY_TYPE + r" [A-Za-z0-9+/]{16,}={0,3}( [^\x00-\x1f\x7f]{1,200})?")
-_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,127}")
+# apt takes a hyphen at the end for a wish to remove the package.
+_PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9+._-]{0,126}[A-Za-z0-9+])?")
 _PASSWORD = re.compile(r"\$[0-9a-zA-Z]{1,2}\$[A-Za-z0-9./,=$-]{8,250}")
 
 

@@ -18,7 +18,7 @@ from guest.tables import ALIGNMENT, SECTOR
 from debian_guest import sources
 from debian_guest.parameters import Settings
 
-RECIPE = 2
+RECIPE = 3
 """To be raised whenever what is built here changes, so that older images are not used."""
 LABEL = "debian-root"
 OFFSET = ALIGNMENT * SECTOR
@@ -40,8 +40,8 @@ serial --unit=0 --speed=115200
 terminal_input serial console
 terminal_output serial console
 set timeout=1
-# On a busy machine that emulates, the usual 90 seconds until there is a console can be too few.
-set arguments="ro quiet console=tty0 console=ttyS0,115200 systemd.default_device_timeout_sec=300"
+set timeout_style=hidden
+set arguments="ro quiet console=tty0 console=ttyS0,115200"
 probe --set=uuid --fs-uuid $root
 menuentry "Debian" {
   linux /vmlinuz root=UUID=$uuid $arguments
@@ -51,6 +51,11 @@ menuentry "Debian, previous kernel" {
   linux /vmlinuz.old root=UUID=$uuid $arguments
   initrd /initrd.img.old
 }
+"""
+# Where a busy machine emulates, 90 seconds until there is a serial line can be too few.
+_MANAGER = """\
+[Manager]
+DefaultDeviceTimeoutSec=300
 """
 _HOST_KEYS = """\
 [Unit]
@@ -152,6 +157,7 @@ def _finish(root: Path, suites: Sequence[tuple[str, str]]) -> None:
     (root / "var/lib/dbus/machine-id").unlink(missing_ok=True)
     for key in (root / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
+    _file(root / "etc/systemd/system.conf.d/10-gantry.conf", _MANAGER)
     units = root / "etc/systemd/system"
     _file(units / "ssh-host-keys.service", _HOST_KEYS)
     _link(units / "multi-user.target.wants/ssh-host-keys.service", "../ssh-host-keys.service")

@@ -165,9 +165,11 @@ def test_a_fetched_image_is_kept_and_not_asked_for_again(
     checksum = hashlib.sha512(content).hexdigest()
     with image_server(content) as server:
         for _ in range(2):
-            done = _create(cloud_image, disk, server.url(), OSP_CHECKSUM=checksum)
+            url = server.url("/image?token=secret")
+            done = _create(cloud_image, disk, url, OSP_CHECKSUM=checksum)
             assert done.status == 0, done.said
-    assert server.asked == ["/image"]
+            assert "secret" not in done.said
+    assert server.asked == ["/image?token=secret"]
     assert [path.name for path in cache.glob("*.raw")] == [f"{checksum}.raw"]
     assert not list(cache.glob("*.partial"))
     assert _gpt_is_sound(disk)

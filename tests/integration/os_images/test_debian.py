@@ -156,6 +156,7 @@ def test_a_nic_becomes_a_file_of_networkd() -> None:
         ({"OSP_MIRROR": "http://one.test/ bookworm main\ndeb"}, "is not a URI of http or https"),
         ({"OSP_MIRROR": "http://u:p@one.test/"}, "without a password"),
         ({"OSP_SECURITY_MIRROR": "no"}, "parameter security-mirror: 'no' is not a URI"),
+        ({"OSP_PACKAGES": "vim-"}, "'vim-' is not the name of a package"),
         ({"OSP_PACKAGES": "vim,--force"}, "'--force' is not the name of a package"),
         ({"OSP_SSH_KEYS": "x"}, "parameter ssh-keys, line 1: 'x' is not a public key"),
         ({"OSP_PASSWORD_HASH": "a:b"}, "this is not the hash of a password"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -22,7 +23,11 @@ def _keep(definition: Definition) -> None:
     for path in sorted((definition.directory / "debian_guest").glob("*.py")):
         digest.update(path.read_bytes())
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    cache = Path(base) / "gantry/test-debian" / digest.hexdigest()[:16]
+    place = Path(base) / "gantry/test-debian"
+    for old in place.glob("*"):
+        if time.time() - old.stat().st_mtime > 86400:
+            shutil.rmtree(old)
+    cache = place / digest.hexdigest()[:16]
     (definition.directory / "settings").write_text(f"CACHE={cache}\nCACHE_DAYS=7\n")
 
 
@@ -30,15 +35,14 @@ def _variables(variant: str, disk: Path, **more: str) -> dict[str, str]:
     hashed = subprocess.run(
         ["openssl", "passwd", "-6", "-stdin"], input=PASSWORD, capture_output=True, text=True
     )
-    return instance(
-        disk,
-        OS_NAME="debian",
-        OS_VARIANT=variant,
-        INSTANCE_OS=f"debian+{variant}",
-        OSP_PASSWORD_HASH=hashed.stdout.strip(),
-        OSP_SSH_KEYS="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJmV5Lk3 somebody@example.org",
-        **more,
-    )
+    mine = {
+        "OS_NAME": "debian",
+        "OS_VARIANT": variant,
+        "INSTANCE_OS": f"debian+{variant}",
+        "OSP_PASSWORD_HASH": hashed.stdout.strip(),
+        "OSP_SSH_KEYS": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJmV5Lk3 somebody@example.org",
+    }
+    return instance(disk, **{**mine, **more})
 
 
 async def _log_in(guest: BootedGuest) -> None:
@@ -96,6 +100,45 @@ async def _exported_imported_and_booted(debian: Definition, place: Path, variant
 async def test_bookworm_boots_to_a_login(debian: Definition, place: Path) -> None:
     _keep(debian)
     await _exported_imported_and_booted(debian, place, "bookworm")
+
+
+def _forget_network(disk: Path) -> None:
+    ours = "rm /etc/systemd/network/10-gantry-0.network"
+    subprocess.run(["debugfs", "-w", "-R", ours, f"{disk}?offset={1 << 20}"], check=True)
+
+
+@pytest.mark.long
+async def test_the_real_cloud_init_takes_the_seed(
+    debian: Definition, cloud_image: Definition, place: Path
+) -> None:
+    """The image is a Debian with cloud-init in it, and without what our definition says of NICs."""
+    _keep(debian)
+    source = empty_disk(place / "source", 1024 << 20)
+    packages = "cloud-init cloud-guest-utils"
+    made = debian.run(
+        "create", _variables("bookworm", source, OSP_PACKAGES=packages), timeout=BUILD
+    )
+    assert made.status == 0, made.said
+    _forget_network(source)
+    disk = empty_disk(place / "disk", 2048 << 20)
+    asked = _variables("", disk, OS_NAME="cloud-image", OSP_IMAGE=str(source)) | {
+        "NIC_0_IP": "10.0.2.77",
+        "OSP_USER_DATA": "#cloud-config\nruncmd:\n- touch /root/by-user-data\n",
+    }
+    made = cloud_image.run("create", asked)
+    assert made.status == 0, made.said
+    async with booted(None, "", *virtio_disk(disk), *USER_NIC, memory=512) as guest:
+        await _log_in(guest)
+        await guest.type("cloud-init status --wait; echo 'e'nded")
+        await guest.wait_for("ended", BOOT)
+        assert await _told(guest, "hostname -f") == "web1.gantry.test"
+        assert "10.0.2.77/24" in await _told(guest, "ip -4 -o address")
+        assert "ssh-ed25519 AAAA" in await _told(guest, "cat /home/debian/.ssh/authorized_keys")
+        assert await _told(guest, "ls /root") == "by-user-data"
+        assert int(await _told(guest, "df --output=size -m / | tail -n 1")) > 1800
+        assert "cidata" in await _told(guest, "blkid /dev/vda4")
+        await guest.press_power_button()
+        await guest.wait_for_end(BOOT)
 
 
 @pytest.mark.long
