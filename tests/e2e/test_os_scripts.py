@@ -110,7 +110,8 @@ def test_a_script_that_hangs_is_ended_by_a_cancel(cluster: Cluster) -> None:
     (row,) = cluster.rows("gnt-job", "list", "-o", "id,status", job)
     assert row["status"] == "canceled"
     eventually("its process ends", lambda: not alive(process))
-    assert cluster.instance(WEB, "status", "tags") == {"status": "ADMIN_down", "tags": []}
+    found = cluster.instance(WEB, "status", "tags")
+    assert found == {"status": "ADMIN_down", "tags": ["gantry:install-failed"]}
 
 
 def test_a_reinstallation_whose_agent_dies_marks_the_instance(cluster: Cluster) -> None:

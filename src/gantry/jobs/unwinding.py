@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -20,7 +21,8 @@ from gantry.jobs.attempt import Attempt
 from gantry.jobs.codec import DebrisRecord, Direction, EffectRecord, TurnRecord
 from gantry.jobs.steps import Recorded, effect_key
 from gantry.model import timeouts
-from gantry.model.errors import Cancelled, ErrorInfo, GantryError, HooksDenied
+from gantry.model.entities import AnyEntity
+from gantry.model.errors import Cancelled, ErrorInfo, GantryError, HooksDenied, Rejected
 from gantry.model.jobs import JobStatus, LogKind
 from gantry.model.orders import Order
 from gantry.ports.store import Put
@@ -133,7 +135,21 @@ async def _end(attempt: Attempt, error: GantryError) -> None:
     status = JobStatus.CANCELED if isinstance(error, Cancelled) else JobStatus.ERROR
     async with attempt.entry.lock:
         attempt.entry.settled = True
-        await attempt.close(attempt.ended(status, error=info), ops)
+        await attempt.close(attempt.ended(status, error=info), ops, put=_remains(attempt))
+
+
+def _remains(attempt: Attempt) -> tuple[AnyEntity, ...]:
+    """What the operation says of objects that could not be made as they were."""
+    plan, operation = attempt.plan, attempt.operation
+    if not attempt.steps.issued or not isinstance(plan, operation.plan_type):
+        return ()
+    begun = frozenset(
+        effect.name
+        for each in attempt.steps.intents
+        for effect, result in zip(each.effects, each.results or repeat(None), strict=False)
+        if result is None or result.error is None or result.error.code != Rejected.code
+    )
+    return operation.remains(plan, begun)
 
 
 def _with_debris(info: ErrorInfo, debris: list[DebrisRecord]) -> ErrorInfo:

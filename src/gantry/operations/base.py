@@ -16,6 +16,7 @@ import msgspec
 
 from gantry.hooks.subject import Subject
 from gantry.hooks.verdict import NodeScripts
+from gantry.model.entities import AnyEntity
 from gantry.model.jobs import LogKind
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
@@ -117,6 +118,14 @@ class Operation(msgspec.Struct, Generic[P], frozen=True, kw_only=True, forbid_un
     def conclude(self, plan: P, result: Any, scripts: tuple[NodeScripts, ...]) -> Any:
         """The result once the post scripts have run; only cluster-verify looks at them."""
         return result
+
+    def remains(self, plan: P, begun: frozenset[str]) -> tuple[AnyEntity, ...]:
+        """Objects as they are once it was unwound, for what cannot be undone.
+
+        ``begun`` are the names of the effects that had begun, and that no node has refused.
+        Put with the end of the job.
+        """
+        return ()
 
     async def run(self, plan: P, steps: Steps) -> Outcome:
         """The work. Nothing here depends on anything but ``plan`` and what steps gave back."""

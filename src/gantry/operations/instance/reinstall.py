@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
 from gantry.hooks.subject import Subject, SubjectKind
 from gantry.model import timeouts
-from gantry.model.entities import Instance
+from gantry.model.entities import AnyEntity, Instance
 from gantry.model.errors import Cancelled, GantryError, OperationFailed, Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.orders import OsCreate, OsRun, OsVerify
@@ -18,6 +18,7 @@ from gantry.operations.steps import checks, oses, specs
 from gantry.ports.steps import Outcome, Steps
 
 FAILED_INSTALL = oses.FAILED_INSTALL
+_SCRIPT: Final = "os-create"
 
 
 class ReinstallPlan(Plan, frozen=True, kw_only=True):
@@ -94,6 +95,10 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
     def subject(self, plan: ReinstallPlan, cluster: Snapshot) -> Subject:
         return Subject(kind=SubjectKind.INSTANCE, instance=cluster.instances[plan.before.uuid])
 
+    def remains(self, plan: ReinstallPlan, begun: frozenset[str]) -> tuple[AnyEntity, ...]:
+        # A job that was cancelled, or could not go on, in the middle of the script.
+        return (_marked(plan),) if _SCRIPT in begun else ()
+
     async def run(self, plan: ReinstallPlan, steps: Steps) -> Outcome:
         if plan.before.os != plan.after.os:
             steps.log(f"changing the OS from {plan.before.os or 'none'} to {plan.after.os}")
@@ -104,7 +109,7 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
         order = OsCreate(run=plan.install, reinstall=True)
         node = plan.before.primary_node
         try:
-            await steps.do("os-create", node, order, timeout=timeouts.OS_CREATE)
+            await steps.do(_SCRIPT, node, order, timeout=timeouts.OS_CREATE)
         except (Cancelled, Rejected):
             # Refused: no script has begun.
             raise
@@ -115,13 +120,17 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
 
 def _unsure(plan: ReinstallPlan, error: GantryError, steps: Steps) -> Outcome:
     """The script may have done anything to the disks: nobody may take them for what they were."""
-    tags = tuple(sorted({*plan.after.tags, FAILED_INSTALL}))
     steps.warn(
         f"what is on the disks of {plan.after.name} is not known now: it stays down, with tag "
         f"{FAILED_INSTALL}; reinstall it again once the cause is mended"
     )
     failed = error if isinstance(error, OperationFailed) else _not_known(plan, error)
-    return Outcome(put=(msgspec.structs.replace(plan.after, tags=tags),), error=failed.info())
+    return Outcome(put=(_marked(plan),), error=failed.info())
+
+
+def _marked(plan: ReinstallPlan) -> Instance:
+    tags = tuple(sorted({*plan.after.tags, FAILED_INSTALL}))
+    return msgspec.structs.replace(plan.after, tags=tags)
 
 
 def _not_known(plan: ReinstallPlan, error: GantryError) -> OperationFailed:
