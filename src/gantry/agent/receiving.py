@@ -44,6 +44,12 @@ from gantry.storage.raw_view import raw_view
 
 _LISTENS: Final = re.compile(r"listening on .*:(\d+)$")
 _MIB: Final = 1024 * 1024
+_ALIVE: Final = (
+    (socket.TCP_KEEPIDLE, 20),
+    (socket.TCP_KEEPINTVL, 5),
+    (socket.TCP_KEEPCNT, 6),
+    (socket.TCP_USER_TIMEOUT, 60_000),
+)
 
 
 async def open_end(parts: Parts, order: TransferOpen, task: Task) -> Listening:
@@ -153,6 +159,10 @@ def _block_file(parts: Parts, order: TransferOpen) -> tuple[Path, str]:
 def _listener(host: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
+    # Those that it accepts inherit this: a network that is cut is noticed within a minute.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _ALIVE:
+        listener.setsockopt(socket.IPPROTO_TCP, option, value)
     listener.bind((host, 0))
     listener.listen(1)
     return listener

@@ -74,14 +74,16 @@ def caller(cluster: Uuid, peer: Peer, port: int, pki: Path) -> list[str]:
     """socat from its standard input to ``peer``."""
     host = f"[{peer.host}]" if ":" in peer.host else peer.host
     address = f"OPENSSL:{host}:{port},connect-timeout={timeouts.CONNECT:g},{_family(peer.host)}"
-    return [*_SOCAT, "stdin", address + _pinned(cluster, peer, pki)]
+    # Both ways, so that it sees the other end go, and reads what TLS has to say: a socket that
+    # is closed with something unread in it throws away what was not sent yet.
+    return [*_SOCAT, "stdio", address + _pinned(cluster, peer, pki)]
 
 
 def listener(cluster: Uuid, peer: Peer, host: str, pki: Path) -> list[str]:
     """socat from ``peer``, which calls, to its standard output. It says where it listens."""
     address = f"OPENSSL-LISTEN:0,bind={host},{_family(host)}"
     waits = f",accept-timeout={timeouts.TRANSFER_CALL:g}"
-    return [*_SOCAT, address + waits + _pinned(cluster, peer, pki), "stdout"]
+    return [*_SOCAT, "-u", address + waits + _pinned(cluster, peer, pki), "stdout"]
 
 
 def block_server(peer: Peer, tls: Path, name: Uuid, path: str, kind: str) -> list[str]:
@@ -136,12 +138,14 @@ def image_file(path: str, kind: str) -> str:
     return f"driver={kind},read-only=on,file.driver=file,file.filename={_value(path)}"
 
 
-_SOCAT: Final = ("socat", "-d", "-d", "-b1048576", "-u")
+_SOCAT: Final = ("socat", "-d", "-d", "-b1048576")
+_ALIVE: Final = ",keepalive,keepidle=20,keepintvl=5,keepcnt=6,setsockopt-int=6:18:60000"
+"""A network that is cut is noticed within a minute (18 is TCP_USER_TIMEOUT, in ms)."""
 
 
 def _pinned(cluster: Uuid, peer: Peer, pki: Path) -> str:
     return (
-        f",cert={pki}/node.pem,key={pki}/node.key,cafile={pki}/ca.pem,verify=1,"
+        f"{_ALIVE},cert={pki}/node.pem,key={pki}/node.key,cafile={pki}/ca.pem,verify=1,"
         f"openssl-min-proto-version=TLS1.3,commonname={node_host(cluster, peer.node)}"
     )
 

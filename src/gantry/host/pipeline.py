@@ -76,10 +76,10 @@ async def run(
         _close(stdin, stdout)
         raise
     stop = Stop()
-    ended = await command.in_thread(
+    ended, early = await command.in_thread(
         stop, lambda: _work(ready, stdin, stdout, timeout, stop, started)
     )
-    problem = _problem(stages, ended, timeout)
+    problem = _problem(stages, ended, early, timeout)
     if problem is not None:
         raise problem
 
@@ -120,7 +120,7 @@ def _work(
     timeout: float,
     stop: Stop,
     started: Callable[[Stage, Identity], None],
-) -> list[Ended]:
+) -> tuple[list[Ended], int | None]:
     programs: list[Program] = []
     problem = ""
     inlet = stdin
@@ -138,8 +138,8 @@ def _work(
         pid = programs[-1].pid
         started(stage, identity(pid) or Identity(pid, 0))
     deadline = time.monotonic() + (0.0 if problem else timeout)
-    ended = _until_all_ended(programs, deadline, stop)
-    return ended if not problem else [*ended, Ended(problem=problem)]
+    ended, early = _until_all_ended(programs, deadline, stop)
+    return (ended, early) if not problem else ([*ended, Ended(problem=problem)], None)
 
 
 def _start(stage: Stage, inlet: int | None, outlet: int | None) -> Program:
@@ -160,11 +160,15 @@ def _start(stage: Stage, inlet: int | None, outlet: int | None) -> Program:
         _close(null)
 
 
-def _until_all_ended(programs: Sequence[Program], deadline: float, stop: Stop) -> list[Ended]:
+def _until_all_ended(
+    programs: Sequence[Program], deadline: float, stop: Stop
+) -> tuple[list[Ended], int | None]:
+    """How each ended, and the first one (its place) that ended before those it reads from."""
     poll = select.poll()
     poll.register(stop.descriptor, select.POLLIN)
-    running = {program.pidfd: program for program in programs}
+    running = {program.pidfd: place for place, program in enumerate(programs)}
     ended: dict[int, Ended] = {}
+    early: int | None = None
     for pidfd in running:
         poll.register(pidfd, select.POLLIN)
     while running and not stop.wanted and time.monotonic() < deadline:
@@ -172,23 +176,31 @@ def _until_all_ended(programs: Sequence[Program], deadline: float, stop: Stop) -
             if pidfd == stop.descriptor:
                 continue
             poll.unregister(pidfd)
-            program = running.pop(pidfd)
-            ended[program.pid] = process.finish(program, timeout=1e9)
-            if not ended[program.pid].succeeded:
+            place = running.pop(pidfd)
+            ended[place] = process.finish(programs[place], timeout=1e9)
+            if not ended[place].succeeded or any(other < place for other in running.values()):
+                early = place if early is None else early
                 deadline = min(deadline, time.monotonic() + _SEE_THE_END)
-    for program in running.values():
+    for place in running.values():
         # Its time is over: its group is ended.
-        ended[program.pid] = process.finish(program, timeout=0.0, stop=stop)
-    return [ended[program.pid] for program in programs]
+        ended[place] = process.finish(programs[place], timeout=0.0, stop=stop)
+    return [ended[place] for place in range(len(programs))], early
 
 
-def _problem(stages: Sequence[Stage], ended: Sequence[Ended], timeout: float) -> Failed | None:
+def _problem(
+    stages: Sequence[Stage], ended: Sequence[Ended], early: int | None, timeout: float
+) -> Failed | None:
     """The failure that tells most: not of those who only found that another one had gone."""
     failed = [(stage, one) for stage, one in zip(stages, ended, strict=False) if not one.succeeded]
     if not failed:
         return None
     own = [pair for pair in failed if not pair[1].timed_out and pair[1].signal is None]
+    if not own and early is not None and ended[early].succeeded:
+        stage = stages[early]
+        return Failed(f"{stage.name} ended before it had all{_said(stage)}", stage)
     stage, one = (own or failed)[0]
+    if not own and early is not None:
+        stage, one = stages[early], ended[early]
     return Failed(f"{stage.name} {_how(one, timeout)}{_said(stage)}", stage)
 
 

@@ -83,6 +83,15 @@ async def test_a_program_that_sees_no_end_is_ended_soon_after_the_others(
     assert run.all_ended()
 
 
+async def test_a_reader_that_ends_before_its_writer_is_a_failure_though_it_says_nothing(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_SEE_THE_END", 0.1)
+    with pytest.raises(Failed, match="true ended before it had all"):
+        await run.run(("sleep", "3600"), ("cat",), ("true",))
+    assert run.all_ended()
+
+
 async def test_a_program_that_is_not_installed_starts_none(run: Run) -> None:
     with pytest.raises(OperationFailed, match="is not installed"):
         await run.run(("yes",), ("no-such-program-here",))
