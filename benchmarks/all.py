@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 from benchmarks import (
+    backups,
     fence,
     hook_history,
     hooks,
@@ -52,6 +53,7 @@ ALL: dict[str, tuple[Callable[[int], list[Figure]], int]] = {
     "verify": (verify.measure, 10),
     "kvm_start": (kvm_start.measure, 20),
     "os_create": (os_create.measure, 5),
+    "backups": (backups.measure, 5),
     "memory": (memory.measure, 3),
     "scale": (scale.measure, 5),
     "hooks_at_scale": (hooks_at_scale.measure, 5),
