@@ -138,7 +138,7 @@ def test_a_connection_that_breaks(slow: Slow, end: int) -> None:
     os.kill(slow.program("socat", end), signal.SIGKILL)
     slow.go.touch()
     said = slow.ends(job)
-    assert "socat" in said
+    assert "socat" in said, said
     slow.nothing_half([NAME])
     slow.works()
 
@@ -156,7 +156,7 @@ def test_a_target_that_is_full(slow: Slow) -> None:
     slow.go.touch()
     with small(slow.cluster.root(2) / EXPORT):
         said = slow.cluster.refused("gnt-backup", "export", "-n", "node2", NAME)
-        assert "no space is left on node node2.gantry.test" in said
+        assert "no space is left on node node2.gantry.test" in said, said
         slow.nothing_half([])
         # The same without scripts.
         slow.cluster.gnt(

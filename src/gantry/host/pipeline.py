@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import select
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ _PIPE: Final = 1 << 20
 _SEE_THE_END: Final = 5.0
 """Seconds for the others once one has failed."""
 _LAST_WORDS: Final = 2000
+_CHATTER: Final = re.compile(r"^\s*$|^\d+\+\d+ records |^\d+ bytes |socat\[\d+\] N ")
+_FULL: Final = "No space left"
 _COPIED: Final = re.compile(rb"^(\d+) bytes", re.MULTILINE)
 
 
@@ -120,7 +123,7 @@ def _work(
     timeout: float,
     stop: Stop,
     started: Callable[[Stage, Identity], None],
-) -> tuple[list[Ended], int | None]:
+) -> tuple[list[Ended], tuple[int, ...]]:
     programs: list[Program] = []
     problem = ""
     inlet = stdin
@@ -139,7 +142,7 @@ def _work(
         started(stage, identity(pid) or Identity(pid, 0))
     deadline = time.monotonic() + (0.0 if problem else timeout)
     ended, early = _until_all_ended(programs, deadline, stop)
-    return (ended, early) if not problem else ([*ended, Ended(problem=problem)], None)
+    return (ended, early) if not problem else ([*ended, Ended(problem=problem)], (len(ended),))
 
 
 def _start(stage: Stage, inlet: int | None, outlet: int | None) -> Program:
@@ -162,25 +165,28 @@ def _start(stage: Stage, inlet: int | None, outlet: int | None) -> Program:
 
 def _until_all_ended(
     programs: Sequence[Program], deadline: float, stop: Stop
-) -> tuple[list[Ended], int | None]:
-    """How each ended, and the first one (its place) that ended before those it reads from."""
+) -> tuple[list[Ended], tuple[int, ...]]:
+    """How each ended, and the first (their places) that failed or left those they read from."""
     poll = select.poll()
     poll.register(stop.descriptor, select.POLLIN)
     running = {program.pidfd: place for place, program in enumerate(programs)}
     ended: dict[int, Ended] = {}
-    early: int | None = None
+    early: tuple[int, ...] = ()
     for pidfd in running:
         poll.register(pidfd, select.POLLIN)
     while running and not stop.wanted and time.monotonic() < deadline:
+        gone: list[int] = []
         for pidfd, _ in poll.poll(max(0.0, deadline - time.monotonic()) * 1000 + 1):
             if pidfd == stop.descriptor:
                 continue
             poll.unregister(pidfd)
-            place = running.pop(pidfd)
-            ended[place] = process.finish(programs[place], timeout=1e9)
-            if not ended[place].succeeded or any(other < place for other in running.values()):
-                early = place if early is None else early
-                deadline = min(deadline, time.monotonic() + _SEE_THE_END)
+            gone.append(running.pop(pidfd))
+            ended[gone[-1]] = process.finish(programs[gone[-1]], timeout=1e9)
+        left = min(running.values(), default=len(programs))
+        causes = tuple(place for place in gone if not ended[place].succeeded or place > left)
+        if causes and not early:
+            early = causes
+            deadline = min(deadline, time.monotonic() + _SEE_THE_END)
     for place in running.values():
         # Its time is over: its group is ended.
         ended[place] = process.finish(programs[place], timeout=0.0, stop=stop)
@@ -188,20 +194,27 @@ def _until_all_ended(
 
 
 def _problem(
-    stages: Sequence[Stage], ended: Sequence[Ended], early: int | None, timeout: float
+    stages: Sequence[Stage], ended: Sequence[Ended], early: tuple[int, ...], timeout: float
 ) -> Failed | None:
-    """The failure that tells most: not of those who only found that another one had gone."""
-    failed = [(stage, one) for stage, one in zip(stages, ended, strict=False) if not one.succeeded]
+    """The failure that tells most: of those that ended first, one that had a reason of its own."""
+    failed = [place for place, one in enumerate(ended) if not one.succeeded]
     if not failed:
         return None
-    own = [pair for pair in failed if not pair[1].timed_out and pair[1].signal is None]
-    if not own and early is not None and ended[early].succeeded:
-        stage = stages[early]
+    causes = sorted(early or failed, key=lambda place: (_consequence(ended[place]), place))
+    full = [place for place in failed if _FULL in _said(stages[place])]
+    stage, one = stages[(full or causes)[0]], ended[(full or causes)[0]]
+    if one.succeeded:
         return Failed(f"{stage.name} ended before it had all{_said(stage)}", stage)
-    stage, one = (own or failed)[0]
-    if not own and early is not None:
-        stage, one = stages[early], ended[early]
     return Failed(f"{stage.name} {_how(one, timeout)}{_said(stage)}", stage)
+
+
+def _consequence(one: Ended) -> int:
+    """How likely it is that it only found another one gone."""
+    if one.signal == signal.SIGPIPE:
+        return 3
+    if one.timed_out or one.cancelled:
+        return 2
+    return 1 if one.succeeded else 0
 
 
 def _how(one: Ended, timeout: float) -> str:
@@ -217,8 +230,11 @@ def _how(one: Ended, timeout: float) -> str:
 
 
 def _said(stage: Stage) -> str:
+    """Its last words, without what dd and socat also say when all is well."""
+    if not stage.errors.exists():
+        return ""
     text = stage.errors.read_bytes()[-_LAST_WORDS:].decode("utf-8", "replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if not _CHATTER.search(line)]
     return ": " + "; ".join(lines[-3:]) if lines else ""
 
 
