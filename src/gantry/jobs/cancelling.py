@@ -35,10 +35,9 @@ async def cancel(context: Context, entry: Entry, *, kill: bool) -> str:
         changed = msgspec.structs.replace(entry.job, status=JobStatus.CANCELING)
         await context.journal.job(entry, changed)
     orders = dict(entry.orders)
-    await asyncio.gather(*(issue.cancel(context, to, key) for key, to in orders.items()))
-    # An agent that had done it all, and forgotten it, now remembers that something was cancelled.
-    entry.touched |= {to.node: to for to in orders.values()}
+    await asyncio.gather(*(issue.cancel(context, entry, to, key) for key, to in orders.items()))
     if entry.log is None:
+        # Meanwhile the job has ended, and its agents had forgotten it.
         issue.forget(context, entry)
     return f"job {entry.id} is being cancelled: what it has done is undone"
 

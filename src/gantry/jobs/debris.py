@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gantry.jobs import codec
+from gantry.jobs import codec, issue
 from gantry.jobs.codec import DebrisRecord
 from gantry.jobs.context import Context
 from gantry.jobs.locks import FIRST
@@ -80,12 +80,13 @@ class Debris:
     async def carry_out(self, key: str, record: DebrisRecord) -> str:
         """Do it once; what went wrong in words, or nothing. The store is not told."""
         turn = self._context.clock.random_bytes(6).hex()
-        name = f"{key.removeprefix(codec.DEBRIS)}/debris/{turn}"
-        envelope = self._context.envelope(name, record.job, timeouts.NORMAL)
+        prefix = f"{key.removeprefix(codec.DEBRIS)}/debris/"
+        envelope = self._context.envelope(f"{prefix}{turn}", record.job, timeouts.NORMAL)
         try:
             async with asyncio.timeout(timeouts.NORMAL + timeouts.CONNECT):
                 order: Order[Any] = record.order
                 await self._context.agents.order(record.to, envelope, order)
+            issue.forget_all(self._context, record.to, prefix)
         except TimeoutError:
             return f"node {record.to.name} did not answer in time"
         except Superseded as error:

@@ -85,8 +85,11 @@ async def _patiently(
         await context.clock.sleep(timeouts.RECONNECT)
 
 
-async def cancel(context: Context, to: Address, key: str) -> None:
-    """End what may be running under ``key``; a node that does not answer cannot be told."""
+async def cancel(context: Context, entry: Entry, to: Address, key: str) -> None:
+    """End what may be running under ``key``; a node that does not answer cannot be told.
+
+    One that does remembers that the key was cancelled, even where it never had such an order.
+    """
     try:
         async with asyncio.timeout(timeouts.URGENT):
             await context.agents.cancel(to, key, context.epoch)
@@ -94,6 +97,8 @@ async def cancel(context: Context, to: Address, key: str) -> None:
         return
     except Superseded as error:
         raise context.journal.superseded(error) from error
+    finally:
+        entry.touched[to.node] = to
 
 
 def forget(context: Context, entry: Entry) -> None:

@@ -93,6 +93,7 @@ async def _take_back(attempt: Attempt, intent: Recorded) -> None:
             *(
                 issue.cancel(
                     attempt.context,
+                    attempt.entry,
                     effect.to,
                     effect_key(attempt.entry, attempt.op, effect.name),
                 )
