@@ -67,10 +67,13 @@ GIVEN: Final[dict[str, dict[str, Any]]] = {
     "OP_INSTANCE_SHUTDOWN": WEB1,
     "OP_INSTANCE_REBOOT": WEB1,
     "OP_INSTANCE_SET_PARAMS": {**WEB1, "beparams": {"vcpus": 4}},
+    "OP_INSTANCE_RENAME": {**WEB1, "new_name": "www.example.com"},
+    "OP_INSTANCE_REINSTALL": WEB1,
     "OP_INSTANCE_REMOVE": WEB1,
     "OP_BACKUP_EXPORT": {**WEB1, "target_node": "node3.example.com"},
 }
 """An op code's fields; one more line for every new operation with hooks."""
+OF_STOPPED: Final = {"OP_INSTANCE_RENAME", "OP_INSTANCE_REINSTALL"}
 SOMETIMES: Final = {
     "SRC_NODE",
     "SRC_PATH",
@@ -104,7 +107,7 @@ class Given:
 
 
 def cluster(opcode: str, version: int = 1) -> Snapshot:
-    """Nodes that answer and, where the operation may meet one, an instance that is up."""
+    """Nodes that answer and, where the operation may meet one, an instance, mostly up."""
     alone = opcode == "OP_CLUSTER_DESTROY"
     taken_over = {"failed_over_from": node_uuid(3)} if opcode == "OP_MASTER_TAKEOVER" else {}
     found = entities(1 if alone else 3, hooks_version=version, **taken_over)
@@ -113,7 +116,7 @@ def cluster(opcode: str, version: int = 1) -> Snapshot:
             1,
             2,
             secondary_nodes=(node_uuid(1),),
-            admin_state=AdminState.UP,
+            admin_state=AdminState.DOWN if opcode in OF_STOPPED else AdminState.UP,
             disk_template=DiskTemplate.FILE,
             disks=(DISK,),
         )
