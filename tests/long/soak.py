@@ -38,6 +38,8 @@ JOB = 8 * 1024
 """Bytes that a master may keep of an ended job."""
 MEMORY = 0.05
 """The part by which the memory of a process may differ between the thirds, of what it has."""
+SOCKETS = 0.25
+"""The same of its sockets: connections are kept for five minutes, more or fewer of them."""
 SMALLEST = 4.0
 """MiB that it may differ in any case."""
 HOOKS = {
@@ -55,6 +57,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """Ended jobs that the master keeps."""
     memory: dict[str, float]
     descriptors: dict[str, int]
+    """Open ones that are no sockets."""
+    sockets: dict[str, int]
     threads: dict[str, int]
     processes: int
     files: int
@@ -219,11 +223,13 @@ def quiet(where: LocalCluster) -> Sample:
     pids |= {f"agent{number}": pid for number, pid in enumerate(where.agents, 1)}
     pids |= {f"simulation{number}": pid for number, pid in enumerate(where.crews, 1)}
     listed = Connection(str(where.root)).get("query/job", fields="id")
+    opened = {name: _opened(pid) for name, pid in pids.items()}
     return Sample(
         jobs=len(listed["rows"]),
         memory={name: resident(pid) for name, pid in pids.items()},
-        descriptors={name: _count(pid, "fd") for name, pid in pids.items()},
-        threads={name: _count(pid, "task") for name, pid in pids.items()},
+        descriptors={name: len(found) - found.count(True) for name, found in opened.items()},
+        sockets={name: found.count(True) for name, found in opened.items()},
+        threads={name: _threads(pid) for name, pid in pids.items()},
         processes=len(processes_below(where.layout.directory)),
         files=sum(1 for path in where.layout.directory.rglob("*") if _counts(path)),
         journal=left(where),
@@ -232,8 +238,17 @@ def quiet(where: LocalCluster) -> Sample:
     )
 
 
-def _count(pid: int, what: str) -> int:
-    return len(list(Path(f"/proc/{pid}/{what}").iterdir()))
+def _threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def _opened(pid: int) -> list[bool]:
+    """Of each open descriptor, whether it is a socket."""
+    found = []
+    for one in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(one.readlink()).startswith("socket:"))
+    return found
 
 
 def _counts(path: Path) -> bool:
@@ -267,6 +282,8 @@ def growths(samples: Sequence[Sample]) -> list[str]:
         kept = more if name == "master" else 0.0
         compare(f"MiB of {name}", _of("memory", name), max(SMALLEST, MEMORY * size) + kept)
         compare(f"descriptors of {name}", _of("descriptors", name), 8)
+        sockets = samples[-1].sockets[name]
+        compare(f"sockets of {name}", _of("sockets", name), max(8, SOCKETS * sockets))
         compare(f"threads of {name}", _of("threads", name), 4)
     compare("processes", lambda one: one.processes, 0)
     compare("files", lambda one: one.files, 4)

@@ -33,6 +33,7 @@ def _sample(**changes: object) -> Sample:
         jobs=5000,
         memory={"master": 100.0},
         descriptors={"master": 50},
+        sockets={"master": 100},
         threads={"master": 8},
         processes=4,
         files=100,
@@ -52,6 +53,7 @@ def test_what_stays_as_it_is_does_not_grow() -> None:
     [
         ({"memory": {"master": 106.0}}, "MiB of master"),
         ({"descriptors": {"master": 59}}, "descriptors of master"),
+        ({"sockets": {"master": 140}}, "sockets of master"),
         ({"threads": {"master": 13}}, "threads of master"),
         ({"processes": 5}, "processes"),
         ({"files": 105}, "files"),
