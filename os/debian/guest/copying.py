@@ -14,7 +14,7 @@ _MOST = 1 << 30
 
 
 def copy(source: int, target: int) -> None:
-    """Make the beginning of a disk the same as an image, all else on it zeros.
+    """Make the beginning of a disk the same as an image; of a file, all else on it zeros.
 
     Blocks are shared where the file system can. Fault where the image is larger.
     """
@@ -23,7 +23,7 @@ def copy(source: int, target: int) -> None:
         raise Fault(
             f"the image has {-(-size >> 20)} MiB, the disk {room >> 20} MiB: give it a larger disk"
         )
-    clear(target, room)
+    clear(target, size)
     if _share(source, target, room):
         return
     for start, length in extents(source, size):

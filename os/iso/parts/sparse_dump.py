@@ -13,7 +13,7 @@ import os
 import stat
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 CHUNK = 1 << 20
@@ -164,7 +164,7 @@ def _header(name: str, size: int, kind: bytes) -> bytes:
 def load(stream: BinaryIO, descriptor: int) -> int:
     """Put a dump on a disk; the number of bytes of the disk that was dumped.
 
-    Where the dump has nothing, zeros are read afterwards. DumpError where it is empty, cut
+    Where the dump has holes, zeros are read afterwards. DumpError where it is empty, cut
     off, damaged or larger than the disk.
     """
     size = disk_bytes(descriptor)
@@ -187,13 +187,15 @@ def _too_large(size: int) -> DumpError:
 
 
 def _load_plain(stream: BinaryIO, first: bytes, descriptor: int, size: int) -> int:
-    clear(descriptor, size)
+    holes = not stat.S_ISBLK(os.fstat(descriptor).st_mode)
+    if holes:
+        clear(descriptor, 0)
     offset = 0
     data = first + stream.read(CHUNK - len(first))
     while data:
         if offset + len(data) > size:
             raise _too_large(size)
-        if data != _ZEROS[: len(data)]:
+        if not holes or data != _ZEROS[: len(data)]:
             _put(descriptor, data, offset)
         offset += len(data)
         data = stream.read(CHUNK)
@@ -209,7 +211,7 @@ def _load_sparse(stream: BinaryIO, first: bytes, descriptor: int, size: int) -> 
         raise _too_large(size)
     _exactly(stream, _BLOCK)
     table = _table(stream, whole)
-    clear(descriptor, size)
+    clear(descriptor, whole)
     for start, length in table:
         _copy(stream, descriptor, start, length)
     stored = sum(length for _, length in table)
@@ -297,21 +299,31 @@ def _put(descriptor: int, data: bytes, offset: int) -> None:
         offset += written
 
 
-def clear(descriptor: int, size: int) -> None:
-    """Make all of the disk read as zeros: a hole in a file, told to a block device."""
+def clear(descriptor: int, used: int) -> None:
+    """Make the first ``used`` bytes read as zeros; of a file all, by a hole.
+
+    Of a block device the last MiB too, where partition tables have copies. The rest of it stays:
+    filling a large one would take hours.
+    """
+    size = disk_bytes(descriptor)
     if not stat.S_ISBLK(os.fstat(descriptor).st_mode):
         os.ftruncate(descriptor, 0)
         os.ftruncate(descriptor, size)
         return
+    used = min(used + -used % _BLOCK, size)
+    last = max(used, size - CHUNK)
+    for start, length in ((0, used), (last, size - last)):
+        _zero(descriptor, start, length)
+
+
+def _zero(descriptor: int, start: int, length: int) -> None:
+    if not length:
+        return
     try:
-        fcntl.ioctl(descriptor, _BLKZEROOUT, struct.pack("QQ", 0, size))
+        fcntl.ioctl(descriptor, _BLKZEROOUT, struct.pack("QQ", start, length))
     except OSError:
-        _fill(descriptor, ((offset, CHUNK) for offset in range(0, size, CHUNK)), size)
-
-
-def _fill(descriptor: int, pieces: Iterable[Extent], size: int) -> None:
-    for offset, length in pieces:
-        _put(descriptor, _ZEROS[: min(length, size - offset)], offset)
+        for offset in range(start, start + length, CHUNK):
+            _put(descriptor, _ZEROS[: min(CHUNK, start + length - offset)], offset)
 
 
 def tell_size(size: int) -> str:

@@ -371,12 +371,13 @@ def test_a_block_device_is_a_disk_too(
     cloud: Definition, images: dict[str, Path], disk: Path
 ) -> None:
     with disk.open("r+b") as file:
-        file.seek(20 * MEBIBYTE)
-        file.write(b"old data")
+        for place in (15 * MEBIBYTE, disk.stat().st_size - 4096):
+            file.seek(place)
+            file.write(b"old data")
     with loop_device(disk) as device:
         assert _create(cloud, device, str(images["gpt"])).status == 0
     assert _gpt_is_sound(disk)
-    assert disk.read_bytes()[20 * MEBIBYTE : 20 * MEBIBYTE + 8] == bytes(8)
+    assert b"old data" not in disk.read_bytes()
 
 
 @pytest.mark.parametrize(
