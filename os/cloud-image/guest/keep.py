@@ -51,6 +51,7 @@ class Keep:
         descriptor = self._open_lock(key)
         try:
             self._wait(descriptor, key)
+            self._remove_abandoned(key)
             work = self.directory / f"{key}.partial"
             _empty(work)
             work.mkdir(mode=0o700)
@@ -93,8 +94,8 @@ class Keep:
     def clean(self, kept: str) -> None:
         """Remove what was used least recently until all is within the size; ``kept`` stays.
 
-        What a killed process has left incomplete goes too. What others make or open just now
-        stays; images that are being copied stay readable for those who copy.
+        What others open just now stays; images that are being copied stay readable for those
+        who copy.
         """
         images = []
         for path in self.directory.glob(f"*{_SUFFIX}"):
@@ -104,8 +105,11 @@ class Keep:
         for _, size, key in sorted(images):
             if total > self.most and key != kept and self._remove(key):
                 total -= size
+
+    def _remove_abandoned(self, own: str) -> None:
+        """What killed processes have left incomplete; what others make just now stays."""
         for path in self.directory.glob("*.partial"):
-            if path.stem != kept:
+            if path.stem != own:
                 with self._if_free(path.stem) as free:
                     if free:
                         _empty(path)

@@ -137,10 +137,11 @@ def _bootstrap(
         programs.run(
             argv, timeout=_BUILD_SECONDS, environment=environment, output=sys.stdout.buffer
         )
-    except Fault as error:
+    except Fault:
         raise Fault(
-            f"{error}; its words are above. Is the mirror right, and can it be reached? Where it "
-            "says NO_PUBKEY, the node's debian-archive-keyring is older than the release: update it"
+            "mmdebstrap failed; its words are above. Is the mirror right, and can it be reached? "
+            "Where it says NO_PUBKEY, the node's debian-archive-keyring is older than the release: "
+            "update it"
         ) from None
     finally:
         os.umask(before)

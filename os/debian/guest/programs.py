@@ -52,6 +52,8 @@ def run(
         raise Fault(f"cannot find the program {argv[0]} on this node") from None
     except subprocess.TimeoutExpired:
         raise Fault(f"{argv[0]} did not end within {timeout:g} s") from None
+    if done.returncode != 0 and output:
+        raise Fault(f"{argv[0]} ended with status {done.returncode}")
     if done.returncode != 0:
         said = (done.stderr or b"").decode(errors="replace").strip()
         raise Fault(f"{argv[0]} ended with status {done.returncode}: {said or 'it said nothing'}")

@@ -1,12 +1,21 @@
 """The definition debian, as far as no system is built: parameters, apt's sources, what fails."""
 
+import contextlib
 import json
 import os
+import signal
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
-from tests.integration.os_images.definition import DEFINITIONS, Definition, empty_disk, instance
+from tests.integration.os_images.definition import (
+    DEFINITIONS,
+    PATH,
+    Definition,
+    empty_disk,
+    instance,
+)
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJmV5Lk3 somebody@example.org"
 NOWHERE = "http://127.0.0.1:9/debian"
@@ -227,6 +236,36 @@ def test_a_mirror_that_cannot_be_reached_leaves_nothing(debian: Definition, plac
     assert [path.suffix for path in (place / "cache").iterdir()] == [".lock"]
     assert Path("/proc/self/mountinfo").read_text() == before
     assert disk.stat().st_blocks == 0
+
+
+@pytest.mark.root
+def test_a_build_that_is_killed_leaves_no_process_and_the_next_one_tidies_up(
+    debian: Definition, place: Path
+) -> None:
+    disk = empty_disk(place / "target", 700 << 20)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mirror = f"http://127.0.0.1:{silent.getsockname()[1]}/debian"
+        variables = _variables(disk, OSP_MIRROR=mirror, OSP_SECURITY_MIRROR="none")
+        with subprocess.Popen(
+            [debian.directory / "create"],
+            env={"PATH": PATH, **variables},
+            cwd=debian.directory,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            silent.settimeout(60)
+            asking, _ = silent.accept()
+            os.killpg(process.pid, signal.SIGKILL)
+        asking.settimeout(60)
+        # The end of the stream comes when the last process that held the connection has gone.
+        with contextlib.suppress(ConnectionError):
+            while asking.recv(4096):
+                pass
+        asking.close()
+    assert [path.suffix for path in (place / "cache").glob("*.partial")] == [".partial"]
+    done = debian.run("create", _variables(disk, OSP_MIRROR=NOWHERE, OSP_SECURITY_MIRROR="none"))
+    assert done.status == 1
+    assert not list((place / "cache").glob("*.partial"))
 
 
 def test_rename_refuses_a_disk_without_the_system(debian: Definition, disk: Path) -> None:
