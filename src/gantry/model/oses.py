@@ -64,7 +64,9 @@ def combine(per_node: Mapping[str, tuple[OsFacts, ...]]) -> tuple[ClusterOs, ...
     found. A definition is valid only if the first one of that name is valid on every node.
     """
     names = sorted({facts.name for entries in per_node.values() for facts in entries})
-    return tuple(_one(name, per_node) for name in names)
+    # By name, so that which node the others are compared with does not change from time to time.
+    ordered = dict(sorted(per_node.items()))
+    return tuple(_one(name, ordered) for name in names)
 
 
 def named(entries: Iterable[str], os_name: str) -> bool:

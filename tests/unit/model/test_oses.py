@@ -93,3 +93,10 @@ def test_a_list_entry_without_variant_holds_for_all_variants() -> None:
     assert not named(["deb+a"], "deb+b")
     assert not named(["deb+a"], "deb")
     assert not named(["de"], "deb")
+
+
+def test_nodes_are_compared_with_the_first_by_name_whatever_their_order() -> None:
+    made = {f"n{number}": (facts(create=str(number)),) for number in (3, 1, 2)}
+    (one,) = combine(made)
+    assert list(one.node_status) == ["n1", "n2", "n3"]
+    assert set(one.differing) == {"n2", "n3"}
