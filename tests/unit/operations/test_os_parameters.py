@@ -119,13 +119,14 @@ async def test_the_cluster_s_parameters_are_verified_on_the_master_where_it_has_
         {**MODIFY, "osparams": {"private": "hunter2"}},
         {**MODIFY, "osparams_private": {"own": "hunter2"}},
         {**CLUSTER, "osparams": {"deb+x": {"private": "hunter2"}}},
+        {**CLUSTER, "osparams": {"deb": {"of-x": "hunter2"}}},
     ],
 )
 async def test_a_parameter_is_of_one_kind_on_all_levels(op: dict[str, Any]) -> None:
     cluster = snapshot(
         web(2, os="deb", osparams={"own": "1"}),
         nodes=EVERYWHERE,
-        osparams_private={"deb": {"private": "swordfish"}},
+        osparams_private={"deb": {"private": "swordfish"}, "deb+x": {"of-x": "swordfish"}},
     )
     with pytest.raises(Rejected, match="both become OSP_") as caught:
         await examined(cluster, op, {"secret": "swordfish"} if op["OP_ID"] == FILE["OP_ID"] else {})

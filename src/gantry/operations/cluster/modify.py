@@ -114,8 +114,9 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
         self, plan: ClusterModifyPlan, cluster: Snapshot, ask: Examiner
     ) -> ClusterModifyPlan:
         for os in sorted({*self.osparams, *self.osparams_private_cluster}):
-            whole = (plan.after.osparams, plan.after.osparams_private)
-            oses.disjoint(*(os_parameters(each, os, {}) for each in whole))
+            public, private = plan.after.osparams, plan.after.osparams_private
+            for one in oses.same_base(os, public, private):
+                oses.disjoint(os_parameters(public, one, {}), os_parameters(private, one, {}))
             verify = OsVerify(
                 os=os,
                 parameters=os_parameters(plan.after.osparams, os, {}),

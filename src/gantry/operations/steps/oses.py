@@ -41,6 +41,13 @@ def disjoint(
             owners[variable] = (name, kind)
 
 
+def same_base(os: str, *tables: Mapping[str, object]) -> list[str]:
+    """``os`` and those names of the tables that are of the same definition, variants included."""
+    base = os.partition("+")[0]
+    found = {name for table in tables for name in table if name.partition("+")[0] == base}
+    return sorted({os, *found})
+
+
 def installable(cluster: Snapshot, full: str, node: Node) -> str:
     """The OS's name, valid and alike on all nodes that could tell; or Rejected."""
     names.os_name(full)
