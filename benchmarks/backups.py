@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -71,16 +72,30 @@ def fill(disk: Path, count: int, at: int = 0) -> None:
 
 
 def through_tls(source: Node, target: Node, disk: Path, size: int) -> float:
-    """Per cent: the reference itself; milliseconds that dd through TLS takes."""
+    """Milliseconds that dd through TLS takes."""
     out, said = target.root / "reference", target.root / "reference.log"
-    out.unlink(missing_ok=True)
+    for path in (out, said):
+        path.unlink(missing_ok=True)
     listen = (
         f"socat -d -d -b1048576 -u OPENSSL-LISTEN:0,bind={target.address},{target.tls},"
         f"commonname={source.host} stdout 2>{said} | dd bs=1M of={out} conv=fsync status=none"
     )
-    server = subprocess.Popen(["/bin/sh", "-c", f"rm -f {said}; {listen}"])
+    server = subprocess.Popen(["/bin/sh", "-c", listen], start_new_session=True)
+    try:
+        return _called(server, source, target, disk, said)
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGKILL)
+        assert out.stat().st_size == size * MIB
+
+
+def _called(
+    server: subprocess.Popen[bytes], source: Node, target: Node, disk: Path, said: Path
+) -> float:
+    """Milliseconds from the call to the end of both."""
     port = ""
     while not port:
+        assert server.poll() is None, said.read_text()
         found = _LISTENS.search(said.read_text()) if said.exists() else None
         port = found[1] if found else ""
         time.sleep(0.01)
@@ -91,9 +106,7 @@ def through_tls(source: Node, target: Node, disk: Path, size: int) -> float:
         check=True,
     )
     assert server.wait() == 0
-    took = time.perf_counter() - began
-    assert out.stat().st_size == size * MIB
-    return 1000 * took
+    return 1000 * (time.perf_counter() - began)
 
 
 def moved() -> int:

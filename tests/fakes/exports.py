@@ -35,6 +35,7 @@ from gantry.model.backup_orders import (
     TransferClose,
     TransferOpen,
     TransferSend,
+    config_digest,
 )
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.names import Uuid
@@ -70,7 +71,7 @@ class FakeExports:
             ExportBegin: lambda order: self.new.update({_name(order.instance): {}}),
             ExportDiscard: lambda order: self._forget(self.new, order.instance),
             ExportFinish: self._finish,
-            ExportRevert: lambda order: self._revert(_name(order.instance)),
+            ExportRevert: self._revert,
             ExportSettle: lambda order: self._forget(self.old, order.instance),
             ExportRemove: lambda order: self._forget(self.whole, order.instance),
         }
@@ -140,11 +141,11 @@ class FakeExports:
             self.old[name] = self.whole[name]
         self.whole[name] = files
 
-    def _revert(self, name: str) -> None:
-        if name in self.new:
-            return
-        self.whole.pop(name, None)
-        if name in self.old:
+    def _revert(self, order: ExportRevert) -> None:
+        name = _name(order.instance)
+        if config_digest(self.whole.get(name, {}).get(CONFIG, "")) == order.digest:
+            del self.whole[name]
+        if name in self.old and name not in self.whole:
             self.whole[name] = self.old.pop(name)
 
     @staticmethod

@@ -35,6 +35,7 @@ from gantry.model.backup_orders import (
     ExportSettle,
     ReadExport,
     ReadExports,
+    config_digest,
 )
 from gantry.model.errors import OperationFailed, Reason, Rejected
 
@@ -85,7 +86,7 @@ async def finish(parts: Parts, order: ExportFinish, task: Task) -> Nothing:
 
 async def revert(parts: Parts, order: ExportRevert, task: Task) -> Nothing:
     """The old one comes back, if there was one."""
-    await _guarded(parts, order.instance, lambda: _revert(parts.root, order.instance))
+    await _guarded(parts, order.instance, lambda: _revert(parts.root, order))
     return Nothing()
 
 
@@ -167,16 +168,12 @@ def _finish(root: Path, order: ExportFinish) -> None:
     _sync(final.parent)
 
 
-def _revert(root: Path, instance: str) -> None:
-    final, old = _place(root, instance), _place(root, instance, _OLD)
-    if _place(root, instance, _NEW).exists():
-        # It never took its place; the one that is there may have been set aside already.
-        if old.exists() and not final.exists():
-            old.rename(final)
-        return
-    if final.exists():
+def _revert(root: Path, order: ExportRevert) -> None:
+    final, old = _place(root, order.instance), _place(root, order.instance, _OLD)
+    config = final / CONFIG
+    if config.is_file() and config_digest(_text(config)) == order.digest:
         _remove(final)
-    if old.exists():
+    if old.exists() and not final.exists():
         old.rename(final)
 
 

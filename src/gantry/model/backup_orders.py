@@ -8,6 +8,7 @@ receiving end is closed, which says what came. Python moves none of the bytes.
 from __future__ import annotations
 
 import enum
+import hashlib
 from typing import ClassVar, TypeAlias
 
 import msgspec
@@ -178,9 +179,18 @@ class ExportFinish(Order[Nothing], frozen=True, kw_only=True, tag="export-finish
 
 
 class ExportRevert(Order[Nothing], frozen=True, kw_only=True, tag="export-revert"):
-    """Take the finished export away again; the old one comes back."""
+    """Take the finished export away again; the old one comes back.
+
+    ``digest`` is that of its description (``config_digest``): no other export is touched.
+    """
 
     instance: str
+    digest: str
+
+
+def config_digest(config: str) -> str:
+    """What tells an export from others of the same instance: its time is in it."""
+    return hashlib.sha256(config.encode()).hexdigest()
 
 
 class ExportSettle(Order[Nothing], frozen=True, kw_only=True, tag="export-settle"):

@@ -22,6 +22,7 @@ from gantry.model.backup_orders import (
     SnapshotClose,
     SnapshotOpen,
     WholeDisk,
+    config_digest,
 )
 from gantry.model.entities import Instance
 from gantry.model.errors import Reason, Rejected
@@ -169,7 +170,7 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             "finish",
             target.node,
             ExportFinish(instance=name, config=plan.config, facts=plan.facts),
-            undo=ExportRevert(instance=name),
+            undo=ExportRevert(instance=name, digest=config_digest(plan.config)),
         )
         cleanup = [
             Undo(target.node, ExportSettle(instance=name)),
