@@ -50,6 +50,17 @@ def test_a_member_that_is_lost_does_not_matter_and_comes_back(cluster: Cluster) 
     assert cluster.instance(WEB, "admin_state")["admin_state"] == "down"
 
 
+def test_a_master_that_is_started_again_at_once_goes_on(cluster: Cluster) -> None:
+    """Nobody else takes over before its lease is over, and itself needs not wait for that."""
+    cluster.hook("master-failover-post.d", "10-tell", 'touch "$GANTRY_ROOT/run-moved"\n', (1, 2, 3))
+    epoch = stored(cluster)["master/epoch"]
+    cluster.kill("master")
+    cluster.local("up")
+    assert cluster.status()["nodes"][0]["master"]
+    assert stored(cluster)["master/epoch"] != epoch
+    assert not list(cluster.directory.glob("node*/run-moved"))
+
+
 def test_without_a_majority_nothing_is_promised_and_everything_comes_back(
     cluster: Cluster,
 ) -> None:

@@ -276,15 +276,6 @@ def test_another_candidate_takes_over_by_itself(on_etcd: Cluster) -> None:
     assert master(cluster) == now
 
 
-def test_a_master_that_is_started_again_at_once_goes_on(on_etcd: Cluster) -> None:
-    cluster = on_etcd
-    cluster.hook("master-failover-post.d", "10-tell", TELL, (1, 2, 3))
-    cluster.kill("master", 1)
-    cluster.local("up")
-    assert master(cluster) == 1
-    assert told(cluster, 1) == []
-
-
 def test_a_frozen_master_does_nothing_more_when_it_wakes(on_etcd: Cluster) -> None:
     cluster = on_etcd
     pid = cluster.pid("master", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import ssl
 from typing import Final, Self
 
@@ -82,7 +83,9 @@ def _words(error: Exception) -> str:
         case ssl.SSLError():
             return f"no TLS with it: {error.reason}"
         case OSError():
-            return f"cannot connect: {error.strerror or 'the connection ended'}"
+            # In its own words there may be the address, as where a request cannot be written.
+            why = os.strerror(error.errno) if error.errno else "the connection ended"
+            return f"cannot connect: {why}"
         case aiohttp.ServerDisconnectedError():
             return "it closed the connection"
         case _:
