@@ -25,6 +25,7 @@ _NAMES: Final = {
 """How to ask for the names of each kind of object."""
 _OPTIONS: Final = {
     "--node": "node",
+    "--src-node": "node",
     "--instance": "instance",
     "-n": "node",
     "--os-type": "os",
