@@ -216,7 +216,8 @@ def effects(where: LocalCluster) -> int:
 def quiet(where: LocalCluster) -> Sample:
     """Wait until nothing is under way, and count."""
     deadline = time.monotonic() + 60
-    while (left(where) or effects(where)) and time.monotonic() < deadline:
+    # Counted until there are none: what is copied while an agent writes may be an older state.
+    while ((remembered := effects(where)) or left(where)) and time.monotonic() < deadline:
         time.sleep(0.5)
     time.sleep(3)
     pids = {"master": where.master}
@@ -234,7 +235,7 @@ def quiet(where: LocalCluster) -> Sample:
         files=sum(1 for path in where.layout.directory.rglob("*") if _counts(path)),
         journal=left(where),
         keys=sum(not key.startswith((JOBS, LOGS, JOURNAL, DEBRIS)) for key in keys(where)),
-        effects=effects(where),
+        effects=remembered,
     )
 
 
