@@ -4,6 +4,7 @@ The latter reads its configuration in /etc and keeps what it built in /var/cache
 its own view of both, so that nothing of this machine is changed.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -82,6 +83,15 @@ def view(packages: Path) -> Iterator[Path]:
     """The configuration as an administrator makes it; what was built stays between test runs."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     view = Path(base) / "gantry/test-debootstrap"
+    view.mkdir(parents=True, exist_ok=True)
+    with (view / "lock").open("w") as lock:
+        # One overlay at a time: another run of these tests may be under way.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _configure(view, packages)
+        yield view
+
+
+def _configure(view: Path, packages: Path) -> None:
     for name in ("cache", "work-cache", "work-etc"):
         (view / name).mkdir(parents=True, exist_ok=True)
     shutil.rmtree(view / "etc", ignore_errors=True)
@@ -90,8 +100,6 @@ def view(packages: Path) -> Iterator[Path]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     with (view / "etc/default/ganeti-instance-debootstrap").open("a") as file:
         file.write(f"SUITE=bookworm\nPARTITION_STYLE=none\nMIRROR={_mirror()}\n")
-    yield view
-    shutil.rmtree(view / "etc")
 
 
 def _mirror() -> str:
