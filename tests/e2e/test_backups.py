@@ -53,6 +53,10 @@ def disk(cluster: Cluster, number: int, name: str, index: int = 0) -> Path:
     return found
 
 
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
 def exports(cluster: Cluster) -> list[tuple[str, str]]:
     rows = cluster.rows("gnt-backup", "list")
     return [(row["node"].partition(".")[0], row["export"]) for row in rows]
@@ -118,6 +122,15 @@ def test_without_an_os_the_content_goes_as_it_is_and_holes_stay(copying: Cluster
     copying.gnt("gnt-backup", "export", "-n", "node2", "raw")
     [row] = copying.rows("gnt-backup", "list", "-o", "size")
     assert row["size"] <= 5
+    assert "has no checksums" in copying.refused("gnt-backup", "verify", "-n", "node2", "raw")
+    copying.gnt("gnt-backup", "export", "-n", "node2", "--checksums", "raw")
+    assert "(2 dumps)" in copying.gnt("gnt-backup", "verify", "-n", "node2", "raw")
+    dump = max((copying.root(2) / EXPORT / "raw.gantry.test").iterdir(), key=_size)
+    with dump.open("r+b") as file:
+        file.seek(101 * MIB)
+        file.write(b"D")
+    said = copying.refused("gnt-backup", "verify", "-n", "node2", "raw")
+    assert f"is damaged: {dump.name} is not what was written" in said
     # A newer one takes its place, also when it is on another node.
     copying.gnt(
         "gnt-backup", "export", "-n", "node3", "--transport-compression", "gzip-fast", "raw"

@@ -11,9 +11,11 @@ from gantry.model import export_config, names
 from gantry.model.backup_orders import (
     CONFIG,
     FACTS,
+    Digests,
     DumpFile,
     ExportBegin,
     ExportContents,
+    ExportDigest,
     ExportDiscard,
     ExportFacts,
     ExportFinish,
@@ -40,6 +42,7 @@ from gantry.model.backup_orders import (
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
+from gantry.operations.steps import exporting
 
 if TYPE_CHECKING:
     from tests.fakes.world import FakeNode
@@ -70,6 +73,7 @@ class FakeExports:
             SnapshotClose: lambda order: self.snapshots.discard(order.guest),
             ExportBegin: lambda order: self.new.update({_name(order.instance): {}}),
             ExportDiscard: lambda order: self._forget(self.new, order.instance),
+            ExportDigest: self._digest,
             ExportFinish: self._finish,
             ExportRevert: self._revert,
             ExportSettle: lambda order: self._forget(self.old, order.instance),
@@ -132,6 +136,10 @@ class FakeExports:
     def _abort(self, transfer: Uuid) -> None:
         self.open.pop(transfer, None)
 
+    def _digest(self, order: ExportDigest) -> Digests:
+        files = (self.new if order.new else self.whole).get(_name(order.instance), {})
+        return Digests({name: f"digest of {files[name]}" for name in order.names})
+
     def _finish(self, order: ExportFinish) -> None:
         name = _name(order.instance)
         if name not in self.new:
@@ -183,7 +191,12 @@ def exported(disk: str, os: str = "noop") -> Files:
         nics=(export_config.ExportedNic(mac="aa:00:00:00:00:07", mode="user"),),
         beparams={"maxmem": "128", "minmem": "128"},
     )
-    return {CONFIG: export_config.write(config), disk: "a dump"}
+    dump = exporting.DumpFacts(name=disk, scripted=bool(os), sha256="digest of a dump")
+    return {
+        CONFIG: export_config.write(config),
+        FACTS: msgspec.json.encode(exporting.Facts(dumps=(dump,))).decode(),
+        disk: "a dump",
+    }
 
 
 def _disk(place: Place) -> DiskSpec:

@@ -299,7 +299,12 @@ SITUATIONS: tuple[Situation, ...] = (
     ),
     Situation(
         name="export",
-        op={"OP_ID": "OP_BACKUP_EXPORT", "instance_name": "web1", "target_node": "node2"},
+        op={
+            "OP_ID": "OP_BACKUP_EXPORT",
+            "instance_name": "web1",
+            "target_node": "node2",
+            "checksums": True,
+        },
         objects=(WITH_DISK,),
         prepare=exported_before,
     ),
@@ -350,6 +355,15 @@ SITUATIONS: tuple[Situation, ...] = (
             "mode": "import",
             "instance_name": "web7.example.com",
             "start": True,
+        },
+        prepare=exported_on_node_3,
+    ),
+    Situation(
+        name="verify an export",
+        op={
+            "OP_ID": "OP_BACKUP_VERIFY",
+            "instance_name": "web7.example.com",
+            "node_name": "node3",
         },
         prepare=exported_on_node_3,
     ),

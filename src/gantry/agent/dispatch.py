@@ -63,6 +63,7 @@ ORDERS: Final[dict[type[msgspec.Struct], Carry]] = {
     backup_orders.SnapshotClose: snapshots.end,
     backup_orders.ExportBegin: exports.begin,
     backup_orders.ExportDiscard: exports.discard,
+    backup_orders.ExportDigest: exports.digest,
     backup_orders.ExportFinish: exports.finish,
     backup_orders.ExportRevert: exports.revert,
     backup_orders.ExportSettle: exports.settle,

@@ -17,15 +17,18 @@ from typing import Final
 
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
+from gantry.host import command
 from gantry.model import export_config, names
 from gantry.model.asking import Nothing
 from gantry.model.backup_orders import (
     CONFIG,
     EXPORT_DIRECTORY,
     FACTS,
+    Digests,
     DumpFile,
     ExportBegin,
     ExportContents,
+    ExportDigest,
     ExportDiscard,
     ExportFacts,
     ExportFinish,
@@ -76,6 +79,19 @@ async def discard(parts: Parts, order: ExportDiscard, task: Task) -> Nothing:
     path = _place(parts.root, order.instance, _NEW)
     await _guarded(parts, order.instance, lambda: _remove(path))
     return Nothing()
+
+
+async def digest(parts: Parts, order: ExportDigest, task: Task) -> Digests:
+    """Read all of the dumps; a program does it."""
+    found: dict[str, str] = {}
+    for name in order.names:
+        place = DumpFile(instance=order.instance, name=name)
+        path = landing(parts.root, place) if order.new else dump(parts.root, place)
+        task.say(f"reading {name}")
+        said = await command.run(["sha256sum", str(path)], timeout=task.envelope.timeout)
+        # A name with a backslash in it would be escaped, which a backslash before all tells.
+        found[name] = said.stdout.decode().split()[0].lstrip("\\")
+    return Digests(found)
 
 
 async def finish(parts: Parts, order: ExportFinish, task: Task) -> Nothing:

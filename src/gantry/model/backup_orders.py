@@ -167,6 +167,21 @@ class ExportDiscard(Order[Nothing], frozen=True, kw_only=True, tag="export-disca
     instance: str
 
 
+class Digests(msgspec.Struct, frozen=True):
+    """SHA-256 of files, by name."""
+
+    sha256: dict[str, str]
+
+
+class ExportDigest(Order[Digests], frozen=True, kw_only=True, tag="export-digest"):
+    """Read these dumps of an export. ``new``: of the one that is being made."""
+
+    answer: ClassVar[type[msgspec.Struct]] = Digests
+    instance: str
+    names: tuple[str, ...]
+    new: bool = False
+
+
 class ExportFinish(Order[Nothing], frozen=True, kw_only=True, tag="export-finish"):
     """The new export is complete: it takes the place of the old one, which is set aside.
 
@@ -268,6 +283,7 @@ BackupOrder: TypeAlias = (
     | SnapshotClose
     | ExportBegin
     | ExportDiscard
+    | ExportDigest
     | ExportFinish
     | ExportRevert
     | ExportSettle

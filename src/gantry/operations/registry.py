@@ -33,6 +33,7 @@ PLACES: Final[dict[str, str]] = {
     "OP_INSTANCE_REINSTALL": "instance.reinstall:InstanceReinstall",
     "OP_INSTANCE_REMOVE": "instance.remove:InstanceRemove",
     "OP_BACKUP_EXPORT": "backup.export:BackupExport",
+    "OP_BACKUP_VERIFY": "backup.verify:BackupVerify",
     "OP_BACKUP_REMOVE": "backup.remove:BackupRemove",
     "OP_TAGS_SET": "tags.add:TagsAdd",
     "OP_TAGS_DEL": "tags.remove:TagsRemove",

@@ -42,6 +42,11 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="a disk that cannot be removed then is only a warning (it always is)",
     )
     parser.add_argument(
+        "--checksums",
+        action="store_true",
+        help="read the dumps again for their checksums, for gnt-backup verify",
+    )
+    parser.add_argument(
         "--zero-free-space", action="store_true", help="not done here: use fstrim in the guest"
     )
     shared.without_effect(parser, "-f", "--force", "--long-sleep")
@@ -62,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         "shutdown_timeout": arguments.shutdown_timeout,
         "remove_instance": arguments.remove_instance,
         "ignore_remove_failures": arguments.ignore_remove_failures,
+        "checksums": arguments.checksums,
         "zero_free_space": arguments.zero_free_space,
     }
     return jobs.run(arguments, [operation])

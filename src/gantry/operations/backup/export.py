@@ -12,6 +12,7 @@ from gantry.model.backup_orders import (
     Compression,
     DumpFile,
     ExportBegin,
+    ExportDigest,
     ExportDiscard,
     ExportFinish,
     ExportRemove,
@@ -70,6 +71,7 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
     shutdown_timeout: int = int(timeouts.SHUTDOWN)
     remove_instance: bool = False
     ignore_remove_failures: bool = False
+    checksums: bool = False
     zero_free_space: bool = False
     long_sleep: bool = False
 
@@ -165,11 +167,12 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             await steps.do("snapshot-end", plan.instance.primary_node, order)
         if plan.stop and not self.remove_instance:
             await _start(plan, steps)
+        facts = await self._facts(plan, steps)
         steps.log(f"finalizing export on {target.name}")
         await steps.do(
             "finish",
             target.node,
-            ExportFinish(instance=name, config=plan.config, facts=plan.facts),
+            ExportFinish(instance=name, config=plan.config, facts=facts),
             undo=ExportRevert(instance=name, digest=config_digest(plan.config)),
         )
         cleanup = [
@@ -180,6 +183,18 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
         if not self.remove_instance:
             return Outcome(result=result, cleanup=tuple(cleanup))
         return _removed(plan, result, cleanup)
+
+    async def _facts(self, plan: ExportPlan, steps: Steps) -> str:
+        """With checksums, where they were asked for."""
+        if not self.checksums or not plan.transfers:
+            return plan.facts
+        name = plan.instance.name
+        order = ExportDigest(
+            instance=name, names=tuple(disk.uuid for disk in plan.instance.disks), new=True
+        )
+        steps.log("reading the dumps for their checksums")
+        found = await steps.do("digest", plan.target.node, order, timeout=timeouts.TRANSFER)
+        return exporting.with_digests(plan.facts, found.sha256)
 
     def _supported(self) -> None:
         if self.mode != "local":

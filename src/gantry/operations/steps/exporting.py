@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -21,6 +22,7 @@ class DumpFacts(msgspec.Struct, frozen=True, kw_only=True):
     scripted: bool
     format: str = "raw"
     mode: str = "rw"
+    sha256: str = ""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +86,15 @@ def facts(instance: Instance, scripted: bool) -> Facts:
         own_beparams=tuple(sorted(instance.beparams)),
         own_osparams=tuple(sorted(instance.osparams)),
     )
+
+
+def with_digests(text: str, sha256: Mapping[str, str]) -> str:
+    """``Facts`` as text, with what the dumps hash to."""
+    found = msgspec.json.decode(text, type=Facts)
+    dumps = tuple(
+        msgspec.structs.replace(one, sha256=sha256.get(one.name, "")) for one in found.dumps
+    )
+    return msgspec.json.encode(msgspec.structs.replace(found, dumps=dumps)).decode()
 
 
 def _texts(values: dict[str, ParameterValue]) -> dict[str, str]:
