@@ -10,8 +10,18 @@ from typing import Final
 
 EDGE: Final = "what is refused at the edge never comes to the store"
 NO_STORE: Final = "it asks nodes only, or files on them"
+TRANSFER: Final = "it is about what goes between two agents; one export and import is on both"
 
 ON_A_FILE: Final = {
+    "test_a_cancelled_job": TRANSFER,
+    "test_a_connection_that_breaks": TRANSFER,
+    "test_a_target_that_is_full": TRANSFER,
+    "test_an_agent_that_is_killed": TRANSFER,
+    "test_an_export_of_ganeti_s_is_imported": TRANSFER,
+    "test_an_import_whose_agent_is_killed": TRANSFER,
+    "test_mistakes_are_refused": EDGE,
+    "test_what_breaks_leaves_nothing_and_says_why": TRANSFER,
+    "test_without_an_os_the_content_goes_as_it_is_and_holes_stay": TRANSFER,
     "test_a_memory_that_is_none_is_refused": EDGE,
     "test_a_name_that_is_no_host_name_is_refused": EDGE,
     "test_a_senseless_change_is_refused": EDGE,
