@@ -124,7 +124,12 @@ async def _blocks(parts: Parts, order: TransferOpen, reception: Reception, direc
     listener = _listener(parts.configuration.host)
     try:
         argv = transfer_programs.block_server(
-            order.peer, directory, order.transfer, str(path), kind
+            order.peer,
+            directory,
+            order.transfer,
+            str(path),
+            kind,
+            direct=await asyncio.to_thread(_takes_direct, path),
         )
         stage = Stage(
             argv=tuple(argv),
@@ -154,6 +159,15 @@ def _block_file(parts: Parts, order: TransferOpen) -> tuple[Path, str]:
     finally:
         os.close(handle)
     return path, DiskFormat.RAW.value
+
+
+def _takes_direct(path: Path) -> bool:
+    """Whether its file system knows O_DIRECT."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _listener(host: str) -> socket.socket:

@@ -86,8 +86,13 @@ def listener(cluster: Uuid, peer: Peer, host: str, pki: Path) -> list[str]:
     return [*_SOCAT, "-u", address + waits + _pinned(cluster, peer, pki), "stdout"]
 
 
-def block_server(peer: Peer, tls: Path, name: Uuid, path: str, kind: str) -> list[str]:
-    """qemu-nbd for one client, ``peer``, on an inherited socket; ``tls`` is as QEMU wants it."""
+def block_server(
+    peer: Peer, tls: Path, name: Uuid, path: str, kind: str, *, direct: bool = False
+) -> list[str]:
+    """qemu-nbd for one client, ``peer``, on an inherited socket; ``tls`` is as QEMU wants it.
+
+    ``direct``: past the page cache, which is a third faster, where the file system can do it.
+    """
     return _shell(
         _INHERIT,
         [
@@ -103,6 +108,7 @@ def block_server(peer: Peer, tls: Path, name: Uuid, path: str, kind: str) -> lis
             f"--export-name={name}",
             f"--format={kind}",
             "--discard=unmap",
+            *(("--cache=none", "--aio=native") if direct else ()),
             path,
         ],
     )
