@@ -63,7 +63,7 @@ class LocalOsBench:
         with _scratch(keep=wanted.keep) as scratch:
             place = scratch / DEFINITIONS / name
             try:
-                shutil.copytree(source, place, ignore_dangling_symlinks=True)
+                shutil.copytree(source, place, ignore_dangling_symlinks=True, copy_function=_copy)
                 bed = Bed(scratch, _instance(name), wanted)
                 trial = asyncio.run(bed.attempt(told))
             except (OSError, shutil.Error) as error:
@@ -101,6 +101,13 @@ def _scratch(*, keep: bool) -> Iterator[Path]:
             sys.stderr.write(f"{what} is still there, so {scratch} is kept: remove both\n")
         if not keep and not stuck:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _copy(source: str, target: str) -> None:
+    """One file of a definition; a device could be read for ever."""
+    if not Path(source).is_file():
+        raise shutil.SpecialFileError(f"{source} is no file")
+    shutil.copy2(source, target)
 
 
 def _end(number: int, frame: object) -> NoReturn:

@@ -187,6 +187,14 @@ def test_what_is_no_definition_is_not_copied(tmp_path: Path, scratch: Path) -> N
         attempt(place)
 
 
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/full"])
+def test_a_device_in_a_definition_is_not_copied(tmp_path: Path, scratch: Path, device: str) -> None:
+    place = write(tmp_path, scripts=GOOD)
+    (place / "endless").symlink_to(device)
+    with pytest.raises(Usage, match="endless is no file"):
+        attempt(place)
+
+
 def _command(*arguments: str, scratch: Path) -> list[str]:
     code = "import sys; from gantry.main.gnt import main; sys.exit(main('gnt-os', sys.argv[1:]))"
     return ["env", f"TMPDIR={scratch}", sys.executable, "-c", code, "test", *arguments]
