@@ -77,7 +77,7 @@ class FakeExports:
             ExportFinish: self._finish,
             ExportRevert: self._revert,
             ExportSettle: lambda order: self._forget(self.old, order.instance),
-            ExportRemove: lambda order: self._forget(self.whole, order.instance),
+            ExportRemove: self._remove,
         }
         self.questions: dict[type, Callable[[Any], msgspec.Struct]] = {
             ReadExports: lambda question: self._list(),
@@ -143,7 +143,9 @@ class FakeExports:
     def _finish(self, order: ExportFinish) -> None:
         name = _name(order.instance)
         if name not in self.new:
-            return
+            if self.whole.get(name, {}).get(CONFIG) == order.config:
+                return
+            raise OperationFailed("what was exported is not there any more")
         files = {**self.new.pop(name), CONFIG: order.config, FACTS: order.facts}
         if name in self.whole:
             self.old[name] = self.whole[name]
@@ -156,12 +158,22 @@ class FakeExports:
         if name in self.old and name not in self.whole:
             self.whole[name] = self.old.pop(name)
 
+    def _remove(self, order: ExportRemove) -> None:
+        config = self.whole.get(_name(order.instance), {}).get(CONFIG, "")
+        if order.before is None or _time(config) <= int(order.before):
+            self._forget(self.whole, order.instance)
+
     @staticmethod
     def _forget(kept: dict[str, Files], instance: str) -> None:
         kept.pop(_name(instance), None)
 
     def _list(self) -> ExportList:
-        return ExportList(tuple(ExportFacts(name=name) for name in sorted(self.whole)))
+        return ExportList(
+            tuple(
+                ExportFacts(name=name, time=_time(files[CONFIG]))
+                for name, files in sorted(self.whole.items())
+            )
+        )
 
     def _read(self, question: ReadExport) -> ExportContents:
         name = question.directory.rpartition("/")[2]
@@ -202,6 +214,13 @@ def exported(disk: str, os: str = "noop") -> Files:
 def _disk(place: Place) -> DiskSpec:
     assert not isinstance(place, DumpFile)
     return place.run.disks[place.index] if isinstance(place, ScriptedDisk) else place.disk
+
+
+def _time(config: str) -> int:
+    try:
+        return export_config.parse(config).timestamp
+    except Rejected:
+        return 0
 
 
 def _name(instance: str) -> str:

@@ -8,9 +8,10 @@ a dot, and nothing that does is listed.
 from __future__ import annotations
 
 import asyncio
-import configparser
+import contextlib
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -116,7 +117,7 @@ async def settle(parts: Parts, order: ExportSettle, task: Task) -> Nothing:
 async def remove(parts: Parts, order: ExportRemove, task: Task) -> Nothing:
     """Delete it; first under another name, so that no half of it is ever listed."""
     path = _place(parts.root, order.instance)
-    await _guarded(parts, order.instance, lambda: _remove(path))
+    await _guarded(parts, order.instance, lambda: _remove_older(path, order.before))
     return Nothing()
 
 
@@ -172,8 +173,13 @@ def _begin(root: Path, instance: str) -> None:
 def _finish(root: Path, order: ExportFinish) -> None:
     new = _place(root, order.instance, _NEW)
     final, old = _place(root, order.instance), _place(root, order.instance, _OLD)
-    if not new.exists() and final.exists():
-        return  # an earlier agent had come so far
+    if not new.exists():
+        if _has(final, config_digest(order.config)):
+            return  # an earlier agent had come so far
+        # What is there is an older one, which nobody may take for this.
+        raise OperationFailed(
+            f"what was exported to {new} is not there any more", "try it again", reason=Reason.STATE
+        )
     for name, text in ((FACTS, order.facts), (CONFIG, order.config)):
         _write(new / name, text)
     _sync(new)
@@ -186,11 +192,24 @@ def _finish(root: Path, order: ExportFinish) -> None:
 
 def _revert(root: Path, order: ExportRevert) -> None:
     final, old = _place(root, order.instance), _place(root, order.instance, _OLD)
-    config = final / CONFIG
-    if config.is_file() and config_digest(_text(config)) == order.digest:
+    if _has(final, order.digest):
         _remove(final)
     if old.exists() and not final.exists():
         old.rename(final)
+
+
+def _has(export: Path, digest: str) -> bool:
+    """Whether it is the export with this description."""
+    config = export / CONFIG
+    return config.is_file() and config_digest(_text(config)) == digest
+
+
+def _remove_older(path: Path, before: float | None) -> None:
+    if before is not None:
+        with contextlib.suppress(OSError, Rejected):  # what cannot be read is not a newer one
+            if export_config.parse(_text(path / CONFIG)).timestamp > int(before):
+                return
+    _remove(path)
 
 
 def _remove(path: Path) -> None:
@@ -223,22 +242,27 @@ def _list(root: Path) -> tuple[ExportFacts, ...]:
     for directory in READABLE:
         place = root / directory.lstrip("/")
         if place.is_dir():
-            found += [_facts(path) for path in sorted(place.iterdir()) if _whole(path)]
+            found += [_facts(path, directory) for path in sorted(place.iterdir()) if _whole(path)]
     return tuple(found)
 
 
 def _whole(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
+    hidden = path.name.startswith(".") or not path.name.isprintable()
+    return not hidden and path.is_dir() and not path.is_symlink()
 
 
-def _facts(path: Path) -> ExportFacts:
-    used = sum(file.stat().st_blocks * 512 for file in path.iterdir() if file.is_file())
+def _facts(path: Path, directory: str) -> ExportFacts:
+    used = 0
     try:
+        used = sum(file.stat().st_blocks * 512 for file in path.iterdir() if file.is_file())
         config = export_config.parse(_text(path / CONFIG))
-    except (OSError, Rejected, configparser.Error) as error:
-        return ExportFacts(name=path.name, size=used // MIB, problem=str(error))
+    except (OSError, Rejected) as error:
+        return ExportFacts(
+            name=path.name, directory=directory, size=used // MIB, problem=str(error)
+        )
     return ExportFacts(
         name=path.name,
+        directory=directory,
         time=config.timestamp,
         os=config.os,
         disks=len(config.disks),
@@ -248,7 +272,7 @@ def _facts(path: Path) -> ExportFacts:
 
 def _read(root: Path, directory: str) -> ExportContents:
     path = _readable(root, directory)
-    if not (path / CONFIG).is_file():
+    if not _is_plain(path / CONFIG):
         raise Rejected(
             f"there is no export in {directory}",
             "gnt-backup list shows where there are some",
@@ -257,15 +281,23 @@ def _read(root: Path, directory: str) -> ExportContents:
     facts = path / FACTS
     return ExportContents(
         config=_text(path / CONFIG),
-        facts=_text(facts) if facts.is_file() else "",
+        facts=_text(facts) if _is_plain(facts) else "",
         files={
             file.name: file.stat().st_size
             for file in path.iterdir()
-            if file.is_file() and not file.is_symlink()
+            if _is_plain(file) and file.name.isprintable()
         },
     )
 
 
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
 def _text(path: Path) -> str:
-    with path.open("rb") as stream:
+    """Of a plain file: a pipe in its place would be waited for, a link may lead anywhere."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(f"{path} is no plain file")
         return stream.read(_MOST).decode("utf-8", "replace")

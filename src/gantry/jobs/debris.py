@@ -12,6 +12,13 @@ from gantry.jobs.codec import DebrisRecord
 from gantry.jobs.context import Context
 from gantry.jobs.locks import FIRST
 from gantry.model import rollout, timeouts
+from gantry.model.backup_orders import (
+    ExportDiscard,
+    ExportRemove,
+    ExportRevert,
+    ExportSettle,
+    SnapshotClose,
+)
 from gantry.model.entities import AdminState
 from gantry.model.errors import GantryError, Rejected, Superseded
 from gantry.model.locks import Needs
@@ -117,7 +124,9 @@ class Debris:
     async def _try(self, key: str, record: DebrisRecord) -> bool:
         """Whether it is not owed any more. Who changes the instance now, keeps its lock."""
         locks = self._context.locks
-        request = locks.request(record.job, FIRST, _needs(record), slot=False)
+        request = locks.request(
+            record.job, FIRST, _needs(record, self._context.state.snapshot()), slot=False
+        )
         try:
             if not request.granted:
                 return False
@@ -175,10 +184,16 @@ def _due(record: DebrisRecord, cluster: Snapshot) -> bool:
     return True
 
 
-def _needs(record: DebrisRecord) -> Needs:
+def _needs(record: DebrisRecord, cluster: Snapshot) -> Needs:
     order = record.order
     if isinstance(order, GuestStart):
         return Needs.of(exclusive=[instance_lock(order.spec.uuid)])
     if isinstance(order, GuestStop | GuestReset | GuestForget):
         return Needs.of(exclusive=[instance_lock(order.uuid)])
+    if isinstance(order, SnapshotClose):
+        return Needs.of(exclusive=[instance_lock(order.guest)])
+    if isinstance(order, ExportDiscard | ExportRemove | ExportRevert | ExportSettle):
+        # Another export of it may be under way, in the same place.
+        known = cluster.instance_names.get(order.instance)
+        return Needs.of(exclusive=[instance_lock(known if known is not None else order.instance)])
     return Needs()

@@ -215,18 +215,24 @@ class ExportSettle(Order[Nothing], frozen=True, kw_only=True, tag="export-settle
 
 
 class ExportRemove(Order[Nothing], frozen=True, kw_only=True, tag="export-remove"):
-    """The export of ``instance`` is deleted; one that is not there is deleted already."""
+    """The export of ``instance`` is deleted; one that is not there is deleted already.
+
+    ``before``: seconds since 1970; one that was made later is not meant. What is owed to a node
+    for long does not take away what was exported to it since.
+    """
 
     instance: str
+    before: float | None = None
 
 
 class ExportFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One export of a node, for lists. ``size`` is what its files take, in MiB.
 
-    ``problem`` says why it cannot be imported.
+    ``problem`` says why it cannot be imported; ``directory`` is the one that it is in.
     """
 
     name: str
+    directory: str = EXPORT_DIRECTORY
     time: float = 0.0
     os: str = ""
     disks: int = 0

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import configparser
 import io
+import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +19,29 @@ VERSION: Final = "0"
 _NOTHING: Final = "None"
 _SECTIONS: Final = ("export", "instance", "hypervisor", "backend", "os", "os_private")
 _MOST: Final = 16
+_LATEST: Final = 1 << 40
+"""Of times, in seconds."""
+_LARGEST: Final = 1 << 40
+"""Of sizes in MiB."""
+_PERCENT: Final = re.compile("%%|%")
+
+
+class _Literal(configparser.Interpolation):
+    """``%%`` is a percent sign. What refers to other values is refused, as neither Ganeti nor we
+    write it: a few that refer to each other could fill the memory.
+    """
+
+    def before_get(
+        self, parser: Any, section: str, option: str, value: str, defaults: Mapping[str, str]
+    ) -> str:
+        def one(found: re.Match[str]) -> str:
+            if found[0] == "%%":
+                return "%"
+            raise configparser.InterpolationSyntaxError(
+                option, section, f"{section}: {option} has a % that stands alone"
+            )
+
+        return _PERCENT.sub(one, value)
 
 
 class ExportedDisk(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,12 +119,22 @@ def parse(text: str) -> ExportConfig:
         parser.read_string(text)
         found = {name: dict(parser[name]) if name in parser else {} for name in _SECTIONS}
         return _config(found)
-    except (configparser.Error, KeyError, ValueError, IndexError) as error:
+    except (configparser.Error, KeyError, ValueError, IndexError, OverflowError) as error:
         raise Rejected(
             f"config.ini of the export cannot be understood: {_shortly(error)}",
             "it must be as gnt-backup export wrote it",
             reason=Reason.STATE,
         ) from None
+
+
+def kept(values: Mapping[str, str]) -> dict[str, str]:
+    """What is read again where these are written: not what begins a line, nor lines with a #."""
+    written, read = _parser(), _parser()
+    written["os"] = _escaped(values)
+    out = io.StringIO()
+    written.write(out)
+    read.read_string(out.getvalue())
+    return dict(read["os"])
 
 
 def _config(found: Mapping[str, dict[str, str]]) -> ExportConfig:
@@ -109,13 +143,13 @@ def _config(found: Mapping[str, dict[str, str]]) -> ExportConfig:
         raise ValueError(f"version {export['version']!r} is not known")
     memory = instance.get("maxmem") or instance["memory"]
     return ExportConfig(
-        timestamp=int(float(export.get("timestamp", "0"))),
+        timestamp=_number(str(int(float(export.get("timestamp", "0")))), "timestamp", _LATEST),
         source=export.get("source", ""),
         os=_optional(export.get("os")) or "",
         name=instance["name"],
-        maxmem=int(memory),
-        minmem=int(instance.get("minmem") or memory),
-        vcpus=int(instance["vcpus"]),
+        maxmem=_number(memory, "maxmem"),
+        minmem=_number(instance.get("minmem") or memory, "minmem"),
+        vcpus=_number(instance["vcpus"], "vcpus"),
         disk_template=instance.get("disk_template", ""),
         hypervisor=instance.get("hypervisor", ""),
         tags=tuple(instance.get("tags", "").split()),
@@ -129,17 +163,21 @@ def _config(found: Mapping[str, dict[str, str]]) -> ExportConfig:
 
 
 def _count(instance: Mapping[str, str], name: str) -> int:
-    count = int(instance.get(name, "0"))
-    if not 0 <= count <= _MOST:
-        raise ValueError(f"{name} is {count}")
-    return count
+    return _number(instance.get(name, "0"), name, _MOST)
+
+
+def _number(text: str, name: str, most: int = _LARGEST) -> int:
+    number = int(text)
+    if not 0 <= number <= most:
+        raise ValueError(f"{name} is {number}")
+    return number
 
 
 def _disk(instance: Mapping[str, str], number: int) -> ExportedDisk:
     start = f"disk{number}_"
     return ExportedDisk(
         name=_optional(instance.get(start + "name")),
-        size=int(instance[start + "size"]),
+        size=_number(instance[start + "size"], start + "size"),
         dump=_optional(instance.get(start + "dump")) or "",
         visible=instance.get(start + "ivname", ""),
     )
@@ -196,7 +234,7 @@ def _escaped(values: Mapping[str, str]) -> dict[str, str]:
 
 def _parser() -> configparser.ConfigParser:
     """As Ganeti's own, except that names keep their case."""
-    parser = configparser.ConfigParser(strict=False)
+    parser = configparser.ConfigParser(strict=False, interpolation=_Literal())
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     return parser
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.contract.agents.harness import FakeHarness, Harness
 from tests.contract.agents.requests import disk, envelope
+from tests.fakes.exports import exported
 from tests.support.agent_process import new_uuid
 
 from gantry.model.backup_orders import (
@@ -96,6 +97,26 @@ async def test_the_old_one_comes_back_where_the_new_one_is_not_to_be(exports: Ex
         assert await exports.config() == "old"
     await exports.do(ExportDiscard(instance=NAME))
     assert await exports.config() == "old"
+
+
+async def test_an_old_export_is_not_taken_for_the_new_one_that_is_gone(exports: Exports) -> None:
+    await exports.do(ExportBegin(instance=NAME), exports.finish("old"), ExportSettle(instance=NAME))
+    await exports.do(ExportBegin(instance=NAME), ExportDiscard(instance=NAME))
+    with pytest.raises(OperationFailed, match="not there any more"):
+        await exports.do(exports.finish("new"))
+    assert await exports.config() == "old"
+
+
+async def test_an_export_that_was_made_since_is_not_removed(exports: Exports) -> None:
+    config = exported("dump0")[CONFIG].replace("timestamp = 1", "timestamp = 1000")
+    await exports.do(ExportBegin(instance=NAME), exports.finish(config))
+    await exports.do(ExportRemove(instance=NAME, before=999.9))
+    assert await exports.names() == [NAME]
+    await exports.do(ExportRemove(instance=NAME, before=1000.2))
+    assert await exports.names() == []
+    await exports.do(ExportBegin(instance=NAME), exports.finish("not understood"))
+    await exports.do(ExportRemove(instance=NAME, before=1.0))
+    assert await exports.names() == []
 
 
 async def test_what_was_never_begun_may_be_discarded(exports: Exports) -> None:

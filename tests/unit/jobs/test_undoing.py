@@ -14,6 +14,7 @@ from tests.fakes.cluster import FakeCluster, instance, instance_uuid, node_uuid
 from gantry.jobs import codec
 from gantry.jobs.codec import DebrisRecord
 from gantry.model import timeouts
+from gantry.model.backup_orders import ExportDiscard, SnapshotClose
 from gantry.model.entities import AdminState, Disk, DiskTemplate
 from gantry.model.errors import Rejected
 from gantry.model.jobs import JobStatus
@@ -171,3 +172,39 @@ async def test_what_is_owed_is_done_in_the_order_of_its_making(made: FakeCluster
     await made.engine.settle()
     stops = [call.order for call in made.agents.calls if isinstance(call.order, GuestStop)]
     assert [stop.uuid for stop in stops] == guests
+
+
+async def test_what_is_owed_of_an_export_waits_for_who_has_the_instance(
+    made: FakeCluster,
+) -> None:
+    """It would take away what is being exported now, which has the same place."""
+    at_work, go_on = asyncio.Event(), asyncio.Event()
+    node = made.world.nodes[node_uuid(1)]
+    carry_out = node.carry_out
+
+    async def slow(order: Any, say: Any) -> Any:
+        if isinstance(order, GuestStop):
+            at_work.set()
+            await go_on.wait()
+        return await carry_out(order, say)
+
+    node.carry_out = slow  # type: ignore[method-assign]
+    await made.start()
+    async with asyncio.timeout(10):
+        job = await made.submit({"OP_ID": "OP_INSTANCE_SHUTDOWN", "instance_name": "web1"})
+        await at_work.wait()
+        name = made.engine.snapshot().instance("web1").name
+        snapshot = SnapshotClose(guest=instance_uuid(1), hypervisor="fake", disks=())
+        for number, order in enumerate((ExportDiscard(instance=name), snapshot)):
+            key, record = codec.debris_key(f"{number}" * 24, 0, 0), owed(order, made)
+            await made.store.txn([], [Put(key, codec.encode(record))])
+            made.engine._debris.add(key, record)
+        made.engine._debris.node_back(node_uuid(1))
+        await made.engine._context.background.settle()
+        assert sent(made, ExportDiscard) == sent(made, SnapshotClose) == []
+        go_on.set()
+        await made.engine.wait(job)
+        made.engine._debris.node_back(node_uuid(1))
+        await made.engine.settle()
+    assert await made.keys("debris/") == []
+    assert len(sent(made, ExportDiscard)) == len(sent(made, SnapshotClose)) == 1

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import configparser
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gantry.model.errors import Rejected
-from gantry.model.export_config import ExportConfig, ExportedDisk, ExportedNic, parse, write
+from gantry.model.export_config import ExportConfig, ExportedDisk, ExportedNic, kept, parse, write
 
 GANETI = """\
 [export]
@@ -151,9 +152,30 @@ def test_what_was_written_is_read_again(config: ExportConfig) -> None:
         ("disk_count = 1", "disk_count = 2"),
         ("[export]", "export"),
         ("release = 100%%", "release = 100%"),
+        ("release = 100%%", "other = 1\nrelease = %(other)s"),
+        ("timestamp = 1795189954", "timestamp = 1e400"),
+        ("timestamp = 1795189954", "timestamp = 1e300"),
+        ("maxmem = 64\nminmem", "maxmem = -1\nminmem"),
+        ("disk0_size = 64", f"disk0_size = {10**30}"),
     ],
 )
 def test_says_what_it_does_not_understand(old: str, new: str) -> None:
     assert old in GANETI
     with pytest.raises(Rejected, match="cannot be understood"):
         parse(GANETI.replace(old, new))
+
+
+def test_values_that_refer_to_each_other_do_not_fill_the_memory() -> None:
+    laughs = "\n".join(f"l{n} = " + f"%(l{n + 1})s" * 40 for n in range(9)) + "\nl9 = haha\n"
+    with pytest.raises(Rejected, match="cannot be understood"):
+        parse(GANETI.replace("release = 100%% bookworm", laughs))
+
+
+@given(st.dictionaries(NAMES, st.text(), max_size=3))
+def test_what_is_kept_of_any_text_is_what_is_read(values: dict[str, str]) -> None:
+    config = msgspec.structs.replace(parse(GANETI), osparams=values)
+    assert parse(write(config)).osparams == kept(values)
+
+
+def test_lines_are_not_kept_as_they_are() -> None:
+    assert kept({"a": "x", "b": "x\n  y\n# z"}) == {"a": "x", "b": "x\ny"}

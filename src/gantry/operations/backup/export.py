@@ -49,6 +49,7 @@ class ExportPlan(Plan, frozen=True, kw_only=True):
     stop: bool
     config: str
     facts: str
+    now: float | None = None
 
     @property
     def live(self) -> bool:
@@ -125,6 +126,7 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             running=running,
             stop=running and self.shutdown,
             config=export_config.write(config),
+            now=given.now,
             facts=msgspec.json.encode(exporting.facts(instance, run is not None)).decode(),
         )
 
@@ -177,7 +179,7 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
         )
         cleanup = [
             Undo(target.node, ExportSettle(instance=name)),
-            *(Undo(node, ExportRemove(instance=name)) for node in plan.others),
+            *(Undo(node, ExportRemove(instance=name, before=plan.now)) for node in plan.others),
         ]
         result = [True, [True] * len(plan.transfers)]
         if not self.remove_instance:

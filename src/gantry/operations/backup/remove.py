@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from gantry.model import locks, names, timeouts
-from gantry.model.backup_orders import ExportRemove, ReadExports
+from gantry.model.backup_orders import EXPORT_DIRECTORY, ExportRemove, ReadExports
 from gantry.model.errors import Reason, Rejected, Unavailable
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
@@ -17,10 +17,11 @@ from gantry.ports.steps import Outcome, Steps, Undo
 
 
 class BackupRemovePlan(Plan, frozen=True, kw_only=True):
-    """``name`` is the instance's; ``nodes`` have an export of it."""
+    """``name`` is the instance's; ``nodes`` have an export of it, which was made at ``times``."""
 
     name: str
     nodes: tuple[Uuid, ...]
+    times: tuple[float, ...] = ()
 
 
 class BackupRemove(Operation[BackupRemovePlan], frozen=True, kw_only=True):
@@ -55,15 +56,21 @@ class BackupRemove(Operation[BackupRemovePlan], frozen=True, kw_only=True):
     async def examine(
         self, plan: BackupRemovePlan, cluster: Snapshot, ask: Examiner
     ) -> BackupRemovePlan:
-        found: list[Uuid] = []
+        found: dict[Uuid, float] = {}
+        elsewhere: list[str] = []
         for node in plan.nodes:
             try:
                 answer = await ask.ask(node, ReadExports(), timeouts.URGENT)
             except Unavailable as error:
                 ask.warn(f"exports of {cluster.nodes[node].name} are not known: {error.message}")
                 continue
-            if any(one.name == plan.name for one in answer.exports):
-                found.append(node)
+            for one in answer.exports:
+                if one.name == plan.name and one.directory == EXPORT_DIRECTORY:
+                    found[node] = one.time
+                elif one.name == plan.name:
+                    elsewhere.append(f"{one.directory}/{one.name} of {cluster.nodes[node].name}")
+        if elsewhere:
+            ask.warn(f"not removed, since it is Ganeti's: {', '.join(elsewhere)}")
         if not found:
             raise Rejected(
                 f"no node has an export of {plan.name}",
@@ -71,11 +78,16 @@ class BackupRemove(Operation[BackupRemovePlan], frozen=True, kw_only=True):
                 reason=Reason.UNKNOWN,
                 object_name=plan.name,
             )
-        return msgspec.structs.replace(plan, nodes=tuple(found))
+        return msgspec.structs.replace(plan, nodes=tuple(found), times=tuple(found.values()))
 
     async def run(self, plan: BackupRemovePlan, steps: Steps) -> Outcome:
-        cleanup = [Undo(node, ExportRemove(instance=plan.name)) for node in plan.nodes]
-        return Outcome(cleanup=tuple(cleanup))
+        times = plan.times or (None,) * len(plan.nodes)
+        return Outcome(
+            cleanup=tuple(
+                Undo(node, ExportRemove(instance=plan.name, before=time))
+                for node, time in zip(plan.nodes, times, strict=True)
+            )
+        )
 
     def _name(self, cluster: Snapshot) -> str:
         try:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from gantry.model.entities import Instance, ParameterValue
-from gantry.model.export_config import ExportConfig, ExportedDisk, ExportedNic
+from gantry.model.export_config import ExportConfig, ExportedDisk, ExportedNic, kept
 from gantry.model.parameters import backend, backend_parameters, hypervisor_parameters
 from gantry.model.snapshot import Snapshot
 
@@ -33,6 +33,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     own_hvparams: tuple[str, ...] = ()
     own_beparams: tuple[str, ...] = ()
     own_osparams: tuple[str, ...] = ()
+    osparams: dict[str, str] = {}
+    osparams_private: dict[str, str] = {}
+    """OS parameters of several lines, of which Ganeti's file loses the blanks and some lines."""
 
 
 def config(cluster: Snapshot, instance: Instance, now: float) -> ExportConfig:
@@ -85,7 +88,18 @@ def facts(instance: Instance, scripted: bool) -> Facts:
         own_hvparams=tuple(sorted(instance.hvparams)),
         own_beparams=tuple(sorted(instance.beparams)),
         own_osparams=tuple(sorted(instance.osparams)),
+        osparams=_lost(instance.osparams),
+        osparams_private=_lost(instance.osparams_private),
     )
+
+
+def found_again(read: Mapping[str, str], whole: Mapping[str, str]) -> dict[str, str]:
+    """What was read of the file, with what it had lost; what was changed there since counts."""
+    lossy = kept(whole)
+    return {
+        name: whole[name] if name in whole and lossy.get(name) == text else text
+        for name, text in read.items()
+    }
 
 
 def with_digests(text: str, sha256: Mapping[str, str]) -> str:
@@ -95,6 +109,11 @@ def with_digests(text: str, sha256: Mapping[str, str]) -> str:
         msgspec.structs.replace(one, sha256=sha256.get(one.name, "")) for one in found.dumps
     )
     return msgspec.json.encode(msgspec.structs.replace(found, dumps=dumps)).decode()
+
+
+def _lost(values: Mapping[str, str]) -> dict[str, str]:
+    again = kept(values)
+    return {name: value for name, value in values.items() if again.get(name) != value}
 
 
 def _texts(values: dict[str, ParameterValue]) -> dict[str, str]:

@@ -26,6 +26,7 @@ from gantry.operations.steps.nics import NicRequest
 from gantry.operations.steps.requests import DiskRequest
 
 _NOTHING: Final = "None"
+_MIB: Final = 1024 * 1024
 
 
 class Drawn(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +82,12 @@ def source(found: ExportContents) -> Source:
     """What the descriptions say; Rejected where they or the files do not go together."""
     config = parse(found.config)
     facts = _facts(found.facts)
+    if facts is not None:
+        config = msgspec.structs.replace(
+            config,
+            osparams=exporting.found_again(config.osparams, facts.osparams),
+            osparams_private=exporting.found_again(config.osparams_private, facts.osparams_private),
+        )
     known = {one.name: one for one in facts.dumps} if facts is not None else {}
     dumps: list[exporting.DumpFacts | None] = []
     for number, disk in enumerate(config.disks):
@@ -94,7 +101,15 @@ def source(found: ExportContents) -> Source:
                 reason=Reason.STATE,
             )
         usual = exporting.DumpFacts(name=disk.dump, scripted=bool(config.os))
-        dumps.append(known.get(disk.dump, usual))
+        dump = known.get(disk.dump, usual)
+        if not dump.scripted and found.files[disk.dump] > (disk.size + 1) * _MIB:
+            raise Rejected(
+                f"the export of {config.name} has more in {disk.dump} than the {disk.size} MiB "
+                f"that disk {number} is said to have",
+                "it is damaged: use another one, or mend its config.ini",
+                reason=Reason.STATE,
+            )
+        dumps.append(dump)
     return Source(config=config, facts=facts, dumps=tuple(dumps))
 
 

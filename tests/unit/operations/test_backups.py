@@ -1,0 +1,65 @@
+"""What is read of exports, and which of them are removed."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from tests.fakes.cluster import FakeCluster, node_uuid
+from tests.fakes.exports import exported
+from tests.unit.operations.scene import snapshot, web
+
+from gantry.model import export_config
+from gantry.model.backup_orders import (
+    CONFIG,
+    FACTS,
+    ExportContents,
+    ExportFacts,
+    ExportList,
+    ExportRemove,
+    ReadExports,
+)
+from gantry.model.errors import Rejected
+from gantry.model.jobs import JobStatus
+from gantry.operations.steps import exporting, importing
+
+USER_DATA = "#cloud-config\nusers:\n  # us\n  - name: eve\n\n    sudo: false\n "
+
+
+def contents(config: str, facts: str, size: int = 1) -> ExportContents:
+    return ExportContents(config=config, facts=facts, files={"dump0": size})
+
+
+def test_parameters_of_several_lines_come_back_as_they_were() -> None:
+    given = web(1, os="noop", osparams={"user-data": USER_DATA, "short": "1"})
+    private = msgspec.structs.replace(given, osparams_private={"script": USER_DATA})
+    config = export_config.write(exporting.config(snapshot(private), private, 1.0))
+    facts = msgspec.json.encode(exporting.facts(private, scripted=True)).decode()
+    found = importing.source(contents(config, facts)).config
+    assert found.osparams == {"user-data": USER_DATA, "short": "1"}
+    assert found.osparams_private == {"script": USER_DATA}
+    # What was changed by hand in the file counts.
+    changed = config.replace("short = 1", "short = 2").replace("name: eve", "name: bob")
+    found = importing.source(contents(changed, facts)).config
+    assert found.osparams["short"] == "2"
+    assert "bob" in found.osparams["user-data"]
+
+
+def test_a_raw_dump_that_is_larger_than_its_disk_is_refused() -> None:
+    files = exported("dump0", os="")
+    assert importing.source(contents(files[CONFIG], files[FACTS], 128 << 20)).dumps
+    with pytest.raises(Rejected, match="more in dump0 than the 128 MiB"):
+        importing.source(contents(files[CONFIG], files[FACTS], 200 << 20))
+    scripted = exported("dump0")
+    assert importing.source(contents(scripted[CONFIG], scripted[FACTS], 200 << 20)).dumps
+
+
+async def test_ganeti_s_own_exports_are_not_said_to_be_removed() -> None:
+    cluster = await FakeCluster.make([])
+    node = cluster.world.nodes[node_uuid(1)]
+    theirs = ExportFacts(name="web7.example.com", directory="/srv/ganeti/export", time=5.0)
+    node.exports.questions[ReadExports] = lambda question: ExportList((theirs,))
+    await cluster.start()
+    job = await cluster.run({"OP_ID": "OP_BACKUP_REMOVE", "instance_name": "web7.example.com"})
+    assert job.status is JobStatus.ERROR
+    assert not [one for one in cluster.agents.calls if isinstance(one.order, ExportRemove)]
+    await cluster.close()
