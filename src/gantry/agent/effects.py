@@ -14,13 +14,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
+import apsw
 import msgspec
 
 from gantry.agent.effect import Effect, Task
@@ -117,7 +119,8 @@ class Effects:
                 node=self._node,
             )
         if node is not None and node != self._master:
-            self._memory.set_epoch(epoch, node)
+            with self._noting():
+                self._memory.set_epoch(epoch, node)
             self._master = node
         return before
 
@@ -131,7 +134,8 @@ class Effects:
                 node=self._node,
             )
         if epoch > self._epoch:
-            self._memory.set_epoch(epoch, None)
+            with self._noting():
+                self._memory.set_epoch(epoch, None)
             logger.info("new epoch=%d", epoch)
             self._epoch, self._master = epoch, None
             self._until = 0.0
@@ -154,12 +158,13 @@ class Effects:
                 return self._same(found, digest)
         self._admit(envelope)
         effect = Effect(envelope.key, digest, envelope.epoch)
-        self._running[envelope.key] = effect
         task = Task(envelope, effect, self._memory)
         if isinstance(order, (HooksRun, TransferSend, *OS_SCRIPTS)):
             effect.script = True
-            self._memory.mark(envelope.key, _marker(order))
-            self._memory.put(envelope.key, digest, None, time.time(), attempt)
+            with self._noting():
+                self._memory.mark(envelope.key, _marker(order))
+                self._memory.put(envelope.key, digest, None, time.time(), attempt)
+        self._running[envelope.key] = effect
         effect.task = asyncio.get_running_loop().create_task(
             self._run(effect, task, work, attempt), name=envelope.key
         )
@@ -229,8 +234,22 @@ class Effects:
         if envelope.clock == self._clock:
             self._until = max(self._until, envelope.until)
         if envelope.job > self._job:
+            with self._noting():
+                self._memory.set_highest_job(envelope.job)
             self._job = envelope.job
-            self._memory.set_highest_job(envelope.job)
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        """What cannot be noted down is not begun."""
+        try:
+            yield
+        except apsw.Error as error:
+            raise OperationFailed(
+                f"the agent of node {self._node} cannot note down what it is told: {error}",
+                "see whether the node's disk is full or broken",
+                reason=Reason.ENVIRONMENT,
+                node=self._node,
+            ) from error
 
     def _admit(self, envelope: Envelope) -> None:
         if self.left:
@@ -292,13 +311,20 @@ class Effects:
 
     def _end(self, effect: Effect, outcome: bytes, attempt: int | None) -> None:
         self._running.pop(effect.key, None)
+        try:
+            self._remember(effect, outcome, attempt)
+        except apsw.Error as error:
+            # It is done all the same, and whoever waits must hear of it.
+            logger.error("cannot be remembered effect=%s: %s", effect.key, error)
+        effect.settle(outcome)
+
+    def _remember(self, effect: Effect, outcome: bytes, attempt: int | None) -> None:
         if attempt is not None:
             self._memory.put(effect.key, effect.digest, outcome, time.time(), attempt)
             if effect.script:
                 self._memory.scripts_ended(effect.key)
         elif not self._closing:
             self._memory.delete(effect.key)
-        effect.settle(outcome)
 
     def _refusal(self, effect: Effect) -> GantryError | None:
         """Why it may not be done any more, now that its turn has come."""

@@ -192,10 +192,12 @@ class Memory:
         facts = (("epoch", epoch), ("master", master))
         with self._lock:
             self._database.execute("PRAGMA synchronous=FULL")
-            with self._database:
-                for fact in facts:
-                    self._database.execute("INSERT OR REPLACE INTO facts VALUES(?, ?)", fact)
-            self._database.execute("PRAGMA synchronous=OFF")
+            try:
+                with self._database:
+                    for fact in facts:
+                        self._database.execute("INSERT OR REPLACE INTO facts VALUES(?, ?)", fact)
+            finally:
+                self._database.execute("PRAGMA synchronous=OFF")
 
 
 def damage(path: Path) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from gantry.agent.effect import Effect, Task
 from gantry.agent.effects import Effects
 from gantry.agent.memory import Memory
 from gantry.host.clock import boottime
-from gantry.model.errors import Rejected, Superseded
+from gantry.model.errors import OperationFailed, Rejected, Superseded
 from gantry.model.names import Uuid
 from gantry.model.orders import Delay, HooksRun, Nothing
 from gantry.ports.agents import Envelope
@@ -200,11 +200,10 @@ async def test_scripts_are_interrupted_by_a_crash_and_run_again_as_a_new_attempt
     async def work(task: Task) -> Nothing:
         return Nothing()
 
-    machine.effects.begin(machine.envelope("j/pre"), hooks(1), forever)
+    machine.effects.begin(machine.envelope("j/pre"), HOOKS, forever)
     await machine.crash()
     assert (
-        await code(machine.effects.begin(machine.envelope("j/pre"), hooks(1), work))
-        == "interrupted"
+        await code(machine.effects.begin(machine.envelope("j/pre"), HOOKS, work)) == "interrupted"
     )
     assert await code(machine.effects.begin(machine.envelope("j/pre"), hooks(2), work)) == ""
     assert await code(machine.effects.begin(machine.envelope("j/pre"), hooks(3), forever)) == ""
@@ -238,3 +237,33 @@ async def test_old_effects_are_pruned_and_running_scripts_are_not(tmp_path: Path
         False,
     ]
     memory.close()
+
+
+HOOKS = HooksRun(directories=(), environments={}, main_version=1, job=1, run_id="r", attempt=1)
+
+
+async def test_what_was_done_is_answered_where_it_cannot_be_remembered(machine: Machine) -> None:
+    effect = machine.slow("j/1")
+    await machine.started.wait()
+    # SQLite says much the same as where the disk is full or has become read-only.
+    machine.memory._database.execute("PRAGMA query_only=1")
+    machine.gate.set()
+    assert await code(effect) == ""
+    assert machine.done == ["j/1"]
+
+
+async def test_scripts_whose_begin_cannot_be_noted_down_do_not_run(machine: Machine) -> None:
+    machine.memory._database.execute("PRAGMA query_only=1")
+    done = []
+
+    async def work(task: Task) -> Nothing:
+        done.append(task.envelope.key)
+        return Nothing()
+
+    for epoch, job in ((0, 0), (0, 1), (1, 1)):
+        given = msgspec.structs.replace(machine.envelope("j/1", epoch=epoch), job=job)
+        with pytest.raises(OperationFailed, match="cannot note down"):
+            machine.effects.begin(given, HOOKS, work)
+    machine.memory._database.execute("PRAGMA query_only=0")
+    assert await code(machine.effects.begin(machine.envelope("j/1"), HOOKS, work)) == ""
+    assert done == ["j/1"]
