@@ -200,14 +200,16 @@ class Ledger:
         with self._lock:
             database = self._opened()
             (self._outputs / outputs).mkdir(parents=True, exist_ok=True, mode=0o700)
-            database.execute(
-                'INSERT INTO phases(outputs, size, started, "order") VALUES(?,?,?,?)',
-                (outputs, _OPEN, started, zlib.compress(msgspec.json.encode(order), 1)),
-            )
-            phase = database.last_insert_rowid()
+            # Both or none: nobody would close a phase of which we do not know that it is open.
+            with database:
+                database.execute(
+                    'INSERT INTO phases(outputs, size, started, "order") VALUES(?,?,?,?)',
+                    (outputs, _OPEN, started, zlib.compress(msgspec.json.encode(order), 1)),
+                )
+                phase = database.last_insert_rowid()
+                if self._origin is not Origin.TEST and told.of_failure(order):
+                    told.note(database, phase, order)
             self._open += 1
-            if self._origin is not Origin.TEST and told.of_failure(order):
-                told.note(database, phase, order)
             return phase
 
     def _add(self, phase: int, runs: Sequence[HookRun]) -> Kept:

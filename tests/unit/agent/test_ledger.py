@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 from tests.support.hook_runs import failed, order, ran, result
@@ -21,7 +22,14 @@ from gantry.hooks.record import INTERRUPTED
 from gantry.host.listing import DIRECTORY, Script
 from gantry.host.process import Ended
 from gantry.model.errors import OperationFailed, Rejected
-from gantry.model.hook_orders import HooksRan, HooksRun, ScriptResult, ScriptStatus, Stream
+from gantry.model.hook_orders import (
+    HookDirectory,
+    HooksRan,
+    HooksRun,
+    ScriptResult,
+    ScriptStatus,
+    Stream,
+)
 from gantry.model.hook_runs import Origin, ReadHookRuns
 
 NODE = "node1.example.com"
@@ -341,3 +349,28 @@ def test_a_record_is_read_again_as_it_was_written(tmp_path: Path) -> None:
     name = record(ledger, given).results[0].run
     found = ledger.record(name).run.result
     assert found == msgspec.structs.replace(given, run=name)
+
+
+def test_a_phase_that_could_be_noted_down_by_half_is_not_taken_for_interrupted(
+    tmp_path: Path,
+) -> None:
+    directory = tmp_path / DIRECTORY / "instance-start-fail.d"
+    directory.mkdir(parents=True)
+    (directory / "10-check").write_text("#!/bin/sh\n")
+    (directory / "10-check").chmod(0o755)
+    ledger = Ledger(tmp_path, NODE)
+    given = order(directories=(HookDirectory(name="instance-start-fail.d", version=2),))
+    record(ledger, given=given)
+    trigger = "CREATE TRIGGER full BEFORE INSERT ON failures BEGIN SELECT RAISE(FAIL, 'full'); END"
+    other = apsw.Connection(str(tmp_path / DATABASE))
+    other.execute(trigger)
+    phase = ledger.phase(given)
+    assert phase.outputs is None
+    phase.ended(result("10-check"))
+    phase.close()
+    other.execute("DROP TRIGGER full")
+    other.close()
+    ledger.close()
+    again = Ledger(tmp_path, NODE)
+    again.recover()
+    assert again.page(ReadHookRuns()).runs == ()
