@@ -184,12 +184,8 @@ class Attempt:
         # The plan is deleted with the job's end, so that a crash in between is seen.
         surplus = max(0, len(keys) - room)
         writes = [*ops, *(Delete(key) for key in keys[surplus:])]
-        if job.status.ended and entry.log is not None:
-            tail = entry.log.tail()
-            if tail:
-                writes.append(
-                    Put(codec.log_key(entry.id), codec.encode(codec.StoredLog(entries=tail)))
-                )
+        if job.status.ended:
+            writes += entry.last_words()
         if surplus and self.turn is not None:
             await self.context.journal.delete(keys[:surplus])
         await self.context.journal.job(entry, job, writes, **entities)

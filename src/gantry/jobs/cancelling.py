@@ -46,6 +46,10 @@ async def _cancel_waiting(context: Context, entry: Entry) -> None:
     """Holds ``entry.lock``: the job's first commit has not happened and now will not."""
     entry.cancel_wanted = True
     ended = admission.cancelled(entry.job, context.clock.now())
-    await context.journal.job(entry, ended)
+    await context.journal.job(entry, ended, entry.last_words())
+    # What earlier operations of the job have said is read from the store from now on, and what
+    # they have done need not be remembered.
+    entry.log = None
+    issue.forget(context, entry)
     if entry.task is not None:
         entry.task.cancel()

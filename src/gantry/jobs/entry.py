@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from gantry.jobs import codec
 from gantry.jobs.codec import StoredJob
 from gantry.jobs.locks import Request
 from gantry.jobs.log import Log
@@ -12,6 +13,7 @@ from gantry.model.errors import Cancelled, GantryError
 from gantry.model.jobs import Job
 from gantry.model.names import JobId
 from gantry.ports.agents import Address
+from gantry.ports.store import Put
 
 
 class Halt(BaseException):
@@ -121,6 +123,13 @@ class Entry:
         if self._bell is None:
             self._bell = asyncio.Event()
         await self._bell.wait()
+
+    def last_words(self) -> list[Put]:
+        """What the store keeps of the log, with the commit that ends the job."""
+        tail = self.log.tail() if self.log is not None else ()
+        if not tail:
+            return []
+        return [Put(codec.log_key(self.id), codec.encode(codec.StoredLog(entries=tail)))]
 
     def rest(self) -> None:
         """The job's task is over: only what clients may ask for is kept."""

@@ -118,6 +118,27 @@ async def test_a_waiting_job_is_cancelled_at_once_and_leaves_nothing(cluster: Fa
     assert await cluster.keys("journal/") == []
 
 
+async def test_a_job_that_is_cancelled_between_two_operations_leaves_its_log_and_nothing_else(
+    cluster: FakeCluster,
+) -> None:
+    first = await cluster.submit(delay("node2"))
+    await began(cluster)
+    said = {**DUMMY, "messages": ["one"]}
+    second = await cluster.submit(said, delay("node3", 0), delay("node2", 0))
+    async with asyncio.timeout(10):
+        while not (found := await cluster.engine.get(second)).ops[1].status.ended:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        while not found.waiting_for:
+            await asyncio.sleep(0)
+            found = await cluster.engine.get(second)
+    assert "had not begun" in await cluster.engine.cancel(second)
+    await cluster.engine.cancel(first, kill=True)
+    await cluster.engine.settle()
+    assert not cluster.agents.remembered
+    await cluster.engine.archive([second])
+    assert "one" in [line.text for line in await cluster.engine.log(second)]
+
+
 async def test_a_running_job_is_only_ended_with_kill(cluster: FakeCluster) -> None:
     job = await cluster.submit(delay())
     with pytest.raises(Rejected, match="is running"):
