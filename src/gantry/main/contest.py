@@ -76,7 +76,8 @@ async def contest(root: Path, ready: int | None) -> int:
     # All the rest of the master: only now, and while the lease is being kept.
     from gantry.main.master import serve
 
-    return await serve(root, ready, elected)
+    # With the same event: who was told to end just now must not forget it.
+    return await serve(root, ready, elected, ended)
 
 
 class _Contest:

@@ -45,11 +45,16 @@ def run(root: Path, ready: int | None) -> int:
     return asyncio.run(serve(root, ready, None))
 
 
-async def serve(root: Path, ready: int | None, elected: Elected | None) -> int:
-    """Be the master until told to end, or until another one is: then the process begins anew."""
+async def serve(
+    root: Path, ready: int | None, elected: Elected | None, ended: asyncio.Event | None = None
+) -> int:
+    """Be the master until told to end, or until another one is: then the process begins anew.
+
+    ``ended`` is set where it was told so before.
+    """
     save_memory()
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    ended = asyncio.Event()
+    ended = ended or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)

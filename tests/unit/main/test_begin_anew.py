@@ -7,13 +7,17 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.fakes.cluster import FakeCluster, node_uuid
 
 from gantry.agent import configuration as agent_configuration
 from gantry.main import beginning_anew, bell, contest
+from gantry.main.elected import Elected
 from gantry.model.names import Uuid
+from gantry.ports.store import Compare, Operation, Store
 
 
 class Replaced(Exception):
@@ -74,3 +78,44 @@ async def test_a_candidate_that_is_woken_and_told_to_end_ends(
         loop.remove_signal_handler(signal.SIGINT)
         task.cancel()
     assert not began
+
+
+async def test_a_candidate_that_wins_just_when_it_is_told_to_end_hears_of_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = await FakeCluster.make([])
+    agent_configuration.write(
+        tmp_path,
+        agent_configuration.Configuration(
+            cluster=Uuid("c"), node=node_uuid(1), name="node1.example.com", host="127.0.0.1"
+        ),
+    )
+    commit = cluster.store.txn
+
+    async def told_meanwhile(compare: Sequence[Compare], ops: Sequence[Operation]) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return await commit(compare, ops)
+
+    async def opened(root: Path, writer: Uuid) -> Store:
+        return cluster.store
+
+    async def serve(
+        root: Path, ready: int | None, elected: Elected, ended: asyncio.Event | None = None
+    ) -> int:
+        elected.keeping.cancel()
+        # As the master does it: from now on it is told itself.
+        ended = ended or asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+        await ended.wait()
+        return 7
+
+    monkeypatch.setattr(cluster.store, "txn", told_meanwhile)
+    monkeypatch.setattr(contest, "open_store", opened)
+    monkeypatch.setattr("gantry.main.master.serve", serve)
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(10):
+            assert await contest.contest(tmp_path, None) == 7
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        loop.remove_signal_handler(signal.SIGINT)
