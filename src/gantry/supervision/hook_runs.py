@@ -73,6 +73,8 @@ class HookRuns:
         self._clock = clock
         self._bounds = bounds
         self._known: dict[Uuid, tuple[str, int]] = {}
+        self._written: dict[Uuid, tuple[str, int]] = {}
+        """What the index knows: less than ``_known``, while runs wait to be written."""
         self._behind: dict[Uuid, Address] = {}
         self._fetching: dict[Uuid, asyncio.Task[None]] = {}
         self._waiting: list[HookRun] = []
@@ -83,7 +85,8 @@ class HookRuns:
 
     async def open(self) -> None:
         """Read what is known."""
-        self._known = await self._index.ledgers()
+        self._written = await self._index.ledgers()
+        self._known = dict(self._written)
 
     async def close(self) -> None:
         """End everything; what is not written is fetched again by the next master."""
@@ -158,8 +161,17 @@ class HookRuns:
     async def _write(self) -> None:
         runs, self._waiting = self._waiting, []
         moved, self._moved = self._moved, set()
-        if runs or moved:
-            await self._index.add(runs, [(node, *self._known[node]) for node in moved])
+        if not runs and not moved:
+            return
+        known = {node: self._known[node] for node in moved}
+        try:
+            await self._index.add(runs, [(node, *ledger) for node, ledger in known.items()])
+        except BaseException:
+            # They are in no index, and nobody has them here any more: they are to be fetched.
+            for node in moved:
+                self._known[node] = self._written.get(node, ("", 0))
+            raise
+        self._written |= known
 
     async def _fetch(self, node: Uuid) -> None:
         """Until nothing is missing of that node, or it does not answer."""
@@ -182,8 +194,8 @@ class HookRuns:
             limit=_PAGE,
         )
         page = await self._agents.ask(of, question, timeouts.URGENT)
-        self._known[of.node] = (page.kept.ledger, page.kept.last)
         await self._index.add(page.runs, [(of.node, page.kept.ledger, page.kept.last)])
+        self._known[of.node] = self._written[of.node] = (page.kept.ledger, page.kept.last)
         self._fetched += len(page.runs)
         if self._fetched > self._bounds.runs // 4:
             # An index that is made anew would else have all that all nodes keep.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.fakes.queue import FakeQueue
 from tests.support.hook_runs import order, ran, result
 
 from gantry.agent.ledger import DATABASE, Ledger
+from gantry.history.file import HistoryUnavailable
 from gantry.history.hook_runs import SqliteHookRuns, open_hook_runs
 from gantry.model.errors import Unavailable
 from gantry.model.hook_orders import HooksRan, HooksRun
@@ -205,6 +207,27 @@ async def test_what_was_told_just_before_the_end_is_written(master: Master) -> N
     await master.close()
     await master.open()
     assert await master.known() == ["a"]
+    await master.close()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_runs_that_could_not_be_written_are_fetched_later(
+    master: Master, asked: bool
+) -> None:
+    master.runs.told(NODE, order(), master.agents.scripts("a"))
+    assert await master.known() == ["a"]
+    # SQLite says much the same where the disk is full.
+    await master.index._do(lambda connection: connection.execute("pragma query_only = 1").get)
+    answer = master.agents.scripts("b")
+    if asked:
+        master.runs.missed(NODE)
+    else:
+        master.runs.told(NODE, order(), answer)
+    with contextlib.suppress(HistoryUnavailable):
+        await master.known()
+    await master.index._do(lambda connection: connection.execute("pragma query_only = 0").get)
+    master.runs.told(NODE, order(), master.agents.scripts("c"))
+    assert await master.known() == ["a", "b", "c"]
     await master.close()
 
 
