@@ -48,6 +48,21 @@ def extents(descriptor: int, size: int) -> list[Extent]:
     return list(found)
 
 
+def fewer(found: list[Extent], most: int) -> list[Extent]:
+    """At most so many pieces, as ``load`` takes: the smallest holes count as data."""
+    least = _BLOCK
+    while len(found) > most:
+        least *= 2
+        joined: list[Extent] = []
+        for start, length in found:
+            if joined and start - sum(joined[-1]) < least:
+                joined[-1] = (joined[-1][0], start + length - joined[-1][0])
+            else:
+                joined.append((start, length))
+        found = joined
+    return found
+
+
 def _not_holes(descriptor: int, size: int) -> Iterator[Extent]:
     end = 0
     while end < size:
@@ -83,7 +98,7 @@ class Dump:
 
     def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor = descriptor
-        self._extents = extents(descriptor, size)
+        self._extents = fewer(extents(descriptor, size), _MOST_EXTENTS - 1)
         data = sum(length for _, length in self._extents)
         self._header = _headers(size, data, self._extents)
         used = len(self._header) + data + 2 * _BLOCK
