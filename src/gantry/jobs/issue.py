@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from gantry.model.orders import HooksRan, Order
 from gantry.ports.agents import Address, Progress
 
 A = TypeVar("A", bound=msgspec.Struct)
+logger = logging.getLogger(__name__)
 
 
 async def issue(
@@ -86,17 +88,20 @@ async def _patiently(
 
 
 async def cancel(context: Context, entry: Entry, to: Address, key: str) -> None:
-    """End what may be running under ``key``; a node that does not answer cannot be told.
+    """End what may be running under ``key``; a node that gives no proper answer cannot be told.
 
     One that does remembers that the key was cancelled, even where it never had such an order.
     """
     try:
         async with asyncio.timeout(timeouts.URGENT):
             await context.agents.cancel(to, key, context.epoch)
-    except (Unavailable, TimeoutError):
-        return
     except Superseded as error:
         raise context.journal.superseded(error) from error
+    except (Unavailable, TimeoutError):
+        return
+    except GantryError as error:
+        # Also where it answers nonsense: what the job has done is undone all the same.
+        logger.warning("job %s, %s: %s", entry.id, key, error)
     finally:
         entry.touched[to.node] = to
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.fakes.agents import Call, Fault
+from tests.fakes.agents import Call, FakeAgents, Fault
 from tests.fakes.cluster import FakeCluster, instance, instance_uuid, node_uuid
 
 from gantry.jobs import codec
@@ -16,10 +16,18 @@ from gantry.jobs.codec import DebrisRecord
 from gantry.model import timeouts
 from gantry.model.backup_orders import ExportDiscard, SnapshotClose
 from gantry.model.entities import AdminState, Disk, DiskTemplate
-from gantry.model.errors import Rejected
+from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.jobs import JobStatus
 from gantry.model.names import JobId, Uuid
-from gantry.model.orders import DiskRemove, DiskSpec, GuestSpec, GuestStart, GuestStop
+from gantry.model.orders import (
+    DiskRemove,
+    DiskSpec,
+    GuestSpec,
+    GuestStart,
+    GuestStop,
+    HooksRun,
+)
+from gantry.ports.agents import Address
 from gantry.ports.store import Put
 
 START: dict[str, Any] = {"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"}
@@ -92,6 +100,42 @@ async def test_a_job_that_is_being_undone_cannot_be_cancelled(made: FakeCluster)
     assert ended.status is JobStatus.ERROR
     assert not any(guest.up for guest in node.live)
     assert await made.keys("debris/") == []
+
+
+class Strange(FakeAgents):
+    """The scripts of a phase wait for a cancel; other cancels are answered with nonsense."""
+
+    def __init__(self, made: FakeCluster) -> None:
+        super().__init__(made.world, now=made.clock.monotonic)
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def order(self, to: Any, envelope: Any, order: Any, progress: Any = None) -> Any:
+        if isinstance(order, HooksRun) and not self.go_on.is_set():
+            self.begun.set()
+            await self.go_on.wait()
+        return await super().order(to, envelope, order, progress)
+
+    async def cancel(self, to: Address, key: str, epoch: int) -> None:
+        if "/hooks-" not in key:
+            raise OperationFailed("the agent answered what nobody understands")
+        self.go_on.set()
+
+
+async def test_what_was_begun_is_undone_also_where_a_node_answers_a_cancel_with_nonsense(
+    made: FakeCluster,
+) -> None:
+    agents = Strange(made)
+    cluster = FakeCluster(made.store, agents, made.clock)
+    engine = await cluster.start()
+    job = await cluster.submit(START)
+    async with asyncio.timeout(10):
+        await agents.begun.wait()
+        await engine.cancel(job, kill=True)
+        ended = await engine.wait(job)
+        await engine.settle()
+    assert ended.status is JobStatus.CANCELED
+    assert len(sent(cluster, GuestStop)) == 1
+    await cluster.close()
 
 
 async def test_a_start_that_is_owed_is_done_only_for_a_guest_that_should_be_up_there(
