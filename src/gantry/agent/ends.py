@@ -91,6 +91,16 @@ async def both(programs: Coroutine[Any, Any, None], script: Coroutine[Any, Any, 
         raise OperationFailed("one end of the transfer was ended")
 
 
+def refused(error: OSError, node: str) -> OperationFailed:
+    """What the system refused to an end of a transfer."""
+    where = f"{error.filename}: " if error.filename else ""
+    return OperationFailed(
+        f"{where}{error.strerror or error} (on node {node})",
+        reason=Reason.ENVIRONMENT,
+        node=node,
+    )
+
+
 def explained(error: Failed, node: str) -> GantryError:
     """What a failed program means."""
     stage, said = error.stage, error.message

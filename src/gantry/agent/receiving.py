@@ -96,6 +96,8 @@ def _on(parts: Parts) -> Iterator[None]:
         yield
     except TimeoutError:
         raise OperationFailed("it took too long and was ended", node=parts.node) from None
+    except OSError as error:
+        raise ends.refused(error, parts.node) from error
     except GantryError as error:
         error.node = error.node or parts.node
         raise

@@ -48,6 +48,10 @@ async def send(parts: Parts, order: TransferSend, task: Task) -> Moved:
             size = await _blocks(parts, order, task, directory)
         else:
             size = await _stream(parts, order, task, directory)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise ends.refused(error, parts.node) from error
     except GantryError as error:
         error.node = error.node or parts.node
         raise

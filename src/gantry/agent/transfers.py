@@ -96,8 +96,11 @@ class Transfers:
         except asyncio.CancelledError:
             await self.abort(transfer)
             raise
-        if not reception.port.done():
+        if not reception.port.done() or reception.port.cancelled():
             self._open.pop(transfer, None)
+            await asyncio.wait([task])
+            if task.cancelled() or task.exception() is None:
+                raise OperationFailed("the transfer was ended before it began")
             await task
         return reception
 

@@ -112,6 +112,9 @@ class FileStorage:
         try:
             target.parent.mkdir(exist_ok=True, parents=True, mode=0o750)
             source.rename(target)
+            # What an interrupted script has left is of no use, and would stay for ever.
+            for each in _ASIDE:
+                beside(source, each).unlink(missing_ok=True)
             self._remove_empty(source.parent)
         except OSError as error:
             self._remove_empty(target.parent)

@@ -207,3 +207,44 @@ async def test_nobody_but_the_peer_is_let_in(exports: Exports) -> None:
             await exports.do(send)
             await exports.do(TransferClose(transfer=transfer))
         await exports.do(TransferAbort(transfer=transfer))
+
+
+@pytest.mark.parametrize("way", list(Way))
+async def test_a_transfer_that_cannot_be_received_says_why(exports: Exports, way: Way) -> None:
+    address = exports.harness.address
+    with pytest.raises(OperationFailed, match="was not begun"):
+        await exports.do(
+            TransferOpen(
+                transfer=new_uuid(),
+                way=way,
+                compress=Compression.NONE,
+                peer=Peer(node=address.node, name=address.name, host=address.host),
+                place=DumpFile(instance=NAME, name="dump0", size=1),
+                lasts=60.0,
+            )
+        )
+
+
+async def test_what_the_system_refuses_to_a_transfer_is_said(exports: Exports) -> None:
+    """A file that is there already stands for all of it: no room, an address that is gone."""
+    if isinstance(exports.harness, FakeHarness):
+        return  # nothing is moved between fakes
+    address = exports.harness.address
+    await exports.do(ExportBegin(instance=NAME))
+    first, second = new_uuid(), new_uuid()
+
+    def opening(transfer: str) -> TransferOpen:
+        return TransferOpen(
+            transfer=Uuid(transfer),
+            way=Way.BLOCKS,
+            compress=Compression.NONE,
+            peer=Peer(node=address.node, name=address.name, host=address.host),
+            place=DumpFile(instance=NAME, name="dump0", size=1),
+            lasts=60.0,
+        )
+
+    await exports.do(opening(first))
+    with pytest.raises(OperationFailed, match="dump0: File exists") as caught:
+        await exports.do(opening(second))
+    assert caught.value.node == address.name
+    await exports.do(TransferAbort(transfer=first))

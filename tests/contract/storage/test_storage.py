@@ -12,6 +12,7 @@ import pytest
 from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.orders import DiskSpec
 from gantry.storage.contract import Storage
+from gantry.storage.file import beside
 from gantry.storage.raw_view import raw_view
 
 DIRECTORY = "srv/ganeti/disks"
@@ -204,6 +205,16 @@ async def test_a_disk_moves_and_may_be_moved_again(storage: Storage, disk: DiskS
     await storage.move(moved, disk.path)
     assert Path(storage.real_path(disk)).read_bytes() == content
     assert not Path(storage.real_path(moved)).parent.exists()
+
+
+async def test_what_was_left_beside_a_disk_does_not_stay_where_it_was(
+    storage: Storage, disk: DiskSpec
+) -> None:
+    await storage.create(disk)
+    path = Path(storage.real_path(disk))
+    beside(path, "raw").write_bytes(b"a copy that an interrupted script had")
+    await storage.move(disk, disk.path.replace("/web1", "/www.example.com"))
+    assert not path.parent.exists()
 
 
 async def test_a_disk_never_moves_over_another_one(storage: Storage, disk: DiskSpec) -> None:
