@@ -53,3 +53,18 @@ def test_files_whose_names_cannot_be_sent_are_left_out(tmp_path: Path) -> None:
     (path / "two\nlines").write_bytes(b"x")
     found = exports._read(tmp_path, f"{EXPORT_DIRECTORY}/web1")
     assert sorted(found.files) == [CONFIG, "dump0"]
+
+
+def test_exports_may_be_elsewhere_as_a_whole_but_not_one_of_them(tmp_path: Path) -> None:
+    good = exported("dump0")[CONFIG]
+    elsewhere = tmp_path / "large"
+    (elsewhere / "web1").mkdir(parents=True)
+    (elsewhere / "web1" / CONFIG).write_text(good)
+    (elsewhere / "web2").symlink_to(elsewhere / "web1")
+    place = tmp_path / EXPORT_DIRECTORY.lstrip("/")
+    place.parent.mkdir(parents=True)
+    place.symlink_to(elsewhere)
+    assert [one.name for one in exports._list(tmp_path)] == ["web1"]
+    assert exports._read(tmp_path, f"{EXPORT_DIRECTORY}/web1").config == good
+    with pytest.raises(Rejected, match="symbolic link"):
+        exports._read(tmp_path, f"{EXPORT_DIRECTORY}/web2")
