@@ -109,6 +109,7 @@ LINES: dict[str, dict[str, Any]] = {
         "src_node": "node2",
     },
     "gnt-backup remove web1.example.com": {"instance_name": "web1.example.com"},
+    "gnt-backup verify -n node2 web1": {"instance_name": "web1", "node_name": "node2"},
     "gnt-instance add-tags web1 a": {"kind": "instance", "name": "web1"},
     "gnt-group add-tags default a": {"kind": "nodegroup", "name": "default"},
     "gnt-os modify -H kvm:kernel_path=/k,initrd_path=/i -O a=1 busybox": {
