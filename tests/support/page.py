@@ -21,7 +21,13 @@ from tests.support.cluster import GANTRY, Done, alive, eventually
 from tests.support.namespaces import Machine, definitions
 
 _BLOCK = re.compile(r"^```\n# on ([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_PATHS = ("/etc/gantry/store", "/etc/etcd", "/etc/default/etcd", "/var/lib/etcd", "/root/")
+_PATHS = (
+    "/etc/gantry/store",
+    "/etc/etcd",
+    "/etc/default/etcd",
+    "/var/lib/etcd",
+    "/run/gantry.token",
+)
 _OWN = re.compile(r"^(?:NAME=\S+ )?ADDRESS=\S+$", re.MULTILINE)
 
 
@@ -49,7 +55,7 @@ class Typist:
 
     def _set_up(self) -> None:
         root = self.machine.root
-        for name in ("bin", "units", "root", "etc/default"):
+        for name in ("bin", "units", "root", "run", "etc/default"):
             (root / name).mkdir(parents=True)
         for program in ("gnt-cluster", "gnt-node", "gnt-instance", "gantry"):
             module = "gantry" if program == "gantry" else "gnt"
