@@ -8,15 +8,16 @@ does without the one node, as it does without one that does not answer.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from gantry.jobs import codec
 from gantry.model.errors import Reason, Superseded, Unavailable
-from gantry.model.orders import Order, Question
-from gantry.ports.agents import Address, Agents, Announced, Envelope, Event, Progress
+from gantry.model.orders import Order
+from gantry.ports.agents import Address, Agents, Announced, Envelope, Progress
+from gantry.ports.passing import PassingAgents
 from gantry.ports.store import Store, StoreUnavailable
 
 A = TypeVar("A", bound=msgspec.Struct)
@@ -24,11 +25,11 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class SureAgents:
+class SureAgents(PassingAgents):
     """As ``agents``, but Superseded comes only where the key of ``revision`` is not there."""
 
     def __init__(self, agents: Agents, store: Store, revision: int) -> None:
-        self._agents = agents
+        super().__init__(agents)
         self._store = store
         self._revision = revision
 
@@ -40,27 +41,19 @@ class SureAgents:
         progress: Callable[[Progress], None] | None = None,
     ) -> A:
         """As the agents do it."""
-        return await self._surely(to, self._agents.order(to, envelope, order, progress))
-
-    async def ask(self, to: Address, question: Question[A], timeout: float) -> A:
-        """As the agents do it; the limit is the agents' own."""
-        return await self._agents.ask(to, question, timeout)
+        return await self._surely(to, super().order(to, envelope, order, progress))
 
     async def cancel(self, to: Address, key: str, epoch: int) -> None:
         """As the agents do it."""
-        await self._surely(to, self._agents.cancel(to, key, epoch))
+        await self._surely(to, super().cancel(to, key, epoch))
 
     async def forget(self, to: Address, prefixes: Sequence[str], epoch: int) -> None:
         """As the agents do it."""
-        await self._surely(to, self._agents.forget(to, prefixes, epoch))
+        await self._surely(to, super().forget(to, prefixes, epoch))
 
     async def announce(self, to: Address, epoch: int) -> Announced:
         """As the agents do it."""
-        return await self._surely(to, self._agents.announce(to, epoch))
-
-    def events(self, of: Address) -> AsyncIterator[Event]:
-        """As the agents do it."""
-        return self._agents.events(of)
+        return await self._surely(to, super().announce(to, epoch))
 
     async def _surely(self, to: Address, call: Awaitable[T]) -> T:
         try:

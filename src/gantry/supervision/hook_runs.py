@@ -24,7 +24,7 @@ from gantry.model.orders import Order
 from gantry.model.snapshot import Snapshot
 from gantry.ports.agents import Address, Agents, Envelope, Progress
 from gantry.ports.clock import Clock
-from gantry.supervision.passing import PassingAgents
+from gantry.ports.passing import PassingAgents
 
 A = TypeVar("A", bound=msgspec.Struct)
 _PATIENCE: Final = 2.0

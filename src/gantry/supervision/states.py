@@ -25,8 +25,8 @@ from gantry.model.orders import (
 )
 from gantry.ports.agents import Address, Agents, Envelope, Progress
 from gantry.ports.clock import Clock
+from gantry.ports.passing import PassingAgents
 from gantry.supervision.hook_points import HookPoints, observed
-from gantry.supervision.passing import PassingAgents
 
 A = TypeVar("A", bound=msgspec.Struct)
 
