@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from gantry.cli import jobs, secrets, values
+from gantry.cli import jobs, new_instance, secrets, values
 from gantry.cli import options as shared
-from gantry.cli.errors import Usage
 
 EXAMPLES = """
 gnt-backup import -n node1 --src-node node2 web1.example.com
@@ -36,57 +35,14 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="parameters that are as the cluster has them stay the cluster's",
     )
-    _disks_and_system(parser)
-    _place(parser)
-    shared.job(parser)
-
-
-def _disks_and_system(parser: argparse.ArgumentParser) -> None:
-    disk = parser.add_argument_group("disks")
-    disk.add_argument("-t", "--disk-template", metavar="TEMPLATE", help="file, sharedfile")
-    disk.add_argument("-s", "--os-size", metavar="SIZE", help="the one disk's size, such as 10G")
-    disk.add_argument(
-        "--disk",
-        action="append",
-        default=[],
-        metavar="N:size=SIZE,…",
-        help="also mode=rw|ro, name=, format=raw|qcow2; once for each disk",
-    )
-    disk.add_argument("--file-storage-dir", metavar="DIR", help="below the cluster's directory")
-    disk.add_argument("--file-driver", metavar="DRIVER", help="loop")
-    system = parser.add_argument_group("operating system")
-    system.add_argument("-O", "--os-parameters", metavar="NAME=VALUE,…")
-    system.add_argument("--os-parameters-private", metavar="NAME=VALUE,…")
-    system.add_argument("--os-parameters-secret", metavar="…", help=secrets.HELP)
-    system.add_argument("--force-variant", action="store_true", help="accept undeclared variants")
-
-
-def _place(parser: argparse.ArgumentParser) -> None:
-    place = parser.add_argument_group("where and what")
-    place.add_argument("-n", "--node", metavar="NODE", help="default: most free memory that fits")
-    place.add_argument("-B", "--backend-parameters", metavar="memory=SIZE,vcpus=N,…")
-    place.add_argument("-H", "--hypervisor-parameters", metavar="HYPERVISOR[:NAME=VALUE,…]")
-    place.add_argument(
-        "--net",
-        action="append",
-        default=[],
-        metavar="N:NAME=VALUE,…",
-        help="ip=, mac=, mode=bridged|user, link=, name=; once for each NIC, instead of all",
-    )
-    place.add_argument("--no-nics", action="store_true", help="no network card at all")
-    place.add_argument("--tags", metavar="TAG,…")
-    checks = parser.add_argument_group("checks")
-    for name, text in (("name", "the name resolves"), ("ip", "nothing answers at its address")):
-        checks.add_argument(
-            f"--{name}-check", action=argparse.BooleanOptionalAction, default=None, help=text
-        )
-    checks.add_argument("--no-conflicts-check", action="store_true", help="addresses may be taken")
-    shared.without_effect(
-        parser, "--ignore-ipolicy", "--no-wait-for-sync", "--opportunistic-locking"
-    )
+    new_instance.disk_options(parser, "file, sharedfile")
+    new_instance.os_parameters(parser.add_argument_group("operating system"))
+    new_instance.place_options(parser, "once for each NIC, instead of all")
+    new_instance.checks(parser)
     shared.without_effect(
         parser, "--helper-startup-timeout", "--helper-shutdown-timeout", value=True
     )
+    shared.job(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -97,45 +53,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def operation(arguments: argparse.Namespace) -> dict[str, Any]:
     """The operation's fields; Usage where the options do not make sense."""
-    found: dict[str, Any] = {
-        "OP_ID": "OP_INSTANCE_CREATE",
+    own: dict[str, Any] = {
         "mode": "import",
-        "instance_name": values.host_name(arguments.name, "the name of an instance"),
         "compress": arguments.compress,
         "identify_defaults": arguments.identify_defaults,
-        "disks": _disks(arguments),
-        "beparams": values.key_values(arguments.backend_parameters or "", "-B"),
-        "osparams": values.texts(arguments.os_parameters or "", "-O"),
-        "osparams_private": values.texts(
-            arguments.os_parameters_private or "", "--os-parameters-private"
-        ),
-        "force_variant": arguments.force_variant,
-        "conflicts_check": not arguments.no_conflicts_check,
-        "tags": [tag for tag in (arguments.tags or "").split(",") if tag],
     }
-    if arguments.no_nics and arguments.net:
-        raise Usage("give --net or --no-nics, not both")
     if arguments.no_nics or arguments.net:
-        found["nics"] = values.nics(arguments.net)
-    if arguments.hypervisor_parameters:
-        name, parameters = values.headed(arguments.hypervisor_parameters, "-H")
-        found.update(hypervisor=name, hvparams=parameters)
-    renamed = {"pnode": arguments.node, "src_path": arguments.src_dir}
-    given = shared.given(
-        arguments,
-        "src_node",
-        "disk_template",
-        "file_driver",
-        "file_storage_dir",
-        "name_check",
-        "ip_check",
-    )
-    return {**found, **given, **{name: value for name, value in renamed.items() if value}}
-
-
-def _disks(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    if arguments.os_size and arguments.disk:
-        raise Usage("give -s or --disk, not both")
-    if arguments.os_size:
-        return [{"size": values.size(arguments.os_size, "the size of disk 0")}]
-    return values.disks(arguments.disk)
+        own["nics"] = values.nics(arguments.net)
+    if arguments.src_dir:
+        own["src_path"] = arguments.src_dir
+    return new_instance.fields(arguments) | own | shared.given(arguments, "src_node")
