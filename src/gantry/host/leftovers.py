@@ -29,6 +29,11 @@ _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 _DELETED: Final = " (deleted)"
 _SHORT: Final = 2.0
 """Seconds in which the numbers of processes, 32,768 at least, cannot have come round."""
+_FLAGS: Final = 6
+_KERNEL_THREAD: Final = 0x00200000
+"""``PF_KTHREAD`` in the flags of a process, which are this field after its name."""
+_AGAIN: Final = 0.001
+"""Seconds between two looks at a process that is just being replaced."""
 _ROUNDS: Final = 3
 """Looks for processes: one may have started another meanwhile."""
 _PROGRAMS: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
@@ -333,14 +338,35 @@ def _is_theirs(pid: int, scope: Scope, session: int | None) -> bool:
             return True
         if not scope.markers:
             return False
-        environment = set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+        return scope.markers <= set(_environment(pid).split(b"\0"))
     except OSError:
         return False
-    return scope.markers <= environment
+
+
+def _environment(pid: int) -> bytes:
+    """A process's environment; OSError where it is gone.
+
+    The kernel shows none, and no arguments, while a process is being replaced by another
+    program (from ``exec`` until that one is loaded): then it is read again, for a short time,
+    since nothing tells when it is over.
+    """
+    deadline = time.monotonic() + timeouts.EXEC
+    while True:
+        found = Path(f"/proc/{pid}/environ").read_bytes()
+        if found or int(_status(pid)[_FLAGS]) & _KERNEL_THREAD or time.monotonic() > deadline:
+            return found
+        if Path(f"/proc/{pid}/cmdline").read_bytes():
+            return Path(f"/proc/{pid}/environ").read_bytes()
+        time.sleep(_AGAIN)
 
 
 def _state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+    return _status(pid)[0]
+
+
+def _status(pid: int) -> list[str]:
+    """The fields of proc(5)'s ``stat`` from the state on."""
+    return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
 
 
 def _command(pid: int) -> str:

@@ -44,6 +44,8 @@ WATCHER: Final = 300.0
 """From the end of one run of a node's ``watcher`` directory of scripts to the next."""
 KILL_GRACE: Final = 5.0
 """Between SIGTERM and SIGKILL to a process group."""
+EXEC: Final = 0.5
+"""In which a process that is being replaced by another program shows its environment again."""
 SHUTDOWN: Final = 120.0
 """A guest's orderly shutdown, unless the operator says otherwise; then power-off."""
 

@@ -209,6 +209,17 @@ async def test_a_process_left_behind_by_a_script_that_failed_or_was_ended_is_end
     assert "behind: cleared away" in site.lines[-1]
 
 
+async def test_processes_that_are_just_being_replaced_are_found(site: Site) -> None:
+    """While a process executes another program, the kernel shows no environment of it."""
+    write(site.os, scripts={"create": "setsid ./again & sleep 0.05"})
+    again = site.os / "deb/again"
+    again.write_text('#!/bin/sh\nexec "$0"\n')
+    again.chmod(0o755)
+    for _ in range(20):
+        await site.create()
+        assert "behind: cleared away" in site.lines.pop()
+
+
 async def test_processes_of_others_are_left_alone(site: Site) -> None:
     other = {"INSTANCE_UUID": "another", "OS_NAME": "deb"}
     process = await asyncio.create_subprocess_exec("sleep", "1000", env={**os.environ, **other})
