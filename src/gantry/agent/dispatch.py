@@ -1,8 +1,13 @@
-"""Which code carries out which order and answers which question; nothing is done here."""
+"""Which code carries out which order and answers which question; nothing is done here.
+
+Code that is wanted daily stands here itself. Code for rare orders is named as ``module:function``
+and loaded with the first of them: an agent is on every node, and its memory is the guests'.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import importlib
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -11,7 +16,6 @@ from gantry.agent import (
     bundles,
     candidate_files,
     disks,
-    exports,
     files,
     guests,
     hook_files,
@@ -20,9 +24,6 @@ from gantry.agent import (
     hooks,
     node,
     os_scripts,
-    receiving,
-    sending,
-    snapshots,
     succession,
 )
 from gantry.agent.effect import Task
@@ -34,7 +35,9 @@ from gantry.model.orders import AnyOrder, AnyQuestion
 Carry: TypeAlias = Callable[[Parts, Any, Task], Awaitable[msgspec.Struct]]
 Answer: TypeAlias = Callable[[Parts, Any], Awaitable[msgspec.Struct]]
 
-ORDERS: Final[dict[type[msgspec.Struct], Carry]] = {
+_ROOM: Final = "gantry.agent."
+
+ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     orders.DiskCreate: disks.create,
     orders.DiskRemove: disks.remove,
     orders.DiskMove: disks.move,
@@ -55,21 +58,21 @@ ORDERS: Final[dict[type[msgspec.Struct], Carry]] = {
     orders.StatePiece: succession.piece,
     orders.StateComplete: succession.complete,
     orders.MasterFiles: candidate_files.write,
-    backup_orders.TransferOpen: receiving.open_end,
-    backup_orders.TransferSend: sending.send,
-    backup_orders.TransferClose: receiving.close_end,
-    backup_orders.TransferAbort: receiving.abort_end,
-    backup_orders.SnapshotOpen: snapshots.begin,
-    backup_orders.SnapshotClose: snapshots.end,
-    backup_orders.ExportBegin: exports.begin,
-    backup_orders.ExportDiscard: exports.discard,
-    backup_orders.ExportDigest: exports.digest,
-    backup_orders.ExportFinish: exports.finish,
-    backup_orders.ExportRevert: exports.revert,
-    backup_orders.ExportSettle: exports.settle,
-    backup_orders.ExportRemove: exports.remove,
+    backup_orders.TransferOpen: "receiving:open_end",
+    backup_orders.TransferSend: "sending:send",
+    backup_orders.TransferClose: "receiving:close_end",
+    backup_orders.TransferAbort: "receiving:abort_end",
+    backup_orders.SnapshotOpen: "snapshots:begin",
+    backup_orders.SnapshotClose: "snapshots:end",
+    backup_orders.ExportBegin: "exports:begin",
+    backup_orders.ExportDiscard: "exports:discard",
+    backup_orders.ExportDigest: "exports:digest",
+    backup_orders.ExportFinish: "exports:finish",
+    backup_orders.ExportRevert: "exports:revert",
+    backup_orders.ExportSettle: "exports:settle",
+    backup_orders.ExportRemove: "exports:remove",
 }
-QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
+QUESTIONS: Final[Mapping[type[msgspec.Struct], Answer | str]] = {
     orders.OsVerify: os_scripts.verify,
     os_texts.ReadOsTexts: os_scripts.texts,
     orders.OsDiagnose: os_scripts.diagnose,
@@ -85,17 +88,28 @@ QUESTIONS: Final[dict[type[msgspec.Struct], Answer]] = {
     hook_inventory.ReadHookFiles: hook_files.inventory,
     hook_runs.ReadHookRuns: hook_records.page,
     hook_runs.ReadHookRun: hook_records.record,
-    backup_orders.ReadExports: exports.listed,
-    backup_orders.ReadExport: exports.read,
-    backup_orders.ReadPrograms: sending.programs,
+    backup_orders.ReadExports: "exports:listed",
+    backup_orders.ReadExport: "exports:read",
+    backup_orders.ReadPrograms: "sending:programs",
 }
 
 
 async def carry_out(parts: Parts, order: AnyOrder, task: Task) -> msgspec.Struct:
     """Carry an order out."""
-    return await ORDERS[type(order)](parts, order, task)
+    carry: Carry = loaded(ORDERS[type(order)])
+    return await carry(parts, order, task)
 
 
 async def answer(parts: Parts, question: AnyQuestion) -> msgspec.Struct:
     """Answer a question."""
-    return await QUESTIONS[type(question)](parts, question)
+    reply: Answer = loaded(QUESTIONS[type(question)])
+    return await reply(parts, question)
+
+
+def loaded(code: Callable[..., Any] | str) -> Callable[..., Any]:
+    """The function, or the one of that name (``module:function``, of this room)."""
+    if not isinstance(code, str):
+        return code
+    module, _, function = code.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(_ROOM + module), function)
+    return found

@@ -8,7 +8,6 @@ process (``python -m gantry.host.kvm_probe``), which may hang or crash without h
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import mmap
@@ -98,6 +97,8 @@ def judge(answer: dict[str, float | str]) -> Probed:
 
 def run_guest() -> float:
     """Run the loop in real mode; milliseconds. OSError where KVM refuses a step."""
+    import ctypes  # for the child alone
+
     # mov ecx, n; again: dec ecx; jnz again; hlt  (two instructions a round)
     code = b"\x66\xb9" + struct.pack("<I", INSTRUCTIONS // 2) + b"\x66\x49\x75\xfc\xf4"
     device = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)

@@ -10,8 +10,6 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from gantry.host import memory
-
 _TLS_BUFFER: Final = 17 * 1024
 """A record is at most 16 KiB and a few hundred bytes."""
 _SOCKET_BUFFER: Final = 64 * 1024
@@ -53,7 +51,6 @@ def save_memory() -> None:
 
     SSLProtocol.max_size = _TLS_BUFFER
     vars(selector_events)["_SelectorSocketTransport"].max_size = _SOCKET_BUFFER
-    memory.keep_large_apart()
 
 
 def say_ready(descriptor: int | None) -> None:

@@ -53,6 +53,7 @@ async def serve(
     ``ended`` is set where it was told so before.
     """
     save_memory()
+    memory.keep_large_apart()
     sys.setswitchinterval(_SWITCH_INTERVAL)
     ended = ended or asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -52,6 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     root = given.root.absolute()
     settle()
+    memory.keep_large_apart()
     log_with(_LogOfEach(root / LOG))
     roots = _roots(root / NODES)
     _allow_files(_DESCRIPTORS * len(roots))

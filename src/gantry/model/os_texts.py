@@ -5,7 +5,6 @@ Which files differ is known from their digests (``gantry.model.oses``); this is 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Final
 
@@ -76,6 +75,8 @@ def _one(
         return [*lines, f"{path}: differs, and is not shown: {', '.join(notes)}"]
     if usual.text == other.text:
         return lines
+    import difflib  # only for who looks at them: agents load this module too
+
     found = difflib.unified_diff(_lines(usual.text), _lines(other.text), *here, lineterm="", n=2)
     return [*lines, *_printable(found)]
 

@@ -6,7 +6,6 @@ process that has it open ends. So no tap outlives its QEMU, whoever was there to
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -121,6 +120,8 @@ def _control() -> socket.socket:
 
 def _driver(control: socket.socket, name: str) -> bytes:
     """The driver of an interface; empty where it has none, or is gone."""
+    import ctypes  # here, for agents whose guests have no bridged interfaces
+
     answer = ctypes.create_string_buffer(struct.pack("I", _GET_DRIVER), 196)
     request = struct.pack("16sP16x", name.encode(), ctypes.addressof(answer))
     try:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +125,8 @@ def last_lines(path: Path, count: int) -> list[str]:
 
 
 def _inotify(path: Path) -> int:
+    import ctypes  # here, for agents that follow no log yet
+
     library = ctypes.CDLL(None, use_errno=True)
     descriptor = int(library.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
     if descriptor < 0:
