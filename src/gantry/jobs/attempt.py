@@ -249,7 +249,11 @@ class Attempt:
         ops: list[Operation] = [
             Put(key, codec.encode(record)) for key, record in self.debris.items()
         ]
-        entities: dict[str, Any] = {"put": outcome.put, "delete": outcome.delete}
+        entities: dict[str, Any] = {
+            "put": outcome.put,
+            "delete": outcome.delete,
+            "mirrors": outcome.mirrors,
+        }
         async with entry.lock:
             entry.check_cancelled()
             was = self._was(outcome)

@@ -12,7 +12,7 @@ from gantry.jobs.attempt import Attempt
 from gantry.model.jobs import DryRun, JobStatus, LogKind
 from gantry.model.names import Uuid
 from gantry.model.orders import Nothing, Order
-from gantry.ports.steps import Effect, Undo
+from gantry.ports.steps import Changes, Effect, Undo
 
 A = TypeVar("A", bound=msgspec.Struct)
 
@@ -52,6 +52,7 @@ class Rehearsal:
         order: Order[A],
         *,
         undo: Order[Any] | Undo | None = None,
+        first: Changes | None = None,
         timeout: float | None = None,
     ) -> A:
         """Write one effect down."""
@@ -59,7 +60,11 @@ class Rehearsal:
         return answer  # type: ignore[return-value]  # Nothing, as the order's answer
 
     async def all(
-        self, effects: Sequence[Effect], *, timeout: float | None = None
+        self,
+        effects: Sequence[Effect],
+        *,
+        first: Changes | None = None,
+        timeout: float | None = None,
     ) -> list[msgspec.Struct]:
         """Write several effects down."""
         for effect in effects:

@@ -16,10 +16,11 @@ from gantry.jobs import codec, limits
 from gantry.jobs.entry import Entry
 from gantry.jobs.state import State
 from gantry.model.codec import encode as encode_entity
-from gantry.model.entities import AnyEntity
+from gantry.model.entities import AnyEntity, Mirror
 from gantry.model.entities import key as entity_key
 from gantry.model.errors import Superseded, Unavailable
 from gantry.model.jobs import Job
+from gantry.model.replicas import MirrorChange, all_changed
 from gantry.ports.store import (
     MAX_OPERATIONS,
     Compare,
@@ -66,6 +67,8 @@ class Journal:
         self._lease_left = lease_left
         self._election = Compare(codec.ELECTION, election_revision)
         self._state = state
+        self._changing = asyncio.Lock()
+        """Held from the look at mirrors until their changes are in the snapshot."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.awaited = 0
         """Commits that a job waited for."""
@@ -77,13 +80,32 @@ class Journal:
         entry: Entry | None = None,
         put: Iterable[AnyEntity] = (),
         delete: Iterable[AnyEntity] = (),
+        mirrors: Iterable[MirrorChange] = (),
         awaited: bool = True,
     ) -> int:
         """One transaction; with ``entry`` it holds only while that job's record is ours.
 
+        ``mirrors`` are changes of what is there when it is committed.
         Raises LimitExceeded with nothing done, and Lost.
         """
-        put, delete = tuple(put), tuple(delete)
+        put, delete, changes = tuple(put), tuple(delete), tuple(mirrors)
+        if not changes:
+            return await self._write(ops, entry, put, delete, awaited)
+        async with self._changing:
+            known = {**self._state.snapshot().mirrors}
+            known |= {one.uuid: one for one in put if isinstance(one, Mirror)}
+            after = {one.uuid: one for one in all_changed(known, changes)}
+            put = (*(one for one in put if one.uuid not in after), *after.values())
+            return await self._write(ops, entry, put, delete, awaited)
+
+    async def _write(
+        self,
+        ops: Sequence[Operation],
+        entry: Entry | None,
+        put: tuple[AnyEntity, ...],
+        delete: tuple[AnyEntity, ...],
+        awaited: bool,
+    ) -> int:
         compare = [self._election]
         if entry is not None:
             compare.append(Compare(codec.job_key(entry.id), entry.revision))
@@ -102,6 +124,7 @@ class Journal:
         *,
         put: Iterable[AnyEntity] = (),
         delete: Iterable[AnyEntity] = (),
+        mirrors: Iterable[MirrorChange] = (),
     ) -> None:
         """Write the job's record as ``job`` with all else; the caller holds ``entry.lock``.
 
@@ -114,7 +137,7 @@ class Journal:
         record = Put(codec.job_key(entry.id), value)
         awaited = not entry.done
         entry.revision = await self.write(
-            [record, *ops], entry=entry, put=put, delete=delete, awaited=awaited
+            [record, *ops], entry=entry, put=put, delete=delete, mirrors=mirrors, awaited=awaited
         )
         entry.show(job)
         if entry.acknowledged is not None and not entry.acknowledged.done():

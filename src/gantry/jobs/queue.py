@@ -29,6 +29,7 @@ from gantry.model.jobs import Job, JobChange, JobStatus, LogEntry, Submission
 from gantry.model.live import NodeLive
 from gantry.model.locks import Lock
 from gantry.model.names import JobId, Uuid
+from gantry.model.replicas import MirrorChange
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import AnyOperation
 from gantry.ports.agents import Agents
@@ -280,10 +281,15 @@ class Engine:
         """Refuse new jobs, or take them again."""
         self._drained = on
 
-    async def change(self, put: Iterable[AnyEntity] = (), delete: Iterable[AnyEntity] = ()) -> None:
-        """Write objects outside of any job (tokens, machines that join)."""
+    async def change(
+        self,
+        put: Iterable[AnyEntity] = (),
+        delete: Iterable[AnyEntity] = (),
+        mirrors: Iterable[MirrorChange] = (),
+    ) -> None:
+        """Write objects outside of any job (tokens, machines that join, replicas' states)."""
         try:
-            await self._journal.write([], put=put, delete=delete)
+            await self._journal.write([], put=put, delete=delete, mirrors=mirrors)
         except Lost:
             raise unavailable() from None
 

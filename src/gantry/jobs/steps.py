@@ -22,7 +22,7 @@ from gantry.model.jobs import LogKind
 from gantry.model.names import Uuid
 from gantry.model.orders import OS_SCRIPTS, Order, TransferOpen
 from gantry.ports.agents import Address
-from gantry.ports.steps import Effect, Undo
+from gantry.ports.steps import Changes, Effect, Undo
 from gantry.ports.store import Operation, Put
 
 A = TypeVar("A", bound=msgspec.Struct)
@@ -119,17 +119,22 @@ class JournaledSteps:
         order: Order[A],
         *,
         undo: Order[Any] | Undo | None = None,
+        first: Changes | None = None,
         timeout: float | None = None,
     ) -> A:
         """One effect; raises what the agent said."""
         if undo is not None and not isinstance(undo, Undo):
             undo = Undo(node, undo)
         effect = Effect(name=name, node=node, order=order, undo=undo)
-        [answer] = await self.all([effect], timeout=timeout)
+        [answer] = await self.all([effect], first=first, timeout=timeout)
         return answer  # type: ignore[return-value]  # the answer's type is the order's
 
     async def all(
-        self, effects: Sequence[Effect], *, timeout: float | None = None
+        self,
+        effects: Sequence[Effect],
+        *,
+        first: Changes | None = None,
+        timeout: float | None = None,
     ) -> list[msgspec.Struct]:
         """Several effects side by side; the first error is raised when all are settled."""
         if not effects:
@@ -138,7 +143,8 @@ class JournaledSteps:
             raise RuntimeError("steps are taken one after the other; use steps.all for several")
         self._busy = True
         try:
-            results = await self._perform(effects, timeout or timeouts.NORMAL)
+            wait = timeout or timeouts.NORMAL
+            results = await self._perform(effects, first or Changes(), wait)
         finally:
             self._busy = False
         self._entry.check_cancelled()
@@ -169,12 +175,14 @@ class JournaledSteps:
         for text, kind in held:
             issue.say(self._context, self._entry, text, kind, self._op)
 
-    async def _perform(self, effects: Sequence[Effect], timeout: float) -> list[Result]:
+    async def _perform(
+        self, effects: Sequence[Effect], first: Changes, timeout: float
+    ) -> list[Result]:
         self._entry.check_cancelled()
         records = [self._record(effect) for effect in effects]
         results = self._replay(records)
         if results is None:
-            await self._intend(records)
+            await self._intend(records, first)
         elif None not in results:
             return [result for result in results if result is not None]
         elif not self.passed:
@@ -219,13 +227,15 @@ class JournaledSteps:
     def _to(self, node: Uuid) -> Address:
         return self._context.address(node)
 
-    async def _intend(self, records: Sequence[EffectRecord]) -> None:
+    async def _intend(self, records: Sequence[EffectRecord], first: Changes) -> None:
         names = {effect.name for each in self.intents for effect in each.effects}
         for record in records:
             if record.name in names:
                 raise RuntimeError(f"two effects are called {record.name!r}")
             names.add(record.name)
         self._silent = False
+        if first != Changes() and not self.passed:
+            await self._pass(())  # nothing changes before the scripts agree
         ops = [*self.unsaved()]
         for group in _groups(records):
             number = len(self.intents)
@@ -234,7 +244,7 @@ class JournaledSteps:
             key = codec.intent_key(self._entry.job.uid, self._op, number)
             ops.append(Put(key, codec.encode(IntentRecord(effects=tuple(group), log=log))))
         if self.passed:
-            await self._context.journal.write(ops)
+            await self._context.journal.write(ops, put=first.put, mirrors=first.mirrors)
         else:
             await self._pass(tuple(ops))
 

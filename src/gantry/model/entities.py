@@ -24,6 +24,7 @@ class DiskTemplate(enum.StrEnum):
     DISKLESS = "diskless"
     FILE = "file"
     SHAREDFILE = "sharedfile"
+    MIRROR = "mirror"
 
 
 class DiskFormat(enum.StrEnum):
@@ -38,6 +39,23 @@ class DiskMode(enum.StrEnum):
 
     READ_WRITE = "rw"
     READ_ONLY = "ro"
+
+
+class ReplicaState(enum.StrEnum):
+    """What a copy of a mirrored disk is (docs/adr/0015-mirror.md)."""
+
+    IN_SYNC = "in-sync"
+    """Every write that the guest saw acknowledged is on it."""
+    SYNCING = "syncing"
+    STALE = "stale"
+
+
+class OnDegraded(enum.StrEnum):
+    """What the guest's writes do when a replica is lost and the master does not answer."""
+
+    WAIT = "wait"
+    CONTINUE = "continue"
+    """Go on: a later failover to that replica may then lose them."""
 
 
 class AdminState(enum.StrEnum):
@@ -155,6 +173,16 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
     mode: DiskMode = DiskMode.READ_WRITE
     format: DiskFormat = DiskFormat.RAW
     driver: str = "loop"
+    generation: int = 0
+    """Of a mirrored disk: one more with each promotion of a replica."""
+    on_degraded: OnDegraded = OnDegraded.WAIT
+
+
+class Replica(msgspec.Struct, frozen=True, kw_only=True):
+    """One copy of a mirrored disk. ``number`` is its id within the disk, for operators."""
+
+    number: int
+    state: ReplicaState
 
 
 class Nic(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,6 +221,17 @@ class Instance(Entity, frozen=True, kw_only=True):
     network_port: int | None = None
     machine: str = ""
     cpu_model: str = ""
+
+
+class Mirror(Entity, frozen=True, kw_only=True):
+    """The replicas of a mirrored disk, by node; ``uuid`` and ``name`` are the disk's uuid.
+
+    That of the instance's primary node is among them.
+    """
+
+    instance: Uuid
+    replicas: dict[Uuid, Replica]
+    next_number: int
 
 
 class Token(Entity, frozen=True, kw_only=True):
@@ -241,7 +280,7 @@ class Webhook(Entity, frozen=True, kw_only=True):
 
 
 AnyEntity: TypeAlias = (
-    Cluster | Group | Node | Instance | Token | Joined | Bundle | Rollout | Webhook
+    Cluster | Group | Node | Instance | Mirror | Token | Joined | Bundle | Rollout | Webhook
 )
 
 CLUSTER_KEY: Final = "cluster"
@@ -249,6 +288,7 @@ PREFIXES: Final[dict[type[Any], str]] = {
     Group: "groups/",
     Node: "nodes/",
     Instance: "instances/",
+    Mirror: "mirrors/",
     Token: "tokens/",
     Joined: "joined/",
     Bundle: "bundles/",

@@ -24,6 +24,31 @@ class GuestState(enum.StrEnum):
     """The guest's process ended without being asked to."""
 
 
+class MirrorPhase(enum.StrEnum):
+    """What the mirroring of a disk to one node is doing."""
+
+    COPYING = "copying"
+    READY = "ready"
+    """Every write is on both sides before it is acknowledged."""
+    LOST = "lost"
+    """The other side does not answer: writes wait, until it is released."""
+
+
+class MirrorLive(msgspec.Struct, frozen=True, kw_only=True):
+    """The mirroring of one disk to one node; ``done`` and ``total`` are bytes of a copy.
+
+    ``released``: the agent has let writes go on by itself (``on_degraded=continue``).
+    """
+
+    disk: Uuid
+    node: Uuid
+    phase: MirrorPhase
+    done: int = 0
+    total: int = 0
+    released: bool = False
+    reason: str = ""
+
+
 class GuestLive(msgspec.Struct, frozen=True, kw_only=True):
     """One guest as an agent sees it. ``memory`` is MiB, ``since`` is seconds since 1970."""
 
@@ -35,6 +60,7 @@ class GuestLive(msgspec.Struct, frozen=True, kw_only=True):
     vcpus: int = 0
     pid: int = 0
     reason: str = ""
+    mirrors: tuple[MirrorLive, ...] = ()
 
     @property
     def up(self) -> bool:

@@ -44,6 +44,7 @@ from gantry.model.master_orders import StateFile as StateFile
 from gantry.model.master_orders import StatePiece as StatePiece
 from gantry.model.names import Uuid
 from gantry.model.os_texts import ReadOsTexts
+from gantry.model.replica_orders import ReplicaOrder, ReplicaQuestion
 from gantry.model.specs import DiskSpec as DiskSpec
 from gantry.model.specs import NicSpec as NicSpec
 from gantry.model.specs import OsRun as OsRun
@@ -305,6 +306,7 @@ AnyOrder: TypeAlias = (
     | StateComplete
     | MasterFiles
     | BackupOrder
+    | ReplicaOrder
 )
 AnyQuestion: TypeAlias = (
     OsVerify
@@ -323,6 +325,7 @@ AnyQuestion: TypeAlias = (
     | ReadHookRun
     | ReadBundle
     | BackupQuestion
+    | ReplicaQuestion
 )
 
 _encoder = msgspec.json.Encoder(order="sorted")

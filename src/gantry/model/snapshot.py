@@ -19,6 +19,7 @@ from gantry.model.entities import (
     Group,
     Instance,
     Joined,
+    Mirror,
     Node,
     Rollout,
     Token,
@@ -56,6 +57,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     instances: Mapping[Uuid, Instance]
     node_names: Mapping[str, Uuid]
     instance_names: Mapping[str, Uuid]
+    mirrors: Mapping[Uuid, Mirror] = {}
+    """By the uuid of the disk."""
     macs: Mapping[str, Uuid] = {}
     promised: Mapping[Uuid, int] = {}
     tokens: Mapping[Uuid, Token] = {}
@@ -177,6 +180,7 @@ _TABLES: Final[dict[type, str]] = {
     Group: "groups",
     Node: "nodes",
     Instance: "instances",
+    Mirror: "mirrors",
     Token: "tokens",
     Joined: "joined",
     Bundle: "bundles",

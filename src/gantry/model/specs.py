@@ -7,8 +7,29 @@ from __future__ import annotations
 
 import msgspec
 
-from gantry.model.entities import DiskFormat, DiskMode, DiskTemplate, NicMode, ParameterValue
+from gantry.model.entities import (
+    DiskFormat,
+    DiskMode,
+    DiskTemplate,
+    NicMode,
+    OnDegraded,
+    ParameterValue,
+)
 from gantry.model.names import Uuid
+
+
+class MirrorTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a replica of a mirrored disk is served: by which node, at which address.
+
+    ``name`` is the node's. ``full``: all of the disk is to be copied there; else it is the
+    same already.
+    """
+
+    node: Uuid
+    name: str
+    host: str
+    port: int
+    full: bool = False
 
 
 class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +44,10 @@ class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
     mode: DiskMode = DiskMode.READ_WRITE
     driver: str = "loop"
     name: str | None = None
+    generation: int = 0
+    on_degraded: OnDegraded = OnDegraded.WAIT
+    targets: tuple[MirrorTarget, ...] = ()
+    """Where else every write goes (template mirror; for a guest's start)."""
 
 
 class NicSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from gantry.model.errors import ErrorInfo
 from gantry.model.jobs import LogKind
 from gantry.model.names import Uuid
 from gantry.model.orders import Order
+from gantry.model.replicas import MirrorChange
 
 A = TypeVar("A", bound=msgspec.Struct)
 
@@ -32,6 +33,16 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     undo: Undo | None = None
 
 
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What must be durable before an effect: objects, and changes of replicas' states.
+
+    They are part of the commit that makes the effect's intent durable, and are never undone.
+    """
+
+    put: tuple[AnyEntity, ...] = ()
+    mirrors: tuple[MirrorChange, ...] = ()
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What ``run`` gives back: the objects to put and to delete in the final commit, a result.
 
@@ -44,6 +55,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     put: tuple[AnyEntity, ...] = ()
     delete: tuple[AnyEntity, ...] = ()
+    mirrors: tuple[MirrorChange, ...] = ()
+    """Applied to the mirrors as they are then, after ``put``."""
     result: Any = None
     cleanup: tuple[Undo, ...] = ()
     error: ErrorInfo | None = None
@@ -64,16 +77,23 @@ class Steps(Protocol):
         order: Order[A],
         *,
         undo: Order[Any] | Undo | None = None,
+        first: Changes | None = None,
         timeout: float | None = None,
     ) -> A:
         """One effect on a node. An ``undo`` that is an order goes to the same node.
+
+        ``first`` is durable before the order is given.
 
         Raises what the agent said, after which the operation is unwound unless ``run``
         catches it.
         """
 
     async def all(
-        self, effects: Sequence[Effect], *, timeout: float | None = None
+        self,
+        effects: Sequence[Effect],
+        *,
+        first: Changes | None = None,
+        timeout: float | None = None,
     ) -> list[msgspec.Struct]:
         """Several effects side by side; answers in their order. All are settled at the end."""
 

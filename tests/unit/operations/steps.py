@@ -11,11 +11,11 @@ from gantry.model.errors import GantryError
 from gantry.model.jobs import LogKind
 from gantry.model.names import Uuid
 from gantry.model.orders import Nothing, Order
-from gantry.ports.steps import Effect, Undo
+from gantry.ports.steps import Changes, Effect, Undo
 
 
 class Written:
-    """``done`` are (name, node, order, undo)."""
+    """``done`` are (name, node, order, undo); ``firsts`` what was durable before, by name."""
 
     now = 6000.0
     secrets: dict[str, str] = {}  # noqa: RUF012
@@ -24,6 +24,7 @@ class Written:
         self.done: list[tuple[str, Uuid, Order[Any], Order[Any] | Undo | None]] = []
         self.lines: list[str] = []
         self.warnings: list[str] = []
+        self.firsts: dict[str, Changes] = {}
         self._failing = dict(failing or {})
 
     async def do(
@@ -33,19 +34,28 @@ class Written:
         order: Order[Any],
         *,
         undo: Order[Any] | Undo | None = None,
+        first: Changes | None = None,
         timeout: float | None = None,
     ) -> Any:
         """Write it down."""
         self.done.append((name, node, order, undo))
+        if first is not None:
+            self.firsts[name] = first
         if name in self._failing:
             raise self._failing[name]
         return Nothing()
 
     async def all(
-        self, effects: Sequence[Effect], *, timeout: float | None = None
+        self,
+        effects: Sequence[Effect],
+        *,
+        first: Changes | None = None,
+        timeout: float | None = None,
     ) -> list[msgspec.Struct]:
         """Write them down."""
         for one in effects:
+            if first is not None:
+                self.firsts[one.name] = first
             self.done.append((one.name, one.node, one.order, one.undo))
         return [Nothing() for _ in effects]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,6 +16,9 @@ from gantry.model.parameters import (
     os_parameters,
 )
 from gantry.model.snapshot import Snapshot
+
+_OWN: Final = ("index", "targets")
+"""Fields of specifications that are not an object's."""
 
 
 def disk(index: int, one: Disk) -> DiskSpec:
@@ -93,5 +96,5 @@ def os_run(cluster: Snapshot, instance: Instance, debug_level: int = 0) -> OsRun
 
 
 def _shared(kind: type[DiskSpec | NicSpec], one: Disk | Nic) -> dict[str, Any]:
-    """The fields that a specification has from its object: all but ``index``."""
-    return {name: getattr(one, name) for name in kind.__struct_fields__ if name != "index"}
+    """The fields that a specification has from its object: all but its own."""
+    return {name: getattr(one, name) for name in kind.__struct_fields__ if name not in _OWN}
