@@ -44,7 +44,6 @@ from gantry.model.master_orders import StateFile as StateFile
 from gantry.model.master_orders import StatePiece as StatePiece
 from gantry.model.names import Uuid
 from gantry.model.os_texts import ReadOsTexts
-from gantry.model.replica_orders import ReplicaOrder, ReplicaQuestion
 from gantry.model.specs import DiskSpec as DiskSpec
 from gantry.model.specs import NicSpec as NicSpec
 from gantry.model.specs import OsRun as OsRun
@@ -306,7 +305,6 @@ AnyOrder: TypeAlias = (
     | StateComplete
     | MasterFiles
     | BackupOrder
-    | ReplicaOrder
 )
 AnyQuestion: TypeAlias = (
     OsVerify
@@ -325,7 +323,6 @@ AnyQuestion: TypeAlias = (
     | ReadHookRun
     | ReadBundle
     | BackupQuestion
-    | ReplicaQuestion
 )
 
 _encoder = msgspec.json.Encoder(order="sorted")
