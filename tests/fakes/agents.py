@@ -24,6 +24,7 @@ from gantry.model.errors import (
     OperationFailed,
     Reason,
     Rejected,
+    Stopping,
     Superseded,
     TooLate,
     Unavailable,
@@ -58,6 +59,8 @@ class Fault(enum.Enum):
     """It was done, and then the agent says OperationFailed."""
     UNREACHABLE = "unreachable"
     """Unavailable; nothing was done."""
+    STOPPING = "stopping"
+    """The agent is being stopped; nothing was done."""
     ANSWER_LOST = "answer-lost"
     """It was done; the master sees Unavailable."""
     CRASH_BEFORE = "crash-before"
@@ -371,6 +374,8 @@ class FakeAgents:
                 raise OperationFailed(f"injected failure on {to.name}", node=to.name)
             case Fault.UNREACHABLE:
                 raise self._gone(to)
+            case Fault.STOPPING:
+                raise Stopping(f"the agent of node {to.name} was stopped", node=to.name)
             case Fault.CRASH_BEFORE:
                 await self._crash()
 

@@ -37,9 +37,9 @@ from gantry.model.errors import (
     OtherClock,
     Reason,
     Rejected,
+    Stopping,
     Superseded,
     TooLate,
-    Unavailable,
 )
 from gantry.model.master_orders import MasterSeen
 from gantry.model.names import Uuid
@@ -79,7 +79,10 @@ class Effects:
         self._turns = Turns()
         self._until = 0.0
         """The latest moment until which an order of the present master may begin."""
+        self._stopping = False
+        """Nothing is begun any more."""
         self._closing = False
+        """What still runs is being ended."""
         self.left = False
         """The machine has left the cluster: nothing new is accepted."""
 
@@ -206,11 +209,11 @@ class Effects:
         self.left = True
 
     async def close(self, patience: float) -> None:
-        """Accept nothing more, let what runs end within ``patience`` seconds, and end the rest.
+        """Begin nothing more, let what runs end within ``patience`` seconds, and end the rest.
 
-        What is ended here is not remembered as cancelled: the master issues it again.
+        What comes now, and what is ended here, is not remembered: the master issues it again.
         """
-        self.left = True
+        self._stopping = True
         tasks = [effect.task for effect in self._running.values() if effect.task is not None]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=patience)
@@ -254,11 +257,12 @@ class Effects:
     def _admit(self, envelope: Envelope) -> None:
         if self.left:
             raise Rejected(
-                f"node {self._node} accepts no orders any more: it leaves the cluster, or its "
-                "agent is stopping",
+                f"node {self._node} accepts no orders any more: it leaves the cluster",
                 reason=Reason.STATE,
                 node=self._node,
             )
+        if self._stopping:
+            raise self._stopped("so the order was not begun")
         if envelope.clock != self._clock:
             raise OtherClock(
                 f"the agent of node {self._node} was restarted since the order was timed",
@@ -276,8 +280,7 @@ class Effects:
 
     def _cancelled(self) -> bytes:
         if self._closing:
-            why = f"the agent of node {self._node} was stopped before the order was done"
-            return wire.error(Unavailable(why, node=self._node).info())
+            return wire.error(self._stopped("before the order was done").info())
         return wire.error(Cancelled("cancelled by the master", node=self._node).info())
 
     async def _run(self, effect: Effect, task: Task, work: Work, attempt: int) -> None:
@@ -344,6 +347,14 @@ class Effects:
                 node=self._node,
             )
         return None
+
+    def _stopped(self, what: str) -> Stopping:
+        return Stopping(
+            f"the agent of node {self._node} was stopped, {what}",
+            "start it again: systemctl start gantry-agent",
+            reason=Reason.STATE,
+            node=self._node,
+        )
 
     def _late(self, timeout: float) -> OperationFailed:
         return OperationFailed(

@@ -12,7 +12,7 @@ import msgspec
 from gantry.jobs.context import Context
 from gantry.jobs.entry import Entry
 from gantry.model import timeouts
-from gantry.model.errors import GantryError, Superseded, TooLate, Unavailable
+from gantry.model.errors import GantryError, Stopping, Superseded, TooLate, Unavailable
 from gantry.model.jobs import LogKind
 from gantry.model.orders import HooksRan, Order
 from gantry.ports.agents import Address, Progress
@@ -70,7 +70,9 @@ async def _patiently(
     timeout: float,
     given_up: Callable[[], bool],
 ) -> A:
-    """Give the order; again after it came too late, and once more after its agent went away."""
+    """Give the order; again after it came too late, while its agent is being restarted, and once
+    more after it went away.
+    """
     began = context.clock.monotonic()
     again, left = False, timeout
     while True:
@@ -79,11 +81,11 @@ async def _patiently(
         except Unavailable as error:
             # An order that waited on the node for longer than a lease has not failed: it is
             # given again for as long as this is the master.
-            late = isinstance(error, TooLate)
+            away = not isinstance(error, (TooLate, Stopping))
             left = timeout - (context.clock.monotonic() - began) - timeouts.RECONNECT
-            if left <= 0 or (again and not late) or given_up():
+            if left <= 0 or (again and away) or given_up():
                 raise
-            again = again or not late
+            again = again or away
         await context.clock.sleep(timeouts.RECONNECT)
 
 

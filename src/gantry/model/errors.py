@@ -9,7 +9,8 @@
     │   └── Interrupted   a script was ended half-way: run it again, or unwind
     └── Unavailable       nothing is wrong with the request: try again later
         ├── TooLate       an order came to its agent after its time: it was not begun
-        └── OtherClock    an order was timed for an agent that was restarted since: not begun
+        ├── OtherClock    an order was timed for an agent that was restarted since: not begun
+        └── Stopping      the agent is being stopped: an order was not begun, or was ended
 
 Any other exception is a bug of ours. Translation to HTTP and to exit statuses happens
 once each, in ``api`` and in ``cli``.
@@ -139,6 +140,14 @@ class OtherClock(Unavailable):
     code = "other-clock"
 
 
+class Stopping(Unavailable):
+    """The agent is being stopped, or was a moment ago. An order was not begun, or was ended: the
+    next agent on the node does it when it is given again.
+    """
+
+    code = "stopping"
+
+
 _BY_CODE: dict[str, type[GantryError]] = {
     kind.code: kind
     for kind in (
@@ -152,6 +161,7 @@ _BY_CODE: dict[str, type[GantryError]] = {
         Unavailable,
         TooLate,
         OtherClock,
+        Stopping,
     )
 }
 

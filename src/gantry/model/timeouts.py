@@ -60,6 +60,8 @@ LISTEN_AGAIN: Final = 0.5
 """Between two attempts to open an agent's event stream."""
 RECONNECT: Final = 1.0
 """Between two attempts to reach a node that is needed."""
+AGENT_RESTART: Final = 20.0
+"""From the end of an agent that was told to end to the next one's start. Until then jobs wait."""
 FAREWELL: Final = 1.0
 """Between the end of a cluster and that of its master."""
 FILES_PAUSE: Final = 10.0

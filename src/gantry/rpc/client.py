@@ -23,6 +23,7 @@ from gantry.model.errors import (
     OperationFailed,
     OtherClock,
     Reason,
+    Stopping,
     TooLate,
     Unavailable,
     from_info,
@@ -95,6 +96,8 @@ class HttpAgents:
         self._cluster = cluster
         self._node = node
         self._clocks = Clocks()
+        self._ended: dict[Uuid, float] = {}
+        """When agents ended that were told to, in the loop's time, until they are there again."""
         self._tls = client_context(files)
         self._connector = aiohttp.TCPConnector(
             ssl=self._tls,
@@ -224,11 +227,14 @@ class HttpAgents:
                     self._checked(of, self._decoded(of, refused, _lines))
                 async for text in response.content:
                     event: Event = self._decoded(of, text, _events)
+                    self._ended.pop(of.node, None)
                     if isinstance(event, Hello | Heartbeat):
                         self._clocks.heard(of.node, event.moment)
                     yield event
         except _LOST as error:
             raise await self._explained(of, error) from error
+        # It said so in due form, as one that is killed or cut off does not.
+        self._ended[of.node] = asyncio.get_running_loop().time()
         raise Unavailable(f"the event stream of node {of.name} has ended", node=of.name)
 
     async def console(self, to: Address, uuid: Uuid) -> ConsoleChannel:
@@ -309,7 +315,13 @@ class HttpAgents:
             raise await self._explained(to, error) from error
 
     async def _explained(self, to: Address, error: BaseException) -> GantryError:
-        return await explain(to, error, self._files, self._cluster)
+        found = await explain(to, error, self._files, self._cluster)
+        ended = self._ended.get(to.node)
+        if ended is None or not isinstance(found, Unavailable):
+            return found
+        if asyncio.get_running_loop().time() > ended + timeouts.AGENT_RESTART:
+            return found
+        return Stopping(found.message, found.hint, node=found.node)
 
     def _checked(self, to: Address, line: wire.Line | wire.NumberedLine) -> bytes:
         if line.error is not None:

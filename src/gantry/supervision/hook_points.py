@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias, TypeVar
 
-from gantry.model.errors import GantryError, Unavailable
+from gantry.model.errors import GantryError, Stopping, Unavailable
 from gantry.model.orders import HooksRan, HooksRun, ScriptResult, ScriptStatus
 
 Event: TypeAlias = dict[str, Any]
@@ -55,6 +55,9 @@ async def observed(points: HookPoints, node: str, order: HooksRun, answer: Await
     timer = asyncio.get_running_loop().call_later(_SOON, begun.tell)
     try:
         found = await answer
+    except Stopping:
+        # The order is given again, to the agent that comes after this one.
+        raise
     except Unavailable as error:
         points.add({**about, "state": "unreachable", "problem": error.message[:_LONGEST]})
         raise

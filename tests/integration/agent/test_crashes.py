@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.contract.agents.requests import disk, envelope, guest, hooks, os_run,
 from tests.support.agent_process import AgentProcess
 
 from gantry.host.daemon import identity
-from gantry.model.errors import Cancelled, Interrupted, Superseded, Unavailable
+from gantry.model.errors import Cancelled, Interrupted, Stopping, Superseded, Unavailable
 from gantry.model.orders import (
     Delay,
     DiskCreate,
@@ -198,6 +199,59 @@ async def test_an_ordered_end_does_not_count_as_a_cancellation(
     await node.start()
     answer = await master.order(node.address, envelope("j/1"), Delay(duration=0.0))
     assert answer == Nothing()
+
+
+async def test_what_is_ordered_while_the_agent_is_being_stopped_is_left_to_the_next_one(
+    node: AgentProcess, master: HttpAgents
+) -> None:
+    running = asyncio.Event()
+    order = asyncio.ensure_future(
+        master.order(
+            node.address, envelope("j/1"), Delay(duration=60.0), lambda line: running.set()
+        )
+    )
+    await running.wait()
+    assert node.process is not None
+    node.process.send_signal(signal.SIGTERM)
+    key = ""
+    with pytest.raises(Stopping, match="node1 was stopped, so the order was not begun"):
+        async with asyncio.timeout(20):
+            # It takes a moment until the agent has heard of its end.
+            for number in itertools.count():
+                key = f"k/{number}"
+                await master.order(node.address, envelope(key), Delay(duration=0.0))
+    with pytest.raises(Stopping, match="before the order was done"):
+        await order
+    assert await node.kill(signal.SIGTERM) == 0
+    await node.start()
+    assert await master.order(node.address, envelope(key), Delay(duration=0.0)) == Nothing()
+
+
+async def until_its_stream_ends(
+    node: AgentProcess, master: HttpAgents, end: signal.Signals
+) -> None:
+    """End the agent while its events are followed, and follow them to their end."""
+    events = master.events(node.address)
+    await anext(events)
+    await node.kill(end)
+    with pytest.raises(Unavailable):
+        async for _ in events:
+            pass
+
+
+async def test_an_agent_that_ended_in_order_is_expected_back(
+    node: AgentProcess, master: HttpAgents
+) -> None:
+    await until_its_stream_ends(node, master, signal.SIGTERM)
+    with pytest.raises(Stopping, match="does not answer"):
+        await master.order(node.address, envelope("j/1"), Delay(duration=0.0))
+    await node.start()
+    assert await master.order(node.address, envelope("j/1"), Delay(duration=0.0)) == Nothing()
+    # One that is killed may be gone with its node.
+    await until_its_stream_ends(node, master, signal.SIGKILL)
+    with pytest.raises(Unavailable) as caught:
+        await master.order(node.address, envelope("j/2"), Delay(duration=0.0))
+    assert caught.type is Unavailable
 
 
 async def test_a_damaged_memory_is_set_aside_and_said(

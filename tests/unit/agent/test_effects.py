@@ -13,7 +13,7 @@ from gantry.agent.effect import Effect, Task
 from gantry.agent.effects import Effects
 from gantry.agent.memory import Memory
 from gantry.host.clock import boottime
-from gantry.model.errors import OperationFailed, Rejected, Superseded
+from gantry.model.errors import OperationFailed, Rejected, Stopping, Superseded
 from gantry.model.names import Uuid
 from gantry.model.orders import Delay, HooksRun, Nothing
 from gantry.ports.agents import Envelope
@@ -267,3 +267,41 @@ async def test_scripts_whose_begin_cannot_be_noted_down_do_not_run(machine: Mach
     machine.memory._database.execute("PRAGMA query_only=0")
     assert await code(machine.effects.begin(machine.envelope("j/1"), HOOKS, work)) == ""
     assert done == ["j/1"]
+
+
+async def test_what_comes_while_the_agent_is_being_stopped_is_left_to_the_next_one(
+    machine: Machine,
+) -> None:
+    machine.slow("j/1")
+    await machine.started.wait()
+    stopping = asyncio.ensure_future(machine.effects.close(60.0))
+    await asyncio.sleep(0)
+    for begin in (machine.quick, lambda key: machine.effects.admit(machine.envelope(key))):
+        with pytest.raises(Stopping, match="not begun") as caught:
+            begin("k/1")
+        assert caught.value.node == "node1"
+    machine.gate.set()
+    async with asyncio.timeout(10):
+        await stopping
+    await machine.crash()
+    assert await code(machine.quick("k/1")) == ""
+    assert machine.done == ["j/1", "k/1"]
+
+
+async def test_what_is_ended_while_the_agent_is_stopped_is_left_to_the_next_one(
+    machine: Machine,
+) -> None:
+    running, waiting = machine.slow("j/1"), machine.quick("j/2")
+    await machine.started.wait()
+    await machine.effects.close(0.0)
+    assert [await code(running), await code(waiting)] == ["stopping", "stopping"]
+    await machine.crash()
+    machine.gate.set()
+    assert [await code(machine.slow("j/1")), await code(machine.quick("j/2"))] == ["", ""]
+    assert machine.done == ["j/1", "j/2"]
+
+
+async def test_a_machine_that_has_left_refuses(machine: Machine) -> None:
+    machine.effects.leave()
+    with pytest.raises(Rejected, match="leaves the cluster"):
+        machine.quick("k/1")

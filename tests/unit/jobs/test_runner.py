@@ -84,3 +84,28 @@ async def test_a_failed_installation_is_kept_for_a_look_where_that_was_asked_for
     await cluster.engine.settle()
     assert await cluster.keys("journal/") == []
     assert cluster.engine.idle
+
+
+def restarted(cluster: FakeCluster, seconds: int) -> list[str]:
+    """The agent of node 1 is being restarted when the job's first order comes, for so long. The
+    keys of the orders that were given to it.
+    """
+    keys: list[str] = []
+
+    def fault(call: Call) -> Fault | None:
+        if call.node.uuid != node_uuid(1) or call.envelope.key.startswith("ssconf/"):
+            return None
+        keys.append(call.envelope.key)
+        return Fault.STOPPING if len(keys) <= seconds else None
+
+    cluster.agents.fault = fault
+    return keys
+
+
+async def test_an_agent_that_is_restarted_is_asked_until_it_is_back(cluster: FakeCluster) -> None:
+    keys = restarted(cluster, 13)
+    job = await cluster.run(START)
+    assert job.status is JobStatus.SUCCESS, job.ops[0].error
+    assert "hooks-pre" in keys[0]
+    assert keys[:14] == keys[:1] * 14, "it is one order, under one key"
+    assert keys[14] != keys[0]
