@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gantry.jobs import codec, issue
+from gantry.jobs import codec, doubts, issue
 from gantry.jobs.codec import DebrisRecord
 from gantry.jobs.context import Context
 from gantry.jobs.locks import FIRST
@@ -54,11 +54,13 @@ class Debris:
     def add(self, key: str, record: DebrisRecord) -> None:
         """The store has ``record`` under ``key``; it is not tried now, but soon."""
         self._owed[key] = record
+        self._note()
         self._later(record.to.node)
 
     def recall(self, owed: Mapping[str, DebrisRecord]) -> None:
         """What an earlier master left; nothing is tried yet."""
         self._owed.update(owed)
+        self._note()
 
     def all_back(self) -> None:
         """Try all of it."""
@@ -128,18 +130,35 @@ class Debris:
             record.job, FIRST, _needs(record, self._context.state.snapshot()), slot=False
         )
         try:
-            if not request.granted:
+            cluster = self._context.state.snapshot()
+            if not request.granted or doubts.where(record.order, record.to.node, cluster):
                 return False
-            if _due(record, self._context.state.snapshot()):
+            if _due(record, cluster):
                 problem = await self.carry_out(key, record)
                 if problem:
                     logger.warning("owed to node %s: %s", record.to.name, problem)
                     return False
             await self._context.journal.write([Delete(key)])
             del self._owed[key]
+            self._note()
+            self._unblocked(record)
             return True
         finally:
             locks.release(request)
+
+    def _note(self) -> None:
+        """What is owed changed."""
+        now = doubts.doubtful(self._owed.values())
+        if now != self._context.state.doubtful:
+            self._context.state.doubtful = now
+
+    def _unblocked(self, record: DebrisRecord) -> None:
+        """A guest has ended: where it is owed to be started, it can be now."""
+        if isinstance(record.order, GuestStop):
+            for other in tuple(self._owed.values()):
+                order = other.order
+                if isinstance(order, GuestStart) and order.spec.uuid == record.order.uuid:
+                    self.node_back(other.to.node)
 
     def _later(self, node: Uuid) -> None:
         """Try again after a while, which is longer each time."""

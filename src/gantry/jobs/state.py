@@ -35,6 +35,8 @@ class State:
         self._snapshot = snapshot
         self._live = live
         self._reservations = reservations
+        self.doubtful: frozenset[tuple[Uuid, Uuid]] = frozenset()
+        """As the snapshot's; kept by what knows the orders that are owed."""
         self._told: list[Callable[[], None]] = []
 
     def on_change(self, told: Callable[[], None]) -> None:
@@ -49,9 +51,14 @@ class State:
             now.live is not self._live.nodes
             or now.reserved is not reserved
             or now.claims is not claims
+            or now.doubtful is not self.doubtful
         ):
             now = self._snapshot = msgspec.structs.replace(
-                now, live=self._live.nodes, reserved=reserved, claims=claims
+                now,
+                live=self._live.nodes,
+                reserved=reserved,
+                claims=claims,
+                doubtful=self.doubtful,
             )
         return now
 

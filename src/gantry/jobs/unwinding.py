@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from gantry.hooks.failure import FailureKind
-from gantry.jobs import codec, issue, limits
+from gantry.jobs import codec, doubts, issue, limits
 from gantry.jobs.attempt import Attempt
 from gantry.jobs.codec import DebrisRecord, Direction, EffectRecord, TurnRecord
 from gantry.jobs.steps import Recorded, effect_key
@@ -24,6 +24,7 @@ from gantry.model import timeouts
 from gantry.model.entities import AnyEntity
 from gantry.model.errors import Cancelled, ErrorInfo, GantryError, HooksDenied, Rejected
 from gantry.model.jobs import JobStatus, LogKind
+from gantry.model.names import Uuid
 from gantry.model.orders import Order
 from gantry.ports.store import Put
 
@@ -109,6 +110,10 @@ async def _undo(attempt: Attempt, effect: EffectRecord) -> None:
     entry, number = attempt.entry, attempt.entry.job.attempt
     order: Order[Any] = effect.undo
     key = effect_key(entry, attempt.op, f"undo/{number}/{effect.name}")
+    elsewhere = _elsewhere(attempt, order, effect.undo_to.node)
+    if elsewhere:
+        _owe(attempt, effect, f"the guest may still run on node {elsewhere}")
+        return
     try:
         await issue.issue(
             attempt.context,
@@ -121,13 +126,26 @@ async def _undo(attempt: Attempt, effect: EffectRecord) -> None:
             undo=True,
         )
     except GantryError as error:
-        problem = limits.text(error.message, 1000)
-        why = f"step {effect.name} on node {effect.undo_to.name} is not undone: {problem}"
-        issue.say(attempt.context, entry, why, LogKind.WARNING, attempt.op)
-        debris = codec.debris_key(entry.job.uid, attempt.op, len(attempt.debris))
-        attempt.debris[debris] = DebrisRecord(
-            job=entry.id, to=effect.undo_to, order=effect.undo, why=why
-        )
+        _owe(attempt, effect, limits.text(error.message, 1000))
+
+
+def _elsewhere(attempt: Attempt, order: Order[Any], node: Uuid) -> str:
+    """Where the guest may run that the undo would start; it was not undone before this one."""
+    cluster = attempt.context.state.snapshot()
+    return doubts.where(order, node, cluster, attempt.debris.values())
+
+
+def _owe(attempt: Attempt, effect: EffectRecord, problem: str) -> None:
+    """The undo is left for later."""
+    assert effect.undo is not None
+    assert effect.undo_to is not None
+    entry = attempt.entry
+    why = f"step {effect.name} on node {effect.undo_to.name} is not undone: {problem}"
+    issue.say(attempt.context, entry, why, LogKind.WARNING, attempt.op)
+    debris = codec.debris_key(entry.job.uid, attempt.op, len(attempt.debris))
+    attempt.debris[debris] = DebrisRecord(
+        job=entry.id, to=effect.undo_to, order=effect.undo, why=why
+    )
 
 
 async def _end(attempt: Attempt, error: GantryError) -> None:

@@ -70,6 +70,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     claims: tuple[Claim, ...] = ()
     reserved: frozenset[str] = frozenset()
     """What running jobs have reserved: ``name/…``, ``mac/…``, ``ip/…``, ``port/…``."""
+    doubtful: frozenset[tuple[Uuid, Uuid]] = frozenset()
+    """Guests and the nodes that are still owed the order to end them: they may run there."""
 
     def node(self, name: str) -> Node:
         """The node called ``name`` (or its unambiguous beginning, or its uuid); or Rejected."""
@@ -96,6 +98,15 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     def guest(self, instance: Instance) -> GuestLive | None:
         """The instance's guest on its primary node, if that node knows one."""
         return self.node_live(instance.primary_node).guests.get(instance.uuid)
+
+    def may_run(self, guest: Uuid, node: Uuid) -> list[Node]:
+        """The nodes but ``node`` that may run the guest, as an order to end it is still owed.
+
+        Of a node that is marked offline the operator has said that it does not.
+        """
+        found = (self.nodes.get(where) for one, where in self.doubtful if one == guest)
+        doubted = [one for one in found if one and one.uuid != node and not one.offline]
+        return sorted(doubted, key=lambda one: one.name)
 
     def instances_of(self, node: Uuid) -> list[Instance]:
         """The instances whose primary node it is."""

@@ -108,7 +108,7 @@ def back_up(instance: Instance, spec: GuestSpec, was_running: bool) -> GuestStar
 
 
 def nowhere_else(cluster: Snapshot, instance: Instance) -> None:
-    """No other node says that it runs the guest: it must never run twice."""
+    """No other node runs the guest, or may run it: it must never run twice."""
     for uuid, live in cluster.live.items():
         guest = live.guests.get(instance.uuid)
         if uuid != instance.primary_node and guest is not None and guest.up:
@@ -121,6 +121,16 @@ def nowhere_else(cluster: Snapshot, instance: Instance) -> None:
                 node=name,
                 object_name=instance.name,
             )
+    for doubted in cluster.may_run(instance.uuid, instance.primary_node):
+        raise Rejected(
+            f"instance {instance.name} may run on node {doubted.name}, which has not yet done what "
+            "it was told: to end that guest",
+            f"it does so by itself when it answers; if the machine is certainly powered off: "
+            f"gnt-node modify --offline=yes {doubted.name}",
+            reason=Reason.STATE,
+            node=doubted.name,
+            object_name=instance.name,
+        )
 
 
 def uncounted(cluster: Snapshot, instance: Instance, wanted: int) -> int:

@@ -42,7 +42,7 @@ def proof(cluster: Snapshot, guest: Uuid, node: Node) -> Proof | None:
     live = cluster.node_live(node.uuid)
     if live.reachable:
         known = live.guests.get(guest)
-        if known is not None and known.up:
+        if (known is not None and known.up) or (guest, node.uuid) in cluster.doubtful:
             return None
         words = f"the agent of node {node.name} says that the guest does not run there"
         return Proof(source=Source.AGENT, words=words)
@@ -62,6 +62,14 @@ def proven(cluster: Snapshot, instance: Instance, node: Node, purpose: str) -> P
     if found is not None:
         return found
     live = cluster.node_live(node.uuid)
+    if live.reachable and (instance.uuid, node.uuid) in cluster.doubtful:
+        raise Rejected(
+            f"cannot {purpose}: node {node.name} has still to end the guest that it may have",
+            "it does so by itself, now that it answers: try again in a moment",
+            reason=Reason.STATE,
+            node=node.name,
+            object_name=instance.name,
+        )
     if live.reachable:
         raise Rejected(
             f"cannot {purpose}: its guest runs on node {node.name}",
