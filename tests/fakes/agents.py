@@ -63,6 +63,8 @@ class Fault(enum.Enum):
     """The agent is being stopped; nothing was done."""
     ANSWER_LOST = "answer-lost"
     """It was done; the master sees Unavailable."""
+    VANISHES = "vanishes"
+    """It was done, and from then on the node does not answer."""
     CRASH_BEFORE = "crash-before"
     """The master dies before the order is sent: ``crashed`` is set, the call never returns."""
     CRASH_AFTER = "crash-after"
@@ -384,6 +386,9 @@ class FakeAgents:
             case Fault.FAILS_AFTER:
                 raise OperationFailed(f"injected failure on {to.name}", node=to.name)
             case Fault.ANSWER_LOST:
+                raise self._gone(to)
+            case Fault.VANISHES:
+                self.disconnect(self.world.nodes[to.node])
                 raise self._gone(to)
             case Fault.CRASH_AFTER:
                 await self._crash()

@@ -135,6 +135,8 @@ class FakeNode:
         """The last word on scripts that were switched off or on."""
         self.left = False
         self.boot_id = f"boot-of-{name}"
+        self.started: Callable[[Uuid], None] = lambda uuid: None
+        """Told of every guest that begins to run here."""
         self._changed: set[Callable[[Event], None]] = set()
         self._time = 1000.0
 
@@ -332,6 +334,7 @@ class FakeNode:
             pid=1,
         )
         self.guests[spec.uuid] = FakeGuest(spec, live)
+        self.started(spec.uuid)
         if spec.name in self.dying:
             asyncio.get_running_loop().call_later(0.05, self.end_guest, spec.uuid)
         self._tell(GuestChanged(guest=live))
@@ -554,11 +557,23 @@ class World:
 
     def __init__(self) -> None:
         self.nodes: dict[Uuid, FakeNode] = {}
+        self.twice: list[str] = []
+        """Guests that ran on two nodes at a time, which must never be."""
 
     def add(self, node: FakeNode) -> FakeNode:
         """One more machine."""
         self.nodes[node.uuid] = node
+        node.started = self._started
         return node
+
+    def _started(self, uuid: Uuid) -> None:
+        running = [
+            node.name
+            for node in self.nodes.values()
+            if uuid in node.guests and node.guests[uuid].live.state is GuestState.RUNNING
+        ]
+        if len(running) > 1:
+            self.twice.append(f"{uuid} on {' and '.join(running)}")
 
     def state(self) -> dict[str, dict[str, object]]:
         """The state of all nodes by name; equal worlds have equal states."""

@@ -185,6 +185,8 @@ async def nothing_left(cluster: FakeCluster) -> None:
         assert json.loads(item.value)["job"]["status"] == job.status
     snapshot = cluster.engine.snapshot()
     assert (snapshot.claims, snapshot.reserved) == ((), frozenset())
+    assert snapshot.doubtful == frozenset()
+    assert cluster.world.twice == []
 
 
 async def begin(cluster: FakeCluster, situation: Situation) -> asyncio.Task[JobId]:

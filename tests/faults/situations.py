@@ -23,6 +23,7 @@ from gantry.model.entities import (
     Disk,
     DiskTemplate,
     Joined,
+    Node,
     Rollout,
     Token,
     Webhook,
@@ -84,6 +85,15 @@ NAMED = instance(
     ),
 )
 WITH_DISK = instance(1, disks=(DISK,), disk_template=DiskTemplate.FILE)
+SHARED = msgspec.structs.replace(
+    DISK,
+    template=DiskTemplate.SHAREDFILE,
+    path="/srv/ganeti/shared-file-storage/web1.example.com/disk0",
+)
+WITH_SHARED = instance(1, disks=(SHARED,), disk_template=DiskTemplate.SHAREDFILE)
+UP_SHARED = msgspec.structs.replace(WITH_SHARED, admin_state=AdminState.UP)
+[_NODE3] = [one for one in entities() if isinstance(one, Node) and one.uuid == node_uuid(3)]
+OFFLINE3 = msgspec.structs.replace(_NODE3, offline=True, master_candidate=False)
 UP_WITH_DISK = msgspec.structs.replace(WITH_DISK, admin_state=AdminState.UP)
 
 
@@ -100,6 +110,29 @@ def running_with_disk(cluster: FakeCluster) -> None:
     [settings] = [one for one in entities() if isinstance(one, Cluster)]
     order = GuestStart(spec=specs.guest(settings, UP_WITH_DISK))
     cluster.world.nodes[node_uuid(1)]._start(order)
+
+
+def running_on_shared_disk(cluster: FakeCluster) -> None:
+    """web1 runs on node 1; all nodes see its disk."""
+    shared_disk_there(cluster)
+    [settings] = [one for one in entities() if isinstance(one, Cluster)]
+    order = GuestStart(spec=specs.guest(settings, UP_SHARED))
+    cluster.world.nodes[node_uuid(1)]._start(order)
+
+
+def shared_disk_there(cluster: FakeCluster) -> None:
+    """All nodes see the disk of web1."""
+    for node in cluster.world.nodes.values():
+        for spec in specs.disks(UP_SHARED):
+            node.disks[spec.path] = FakeDisk(spec, "kept")
+
+
+def lost(cluster: FakeCluster) -> None:
+    """web1 runs on node 2, and the record says node 1."""
+    shared_disk_there(cluster)
+    [settings] = [one for one in entities() if isinstance(one, Cluster)]
+    order = GuestStart(spec=specs.guest(settings, UP_SHARED))
+    cluster.world.nodes[node_uuid(2)]._start(order)
 
 
 def stranger(cluster: FakeCluster) -> None:
@@ -296,6 +329,30 @@ SITUATIONS: tuple[Situation, ...] = (
         op={"OP_ID": "OP_INSTANCE_REMOVE", "instance_name": "web1"},
         objects=(UP,),
         prepare=running,
+    ),
+    Situation(
+        name="failover",
+        op={"OP_ID": "OP_INSTANCE_FAILOVER", "instance_name": "web1", "target_node": "node2"},
+        objects=(UP_SHARED,),
+        prepare=running_on_shared_disk,
+    ),
+    Situation(
+        name="failover of one that is stopped",
+        op={"OP_ID": "OP_INSTANCE_FAILOVER", "instance_name": "web1", "target_node": "node3"},
+        objects=(WITH_SHARED,),
+        prepare=shared_disk_there,
+    ),
+    Situation(
+        name="failover from a node that is marked offline",
+        op={"OP_ID": "OP_INSTANCE_FAILOVER", "instance_name": "web1", "target_node": "node2"},
+        objects=(msgspec.structs.replace(UP_SHARED, primary_node=node_uuid(3)), OFFLINE3),
+        prepare=shared_disk_there,
+    ),
+    Situation(
+        name="write down where it runs",
+        op={"OP_ID": "OP_INSTANCE_FAILOVER", "instance_name": "web1", "cleanup": True},
+        objects=(UP_SHARED,),
+        prepare=lost,
     ),
     Situation(
         name="export",

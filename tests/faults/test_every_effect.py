@@ -87,18 +87,19 @@ async def test_an_effect_that_goes_wrong_is_undone_or_overcome(
         await cluster.close()
 
 
+@pytest.mark.parametrize("fault", [Fault.UNREACHABLE, Fault.VANISHES])
 async def test_a_node_that_goes_away_at_an_effect_is_cleaned_when_it_is_back(
-    situation: Situation, undisturbed: Clean
+    situation: Situation, undisturbed: Clean, fault: Fault
 ) -> None:
     for name in filter(lambda name: is_effect(name) or is_owed(name), undisturbed.orders):
         cluster = await make(situation)
-        once = Once(name, Fault.ANSWER_LOST)
+        once = Once(name, fault)
 
         def gone(call: Call, once: Once = once, cluster: FakeCluster = cluster) -> Fault | None:
-            if once(call):
+            met = once(call)
+            if met is Fault.UNREACHABLE:
                 cluster.agents.disconnect(call.node)
-                return Fault.ANSWER_LOST
-            return None
+            return met
 
         cluster.agents.fault = gone
         job = await cluster.run(situation.op, secrets=situation.secrets)

@@ -141,3 +141,14 @@ def listed(text: str | None) -> list[str]:
 def nodes(parser: argparse.ArgumentParser, meaning: str) -> None:
     """``--node``, as often as wanted; ``meaning`` is said in its help."""
     parser.add_argument("-n", "--node", action="append", default=[], metavar="NODE", help=meaning)
+
+
+def target_node(parser: argparse.ArgumentParser) -> None:
+    """``-n`` of commands that move instances, and the allocator that there is not."""
+    parser.add_argument(
+        "-n",
+        "--target-node",
+        metavar="NODE",
+        help="where to (default: the node with the most free memory)",
+    )
+    parser.add_argument("-I", "--iallocator", metavar="NAME", help=argparse.SUPPRESS)

@@ -60,6 +60,7 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "modify": Command("instance.modify", "Change an instance's parameters"),
         "rename": Command("instance.rename", "Give an instance another name"),
         "reinstall": Command("instance.reinstall", "Install instances again, or another OS"),
+        "failover": Command("instance.failover", "Stop an instance, start it on another node"),
         "remove": Command("instance.remove", "Remove an instance and its disks"),
         "console": Command("instance.console", "Connect to an instance's serial console"),
         **_tags("an instance"),

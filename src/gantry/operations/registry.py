@@ -32,6 +32,7 @@ PLACES: Final[dict[str, str]] = {
     "OP_INSTANCE_RENAME": "instance.rename:InstanceRename",
     "OP_INSTANCE_REINSTALL": "instance.reinstall:InstanceReinstall",
     "OP_INSTANCE_REMOVE": "instance.remove:InstanceRemove",
+    "OP_INSTANCE_FAILOVER": "instance.failover:InstanceFailover",
     "OP_BACKUP_EXPORT": "backup.export:BackupExport",
     "OP_BACKUP_VERIFY": "backup.verify:BackupVerify",
     "OP_BACKUP_REMOVE": "backup.remove:BackupRemove",

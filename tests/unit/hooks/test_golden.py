@@ -350,6 +350,58 @@ async def test_scripts_are_told_what_ganeti_tells_them(case: Case) -> None:
         await cluster.close()
 
 
+def shared_disk(owner: str) -> Disk:
+    """A disk that all nodes see."""
+    uuid = "00000000-0000-4000-8000-000000000799"
+    return Disk(
+        uuid=Uuid(uuid),
+        size=64,
+        template=DiskTemplate.SHAREDFILE,
+        path=f"/srv/ganeti/shared-file-storage/{owner}/{uuid}.sharedfile.disk0",
+    )
+
+
+MOVED: Final = (
+    Case(
+        golden="61-instance-failover-sharedfile",
+        op={
+            "OP_ID": "OP_INSTANCE_FAILOVER",
+            "instance_name": "web9",
+            "target_node": "node2.example.com",
+        },
+        objects=(
+            web(
+                "web9.example.com",
+                disk_template=DiskTemplate.SHAREDFILE,
+                disks=(shared_disk("web9.example.com"),),
+                **UP,
+            ),
+        ),
+    ),
+)
+"""In the cluster that was looked at these failed after their pre scripts."""
+
+
+@pytest.mark.parametrize("case", MOVED, ids=lambda case: case.golden)
+async def test_pre_scripts_of_a_move_are_told_what_ganeti_tells_them(case: Case) -> None:
+    cluster = await FakeCluster.make(case.objects, hooks_version=2)
+    try:
+        furnish(cluster, case.objects)
+        for node in cluster.world.nodes.values():
+            for one in case.objects:
+                assert isinstance(one, Instance)
+                node.disks |= {disk.path: FakeDisk(disk) for disk in specs.disks(one)}
+        await cluster.start()
+        job = await cluster.run(case.op)
+        assert job.status is JobStatus.SUCCESS, job.ops[0]
+        seen, theirs = ours(cluster), golden(case.golden)
+        assert len(theirs) == 2
+        pre = {key: told for key, told in seen.items() if key[1].endswith("-pre.d")}
+        compare(pre, theirs)
+    finally:
+        await cluster.close()
+
+
 async def test_scripts_of_an_import_are_told_what_ganeti_tells_them() -> None:
     cluster = await FakeCluster.make((), hooks_version=2)
     try:

@@ -46,6 +46,7 @@ DISK: Final = Disk(
     template=DiskTemplate.FILE,
     path="/srv/ganeti/file-storage/web1.example.com/disk0",
 )
+SHARED: Final = msgspec.structs.replace(DISK, template=DiskTemplate.SHAREDFILE)
 WEB1: Final = {"instance_name": "web1.example.com"}
 GIVEN: Final[dict[str, dict[str, Any]]] = {
     "OP_CLUSTER_SET_PARAMS": {"candidate_pool_size": 3},
@@ -71,9 +72,12 @@ GIVEN: Final[dict[str, dict[str, Any]]] = {
     "OP_INSTANCE_REINSTALL": WEB1,
     "OP_INSTANCE_REMOVE": WEB1,
     "OP_BACKUP_EXPORT": {**WEB1, "target_node": "node3.example.com"},
+    "OP_INSTANCE_FAILOVER": {**WEB1, "target_node": "node3.example.com"},
 }
 """An op code's fields; one more line for every new operation with hooks."""
 OF_STOPPED: Final = {"OP_INSTANCE_RENAME", "OP_INSTANCE_REINSTALL"}
+OF_SHARED: Final = {"OP_INSTANCE_FAILOVER"}
+"""Not for disks that are on their node alone."""
 SOMETIMES: Final = {
     "SRC_NODE",
     "SRC_PATH",
@@ -117,8 +121,8 @@ def cluster(opcode: str, version: int = 1) -> Snapshot:
             2,
             secondary_nodes=(node_uuid(1),),
             admin_state=AdminState.DOWN if opcode in OF_STOPPED else AdminState.UP,
-            disk_template=DiskTemplate.FILE,
-            disks=(DISK,),
+            disk_template=SHARED.template if opcode in OF_SHARED else DISK.template,
+            disks=(SHARED if opcode in OF_SHARED else DISK,),
         )
         found += [web, JOINED]
     live = {

@@ -36,9 +36,18 @@ def candidates(cluster: Snapshot, hypervisor: HypervisorName) -> list[Node]:
     return preferred or found
 
 
-def most_free(cluster: Snapshot, hypervisor: HypervisorName, memory: int, disk: int) -> Node:
-    """The node with the most free memory on which both fit, or Rejected with what each has."""
-    nodes = candidates(cluster, hypervisor)
+def most_free(
+    cluster: Snapshot,
+    hypervisor: HypervisorName,
+    memory: int,
+    disk: int,
+    but: Collection[Uuid] = (),
+) -> Node:
+    """The node with the most free memory on which both fit, or Rejected with what each has.
+
+    ``but`` are nodes that are not meant.
+    """
+    nodes = [node for node in candidates(cluster, hypervisor) if node.uuid not in but]
     fitting = [
         node
         for node in nodes

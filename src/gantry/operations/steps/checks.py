@@ -109,18 +109,6 @@ def back_up(instance: Instance, spec: GuestSpec, was_running: bool) -> GuestStar
 
 def nowhere_else(cluster: Snapshot, instance: Instance) -> None:
     """No other node runs the guest, or may run it: it must never run twice."""
-    for uuid, live in cluster.live.items():
-        guest = live.guests.get(instance.uuid)
-        if uuid != instance.primary_node and guest is not None and guest.up:
-            node = cluster.nodes.get(uuid)
-            name = node.name if node else uuid
-            raise Rejected(
-                f"instance {instance.name} runs on node {name}, which is not its node",
-                f"end that guest first: gnt-node end-guest {name} {instance.uuid}",
-                reason=Reason.STATE,
-                node=name,
-                object_name=instance.name,
-            )
     for doubted in cluster.may_run(instance.uuid, instance.primary_node):
         raise Rejected(
             f"instance {instance.name} may run on node {doubted.name}, which has not yet done what "
@@ -131,6 +119,20 @@ def nowhere_else(cluster: Snapshot, instance: Instance) -> None:
             node=doubted.name,
             object_name=instance.name,
         )
+    for uuid, live in cluster.live.items():
+        guest = live.guests.get(instance.uuid)
+        node = cluster.nodes.get(uuid)
+        off = node is not None and node.offline and not live.reachable
+        if uuid != instance.primary_node and guest is not None and guest.up and not off:
+            name = node.name if node else uuid
+            raise Rejected(
+                f"instance {instance.name} runs on node {name}, which is not its node",
+                f"end that guest first: gnt-node end-guest {name} {instance.uuid}; or, if that is "
+                f"where it belongs: gnt-instance failover --cleanup {instance.name}",
+                reason=Reason.STATE,
+                node=name,
+                object_name=instance.name,
+            )
 
 
 def uncounted(cluster: Snapshot, instance: Instance, wanted: int) -> int:

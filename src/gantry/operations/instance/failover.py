@@ -1,0 +1,183 @@
+"""Stop an instance where it is, and start it on another node: ``gnt-instance failover``."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from gantry.hooks.subject import Subject, SubjectKind
+from gantry.model import timeouts
+from gantry.model.entities import AdminState, Instance, Node
+from gantry.model.errors import Reason, Rejected
+from gantry.model.locks import Needs
+from gantry.model.orders import GuestSpec, GuestStart, GuestStop
+from gantry.model.snapshot import Snapshot
+from gantry.operations.base import Examiner, Given, Operation, Plan
+from gantry.operations.steps import checks, death, moving, oses, specs, whereabouts
+from gantry.ports.steps import Outcome, Steps, Undo
+
+
+class FailoverPlan(Plan, frozen=True, kw_only=True):
+    """``reach`` is False where the old node cannot be asked and ``proof`` says why it need not.
+
+    ``spec`` is None where the guest is not to be up. With ``found`` nothing is stopped or
+    started: the guest runs on ``target`` already.
+    """
+
+    instance: Instance
+    source: Node
+    target: Node
+    spec: GuestSpec | None = None
+    reach: bool = True
+    running: bool = False
+    proof: str = ""
+    found: bool = False
+
+
+class InstanceFailover(Operation[FailoverPlan], frozen=True, kw_only=True):
+    """``ignore_consistency`` changes nothing for disks that all nodes share.
+
+    It never means that the guest may run twice: the old node has ended it, or there is proof that
+    it is dead (``steps.death``). ``cleanup``: move nothing, put into the record where it runs.
+    """
+
+    opcode: ClassVar[str] = "OP_INSTANCE_FAILOVER"
+    plan_type: ClassVar[type[Plan]] = FailoverPlan
+
+    instance_name: str
+    instance_uuid: str | None = None
+    shutdown_timeout: int = int(timeouts.SHUTDOWN)
+    ignore_consistency: bool = False
+    target_node: str | None = None
+    target_node_uuid: str | None = None
+    ignore_ipolicy: bool = False
+    cleanup: bool = False
+    iallocator: str | None = None
+
+    def summary(self) -> str:
+        return f"INSTANCE_FAILOVER({self.instance_name})"
+
+    def needs(self, cluster: Snapshot) -> Needs:
+        wanted = None if self.cleanup else self.target_node
+        return moving.needs(cluster, cluster.instance(self.instance_name), wanted)
+
+    def check(self, cluster: Snapshot, given: Given) -> FailoverPlan:
+        if not 0 <= self.shutdown_timeout <= 86400:
+            raise Rejected(f"the time limit is 0 to 86400 seconds, not {self.shutdown_timeout}")
+        moving.no_allocator(self.iallocator)
+        instance = cluster.instance(self.instance_name)
+        source = cluster.nodes[instance.primary_node]
+        if self.cleanup:
+            node = whereabouts.found(cluster, instance)
+            return FailoverPlan(instance=instance, source=source, target=node, found=True)
+        _possible(instance)
+        checks.nowhere_else(cluster, instance)
+        spec = specs.guest(cluster.cluster, instance)
+        starts = instance.admin_state is AdminState.UP
+        memory = spec.memory if starts else 0
+        target = moving.target(cluster, instance, self.target_node, memory=memory)
+        purpose = f"start instance {instance.name} on node {target.name}"
+        reach = cluster.node_live(source.uuid).reachable and not source.offline
+        proof = "" if reach else death.proven(cluster, instance, source, purpose).words
+        return FailoverPlan(
+            instance=instance,
+            source=source,
+            target=target,
+            spec=spec if starts else None,
+            reach=reach,
+            running=checks.running(cluster, instance),
+            proof=proof,
+            claims=moving.claims(target, memory=memory),
+        )
+
+    async def examine(self, plan: FailoverPlan, cluster: Snapshot, ask: Examiner) -> FailoverPlan:
+        if plan.spec is not None:
+            await moving.sees_disks(ask, cluster, plan.instance, plan.target)
+        return plan
+
+    def subject(self, plan: FailoverPlan, cluster: Snapshot) -> Subject:
+        return Subject(
+            kind=SubjectKind.INSTANCE,
+            instance=cluster.instances[plan.instance.uuid],
+            values={
+                "IGNORE_CONSISTENCY": self.ignore_consistency,
+                "SHUTDOWN_TIMEOUT": self.shutdown_timeout,
+                "FAILOVER_CLEANUP": self.cleanup,
+                **moving.sides(cluster, plan.instance, plan.target),
+            },
+            extra_nodes=(plan.target.uuid,),
+        )
+
+    async def run(self, plan: FailoverPlan, steps: Steps) -> Outcome:
+        if plan.found:
+            return _recorded(plan, steps)
+        steps.log(f"failing over instance {plan.instance.name} to node {plan.target.name}")
+        if plan.reach:
+            await self._stop(plan, steps)
+        else:
+            steps.warn(plan.proof)
+        if plan.spec is not None:
+            await _start(plan, plan.spec, steps)
+        moved = checks.changed(plan.instance, steps.now, primary_node=plan.target.uuid)
+        return Outcome(put=(moved,), cleanup=(_left_behind(plan),))
+
+    async def _stop(self, plan: FailoverPlan, steps: Steps) -> None:
+        """The answer is the proof of death: also where the guest was not thought to be up."""
+        if plan.running:
+            steps.log(f"stopping it on node {plan.source.name}")
+        order = GuestStop(
+            uuid=plan.instance.uuid,
+            hypervisor=plan.instance.hypervisor,
+            timeout=float(self.shutdown_timeout),
+        )
+        undo = None
+        if plan.spec is not None:
+            undo = checks.back_up(plan.instance, plan.spec, plan.running)
+        await steps.do(
+            "stop-guest",
+            plan.source.uuid,
+            order,
+            undo=undo,
+            timeout=self.shutdown_timeout + timeouts.GUEST_START,
+        )
+
+
+def _possible(instance: Instance) -> None:
+    """Another node can have the disks; Rejected where it cannot."""
+    if moving.shared(instance):
+        return
+    raise Rejected(
+        f"instance {instance.name} cannot be failed over: its disks (template "
+        f"{instance.disk_template}) are on its node alone",
+        "gnt-instance move copies them to another node; where the node is dead, only it or a "
+        "backup has them (gnt-backup import)",
+        reason=Reason.STATE,
+        object_name=instance.name,
+    )
+
+
+async def _start(plan: FailoverPlan, spec: GuestSpec, steps: Steps) -> None:
+    steps.log(f"starting it on node {plan.target.name}")
+    if oses.FAILED_INSTALL in plan.instance.tags:
+        steps.warn(f"its last installation failed (tag {oses.FAILED_INSTALL})")
+    await steps.do(
+        "start-guest",
+        plan.target.uuid,
+        GuestStart(spec=spec),
+        undo=moving.end(plan.instance, plan.target.uuid),
+    )
+
+
+def _left_behind(plan: FailoverPlan) -> Undo:
+    """The old node forgets the guest; one that was not asked ends it, should it be there."""
+    if plan.reach:
+        return moving.forget(plan.instance, plan.source.uuid)
+    return Undo(plan.source.uuid, moving.end(plan.instance, plan.source.uuid))
+
+
+def _recorded(plan: FailoverPlan, steps: Steps) -> Outcome:
+    if plan.source.uuid == plan.target.uuid:
+        steps.log(f"the record of {plan.instance.name} is right: node {plan.source.name}")
+        return Outcome()
+    steps.log(f"{plan.instance.name} runs on node {plan.target.name}: this is written down")
+    moved = checks.changed(plan.instance, steps.now, primary_node=plan.target.uuid)
+    return Outcome(put=(moved,))
