@@ -39,6 +39,8 @@ class FakeQueue:
     ) -> None:
         self.cluster = build(1, entities, live)
         self.at_once = False
+        self.result: object = None
+        """Of operations that succeed."""
         self.refuse: Exception | None = None
         """What the next submissions are answered with."""
         self.submissions: list[Submission] = []
@@ -181,7 +183,7 @@ class FakeQueue:
     ) -> None:
         """It has ended."""
         ops = tuple(
-            msgspec.structs.replace(op, status=status, error=error)
+            msgspec.structs.replace(op, status=status, error=error, result=op.result or self.result)
             for op in self._known(job).job.ops
         )
         await self._change(job, status=status, ops=ops, ended=3000.0)

@@ -59,6 +59,8 @@ from gantry.model.orders import (
     OsList,
     OsRename,
     OsVerify,
+    PowerRun,
+    PowerSaid,
     ReadBundle,
     ReadConsole,
     ReadFacts,
@@ -73,6 +75,7 @@ from gantry.model.orders import (
     StatePiece,
 )
 from gantry.model.os_texts import OsTexts, ReadOsTexts
+from gantry.model.power import Health, PowerCommand
 from gantry.ports.agents import Event, GuestChanged, Progress
 
 Say = Callable[[Progress], None]
@@ -134,6 +137,10 @@ class FakeNode:
         self.switched: dict[str, Switched] = {}
         """The last word on scripts that were switched off or on."""
         self.left = False
+        self.oob_programs: set[str] = set()
+        """Programs that are there and switch power."""
+        self.unpowered: set[str] = set()
+        """Machines that they have switched off."""
         self.boot_id = f"boot-of-{name}"
         self.started: Callable[[Uuid], None] = lambda uuid: None
         """Told of every guest that begins to run here."""
@@ -223,6 +230,7 @@ class FakeNode:
                 script: (word.enabled, word.reason) for script, word in self.switched.items()
             },
             "left": self.left,
+            "unpowered": sorted(self.unpowered),
             **self.exports.state(),
         }
 
@@ -255,11 +263,28 @@ class FakeNode:
             StatePiece: lambda order, say: self._piece(order),
             StateComplete: lambda order, say: self._complete(order),
             MasterFiles: lambda order, say: self._master_files(order),
+            PowerRun: lambda order, say: self._power(order),
         }
         backup = self.exports.orders.get(type(order))
         if backup is not None:
             return backup(order) or Nothing()
         return table[type(order)](order, say) or Nothing()
+
+    def _power(self, order: PowerRun) -> PowerSaid:
+        names.host_name(order.machine, "the name of a node")
+        names.absolute_path(order.program, "an oob_program")
+        if order.program not in self.oob_programs:
+            raise OperationFailed(f"{order.machine}: {order.program} is not there")
+        match order.command:
+            case PowerCommand.OFF:
+                self.unpowered.add(order.machine)
+            case PowerCommand.ON:
+                self.unpowered.discard(order.machine)
+            case PowerCommand.CYCLE:
+                return PowerSaid()
+            case PowerCommand.HEALTH:
+                return PowerSaid(health=(("fan", Health.OK), ("psu", Health.WARNING)))
+        return PowerSaid(powered=order.machine not in self.unpowered)
 
     def _leave(self) -> None:
         self.left = True

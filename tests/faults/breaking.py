@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import msgspec
 from tests.fakes.agents import Call
 from tests.fakes.cluster import FakeCluster
-from tests.faults.situations import Situation
+from tests.faults.situations import Situation, Unsure
 
 from gantry.model.jobs import Job, JobStatus
 from gantry.model.names import JobId
@@ -119,7 +120,7 @@ async def clean(situation: Situation) -> Clean:
         return Clean(
             before=before,
             after=after,
-            unsure=_unsure(before, after) if situation.unsure else (),
+            unsure=_UNSURE[situation.unsure](before, after) if situation.unsure else (),
             orders=orders,
             commits=awaited,
             waves=sum(1 for name in orders if is_effect(name)),
@@ -129,7 +130,29 @@ async def clean(situation: Situation) -> Clean:
         await cluster.close()
 
 
-def _unsure(before: Seen, after: Seen) -> tuple[Seen, ...]:
+def _machines(before: Seen, after: Seen) -> tuple[Seen, ...]:
+    """Each one is off or not; a record says off only of one that is."""
+    [through] = [name for name, state in after.nodes.items() if state["unpowered"]]
+    changed = {
+        data["name"]: key
+        for key, data in after.configuration.items()
+        if data != before.configuration[key]
+    }
+    found = []
+    for off in _subsets(after.nodes[through]["unpowered"]):
+        nodes = {**before.nodes, through: {**before.nodes[through], "unpowered": sorted(off)}}
+        for known in _subsets(off):
+            told = {changed[name]: after.configuration[changed[name]] for name in known}
+            found.append(Seen(configuration={**before.configuration, **told}, nodes=nodes))
+    return tuple(found)
+
+
+def _subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
+    sizes = range(len(names) + 1)
+    return [one for size in sizes for one in itertools.combinations(names, size)]
+
+
+def _disks(before: Seen, after: Seen) -> tuple[Seen, ...]:
     """The script has done its work or has not; the instance is marked, as the intended one."""
     marked = {
         key: {**data, "tags": sorted({*data.get("tags", ()), "gantry:install-failed"})}
@@ -141,6 +164,9 @@ def _unsure(before: Seen, after: Seen) -> tuple[Seen, ...]:
         Seen(configuration=marked, nodes=before.nodes),
         Seen(configuration=marked, nodes=after.nodes),
     )
+
+
+_UNSURE = {Unsure.DISKS: _disks, Unsure.MACHINES: _machines}
 
 
 async def next_master(cluster: FakeCluster) -> None:

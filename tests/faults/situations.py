@@ -5,6 +5,7 @@ A new operation is covered by a line here; a test fails while there is none.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,15 @@ from gantry.operations.steps import specs
 JOINING = Uuid("00000000-0000-4000-8000-000000000999")
 
 
+class Unsure(enum.Enum):
+    """What cannot be undone, and is what it was or what it was to be after a failure."""
+
+    DISKS = "disks"
+    """The instance is marked so."""
+    MACHINES = "machines"
+    """Each of several; those that were told of it say so in their records, or not yet."""
+
+
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """``prepare`` arranges the nodes before the master starts."""
 
@@ -45,8 +55,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     prepare: Callable[[FakeCluster], None] = lambda cluster: None
     secrets: tuple[dict[str, str], ...] = ()
     nodes: int = 3
-    unsure: bool = False
-    """Its failure leaves the disks as they may be, and the instance marked so."""
+    unsure: Unsure | None = None
+    """What its failure may leave as it is."""
 
     @property
     def opcode(self) -> str:
@@ -133,6 +143,15 @@ def lost(cluster: FakeCluster) -> None:
     [settings] = [one for one in entities() if isinstance(one, Cluster)]
     order = GuestStart(spec=specs.guest(settings, UP_SHARED))
     cluster.world.nodes[node_uuid(2)]._start(order)
+
+
+OOB = {"oob_program": "/usr/local/sbin/oob"}
+WITH_OOB = msgspec.structs.replace(_CLUSTER, ndparams=OOB)
+
+
+def oob_program_there(cluster: FakeCluster) -> None:
+    """The site's program that switches power is on the master's node."""
+    cluster.world.nodes[node_uuid(1)].oob_programs.add(OOB["oob_program"])
 
 
 def stranger(cluster: FakeCluster) -> None:
@@ -316,7 +335,7 @@ SITUATIONS: tuple[Situation, ...] = (
         objects=(msgspec.structs.replace(NAMED, tags=("a", "gantry:install-failed")),),
         prepare=named_disks_there,
         secrets=({"password": "secret"},),
-        unsure=True,
+        unsure=Unsure.DISKS,
     ),
     Situation(
         name="remove",
@@ -521,6 +540,19 @@ SITUATIONS: tuple[Situation, ...] = (
         name="node end-guest",
         op={"OP_ID": "OP_NODE_END_GUEST", "node_name": "node2", "guest": "web9.example.com"},
         prepare=stranger,
+    ),
+    Situation(
+        name="power off",
+        op={"OP_ID": "OP_OOB_COMMAND", "command": "power-off", "node_names": ("node2", "node3")},
+        objects=(WITH_OOB,),
+        prepare=oob_program_there,
+        unsure=Unsure.MACHINES,
+    ),
+    Situation(
+        name="power status",
+        op={"OP_ID": "OP_OOB_COMMAND", "command": "power-status"},
+        objects=(WITH_OOB,),
+        prepare=oob_program_there,
     ),
     Situation(
         name="node modify",

@@ -50,6 +50,7 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     orders.HooksRun: hooks.run,
     orders.BundleInstall: bundles.install,
     orders.BundleRestore: bundles.restore,
+    orders.PowerRun: "power:run",
     orders.FilesWrite: files.write,
     hook_switch.HookSwitch: hook_switches.switch,
     orders.NodeLeave: node.leave,

@@ -29,6 +29,7 @@ from gantry.agent.effect import Effect, Task
 from gantry.agent.memory import Memory
 from gantry.agent.turns import Turns
 from gantry.host.clock import boottime
+from gantry.model import power
 from gantry.model.errors import (
     Cancelled,
     GantryError,
@@ -49,6 +50,7 @@ from gantry.model.orders import (
     HooksRun,
     OsCreate,
     OsRename,
+    PowerRun,
     TransferSend,
     encode,
 )
@@ -162,7 +164,7 @@ class Effects:
         self._admit(envelope)
         effect = Effect(envelope.key, digest, envelope.epoch)
         task = Task(envelope, effect, self._memory)
-        if isinstance(order, (HooksRun, TransferSend, *OS_SCRIPTS)):
+        if isinstance(order, (HooksRun, TransferSend, PowerRun, *OS_SCRIPTS)):
             effect.script = True
             with self._noting():
                 self._memory.mark(envelope.key, _marker(order))
@@ -380,12 +382,14 @@ def _digest(order: AnyOrder) -> bytes:
     return hashlib.blake2b(same, digest_size=16).digest()
 
 
-def _marker(order: HooksRun | TransferSend | OsCreate | OsRename) -> str:
+def _marker(order: HooksRun | TransferSend | PowerRun | OsCreate | OsRename) -> str:
     """What tells the order's scripts from all others, should their start not be noted down."""
     if isinstance(order, HooksRun):
         return f"GANTRY_RUN_ID={order.run_id}"
     if isinstance(order, TransferSend):
         return f"GANTRY_TRANSFER={order.transfer}"
+    if isinstance(order, PowerRun):
+        return f"{power.MARKER}={order.run}"
     return f"INSTANCE_UUID={order.run.uuid}"
 
 

@@ -14,7 +14,7 @@ from gantry.agent.facts import bridges
 from gantry.agent.files import DIRECTORY as DATA_DIRECTORY
 from gantry.agent.parts import Parts
 from gantry.hooks.policy import FILE as POLICY
-from gantry.host import command, hook_policy
+from gantry.host import command, hook_policy, trusted_program
 from gantry.host.listing import DIRECTORY as HOOKS
 from gantry.model import names
 from gantry.model.errors import OperationFailed, Reason, Rejected
@@ -114,6 +114,11 @@ def _look(parts: Parts, question: Inspect) -> tuple[list[str], list[tuple[str, s
         real = parts.root / names.absolute_path(path, "the path of a disk").lstrip("/")
         if not real.is_file():
             problems.append(("EINSTANCEMISSINGDISK", path, f"disk {path} is not on {parts.node}"))
+    for path in question.programs:
+        real = parts.root / names.absolute_path(path, "an oob_program").lstrip("/")
+        complaint = trusted_program.complaint(real)
+        if complaint:
+            problems.append(("ENODEOOBPATH", path, f"it would not be run: {complaint}"))
     missing = sorted(set(question.bridges) - set(bridges()))
     problems += [("ENODENET", parts.node, f"bridge {bridge} is not there") for bridge in missing]
     problems += [

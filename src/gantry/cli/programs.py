@@ -46,6 +46,8 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "add": Command("node.add", "Make a machine that has joined a node"),
         "remove": Command("node.remove", "Take a node out of the cluster"),
         "modify": Command("node.modify", "Change a node's role or parameters"),
+        "power": Command("node.power", "Switch nodes on and off, or show whether they are on"),
+        "health": Command("node.health", "Show how nodes' machines are"),
         "end-guest": Command("node.end_guest", "End a guest that belongs to no instance"),
         **_tags("a node"),
     },

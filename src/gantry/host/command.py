@@ -15,6 +15,7 @@ from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 
+from gantry.host.daemon import Identity
 from gantry.host.process import Ended, Stop, exists
 from gantry.host.process import run as run_process
 from gantry.model.errors import OperationFailed, Reason
@@ -92,8 +93,13 @@ async def run(
     cwd: str | None = None,
     stdin: bytes = b"",
     check: bool = True,
+    most: int | None = None,
+    on_started: Callable[[Identity], None] | None = None,
 ) -> Completed:
     """Run ``argv`` to its end, at most ``timeout`` seconds; its process group is ended then.
+
+    ``most``: of each output only so many bytes are read. ``on_started`` is told, in another
+    thread, which process it is.
 
     ``argv[0]`` may be a bare name, looked up in ``ENVIRONMENT``'s PATH. With ``check``,
     CommandFailed where the exit status is not 0; always where it could not be started or took
@@ -101,7 +107,7 @@ async def run(
     """
     environment = ENVIRONMENT if env is None else env
     ended, completed = await _completed(
-        [find(argv[0]), *argv[1:]], environment, cwd, stdin, timeout
+        [find(argv[0]), *argv[1:]], environment, cwd, stdin, timeout, most, on_started
     )
     if ended.problem or ended.timed_out or (check and not ended.succeeded):
         raise _failure(argv[0], ended, completed, timeout)
@@ -114,6 +120,8 @@ async def _completed(
     directory: str | None,
     stdin: bytes,
     timeout: float,
+    most: int | None,
+    on_started: Callable[[Identity], None] | None,
 ) -> tuple[Ended, Completed]:
     """Through files: a program that leaves a child behind would keep a pipe open."""
     with (
@@ -135,14 +143,15 @@ async def _completed(
                 directory=directory,
                 timeout=timeout,
                 stop=stop,
+                on_started=on_started,
             )
 
         ended = await in_thread(stop, work)
         completed = Completed(
             status=ended.exit_status,
             signal=ended.signal,
-            stdout=_content(out),
-            stderr=_content(errors),
+            stdout=_content(out, most),
+            stderr=_content(errors, most),
         )
     return ended, completed
 
@@ -162,9 +171,9 @@ def find(name: str) -> str:
     )
 
 
-def _content(file: BinaryIO) -> bytes:
+def _content(file: BinaryIO, most: int | None) -> bytes:
     file.seek(0)
-    return file.read()
+    return file.read(-1 if most is None else most)
 
 
 def _failure(name: str, ended: Ended, completed: Completed, timeout: float) -> CommandFailed:

@@ -160,6 +160,8 @@ class Node(Entity, frozen=True, kw_only=True):
     master_capable: bool = True
     vm_capable: bool = True
     ndparams: Parameters = {}
+    powered: bool = True
+    """What is recorded of its power, where a program can switch it."""
 
 
 class Disk(msgspec.Struct, frozen=True, kw_only=True):

@@ -44,6 +44,8 @@ from gantry.model.master_orders import StateFile as StateFile
 from gantry.model.master_orders import StatePiece as StatePiece
 from gantry.model.names import Uuid
 from gantry.model.os_texts import ReadOsTexts
+from gantry.model.power import PowerRun as PowerRun
+from gantry.model.power import PowerSaid as PowerSaid
 from gantry.model.specs import DiskSpec as DiskSpec
 from gantry.model.specs import NicSpec as NicSpec
 from gantry.model.specs import OsRun as OsRun
@@ -258,13 +260,14 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 class Inspect(Question[Inspection], frozen=True, kw_only=True, tag="inspect"):
     """Everything that ``gnt-cluster verify`` wants to know of a node, in one call.
 
-    ``bridges`` and ``disks`` are what should be there.
+    ``bridges``, ``disks`` and ``programs`` (that switch power) are what should be there.
     """
 
     answer: ClassVar[type[msgspec.Struct]] = Inspection
     storage_dirs: tuple[str, ...] = ()
     bridges: tuple[str, ...] = ()
     disks: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
@@ -304,6 +307,7 @@ AnyOrder: TypeAlias = (
     | StatePiece
     | StateComplete
     | MasterFiles
+    | PowerRun
     | BackupOrder
 )
 AnyQuestion: TypeAlias = (

@@ -14,8 +14,16 @@ from typing import Final
 
 import msgspec
 
-from gantry.model import sizes
-from gantry.model.entities import Cluster, HypervisorName, Instance, Parameters, ParameterValue
+from gantry.model import names, sizes
+from gantry.model.entities import (
+    Cluster,
+    Group,
+    HypervisorName,
+    Instance,
+    Node,
+    Parameters,
+    ParameterValue,
+)
 from gantry.model.errors import Rejected
 
 KVM: Final[dict[str, ParameterValue]] = {
@@ -135,6 +143,7 @@ _RANGES: Final[dict[str, tuple[int, int]]] = {
 }
 """Least and most of what has no meaning beyond; 0 cores, threads or sockets are QEMU's choice."""
 _MEMORY: Final = ("maxmem", "minmem", "memory")
+_PATHS: Final = ("oob_program",)
 _MOST: Final = 2**31 - 1
 """No number means anything beyond it, and no program that gets it takes more."""
 _TRUE: Final = ("true", "yes", "on", "1")
@@ -175,6 +184,12 @@ def memory(cluster: Cluster, instance: Instance) -> int:
 def backend(cluster: Cluster, instance: Instance) -> Backend:
     """The filled backend parameters of an instance, typed."""
     return msgspec.convert(fill(BACKEND, cluster.beparams, instance.beparams), Backend)
+
+
+def node_parameters(cluster: Cluster, group: Group | None, node: Node) -> Parameters:
+    """Defaults, cluster, group, the node's own: filled and sorted."""
+    levels = [NODE, cluster.ndparams, group.ndparams if group else {}, node.ndparams]
+    return dict(sorted(fill(*levels).items()))
 
 
 def hypervisor_parameters(
@@ -243,7 +258,7 @@ def _one(name: str, value: object, default: ParameterValue, what: str) -> Parame
         )
     if any(ord(character) < 32 for character in text):
         raise Rejected(f"{what}: {name} has a control character in it")
-    return text
+    return names.absolute_path(text, name) if name in _PATHS and text else text
 
 
 def _boolean(name: str, value: object, what: str) -> bool:

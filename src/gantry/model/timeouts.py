@@ -40,6 +40,10 @@ WEBHOOK: Final = 10.0
 """One request to a webhook's server."""
 WEBHOOK_PAUSES: Final = (1.0, 5.0, 30.0, 120.0, 600.0)
 """Seconds between the attempts to tell a webhook of an event; the last one again and again."""
+POWER: Final = 60.0
+"""One call of a site's program that switches power; and, beside it, until the power is so."""
+POWER_LOOK: Final = 1.0
+"""Between two questions to it whether the power is as it should be."""
 WATCHER: Final = 300.0
 """From the end of one run of a node's ``watcher`` directory of scripts to the next."""
 KILL_GRACE: Final = 5.0

@@ -22,7 +22,9 @@ from gantry.model.orders import (
     HooksRun,
     Order,
     OsDiagnose,
+    PowerRun,
 )
+from gantry.model.power import PowerCommand
 from gantry.ports.agents import Address, Agents, Envelope, Progress
 from gantry.ports.clock import Clock
 from gantry.ports.passing import PassingAgents
@@ -161,6 +163,9 @@ class ObservingAgents(PassingAgents):
                 self._states.guest(to.node, gone, forgotten=True)
             case GuestStop():
                 self._states.stopped(to.node, order.uuid)
+            case PowerRun() if order.command is PowerCommand.OFF:
+                # It is certain, and its event stream would go on being waited for.
+                self._states.lost(order.node, "it was powered off")
             case BundleInstall() | BundleRestore():
                 self._states.bundle(to.node, order.target, order.sha256)
                 if os_name(order.target):

@@ -11,6 +11,7 @@ import msgspec
 from tests.fakes.agents import FakeAgents
 from tests.fakes.world import NOOP, FakeNode, World
 from tests.support.agent_process import AgentProcess, SimulatedProcess, TestAuthority, new_uuid
+from tests.support.oob import write_oob_program
 
 from gantry.model.bundles import HOOKS, of_os
 from gantry.model.names import Uuid
@@ -40,6 +41,9 @@ class Harness(Protocol):
 
     def add_os(self, name: str) -> None:
         """Put an OS definition on the node whose create succeeds."""
+
+    def add_oob_program(self, path: str) -> None:
+        """Put a program on the node that switches machines' power."""
 
     def let_die(self, guest: str) -> None:
         """A guest of that name dies soon after its start."""
@@ -94,6 +98,9 @@ class FakeHarness:
     def add_os(self, name: str) -> None:
         self.node.oses += (msgspec.structs.replace(NOOP, name=name),)
         self.node.bundles_of(of_os(name)).local.add(name)
+
+    def add_oob_program(self, path: str) -> None:
+        self.node.oob_programs.add(path)
 
     def let_die(self, guest: str) -> None:
         self.node.dying.add(guest)
@@ -162,6 +169,9 @@ class RealHarness:
             (path / script).chmod(0o755)
         (path / "ganeti_api_version").write_text("20\n")
         (path / "parameters.list").write_text("size how large\n")
+
+    def add_oob_program(self, path: str) -> None:
+        write_oob_program(self.root / path.lstrip("/"))
 
     def let_die(self, guest: str) -> None:
         path = self.root / "etc/gantry/fake-failures.json"

@@ -44,7 +44,22 @@ LINES: dict[str, dict[str, Any]] = {
     },
     "gnt-node remove node3": {"node_name": "node3"},
     "gnt-node modify --drained=yes node3": {"drained": True, "offline": None},
-    "gnt-node modify -f -O yes node3": {"offline": True},
+    "gnt-node modify -f -O yes node3": {"offline": True, "powered_off": True},
+    "gnt-node modify --node-powered=no node3": {"powered": False, "powered_off": False},
+    "gnt-node power cycle -f --oob-timeout 5 --ignore-status node3 node2": {
+        "command": "power-cycle",
+        "node_names": ("node3", "node2"),
+        "timeout": 5,
+        "ignore_status": True,
+        "force": True,
+    },
+    "gnt-node power on -f --all --power-delay 0.5": {
+        "command": "power-on",
+        "node_names": ("node1.example.com", "node2.example.com", "node3.example.com"),
+        "power_delay": 0.5,
+    },
+    "gnt-node power status --all --no-headers": {"command": "power-status", "node_names": ()},
+    "gnt-node health node2": {"command": "health", "node_names": ("node2",)},
     "gnt-node modify -C no --auto-promote node3": {"master_candidate": False},
     "gnt-node remove-tags node3 a b": {"kind": "node", "name": "node3", "tags": ("a", "b")},
     "gnt-instance add -t file -s 10G -o busybox -n node1 Web9.Example.COM": {

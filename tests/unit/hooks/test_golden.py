@@ -277,7 +277,12 @@ CASES: Final = (
     ),
     Case(
         golden="23-node-modify-offline",
-        op={"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node3", "offline": True},
+        op={
+            "OP_ID": "OP_NODE_SET_PARAMS",
+            "node_name": "node3",
+            "offline": True,
+            "powered_off": True,
+        },
     ),
     Case(
         golden="39-instance-remove-file",

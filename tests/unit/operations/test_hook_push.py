@@ -91,7 +91,7 @@ async def test_a_node_that_is_away_or_offline_is_wanted_to_have_it(cluster: Fake
     node = cluster.world.nodes[node_uuid(2)]
     cluster.agents.disconnect(node)
     await cluster.run(
-        {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node3", "offline": True, "force": True}
+        {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node3", "offline": True, "powered_off": True}
     )
     job = await push(cluster, bundle=1)
     assert job.status is JobStatus.SUCCESS

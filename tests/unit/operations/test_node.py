@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.operations.scene import NODE1, NODE2, NODE3, check, snapshot, web
+from tests.unit.operations.scene import NODE1, NODE2, NODE3, check, live, snapshot, up, web
 from tests.unit.operations.steps import Written
 
 from gantry.model import locks
@@ -37,6 +37,8 @@ JOIN: dict[str, Any] = {
 
 
 def modify(cluster: Snapshot, name: str = "node2", **fields: Any) -> Any:
+    if fields.get("offline"):
+        fields.setdefault("powered_off", True)
     return check(cluster, {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": name, **fields})
 
 
@@ -219,7 +221,7 @@ class TestModify:
         assert [(one.name, one.master_candidate) for one in plan.promoted] == [
             ("node3.example.com", True)
         ]
-        op = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node2", **asked}
+        op = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node2", "powered_off": True, **asked}
         needs = dict(registry.load(op).needs(small).locks)
         assert needs[locks.node(NODE3)] is locks.Mode.EXCLUSIVE
         assert needs[locks.CANDIDATES] is locks.Mode.EXCLUSIVE
@@ -290,9 +292,43 @@ class TestModify:
         op = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node2", "offline": False}
         values = told(away, op)
         assert (values["MASTER_CANDIDATE"], values["OFFLINE"]) == (True, False)
-        op["offline"] = True
+        op |= {"offline": True, "powered_off": True}
         values = told(snapshot(), op)
         assert (values["MASTER_CANDIDATE"], values["OFFLINE"]) == (None, True)
+
+    def test_who_marks_it_offline_says_that_it_is_off(self) -> None:
+        assert "certainly powered off" in not_modified(snapshot(), offline=True, powered_off=False)
+        away = snapshot(change={NODE2: {"offline": True}})
+        assert modify(away, offline=True, powered_off=False), "it is so already"
+
+    def test_a_node_whose_guests_answer_is_not_off(self) -> None:
+        cluster = snapshot(web(2, node=2), nodes={NODE2: live(guests=up(2))})
+        message = not_modified(cluster, offline=True)
+        assert "its agent answers, and web2.example.com run there" in message
+        silent = NodeLive(reachable=False, guests=up(2))
+        assert modify(snapshot(nodes={NODE2: silent}), offline=True).after.offline
+
+    def test_power_is_recorded_only_where_a_program_switches_it(self) -> None:
+        assert "no program" in not_modified(snapshot(), powered=False)
+        cluster = snapshot(ndparams={"oob_program": "/oob"})
+        plan = modify(cluster, powered=False, offline=True, powered_off=False)
+        assert (plan.after.powered, plan.after.offline) == (False, True)
+        assert modify(cluster, powered=True).after.powered
+
+    def test_a_node_is_switched_on_before_it_is_back(self) -> None:
+        off = {NODE2: {"powered": False, "offline": True}}
+        cluster = snapshot(ndparams={"oob_program": "/oob"}, change=off)
+        assert "recorded as powered off" in not_modified(cluster, offline=False)
+        assert not modify(cluster, offline=False, powered=True).after.offline
+        assert not modify(snapshot(change=off), offline=False).after.offline, "nobody switches it"
+
+    def test_a_program_is_an_absolute_path(self) -> None:
+        for wrong in ("oob", "/a/../b", "/a b\n"):
+            not_modified(snapshot(), ndparams={"oob_program": wrong})
+        after = modify(snapshot(), ndparams={"oob_program": "/usr/local/sbin/oob"}).after
+        assert after.ndparams == {"oob_program": "/usr/local/sbin/oob"}
+        none = modify(snapshot(), ndparams={"oob_program": ""}).after
+        assert none.ndparams == {"oob_program": ""}
 
     async def test_tells_what_changed(self) -> None:
         op = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node2", "drained": True}

@@ -24,6 +24,7 @@ def document(view: View, node: Node) -> dict[str, Any]:
     """Sizes in MiB; ``resources`` and ``hypervisors`` are None where the node never answered."""
     live = view.live(node.uuid)
     group = view.cluster.groups.get(node.group)
+    ndparams = fields.filled(view, node)
     return {
         "name": node.name,
         "uuid": node.uuid,
@@ -37,6 +38,7 @@ def document(view: View, node: Node) -> dict[str, Any]:
         "master_candidate": node.master_candidate,
         "master_capable": node.master_capable,
         "vm_capable": node.vm_capable,
+        "powered": node.powered if ndparams["oob_program"] else None,
         "reachable": live.reachable and not node.offline,
         "problem": live.problem or None,
         "since": live.since or None,
@@ -47,7 +49,7 @@ def document(view: View, node: Node) -> dict[str, Any]:
         "bridges": list(live.facts.bridges) if live.facts else None,
         "pinst_list": list(view.primaries.get(node.uuid, ())),
         "sinst_list": list(view.secondaries.get(node.uuid, ())),
-        "ndparams": fields.filled(view, node),
+        "ndparams": ndparams,
         "custom_ndparams": node.ndparams,
         "tags": sorted(node.tags),
         "ctime": node.ctime,

@@ -11,16 +11,15 @@ from gantry.api.query.fields import Field, Fields, Kind, Missing
 from gantry.api.query.view import View
 from gantry.model.entities import Node, Parameters
 from gantry.model.live import NodeFacts
-from gantry.model.parameters import NODE, fill
+from gantry.model.parameters import NODE, node_parameters
 
 DEFAULT: Final = ("name", "dtotal", "dfree", "mtotal", "mnode", "mfree", "pinst_cnt", "sinst_cnt")
 
 
 def filled(view: View, node: Node) -> Parameters:
     """Node parameters of all levels."""
-    group = view.cluster.groups.get(node.group)
-    levels = [NODE, view.cluster.cluster.ndparams, group.ndparams if group else {}, node.ndparams]
-    return dict(sorted(fill(*levels).items()))
+    whole = view.cluster
+    return node_parameters(whole.cluster, whole.groups.get(node.group), node)
 
 
 def role(view: View, node: Node) -> str:
@@ -63,6 +62,10 @@ def _reachable(view: View, node: Node) -> Any:
     return Missing.OFFLINE if node.offline else view.live(node.uuid).reachable
 
 
+def _powered(view: View, node: Node) -> Any:
+    return node.powered if filled(view, node)["oob_program"] else Missing.UNAVAILABLE
+
+
 _STORED: Final[list[Field[View, Node]]] = [
     *common.entity_fields("node", "Node"),
     field("role", "Role", Kind.TEXT, "M, C, R, D or O", role),
@@ -84,8 +87,8 @@ _STORED: Final[list[Field[View, Node]]] = [
         "powered",
         "Powered",
         Kind.BOOL,
-        "Whether it has power, where that can be known",
-        lambda view, node: Missing.UNAVAILABLE,
+        "Whether it has power, as recorded, where a program can switch it",
+        _powered,
     ),
     text("group", "Group", "Group of nodes", _group),
     text("group.uuid", "GroupUUID", "Identifier of the group", lambda view, node: node.group),

@@ -12,6 +12,7 @@ EXAMPLES = """
 gnt-node modify --drained=yes node4         (no new instances there)
 gnt-node modify --offline=yes node4         (the machine is certainly off)
 gnt-node modify --offline=no node4
+gnt-node modify --node-parameters oob_program=/usr/local/sbin/ipmi node4  (see gnt-node power)
 gnt-node modify -C yes node4                (may become the master, gets the cluster's keys)
 gnt-node modify -C no --auto-promote node4  (and another node becomes a candidate instead)
 """
@@ -32,6 +33,13 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--auto-promote",
         action="store_true",
         help="with -C no: another node becomes a candidate in its place",
+    )
+    parser.add_argument(
+        "--node-powered",
+        dest="powered",
+        type=shared.yes_no,
+        metavar="yes|no",
+        help="mend the record of its power, where a program can switch it",
     )
     parser.add_argument("-s", "--secondary-ip", metavar="ADDRESS")
     parser.add_argument("--node-parameters", metavar="NAME=VALUE,…")
@@ -61,6 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
             "master_capable",
             "vm_capable",
             "secondary_ip",
+            "powered",
         ),
     }
+    if arguments.offline:
+        operation["powered_off"] = True
     return jobs.modify(arguments, "node", operation)

@@ -12,7 +12,7 @@ from gantry.model.locks import Needs
 from gantry.model.parameters import NODE, check, merge
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Given, Operation, Plan
-from gantry.operations.steps import allocation, candidates, checks
+from gantry.operations.steps import allocation, candidates, checks, power
 from gantry.ports.steps import Outcome, Steps
 
 _FLAGS = ("master_candidate", "offline", "drained", "master_capable", "vm_capable")
@@ -33,6 +33,8 @@ class NodeModifyPlan(Plan, frozen=True, kw_only=True):
 class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
     """``offline=True`` says that the machine is certainly powered off or cut off.
 
+    Its instances may be started elsewhere then, so it needs ``powered_off``, by which whoever
+    asks says so, or a record that says it: ``powered``, kept where a program can switch power.
     ``auto_promote``: other nodes may become candidates in its place where it is asked to be none.
     """
 
@@ -50,6 +52,8 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
     vm_capable: bool | None = None
     secondary_ip: str | None = None
     ndparams: dict[str, ParameterValue] = {}
+    powered: bool | None = None
+    powered_off: bool = False
 
     def summary(self) -> str:
         return f"NODE_SET_PARAMS({self.node_name})"
@@ -74,7 +78,10 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
             changes["secondary_ip"] = self._secondary(cluster, node)
         if self.ndparams:
             changes["ndparams"] = merge(node.ndparams, check(self.ndparams, NODE, "a node"))
-        if not changes and not self._asked():
+        self._powered(cluster, node, wanted)
+        if self.powered not in (None, node.powered):
+            changes["powered"] = self.powered
+        if not changes and not self._asked() and self.powered is None:
             raise Rejected("nothing to change", "see gnt-node modify --help for what can be set")
         leaves = self._leaves(node, wanted)
         return NodeModifyPlan(
@@ -99,6 +106,8 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
 
     async def run(self, plan: NodeModifyPlan, steps: Steps) -> Outcome:
         told = [[name, value] for name, value in plan.flags.items()]
+        if plan.after.powered is not plan.before.powered:
+            told.append(["powered", plan.after.powered])
         for name, value in told:
             steps.log(f"{name}: {value}")
         if plan.promoted:
@@ -172,6 +181,32 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
             raise Rejected(
                 f"node {node.name} has instances and must stay vm_capable", reason=Reason.STATE
             )
+
+    def _powered(self, cluster: Snapshot, node: Node, wanted: dict[str, bool]) -> None:
+        """What is said of its power fits; and who marks it offline says that it is off."""
+        switched = bool(power.program(cluster, node))
+        if self.powered is not None and not switched:
+            power.required(cluster, node)
+        powered = node.powered if self.powered is None else self.powered
+        if self.offline is False and node.offline and switched and not powered:
+            raise Rejected(
+                f"node {node.name} is recorded as powered off",
+                f"switch it on first: gnt-node power on {node.name}; or, where it is on already, "
+                "give --node-powered=yes too",
+                reason=Reason.STATE,
+                node=node.name,
+            )
+        if not wanted.get("offline") or node.offline:
+            return
+        if not (self.powered_off or (switched and not powered)):
+            raise Rejected(
+                f"node {node.name} is marked offline only if it is certainly powered off, or cut "
+                "off from disks and network: its instances may then be started elsewhere",
+                "gnt-node modify --offline=yes asks for that word, in an operation it is "
+                "powered_off; gnt-node power off gives it by itself",
+                node=node.name,
+            )
+        power.silent(cluster, node)
 
     def _enough(self, cluster: Snapshot, node: Node, wanted: dict[str, bool]) -> None:
         """Somebody stays who could be the master; and nobody is promoted whom nobody meant."""

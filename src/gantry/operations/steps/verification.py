@@ -40,6 +40,7 @@ CODES: Final = frozenset(
         "ENODEHV",
         "ENODEN1",
         "ENODENET",
+        "ENODEOOBPATH",
         "ENODEORPHANINSTANCE",
         "ENODEORPHANLV",
         "ENODEOS",

@@ -1,0 +1,91 @@
+"""``gnt-node power`` and ``health``: what is asked, submitted and shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.integration.cli.conftest import Commands, Done
+
+
+@pytest.mark.parametrize("what", ["on", "off", "cycle"])
+async def test_nothing_is_switched_without_a_yes(gnt: Commands, what: str) -> None:
+    done = await gnt(f"gnt-node power {what} node3")
+    assert done.status == 13
+    assert "node3?" in done.err
+    assert not gnt.queue.submissions
+
+
+@pytest.mark.parametrize(
+    "line", ["off -f", "off -f --all node3", "up node3", "on", "off --power-delay x node3"]
+)
+async def test_what_makes_no_sense_is_refused(gnt: Commands, line: str) -> None:
+    assert (await gnt(f"gnt-node power {line}")).status == 2
+    assert not gnt.queue.submissions
+
+
+async def test_a_node_whose_power_was_taken_is_marked_in_the_same_job(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    done = await gnt("gnt-node power off -f --all")
+    assert done.status == 0, done
+    names = ["node2.example.com", "node3.example.com"]
+    assert [
+        [(one["OP_ID"], one.get("node_names") or one["node_name"]) for one in submission.ops]
+        for submission in gnt.queue.submissions
+    ] == [[("OP_OOB_COMMAND", [name]), ("OP_NODE_SET_PARAMS", name)] for name in names]
+    [[_, mark], _] = [submission.ops for submission in gnt.queue.submissions]
+    assert mark == {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": names[0], "offline": True}
+
+
+async def test_the_master_is_not_marked(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    assert (await gnt("gnt-node power off -f node1")).status == 0
+    [submission] = gnt.queue.submissions
+    assert [one["OP_ID"] for one in submission.ops] == ["OP_OOB_COMMAND"]
+
+
+async def answered(gnt: Commands, line: str, *result: list[Any]) -> Done:
+    gnt.queue.result = list(result)
+    gnt.queue.at_once = True
+    return await gnt(line)
+
+
+async def test_answers_are_a_table(gnt: Commands) -> None:
+    done = await answered(
+        gnt,
+        "gnt-node power status --all",
+        [[0, "node1.example.com"], [0, {"powered": True}]],
+        [[0, "node2.example.com"], [0, {"powered": False}]],
+    )
+    assert done.out.splitlines() == [
+        "Node              Status",
+        "node1.example.com powered",
+        "node2.example.com unpowered",
+    ]
+    assert done.status == 0
+    done = await gnt("gnt-node power status --no-headers --separator : node1")
+    assert done.out == "node1.example.com:powered\nnode2.example.com:unpowered\n"
+    assert (await gnt("gnt-node power status --json node1")).json == [
+        {"name": "node1.example.com", "answer": {"powered": True}},
+        {"name": "node2.example.com", "answer": {"powered": False}},
+    ]
+
+
+async def test_an_answer_that_is_missing_shows_and_counts(gnt: Commands) -> None:
+    done = await answered(
+        gnt,
+        "gnt-node power status --all",
+        [[0, "node1.example.com"], [2, None]],
+        [[0, "node2.example.com"], [3, None]],
+    )
+    assert done.status == 1
+    assert done.out.splitlines()[1:] == [
+        "node1.example.com (no answer)",
+        "node2.example.com (no program)",
+    ]
+
+
+async def test_health_is_shown_item_by_item(gnt: Commands) -> None:
+    found = [["fan", "OK"], ["psu", "CRITICAL"]]
+    done = await answered(gnt, "gnt-node health", [[0, "node1.example.com"], [0, found]])
+    assert done.out.splitlines()[1:] == ["node1.example.com fan=OK, psu=CRITICAL"]
