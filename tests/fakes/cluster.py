@@ -255,6 +255,7 @@ class FakeCluster:
             "groups/",
             "nodes/",
             "instances/",
+            "mirrors/",
             "tokens/",
             "joined/",
             "bundles/",
