@@ -20,7 +20,8 @@ def disk_options(parser: argparse.ArgumentParser, templates: str) -> None:
         action="append",
         default=[],
         metavar="N:size=SIZE,…",
-        help="also mode=rw|ro, name=, format=raw|qcow2; once for each disk",
+        help="also mode=rw|ro, name=, format=raw|qcow2, on_degraded=wait|continue (mirror); once "
+        "for each disk",
     )
     disk.add_argument("--file-storage-dir", metavar="DIR", help="below the cluster's directory")
     disk.add_argument("--file-driver", metavar="DRIVER", help="loop")
@@ -37,7 +38,12 @@ def os_parameters(system: Any) -> None:
 def place_options(parser: argparse.ArgumentParser, nics: str) -> Any:
     """Where it is and what it has, as a group; ``nics`` says what each ``--net`` is."""
     place = parser.add_argument_group("where and what")
-    place.add_argument("-n", "--node", metavar="NODE", help="default: most free memory that fits")
+    place.add_argument(
+        "-n",
+        "--node",
+        metavar="NODE[:SECONDARY…]",
+        help="default: most free memory that fits; secondaries are for -t mirror",
+    )
     place.add_argument("-B", "--backend-parameters", metavar="memory=SIZE,vcpus=N,…")
     place.add_argument("-H", "--hypervisor-parameters", metavar="HYPERVISOR[:NAME=VALUE,…]")
     place.add_argument(
@@ -83,12 +89,25 @@ def fields(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.no_nics and arguments.net:
         raise Usage("give --net or --no-nics, not both")
     if arguments.node:
-        found["pnode"] = arguments.node
+        found |= nodes(arguments.node)
     if arguments.hypervisor_parameters:
         name, parameters = values.headed(arguments.hypervisor_parameters, "-H")
         found.update(hypervisor=name, hvparams=parameters)
     names = "disk_template", "file_driver", "file_storage_dir", "name_check", "ip_check"
     return found | shared.given(arguments, *names)
+
+
+def nodes(text: str) -> dict[str, Any]:
+    """``primary``, or ``primary:secondary`` and more of them for mirrored disks."""
+    primary, *others = text.split(":")
+    if not all((primary, *others)):
+        raise Usage(f"-n {text!r}: the name of a node is missing", "such as -n node1:node2")
+    found: dict[str, Any] = {"pnode": primary}
+    if others:
+        found["snode"] = others[0]
+    if others[1:]:
+        found["snodes"] = others[1:]
+    return found
 
 
 def _disks(arguments: argparse.Namespace) -> list[dict[str, Any]]:

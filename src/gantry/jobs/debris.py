@@ -19,7 +19,7 @@ from gantry.model.backup_orders import (
     ExportSettle,
     SnapshotClose,
 )
-from gantry.model.entities import AdminState
+from gantry.model.entities import AdminState, ReplicaState
 from gantry.model.errors import GantryError, Rejected, Superseded
 from gantry.model.locks import Needs
 from gantry.model.locks import instance as instance_lock
@@ -34,6 +34,7 @@ from gantry.model.orders import (
     NodeLeave,
     Order,
 )
+from gantry.model.replica_orders import MirrorRelease, ReplicaClose
 from gantry.model.snapshot import Snapshot
 from gantry.ports.store import Delete
 
@@ -189,6 +190,11 @@ def _due(record: DebrisRecord, cluster: Snapshot) -> bool:
         found = cluster.instances.get(order.uuid)
         # The operator has started it since: it is not to be stopped for an old job.
         return found is None or found.admin_state is not AdminState.UP or found.primary_node != node
+    if isinstance(order, DiskRemove) and order.disk.uuid in cluster.mirrors:
+        # A replica that was removed, and may have come back to that node since.
+        return node not in cluster.mirrors[order.disk.uuid].replicas
+    if isinstance(order, ReplicaClose | MirrorRelease):
+        return _unused(order, node, cluster)
     if isinstance(order, DiskRemove):
         return not any(
             disk.uuid == order.disk.uuid or disk.path == order.disk.path
@@ -203,12 +209,34 @@ def _due(record: DebrisRecord, cluster: Snapshot) -> bool:
     return True
 
 
+def _unused(order: ReplicaClose | MirrorRelease, node: Uuid, cluster: Snapshot) -> bool:
+    """Whether nobody mirrors to a replica any more: it may be in use anew."""
+    if isinstance(order, ReplicaClose):
+        mirror = cluster.mirrors.get(order.disk.uuid)
+        if mirror is None or node not in mirror.replicas:
+            return True
+        found = cluster.instances.get(mirror.instance)
+        guest = cluster.guest(found) if found is not None else None
+        return guest is None or not guest.up
+    found = cluster.instances.get(order.guest)
+    disks = found.disks if found is not None else ()
+    if found is None or found.primary_node != node or order.index >= len(disks):
+        return False
+    mirror = cluster.mirrors.get(disks[order.index].uuid)
+    replica = mirror.replicas.get(order.node) if mirror is not None else None
+    return replica is None or replica.state is not ReplicaState.IN_SYNC
+
+
 def _needs(record: DebrisRecord, cluster: Snapshot) -> Needs:
     order = record.order
     if isinstance(order, GuestStart):
         return Needs.of(exclusive=[instance_lock(order.spec.uuid)])
     if isinstance(order, GuestStop | GuestReset | GuestForget):
         return Needs.of(exclusive=[instance_lock(order.uuid)])
+    if isinstance(order, MirrorRelease):
+        return Needs.of(exclusive=[instance_lock(order.guest)])
+    if isinstance(order, DiskRemove | ReplicaClose) and order.disk.uuid in cluster.mirrors:
+        return Needs.of(exclusive=[instance_lock(cluster.mirrors[order.disk.uuid].instance)])
     if isinstance(order, SnapshotClose):
         return Needs.of(exclusive=[instance_lock(order.guest)])
     if isinstance(order, ExportDiscard | ExportRemove | ExportRevert | ExportSettle):

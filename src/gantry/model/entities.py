@@ -112,6 +112,7 @@ class Cluster(Entity, frozen=True, kw_only=True):
         DiskTemplate.FILE,
         DiskTemplate.SHAREDFILE,
         DiskTemplate.DISKLESS,
+        DiskTemplate.MIRROR,
     )
     hvparams: dict[str, Parameters] = {}
     beparams: Parameters = {}

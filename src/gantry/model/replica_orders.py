@@ -130,6 +130,13 @@ class ReadReplicas(Question[ReplicasSeen], frozen=True, kw_only=True, tag="repli
     disks: tuple[DiskSpec, ...]
 
 
+class ReplicasLook(Order[ReplicasSeen], frozen=True, kw_only=True, tag="replicas-look"):
+    """The same between the effects of a job: what an orderly stop has left."""
+
+    answer: ClassVar[type[msgspec.Struct]] = ReplicasSeen
+    disks: tuple[DiskSpec, ...]
+
+
 ReplicaOrder: TypeAlias = (
     ReplicaServe
     | ReplicaClose
@@ -138,5 +145,6 @@ ReplicaOrder: TypeAlias = (
     | MirrorRelease
     | DisksActivate
     | DisksDeactivate
+    | ReplicasLook
 )
 ReplicaQuestion: TypeAlias = ReadReplicas

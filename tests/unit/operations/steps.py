@@ -11,21 +11,30 @@ from gantry.model.errors import GantryError
 from gantry.model.jobs import LogKind
 from gantry.model.names import Uuid
 from gantry.model.orders import Nothing, Order
+from gantry.model.replica_orders import ReplicaServe, ReplicaServed
 from gantry.ports.steps import Changes, Effect, Undo
 
 
 class Written:
-    """``done`` are (name, node, order, undo); ``firsts`` what was durable before, by name."""
+    """``done`` are (name, node, order, undo); ``firsts`` what was durable before, by name.
+
+    ``answers`` are by the name of the effect.
+    """
 
     now = 6000.0
     secrets: dict[str, str] = {}  # noqa: RUF012
 
-    def __init__(self, failing: Mapping[str, GantryError] | None = None) -> None:
+    def __init__(
+        self,
+        failing: Mapping[str, GantryError] | None = None,
+        answers: Mapping[str, msgspec.Struct] | None = None,
+    ) -> None:
         self.done: list[tuple[str, Uuid, Order[Any], Order[Any] | Undo | None]] = []
         self.lines: list[str] = []
         self.warnings: list[str] = []
         self.firsts: dict[str, Changes] = {}
         self._failing = dict(failing or {})
+        self._answers = dict(answers or {})
 
     async def do(
         self,
@@ -43,7 +52,9 @@ class Written:
             self.firsts[name] = first
         if name in self._failing:
             raise self._failing[name]
-        return Nothing()
+        if isinstance(order, ReplicaServe):
+            return self._answers.get(name, ReplicaServed(port=9000 + len(self.done)))
+        return self._answers.get(name, Nothing())
 
     async def all(
         self,

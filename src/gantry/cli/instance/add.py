@@ -12,6 +12,7 @@ EXAMPLES = """
 gnt-instance add -t file -s 10G -o busybox web1.example.com
 gnt-instance add -t file --disk 0:size=10G,name=root --disk 1:size=1G -o debian+bookworm \\
     -n node2 -B memory=2G,vcpus=2 --net 0:link=br0,ip=10.0.0.5 db1.example.com
+gnt-instance add -t mirror -s 10G -o busybox -n node1:node2 safe1.example.com
 gnt-instance add -t diskless -o noop --no-install --no-start test1.example.com
 gnt-instance add -t file -s 1G -o busybox --net 0:mode=user,ip=10.0.2.15 try.example.com
 gnt-instance add -t file -s 10G -o busybox --dry-run web1.example.com
@@ -21,7 +22,7 @@ gnt-instance add -t file -s 10G -o busybox --dry-run web1.example.com
 def options(parser: argparse.ArgumentParser) -> None:
     """All of OP_INSTANCE_CREATE that this version does."""
     parser.add_argument("name", metavar="NAME", help="the new instance's host name")
-    new_instance.disk_options(parser, "file, sharedfile, diskless")
+    new_instance.disk_options(parser, "file, sharedfile, mirror, diskless")
     system = parser.add_argument_group("operating system")
     system.add_argument("-o", "--os-type", metavar="OS[+VARIANT]", help="see gnt-os list")
     new_instance.os_parameters(system)

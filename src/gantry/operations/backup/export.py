@@ -25,14 +25,14 @@ from gantry.model.backup_orders import (
     WholeDisk,
     config_digest,
 )
-from gantry.model.entities import Instance
+from gantry.model.entities import AdminState, Instance, Mirror
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskRemove, GuestForget, GuestSpec, GuestStart, GuestStop
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import checks, exporting, specs, transfer
+from gantry.operations.steps import checks, exporting, mirroring, mirrors, specs, transfer
 from gantry.operations.steps.transfer import Transfer
 from gantry.ports.steps import Outcome, Steps, Undo
 
@@ -50,6 +50,8 @@ class ExportPlan(Plan, frozen=True, kw_only=True):
     config: str
     facts: str
     now: float | None = None
+    mirroring: mirrors.Mirroring | None = None
+    records: tuple[Mirror, ...] = ()
 
     @property
     def live(self) -> bool:
@@ -116,6 +118,8 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
         return ExportPlan(
             instance=instance,
             spec=specs.guest(cluster.cluster, instance),
+            mirroring=mirrors.of(cluster, instance),
+            records=mirrors.records(cluster, instance),
             target=transfer.peer(target),
             transfers=transfers,
             others=tuple(
@@ -264,6 +268,8 @@ def _dump(instance: Instance, name: str, size: int) -> DumpFile:
 
 async def _start(plan: ExportPlan, steps: Steps) -> None:
     order = checks.back_up(plan.instance, plan.spec, plan.running)
+    if plan.mirroring is not None and plan.instance.admin_state is AdminState.UP:
+        steps.log("the instance is started again with all its replicas, by a job of its own")
     if order is None:
         return
     steps.log(f"starting instance {plan.instance.name}")
@@ -274,7 +280,13 @@ def _removed(plan: ExportPlan, result: list[object], cleanup: list[Undo]) -> Out
     """The instance goes with the commit, and its disks after it."""
     node = plan.instance.primary_node
     forget = GuestForget(uuid=plan.instance.uuid, hypervisor=plan.instance.hypervisor)
-    disks = [Undo(node, DiskRemove(disk=disk)) for disk in specs.disks(plan.instance)]
+    disks = [
+        *mirroring.closing(plan.mirroring),
+        *(Undo(node, DiskRemove(disk=disk)) for disk in specs.disks(plan.instance)),
+        *mirroring.removing(plan.mirroring),
+    ]
     return Outcome(
-        delete=(plan.instance,), result=result, cleanup=(*cleanup, *disks, Undo(node, forget))
+        delete=(plan.instance, *plan.records),
+        result=result,
+        cleanup=(*cleanup, *disks, Undo(node, forget)),
     )

@@ -16,7 +16,13 @@ from gantry.model.backup_orders import (
     ScriptedDisk,
     WholeDisk,
 )
-from gantry.model.entities import AdminState, HypervisorName, Parameters, ParameterValue
+from gantry.model.entities import (
+    AdminState,
+    DiskTemplate,
+    HypervisorName,
+    Parameters,
+    ParameterValue,
+)
 from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
@@ -241,7 +247,7 @@ class BackupImport(Operation[ImportPlan], frozen=True, kw_only=True):
             nics = importing.nics(found, name, cluster, ask.warn)
         return InstanceAdd(
             instance_name=self.instance_name,
-            disk_template=self.disk_template or config.disk_template or None,
+            disk_template=self._template(config.disk_template, ask),
             disks=importing.disks(found, self.disks, _size),
             nics=nics,
             pnode=self.pnode,
@@ -261,6 +267,21 @@ class BackupImport(Operation[ImportPlan], frozen=True, kw_only=True):
             start=False,
             tags=self.tags or config.tags,
         )
+
+    def _template(self, exported: str, ask: Examiner) -> str | None:
+        """Mirrored disks are made so afterwards, as what is written here is on one node."""
+        if self.disk_template == DiskTemplate.MIRROR:
+            raise Rejected(
+                "disks cannot be mirrored while they are imported",
+                f"give -t file, then: gnt-instance modify -t mirror -n NODE {self.instance_name}",
+            )
+        if self.disk_template is None and exported == DiskTemplate.MIRROR:
+            ask.warn(
+                "its disks were mirrored and are files now; to mirror them again: "
+                f"gnt-instance modify -t mirror -n NODE {self.instance_name}"
+            )
+            return DiskTemplate.FILE.value
+        return self.disk_template or exported or None
 
     def _planned(
         self,

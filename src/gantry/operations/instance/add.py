@@ -14,6 +14,7 @@ from gantry.model.entities import (
     DiskTemplate,
     HypervisorName,
     Instance,
+    Mirror,
     Nic,
     Node,
     ParameterValue,
@@ -32,9 +33,21 @@ from gantry.model.orders import (
     OsVerify,
 )
 from gantry.model.parameters import BACKEND, HYPERVISOR, backend, check, merge
+from gantry.model.replicas import MirrorChange
 from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import allocation, checks, nics, oses, requests, resolving, specs
+from gantry.operations.steps import (
+    allocation,
+    checks,
+    mirroring,
+    mirrors,
+    nics,
+    oses,
+    placing,
+    requests,
+    resolving,
+    specs,
+)
 from gantry.ports.steps import Outcome, Steps
 
 FAILED_INSTALL = oses.FAILED_INSTALL
@@ -47,6 +60,8 @@ class AddPlan(Plan, frozen=True, kw_only=True):
     spec: GuestSpec
     install: OsRun | None
     start: bool
+    mirroring: mirrors.Mirroring | None = None
+    records: tuple[Mirror, ...] = ()
 
 
 class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
@@ -61,6 +76,9 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
     disks: tuple[requests.DiskRequest, ...] = ()
     nics: tuple[nics.NicRequest, ...] = ()
     pnode: str | None = None
+    snode: str | None = None
+    snodes: tuple[str, ...] = ()
+    """Further secondary nodes (template mirror), after ``snode``."""
     os_type: str | None = None
     hypervisor: str | None = None
     hvparams: dict[str, ParameterValue] = {}
@@ -92,7 +110,9 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
 
     def needs(self, cluster: Snapshot) -> Needs:
         name = host_name(self.instance_name, "the name of an instance")
-        nodes = [cluster.node(self.pnode).uuid] if self.pnode else list(cluster.nodes)
+        named = [name for name in (self.pnode, *self._secondaries) if name]
+        free = self.pnode is None or (self.disk_template == "mirror" and len(named) < 2)
+        nodes = list(cluster.nodes) if free else [cluster.node(name).uuid for name in named]
         return Needs.of(
             shared=[locks.CLUSTER, *(locks.node(uuid) for uuid in nodes)],
             exclusive=[locks.instance(name)],
@@ -106,22 +126,40 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
         draft = self._draft(cluster, given, name, hypervisor)
         memory = backend(cluster.cluster, draft).maxmem
         # What is known of a node's disk is its own; a shared one is the agent's to measure.
-        own = draft.disk_template is DiskTemplate.FILE
+        own = draft.disk_template in (DiskTemplate.FILE, DiskTemplate.MIRROR)
         space = sum(disk.size for disk in draft.disks) if own else 0
         node = self._node(cluster, hypervisor, memory if self._starts else 0, space)
+        others = placing.secondaries(
+            cluster, draft.disk_template, hypervisor, node, self._secondaries, space
+        )
+        draft = msgspec.structs.replace(draft, secondary_nodes=tuple(one.uuid for one in others))
         if draft.os:
             oses.installable(cluster, draft.os, node)
         instance = self._pinned(cluster, draft, node)
-        placed = cluster.with_changes(cluster.revision, [instance])
         install = draft.os and draft.disks and not self.no_install
+        mirrored = draft.disk_template is DiskTemplate.MIRROR
+        records = [
+            mirrors.made(instance, disk, not install, given.now)
+            for disk in (instance.disks if mirrored else ())
+        ]
+        placed = cluster.with_changes(cluster.revision, [instance, *records])
         return AddPlan(
             instance=instance,
             spec=specs.guest(cluster.cluster, instance),
             install=specs.os_run(placed, instance, self.debug_level) if install else None,
             start=self._starts,
+            mirroring=mirrors.of(placed, instance),
+            records=tuple(records),
             reserve=_reservations(instance, self.conflicts_check),
-            claims=(Claim(node=node.uuid, memory=memory if self._starts else 0, disk=space),),
+            claims=(
+                Claim(node=node.uuid, memory=memory if self._starts else 0, disk=space),
+                *(Claim(node=one.uuid, disk=space) for one in others),
+            ),
         )
+
+    @property
+    def _secondaries(self) -> tuple[str, ...]:
+        return (*((self.snode,) if self.snode else ()), *self.snodes)
 
     async def examine(self, plan: AddPlan, cluster: Snapshot, ask: Examiner) -> AddPlan:
         settings = cluster.cluster
@@ -165,6 +203,7 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
                 undo=DiskRemove(disk=disk),
                 timeout=timeouts.SLOW,
             )
+        await mirroring.create_copies(steps, plan.mirroring)
         if plan.install is not None:
             steps.log(f"running the create script of OS {instance.os}...")
             try:
@@ -175,6 +214,7 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
                 if not self.keep_failed:
                     raise
                 return _kept(plan, error, steps)
+        states: tuple[MirrorChange, ...] = ()
         if plan.start:
             steps.log("starting instance...")
             stop = GuestStop(
@@ -184,8 +224,11 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
                 force=True,
                 forget=True,
             )
-            await steps.do("start-guest", node, GuestStart(spec=plan.spec), undo=stop)
-        return Outcome(put=(instance,), result=[instance.primary_node])
+            order = GuestStart(spec=plan.spec)
+            states = await mirroring.start(steps, node, order, plan.mirroring, stop, new=True)
+        return Outcome(
+            put=(instance, *plan.records), mirrors=states, result=[*checks.all_nodes(instance)]
+        )
 
     def _hypervisor(self, cluster: Snapshot) -> HypervisorName:
         enabled = cluster.cluster.enabled_hypervisors
@@ -310,7 +353,7 @@ def _kept(plan: AddPlan, error: OperationFailed, steps: Steps) -> Outcome:
         f"the installation failed; {instance.name} is kept, down and with tag {FAILED_INSTALL}: "
         "look at its disks, then remove it"
     )
-    return Outcome(put=(instance,), error=error.info())
+    return Outcome(put=(instance, *plan.records), error=error.info())
 
 
 def _reservations(instance: Instance, conflicts: bool) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from gantry.hooks.subject import Subject, SubjectKind
 from gantry.model import timeouts
 from gantry.model.entities import AdminState, Instance
@@ -11,8 +13,8 @@ from gantry.model.errors import Rejected
 from gantry.model.locks import Needs
 from gantry.model.orders import GuestReset, GuestSpec, GuestStart, GuestStop, RebootKind
 from gantry.model.snapshot import Claim, Snapshot
-from gantry.operations.base import Given, Operation, Plan
-from gantry.operations.steps import checks, specs
+from gantry.operations.base import Examiner, Given, Operation, Plan
+from gantry.operations.steps import checks, mirroring, mirrors, specs
 from gantry.ports.steps import Outcome, Steps
 
 
@@ -22,6 +24,7 @@ class RebootPlan(Plan, frozen=True, kw_only=True):
     instance: Instance
     spec: GuestSpec
     running: bool
+    mirroring: mirrors.Mirroring | None = None
 
 
 class InstanceReboot(Operation[RebootPlan], frozen=True, kw_only=True):
@@ -57,8 +60,16 @@ class InstanceReboot(Operation[RebootPlan], frozen=True, kw_only=True):
             instance=instance,
             spec=spec,
             running=checks.running(cluster, instance),
+            mirroring=mirrors.of(cluster, instance),
             claims=(Claim(node=node.uuid, memory=more),) if more else (),
         )
+
+    async def examine(self, plan: RebootPlan, cluster: Snapshot, ask: Examiner) -> RebootPlan:
+        if plan.mirroring is None or plan.running:
+            return plan
+        purpose = f"start instance {plan.instance.name}"
+        found = await mirrors.examined(plan.mirroring, plan.instance, ask, purpose)
+        return msgspec.structs.replace(plan, mirroring=found)
 
     def subject(self, plan: RebootPlan, cluster: Snapshot) -> Subject:
         return Subject(
@@ -86,7 +97,7 @@ class InstanceReboot(Operation[RebootPlan], frozen=True, kw_only=True):
         return Outcome(put=(up,))
 
     async def _anew(self, plan: RebootPlan, steps: Steps) -> None:
-        node, spec = plan.instance.primary_node, plan.spec
+        node, spec, mirrored = plan.instance.primary_node, plan.spec, plan.mirroring
         stop = GuestStop(
             uuid=spec.uuid, hypervisor=spec.hypervisor, timeout=float(self.shutdown_timeout)
         )
@@ -95,8 +106,10 @@ class InstanceReboot(Operation[RebootPlan], frozen=True, kw_only=True):
                 "stop-guest",
                 node,
                 stop,
-                undo=GuestStart(spec=spec),
+                undo=GuestStart(spec=spec) if mirrored is None else None,
                 timeout=self.shutdown_timeout + timeouts.GUEST_START,
             )
+            if mirrored is not None:
+                mirrored = await mirroring.looked(steps, mirrored, plan.instance.name)
         undo = GuestStop(uuid=spec.uuid, hypervisor=spec.hypervisor, timeout=0, force=True)
-        await steps.do("start-guest", node, GuestStart(spec=spec), undo=undo)
+        await mirroring.start(steps, node, GuestStart(spec=spec), mirrored, undo)

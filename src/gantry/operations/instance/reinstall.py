@@ -11,11 +11,13 @@ from gantry.model import timeouts
 from gantry.model.entities import AnyEntity, Instance
 from gantry.model.errors import Cancelled, GantryError, OperationFailed, Reason, Rejected
 from gantry.model.locks import Needs
+from gantry.model.names import Uuid
 from gantry.model.orders import OsCreate, OsRun, OsVerify
+from gantry.model.replicas import MirrorChange
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import checks, oses, specs
-from gantry.ports.steps import Outcome, Steps
+from gantry.operations.steps import checks, mirrors, oses, specs
+from gantry.ports.steps import Changes, Outcome, Steps
 
 FAILED_INSTALL = oses.FAILED_INSTALL
 _SCRIPT: Final = "os-create"
@@ -27,6 +29,8 @@ class ReinstallPlan(Plan, frozen=True, kw_only=True):
     before: Instance
     after: Instance
     install: OsRun
+    written: tuple[MirrorChange, ...] = ()
+    """What becomes of other replicas, since the script writes to the primary's alone."""
 
 
 class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
@@ -65,7 +69,7 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
         node = cluster.nodes[before.primary_node]
         checks.node_usable(cluster, node, what)
         checks.stopped(cluster, before, what)
-        for uuid in checks.all_nodes(before):
+        for uuid in _asked(cluster, before):
             oses.installable(cluster, os, cluster.nodes[uuid])
         public = oses.changed_parameters(before.osparams, self.osparams)
         private = oses.changed_parameters(before.osparams_private, self.osparams_private)
@@ -76,7 +80,10 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
         after = checks.changed(kept, given.now, tags=tags)
         shown = cluster.with_changes(cluster.revision, [once])
         return ReinstallPlan(
-            before=before, after=after, install=specs.os_run(shown, once, self.debug_level)
+            before=before,
+            after=after,
+            install=specs.os_run(shown, once, self.debug_level),
+            written=mirrors.written(cluster, before),
         )
 
     async def examine(self, plan: ReinstallPlan, cluster: Snapshot, ask: Examiner) -> ReinstallPlan:
@@ -88,7 +95,7 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
             secret_parameters=ask.secrets,
             force_variant=self.force_variant,
         )
-        for uuid in checks.all_nodes(plan.before):
+        for uuid in _asked(cluster, plan.before):
             await ask.ask(uuid, verify, timeouts.OS_VERIFY)
         return plan
 
@@ -109,13 +116,20 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
         order = OsCreate(run=plan.install, reinstall=True)
         node = plan.before.primary_node
         try:
-            await steps.do(_SCRIPT, node, order, timeout=timeouts.OS_CREATE)
+            first = Changes(mirrors=plan.written)
+            await steps.do(_SCRIPT, node, order, first=first, timeout=timeouts.OS_CREATE)
         except (Cancelled, Rejected):
             # Refused: no script has begun.
             raise
         except GantryError as error:
             return _unsure(plan, error, steps)
         return Outcome(put=(plan.after,))
+
+
+def _asked(cluster: Snapshot, instance: Instance) -> list[Uuid]:
+    """The nodes that should have the definition; one that is away is not asked."""
+    others = (cluster.nodes[uuid] for uuid in instance.secondary_nodes)
+    return [instance.primary_node, *(one.uuid for one in others if mirrors.there(cluster, one))]
 
 
 def _unsure(plan: ReinstallPlan, error: GantryError, steps: Steps) -> Outcome:

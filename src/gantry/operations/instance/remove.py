@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from gantry.hooks.subject import Subject, SubjectKind
 from gantry.model import timeouts
-from gantry.model.entities import Instance
+from gantry.model.entities import Instance, Mirror
 from gantry.model.errors import GantryError, Rejected
 from gantry.model.locks import Needs
 from gantry.model.orders import DiskRemove, GuestForget, GuestSpec, GuestStop
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Given, Operation, Plan
-from gantry.operations.steps import checks, specs
+from gantry.operations.steps import checks, mirroring, mirrors, specs
 from gantry.ports.steps import Outcome, Steps, Undo
 
 
@@ -23,6 +23,8 @@ class RemovePlan(Plan, frozen=True, kw_only=True):
     spec: GuestSpec
     reach: bool
     running: bool
+    mirroring: mirrors.Mirroring | None = None
+    records: tuple[Mirror, ...] = ()
 
 
 class InstanceRemove(Operation[RemovePlan], frozen=True, kw_only=True):
@@ -54,6 +56,8 @@ class InstanceRemove(Operation[RemovePlan], frozen=True, kw_only=True):
             spec=specs.guest(cluster.cluster, instance),
             reach=not node.offline,
             running=checks.running(cluster, instance),
+            mirroring=mirrors.of(cluster, instance),
+            records=mirrors.records(cluster, instance),
         )
 
     def subject(self, plan: RemovePlan, cluster: Snapshot) -> Subject:
@@ -71,8 +75,14 @@ class InstanceRemove(Operation[RemovePlan], frozen=True, kw_only=True):
             steps.warn("its node is offline: its disks are removed when the node is back")
         steps.log(f"removing instance {plan.instance.name}")
         forget = GuestForget(uuid=plan.instance.uuid, hypervisor=plan.instance.hypervisor)
-        cleanup = [Undo(node, DiskRemove(disk=disk)) for disk in specs.disks(plan.instance)]
-        return Outcome(delete=(plan.instance,), cleanup=(*cleanup, Undo(node, forget)))
+        cleanup = [
+            *mirroring.closing(plan.mirroring),
+            *(Undo(node, DiskRemove(disk=disk)) for disk in specs.disks(plan.instance)),
+            *mirroring.removing(plan.mirroring),
+        ]
+        return Outcome(
+            delete=(plan.instance, *plan.records), cleanup=(*cleanup, Undo(node, forget))
+        )
 
     async def _stop(self, plan: RemovePlan, steps: Steps) -> None:
         order = GuestStop(

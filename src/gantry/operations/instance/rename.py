@@ -12,19 +12,26 @@ from gantry.model import locks, names
 from gantry.model.entities import Disk, Instance
 from gantry.model.errors import Rejected
 from gantry.model.locks import Needs
+from gantry.model.names import Uuid
 from gantry.model.orders import DiskMove, GuestForget, OsRun
+from gantry.model.replicas import MirrorChange
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import checks, os_rename, requests, resolving, specs
+from gantry.operations.steps import checks, mirrors, os_rename, requests, resolving, specs
 from gantry.ports.steps import Outcome, Steps, Undo
 
 
 class RenamePlan(Plan, frozen=True, kw_only=True):
-    """``script`` is None where the instance has no OS definition."""
+    """``script`` is None where the instance has no OS definition; ``holders`` are the nodes
+    with a copy of each disk, the primary first.
+    """
 
     before: Instance
     after: Instance
     script: OsRun | None
+    holders: tuple[tuple[Uuid, ...], ...] = ()
+    written: tuple[MirrorChange, ...] = ()
+    """What becomes of other replicas when the script writes to the primary's."""
 
 
 class InstanceRename(Operation[RenamePlan], frozen=True, kw_only=True):
@@ -58,7 +65,8 @@ class InstanceRename(Operation[RenamePlan], frozen=True, kw_only=True):
             raise Rejected(f"nothing to change: instance {name} is called that already")
         requests.new_name(name, cluster)
         what = f"rename instance {before.name}"
-        checks.node_usable(cluster, cluster.nodes[before.primary_node], what)
+        for uuid in checks.all_nodes(before):
+            checks.node_usable(cluster, cluster.nodes[uuid], what)
         checks.stopped(cluster, before, what)
         disks = tuple(_moved(disk, before.name, name) for disk in before.disks)
         after = checks.changed(before, given.now, name=name, disks=disks)
@@ -67,6 +75,8 @@ class InstanceRename(Operation[RenamePlan], frozen=True, kw_only=True):
             before=before,
             after=after,
             script=specs.os_run(renamed, after, self.debug_level) if after.os else None,
+            holders=mirrors.holders(cluster, before),
+            written=mirrors.written(cluster, before),
             reserve=(f"name/{name}",),
         )
 
@@ -96,14 +106,13 @@ class InstanceRename(Operation[RenamePlan], frozen=True, kw_only=True):
         node = before.primary_node
         for old, new in zip(specs.disks(before), specs.disks(after), strict=True):
             if old.path != new.path:
-                await steps.do(
-                    f"move-disk/{old.index}",
-                    node,
-                    DiskMove(disk=old, path=new.path),
-                    undo=DiskMove(disk=new, path=old.path),
-                )
+                for uuid in plan.holders[old.index]:
+                    name = f"move-disk/{old.index}" + ("" if uuid == node else f"/{uuid}")
+                    move = DiskMove(disk=old, path=new.path)
+                    undo = DiskMove(disk=new, path=old.path)
+                    await steps.do(name, uuid, move, undo=undo)
         if plan.script is not None:
-            await os_rename.tell_new_name(steps, plan.script, before.name)
+            await os_rename.tell_new_name(steps, plan.script, before.name, first=plan.written)
         # What the node keeps of the guest's last run has the old name: its record, its console.
         forget = GuestForget(uuid=before.uuid, hypervisor=before.hypervisor)
         return Outcome(put=(after,), result=after.name, cleanup=(Undo(node, forget),))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from gantry.hooks.subject import Subject, SubjectKind
 from gantry.model.entities import AdminState, HypervisorName, Instance, Parameters
 from gantry.model.errors import Reason, Rejected
@@ -11,8 +13,8 @@ from gantry.model.locks import Needs
 from gantry.model.orders import GuestSpec, GuestStart, GuestStop
 from gantry.model.parameters import BACKEND, HYPERVISOR, check
 from gantry.model.snapshot import Claim, Snapshot
-from gantry.operations.base import Given, Operation, Plan
-from gantry.operations.steps import checks, oses, specs
+from gantry.operations.base import Examiner, Given, Operation, Plan
+from gantry.operations.steps import checks, mirroring, mirrors, oses, specs
 from gantry.ports.steps import Outcome, Steps
 
 
@@ -23,6 +25,7 @@ class StartPlan(Plan, frozen=True, kw_only=True):
     spec: GuestSpec | None
     remember: bool
     note: str = ""
+    mirroring: mirrors.Mirroring | None = None
 
 
 class InstanceStart(Operation[StartPlan], frozen=True, kw_only=True):
@@ -76,7 +79,20 @@ class InstanceStart(Operation[StartPlan], frozen=True, kw_only=True):
         more = checks.uncounted(cluster, instance, spec.memory)
         checks.memory_fits(cluster, node, more, f"instance {instance.name}")
         claims = (Claim(node=node.uuid, memory=more),) if more else ()
-        return StartPlan(instance=instance, spec=spec, remember=remember, claims=claims)
+        return StartPlan(
+            instance=instance,
+            spec=spec,
+            remember=remember,
+            claims=claims,
+            mirroring=mirrors.of(cluster, instance),
+        )
+
+    async def examine(self, plan: StartPlan, cluster: Snapshot, ask: Examiner) -> StartPlan:
+        if plan.mirroring is None:
+            return plan
+        purpose = f"start instance {plan.instance.name}"
+        found = await mirrors.examined(plan.mirroring, plan.instance, ask, purpose)
+        return msgspec.structs.replace(plan, mirroring=found)
 
     def subject(self, plan: StartPlan, cluster: Snapshot) -> Subject:
         return Subject(
@@ -99,12 +115,9 @@ class InstanceStart(Operation[StartPlan], frozen=True, kw_only=True):
             stop = GuestStop(
                 uuid=plan.spec.uuid, hypervisor=plan.spec.hypervisor, timeout=0, force=True
             )
-            await steps.do(
-                "start-guest",
-                plan.instance.primary_node,
-                GuestStart(spec=plan.spec, paused=self.startup_paused),
-                undo=stop,
-            )
+            order = GuestStart(spec=plan.spec, paused=self.startup_paused)
+            node = plan.instance.primary_node
+            await mirroring.start(steps, node, order, plan.mirroring, undo=stop)
         if not plan.remember or plan.instance.admin_state is AdminState.UP:
             return Outcome()
         up = checks.changed(

@@ -12,7 +12,7 @@ from gantry.model.locks import Needs
 from gantry.model.orders import GuestSpec, GuestStop
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Given, Operation, Plan
-from gantry.operations.steps import checks, specs
+from gantry.operations.steps import checks, mirroring, mirrors, specs
 from gantry.ports.steps import Outcome, Steps
 
 
@@ -23,6 +23,7 @@ class StopPlan(Plan, frozen=True, kw_only=True):
     reach: bool
     running: bool
     spec: GuestSpec
+    mirroring: mirrors.Mirroring | None = None
 
 
 class InstanceStop(Operation[StopPlan], frozen=True, kw_only=True):
@@ -66,6 +67,7 @@ class InstanceStop(Operation[StopPlan], frozen=True, kw_only=True):
             reach=reach,
             running=running,
             spec=specs.guest(cluster.cluster, instance),
+            mirroring=mirrors.of(cluster, instance),
         )
 
     def subject(self, plan: StopPlan, cluster: Snapshot) -> Subject:
@@ -92,6 +94,7 @@ class InstanceStop(Operation[StopPlan], frozen=True, kw_only=True):
                 undo=undo,
                 timeout=self.timeout + timeouts.GUEST_START,
             )
+            await mirroring.close_all(steps, plan.mirroring)
         else:
             steps.warn("its node is offline: only marked as down")
         if self.no_remember or plan.instance.admin_state is not AdminState.UP:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from gantry.model import locks
-from gantry.model.entities import AdminState, Entity, Instance, Node
+from gantry.model.entities import AdminState, DiskTemplate, Entity, Instance, Node
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
@@ -101,9 +101,12 @@ def running(cluster: Snapshot, instance: Instance) -> bool:
 def back_up(instance: Instance, spec: GuestSpec, was_running: bool) -> GuestStart | None:
     """How to undo that the guest was stopped: only one that should be up is started again.
 
-    A guest that runs against its record (left by an undo that is still owed, say) stays down.
+    A guest that runs against its record (left by an undo that is still owed, say) stays down. So
+    does one with mirrored disks: it is started with its replicas or not at all, and supervision
+    does that.
     """
-    wanted = was_running and instance.admin_state is AdminState.UP
+    mirrored = instance.disk_template is DiskTemplate.MIRROR
+    wanted = was_running and instance.admin_state is AdminState.UP and not mirrored
     return GuestStart(spec=spec) if wanted else None
 
 

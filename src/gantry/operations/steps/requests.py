@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from gantry.model import names, sizes
-from gantry.model.entities import Cluster, Disk, DiskFormat, DiskMode, DiskTemplate
+from gantry.model.entities import Cluster, Disk, DiskFormat, DiskMode, DiskTemplate, OnDegraded
 from gantry.model.errors import Reason, Rejected
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Given
@@ -24,6 +24,8 @@ class DiskRequest(
     mode: str = "rw"
     name: str | None = None
     format: str = "raw"
+    on_degraded: str | None = None
+    """``wait`` or ``continue``; of mirrored disks alone."""
 
 
 def disk(
@@ -42,6 +44,8 @@ def disk(
         raise Rejected(
             f"disk {index}: {error}", "mode is rw or ro, format is raw or qcow2"
         ) from None
+    if template is DiskTemplate.MIRROR and kind is not DiskFormat.RAW:
+        raise Rejected(f"disk {index}: a mirrored disk is raw, not {kind}", "leave format= out")
     uuid = given.uuid()
     return Disk(
         uuid=uuid,
@@ -52,7 +56,18 @@ def disk(
         mode=mode,
         format=kind,
         driver=driver,
+        generation=1 if template is DiskTemplate.MIRROR else 0,
+        on_degraded=_on_degraded(request.on_degraded, index, template),
     )
+
+
+def _on_degraded(text: str | None, index: int, template: DiskTemplate) -> OnDegraded:
+    if text is not None and template is not DiskTemplate.MIRROR:
+        raise Rejected(f"disk {index}: on_degraded is of mirrored disks alone")
+    try:
+        return OnDegraded(text or "wait")
+    except ValueError:
+        raise Rejected(f"disk {index}: on_degraded is wait or continue, not {text!r}") from None
 
 
 def directory(cluster: Cluster, template: DiskTemplate, instance: str, below: str | None) -> str:

@@ -1,0 +1,172 @@
+"""What operations do with replicas in ``run``: serve them, mirror to them, close them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from gantry.model import timeouts
+from gantry.model.errors import Cancelled, GantryError
+from gantry.model.names import Uuid
+from gantry.model.orders import DiskCreate, DiskRemove, GuestSpec, GuestStart, Order
+from gantry.model.replica_orders import ReplicaClose, ReplicaServe, ReplicasLook
+from gantry.model.replicas import MirrorChange, ReplicaBecame
+from gantry.model.specs import DiskSpec, MirrorTarget
+from gantry.operations.steps.mirrors import STALE, SYNCING, Copy, MirroredDisk, Mirroring, usable
+from gantry.ports.steps import Changes, Effect, Steps, Undo
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """The disks with where else their writes go; ``first`` must be durable before the guest."""
+
+    disks: tuple[DiskSpec, ...]
+    first: Changes
+
+    def guest(self, spec: GuestSpec) -> GuestSpec:
+        """The guest that mirrors its disks."""
+        return msgspec.structs.replace(spec, disks=self.disks)
+
+
+async def serve_all(steps: Steps, mirroring: Mirroring) -> Served:
+    """Have the other nodes serve what is in sync, and what is to be copied anew.
+
+    A replica that cannot be had is stale before the guest writes anything.
+    """
+    changes: list[MirrorChange] = list(mirroring.marks)
+    disks: list[DiskSpec] = []
+    if changes:
+        steps.warn("the disks were not closed in order: their other replicas are copied anew")
+    for one in mirroring.disks:
+        targets: list[MirrorTarget] = []
+        for copy in one.copies:
+            if copy.state is STALE:
+                continue
+            full = copy.state is SYNCING or not mirroring.clean
+            target = await serve(steps, mirroring, one, copy, full=full, first=changes)
+            if target is not None:
+                targets.append(target)
+                continue
+            changes.append(ReplicaBecame(disk=one.disk.uuid, node=copy.node, state=STALE))
+        disks.append(msgspec.structs.replace(one.disk, targets=tuple(targets)))
+    return Served(disks=tuple(disks), first=Changes(mirrors=tuple(changes)))
+
+
+async def serve(
+    steps: Steps,
+    mirroring: Mirroring,
+    one: MirroredDisk,
+    copy: Copy,
+    *,
+    full: bool,
+    first: Sequence[MirrorChange] = (),
+) -> MirrorTarget | None:
+    """Have one replica served; None, with a warning, where that cannot be."""
+    what = f"the replica of disk {one.disk.index} on node {copy.name}"
+    if not copy.there:
+        steps.warn(f"{what} is left behind: its node does not answer, or is marked offline")
+        return None
+    order = ReplicaServe(disk=one.disk, peer=mirroring.peer, host=copy.host, overwrite=full)
+    try:
+        served = await steps.do(
+            f"serve-replica/{one.disk.index}/{copy.name}",
+            copy.node,
+            order,
+            undo=ReplicaClose(disk=one.disk),
+            first=Changes(mirrors=tuple(first)),
+            timeout=timeouts.URGENT,
+        )
+    except Cancelled:
+        raise
+    except GantryError as error:
+        steps.warn(f"{what} is left behind: {error.message}")
+        return None
+    return MirrorTarget(node=copy.node, name=copy.name, host=copy.host, port=served.port, full=full)
+
+
+async def close_all(steps: Steps, mirroring: Mirroring | None) -> None:
+    """Nothing is mirrored any more: the other nodes close their replicas, as far as they answer."""
+    for one in mirroring.disks if mirroring is not None else ():
+        for copy in one.copies:
+            if copy.there:
+                await _close(steps, one, copy)
+
+
+async def _close(steps: Steps, one: MirroredDisk, copy: Copy) -> None:
+    try:
+        await steps.do(
+            f"close-replica/{one.disk.index}/{copy.name}",
+            copy.node,
+            ReplicaClose(disk=one.disk),
+            timeout=timeouts.URGENT,
+        )
+    except Cancelled:
+        raise
+    except GantryError as error:
+        steps.warn(f"the replica on node {copy.name} was not closed: {error.message}")
+
+
+def closing(mirroring: Mirroring | None) -> tuple[Undo, ...]:
+    """The same for after a commit, also on nodes that do not answer now."""
+    return tuple(
+        Undo(copy.node, ReplicaClose(disk=one.disk))
+        for one in (mirroring.disks if mirroring is not None else ())
+        for copy in one.copies
+    )
+
+
+async def looked(steps: Steps, mirroring: Mirroring, instance: str) -> Mirroring:
+    """With what the primary's replicas are now that the guest was stopped there."""
+    disks = tuple(one.disk for one in mirroring.disks)
+    node = mirroring.peer.node
+    seen = await steps.do("look-at-replicas", node, ReplicasLook(disks=disks))
+    usable(mirroring, instance, seen.replicas, f"start instance {instance}")
+    return msgspec.structs.replace(mirroring, clean=all(one.clean for one in seen.replicas))
+
+
+def removing(mirroring: Mirroring | None) -> tuple[Undo, ...]:
+    """Remove all replicas but the primary's, once a commit has made them nobody's."""
+    return tuple(
+        Undo(copy.node, DiskRemove(disk=one.disk))
+        for one in (mirroring.disks if mirroring is not None else ())
+        for copy in one.copies
+    )
+
+
+async def start(
+    steps: Steps,
+    node: Uuid,
+    order: GuestStart,
+    mirroring: Mirroring | None,
+    undo: Order[Any],
+    *,
+    new: bool = False,
+) -> tuple[MirrorChange, ...]:
+    """Start a guest; one with mirrored disks never without what is in sync.
+
+    Gives back what has become of the replicas. It is in the store before the guest runs, but for
+    a ``new`` instance, whose records come with its last commit, together with these.
+    """
+    first: Changes | None = None
+    if mirroring is not None:
+        served = await serve_all(steps, mirroring)
+        order = msgspec.structs.replace(order, spec=served.guest(order.spec))
+        first = served.first
+    await steps.do("start-guest", node, order, undo=undo, first=None if new else first)
+    return first.mirrors if first is not None else ()
+
+
+async def create_copies(steps: Steps, mirroring: Mirroring | None) -> None:
+    """Make the replicas of all new disks but the primary's."""
+    for one in mirroring.disks if mirroring is not None else ():
+        effects = [
+            Effect(
+                name=f"create-disk/{one.disk.index}/{copy.name}",
+                node=copy.node,
+                order=DiskCreate(disk=one.disk),
+                undo=Undo(copy.node, DiskRemove(disk=one.disk)),
+            )
+            for copy in one.copies
+        ]
+        await steps.all(effects, timeout=timeouts.SLOW)
