@@ -34,7 +34,7 @@ class Written:
         self.warnings: list[str] = []
         self.firsts: dict[str, Changes] = {}
         self._failing = dict(failing or {})
-        self._answers = dict(answers or {})
+        self._said = dict(answers or {})
 
     async def do(
         self,
@@ -53,8 +53,8 @@ class Written:
         if name in self._failing:
             raise self._failing[name]
         if isinstance(order, ReplicaServe):
-            return self._answers.get(name, ReplicaServed(port=9000 + len(self.done)))
-        return self._answers.get(name, Nothing())
+            return self._said.get(name, ReplicaServed(port=9000 + len(self.done)))
+        return self._said.get(name, Nothing())
 
     async def all(
         self,
