@@ -11,11 +11,13 @@ from typing import Final
 EDGE: Final = "what is refused at the edge never comes to the store"
 NO_STORE: Final = "it asks nodes only, or files on them"
 TRANSFER: Final = "it is about what goes between two agents; one export and import is on both"
+POWER: Final = "it is about a machine's power; what comes after it is on both elsewhere"
 
 ON_A_FILE: Final = {
     "test_a_cancelled_job": TRANSFER,
     "test_a_connection_that_breaks": TRANSFER,
     "test_a_target_that_is_full": TRANSFER,
+    "test_a_silent_nodes_power_is_taken_before_its_guests_run_elsewhere": POWER,
     "test_an_agent_that_is_killed": TRANSFER,
     "test_an_export_of_ganeti_s_is_imported": TRANSFER,
     "test_an_import_whose_agent_is_killed": TRANSFER,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
-from tests.integration.cli.conftest import Commands, Done
+from tests.integration.cli.conftest import Commands, Done, live
 
 
 @pytest.mark.parametrize("what", ["on", "off", "cycle"])
@@ -89,3 +90,23 @@ async def test_health_is_shown_item_by_item(gnt: Commands) -> None:
     found = [["fan", "OK"], ["psu", "CRITICAL"]]
     done = await answered(gnt, "gnt-node health", [[0, "node1.example.com"], [0, found]])
     assert done.out.splitlines()[1:] == ["node1.example.com fan=OK, psu=CRITICAL"]
+
+
+async def test_fencing_takes_a_silent_nodes_power_first(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    program = {"oob_program": "/usr/local/sbin/power"}
+    gnt.queue.put(msgspec.structs.replace(gnt.queue.cluster.cluster, ndparams=program))
+    node = gnt.queue.cluster.nodes[gnt.queue.cluster.instance("web1").primary_node]
+    for reachable, count in ((True, 1), (False, 3)):
+        gnt.queue.set_live(node.uuid, live(reachable=reachable))
+        assert (await gnt("gnt-instance failover -f --fence web1")).status == 0
+        assert len(gnt.queue.submissions[-1].ops) == count
+    taken, mark, failover = gnt.queue.submissions[-1].ops
+    assert (taken["OP_ID"], taken["node_names"]) == ("OP_OOB_COMMAND", [node.name])
+    assert (taken["command"], taken["ignore_status"]) == ("power-off", True)
+    assert mark == {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": node.name, "offline": True}
+    assert failover["OP_ID"] == "OP_INSTANCE_FAILOVER"
+    gnt.queue.put(msgspec.structs.replace(gnt.queue.cluster.cluster, ndparams={}))
+    done = await gnt("gnt-instance failover -f --fence web1")
+    assert (done.status, "no program that switches its power" in done.err) == (2, True)
+    assert (await gnt("gnt-instance failover -f --fence --cleanup web1")).status == 2

@@ -73,3 +73,16 @@ def test_with_proof_its_words_are_for_the_log() -> None:
     cluster = snapshot(nodes=SILENT, change=OFFLINE)
     found = death.proven(cluster, web(), cluster.nodes[NODE1], "start it")
     assert "node1.example.com is marked offline" in found.words
+
+
+def test_power_that_was_taken_is_proof_only_of_a_node_that_is_marked() -> None:
+    oob = {"oob_program": "/oob"}
+    off = {NODE1: {"powered": False, "offline": True}}
+    assert source(snapshot(nodes=SILENT, change=off, ndparams=oob)) is Source.FENCE
+    assert source(snapshot(nodes=SILENT, change=off)) is Source.OPERATOR, "nothing switches it"
+    stale = {NODE1: {"powered": False}}
+    assert source(snapshot(nodes=SILENT, change=stale, ndparams=oob)) is None
+    with pytest.raises(Rejected) as caught:
+        cluster = snapshot(nodes=SILENT, ndparams=oob)
+        death.proven(cluster, web(), cluster.nodes[NODE1], "start instance web1 on node2")
+    assert "gnt-node power off --ignore-status node1.example.com" in caught.value.hint

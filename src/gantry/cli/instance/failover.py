@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from gantry.cli import confirm, jobs
+from gantry.cli import confirm, fence, jobs
 from gantry.cli import options as shared
+from gantry.cli.errors import Usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ gnt-instance failover web1                        (to the node with the most fre
 gnt-instance failover -n node3 web1
 gnt-node modify --offline=yes node2               (its node is dead, and certainly powered off)
 gnt-instance failover -f web1                     (now this is possible)
+gnt-instance failover --fence web1                (takes a silent node's power first)
 gnt-instance failover --cleanup web1              (move nothing: write down where it runs)
 """
 
@@ -26,6 +28,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     shared.force(parser)
     shared.target_node(parser)
     shared.shutdown_timeout(parser)
+    fence.option(parser)
     parser.add_argument(
         "--ignore-consistency",
         action="store_true",
@@ -42,11 +45,14 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, for the guest is stopped; then do it."""
+    if arguments.fence and (arguments.cleanup or arguments.dry_run != "no"):
+        raise Usage("--fence goes with neither --cleanup nor --dry-run")
+    node = fence.node_of(arguments.name) if arguments.fence else None
     if arguments.dry_run == "no" and not arguments.cleanup:
-        confirm.ask(
-            f"Instance {arguments.name} will be shut down and started on another node.\nContinue?",
-            arguments.force,
+        question = (
+            f"Instance {arguments.name} will be shut down and started on another node.\nContinue?"
         )
+        confirm.ask((fence.warning(node) if node else "") + question, arguments.force)
     operation: dict[str, Any] = {
         "OP_ID": "OP_INSTANCE_FAILOVER",
         "instance_name": arguments.name,
@@ -55,4 +61,5 @@ def run(arguments: argparse.Namespace) -> int:
         "cleanup": arguments.cleanup,
         **shared.given(arguments, "target_node", "iallocator"),
     }
-    return jobs.run(arguments, [operation])
+    before = fence.operations(node) if node else []
+    return jobs.run(arguments, [*before, operation])

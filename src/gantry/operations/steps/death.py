@@ -15,6 +15,7 @@ from gantry.model.entities import Instance, Node
 from gantry.model.errors import Reason, Rejected
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
+from gantry.operations.steps import power
 
 
 class Source(enum.StrEnum):
@@ -24,6 +25,8 @@ class Source(enum.StrEnum):
     """The node's agent, which serves this master, says that the guest is not up."""
     OPERATOR = "operator"
     """The operator marked the node offline, and confirmed that the machine is off."""
+    FENCE = "fence"
+    """The site's program took the machine's power and says that it is off; it is marked so."""
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +49,10 @@ def proof(cluster: Snapshot, guest: Uuid, node: Node) -> Proof | None:
             return None
         words = f"the agent of node {node.name} says that the guest does not run there"
         return Proof(source=Source.AGENT, words=words)
+    if node.offline and power.program(cluster, node) and not node.powered:
+        # Of a node that is not marked the record may be old: it may have been switched on by hand.
+        words = f"node {node.name} was powered off, as the program that switches its power says"
+        return Proof(source=Source.FENCE, words=words)
     if node.offline:
         words = f"node {node.name} is marked offline: the operator says that the machine is off"
         return Proof(source=Source.OPERATOR, words=words)
@@ -83,10 +90,22 @@ def proven(cluster: Snapshot, instance: Instance, node: Node, purpose: str) -> P
     raise Rejected(
         f"cannot {purpose}: nothing proves that its guest is dead on node {node.name}, whose agent "
         f"does not answer{why}",
-        f"start the agent there (systemctl start gantry-agent), so that it can say so; or make "
-        f"sure that the machine is powered off, and say so: "
-        f"gnt-node modify --offline=yes {node.name}",
+        "start the agent there (systemctl start gantry-agent), so that it can say so; or "
+        + _off(cluster, node),
         reason=Reason.ENVIRONMENT,
         node=node.name,
         object_name=instance.name,
+    )
+
+
+def _off(cluster: Snapshot, node: Node) -> str:
+    """How to come to a proof without its agent."""
+    if power.program(cluster, node):
+        return (
+            "take the machine's power, whatever else runs there: gnt-node power off "
+            f"--ignore-status {node.name} (gnt-instance failover --fence does that by itself)"
+        )
+    return (
+        "make sure that the machine is powered off, and say so: "
+        f"gnt-node modify --offline=yes {node.name}"
     )
