@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import shutil
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from gantry.agent import transfer_programs
 from gantry.agent.parts import Parts
-from gantry.host import command
+from gantry.host import command, signs_of_life
 from gantry.host.pipeline import Failed, Stage
 from gantry.model import timeouts
+from gantry.model.backup_orders import Peer
 from gantry.model.errors import GantryError, OperationFailed, Reason
 from gantry.model.names import Uuid
 from gantry.pki import files as certificates
@@ -26,6 +29,8 @@ _TLS: Final = (
 )
 """What QEMU calls the files of certificates, and how they are called here."""
 _NETWORK: Final = ("socat", "qemu-img")
+_MUCH: Final = 1 << 18
+"""Bytes of words of a program's that are kept."""
 
 
 def environment(parts: Parts, transfer: Uuid, **more: str) -> dict[str, str]:
@@ -67,6 +72,123 @@ def clear(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
+async def until(
+    programs: Coroutine[Any, Any, None], enough: asyncio.Event, end: Callable[[], bool]
+) -> None:
+    """Run programs that end only when they are told, which ``end`` does once ``enough`` is set.
+
+    ``end`` says whether there was anything to tell it to.
+    """
+    running = asyncio.create_task(programs)
+    told = asyncio.create_task(enough.wait())
+    try:
+        await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done() and not end():
+            raise OperationFailed("the transfer was ended before it began")
+        await running
+    finally:
+        await _ended(running, told)
+
+
+async def served(
+    listens: Coroutine[Any, Any, None], takes: Coroutine[Any, Any, None], enough: asyncio.Event
+) -> None:
+    """Run ``takes`` to its end. ``listens`` gives it what it takes, and is ended after it.
+
+    Not before ``enough`` is set: what is said to the caller at the end is not to be cut off.
+    """
+    listening, taking = asyncio.create_task(listens), asyncio.create_task(takes)
+    told = asyncio.create_task(enough.wait())
+    try:
+        await asyncio.wait({listening, taking}, return_when=asyncio.FIRST_COMPLETED)
+        if not taking.done():
+            await listening
+            raise OperationFailed("the transfer was ended: nobody listens any more")
+        await taking
+        await told
+    finally:
+        await _ended(listening, taking, told)
+
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+@contextlib.asynccontextmanager
+async def little_said(path: Path) -> AsyncIterator[None]:
+    """Meanwhile a file that a program appends to is emptied when it is large.
+
+    Whoever calls may have a line written into it, as often as he likes.
+    """
+
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(timeouts.TRANSFER_LOOK)
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_size > _MUCH:
+                    os.truncate(path, 0)
+
+    task = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        await _ended(task)
+
+
+class Silent(OperationFailed):
+    """A transfer in which nothing moves any more."""
+
+    code = "transfer-silent"
+
+
+async def moving(
+    programs: Coroutine[Any, Any, None],
+    sign: Callable[[], object],
+    *,
+    seconds: float,
+    peer: str,
+) -> None:
+    """Run programs as long as ``sign`` changes; ``Silent`` after ``seconds`` in which it did not.
+
+    ``peer`` is the node at the other end.
+    """
+    running = asyncio.create_task(programs)
+    loop = asyncio.get_running_loop()
+    last, since = sign(), loop.time()
+    try:
+        while not running.done():
+            await asyncio.wait({running}, timeout=min(timeouts.TRANSFER_LOOK, seconds / 4))
+            now = sign()
+            if now != last:
+                last, since = now, loop.time()
+            elif not running.done() and loop.time() - since >= seconds:
+                raise Silent(
+                    f"nothing has reached node {peer} for {seconds:g} s, so the transfer was ended",
+                    f"see whether node {peer}, its disks and the network to it are well, and try "
+                    "again",
+                    reason=Reason.ENVIRONMENT,
+                )
+        await running
+    finally:
+        await _ended(running)
+
+
+async def answered(
+    programs: Coroutine[Any, Any, None], sign: Callable[[], object], peer: Peer, port: int
+) -> None:
+    """Run programs; ``Silent`` where the peer's machine answers nothing that is sent to that port.
+
+    A script at either end may take its time: it is the network that is looked at.
+    """
+
+    def heard() -> object:
+        return sign() if signs_of_life.unanswered(peer.host, port) else object()
+
+    await moving(programs, heard, seconds=timeouts.TRANSFER_SILENCE, peer=peer.name)
+
+
 async def both(programs: Coroutine[Any, Any, None], script: Coroutine[Any, Any, object]) -> None:
     """Until both have ended. Where one fails the other has a few seconds, and is ended.
 
@@ -83,6 +205,8 @@ async def both(programs: Coroutine[Any, Any, None], script: Coroutine[Any, Any, 
         await asyncio.wait(tasks)
     errors = [error for task in tasks if not task.cancelled() and (error := task.exception())]
     for error in errors:
+        if isinstance(error, Silent):
+            raise error
         if isinstance(error.__cause__, Failed) and error.__cause__.stage.name in _NETWORK:
             raise error
     if errors:

@@ -21,6 +21,7 @@ from gantry.agent.os_scripts import LOGS
 from gantry.agent.parts import Parts
 from gantry.agent.transfers import Reception
 from gantry.host import pipeline
+from gantry.host.daemon import Identity, ask_to_end
 from gantry.host.pipeline import Stage
 from gantry.model import timeouts
 from gantry.model.asking import Nothing
@@ -44,12 +45,6 @@ from gantry.storage.raw_view import raw_view
 
 _LISTENS: Final = re.compile(r"listening on .*:(\d+)$")
 _MIB: Final = 1024 * 1024
-_ALIVE: Final = (
-    (socket.TCP_KEEPIDLE, 20),
-    (socket.TCP_KEEPINTVL, 5),
-    (socket.TCP_KEEPCNT, 6),
-    (socket.TCP_USER_TIMEOUT, 60_000),
-)
 
 
 async def open_end(parts: Parts, order: TransferOpen, task: Task) -> Listening:
@@ -69,6 +64,7 @@ async def close_end(parts: Parts, order: TransferClose, task: Task) -> Moved:
     """Wait for the end; what went wrong is raised."""
     reception = parts.transfers.find(order.transfer, parts.node)
     reception.tell(task.say)
+    reception.closing.set()
     assert reception.task is not None
     if order.failed:
         # The sender is gone: this end sees that soon, or never would.
@@ -120,7 +116,7 @@ async def _receive(
 
 
 async def _blocks(parts: Parts, order: TransferOpen, reception: Reception, directory: Path) -> int:
-    """A server that writes into a file; it ends when its one client has gone."""
+    """A server that writes into a file, until the sender has all of it acknowledged."""
     path, kind = await asyncio.to_thread(_block_file, parts, order)
     await asyncio.to_thread(ends.tls, parts.root, directory)
     listener = _listener(parts.configuration.host)
@@ -140,8 +136,18 @@ async def _blocks(parts: Parts, order: TransferOpen, reception: Reception, direc
             passed={transfer_programs.INHERITED: listener.fileno()},
         )
         reception.listening(listener.getsockname()[1])
-        started = parts.transfers.started(order.transfer)
-        await pipeline.run([stage], timeout=order.lasts, started=started)
+        serving: list[Identity] = []
+
+        def started(stage: Stage, which: Identity) -> None:
+            serving.append(which)
+            parts.transfers.noted(order.transfer, which)
+
+        async with ends.little_said(stage.errors):
+            await ends.until(
+                pipeline.run([stage], timeout=order.lasts, started=started),
+                reception.closing,
+                lambda: bool(serving) and ask_to_end(serving[0]),
+            )
     finally:
         listener.close()
     return await asyncio.to_thread(_synced, path)
@@ -175,12 +181,8 @@ def _takes_direct(path: Path) -> bool:
 def _listener(host: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
-    # Those that it accepts inherit this: a network that is cut is noticed within a minute.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _ALIVE:
-        listener.setsockopt(socket.IPPROTO_TCP, option, value)
     listener.bind((host, 0))
-    listener.listen(1)
+    listener.listen(transfer_programs.BACKLOG)
     return listener
 
 
@@ -241,24 +243,31 @@ async def _programs(
     pki = certificates.directory(parts.root)
     cluster, host = parts.configuration.cluster, parts.configuration.host
     count = target if target is not None else transfer_programs.copy()
-    unpacking = transfer_programs.unpacking(order.compress, count)
-    argvs = [transfer_programs.listener(cluster, order.peer, host, pki), *unpacking]
-    stages = ends.stages(parts, order.transfer, directory, argvs, "listener", count=-1)
-    (directory / "listener").touch(mode=0o600)
+    inlet, said = directory / "inlet", directory / "listener"
+    os.mkfifo(inlet, 0o600)
+    said.touch(mode=0o600)
+    listener = Stage(
+        argv=tuple(transfer_programs.listener(cluster, order.peer, host, pki, inlet)),
+        errors=said,
+        environment=ends.environment(parts, order.transfer),
+    )
+    argvs = transfer_programs.unpacking(order.compress, count, inlet)
+    stages = ends.stages(parts, order.transfer, directory, argvs, "gate", count=-1)
+    started = parts.transfers.started(order.transfer)
 
     def line(text: str) -> None:
         found = _LISTENS.search(text)
         if found is not None:
             reception.listening(int(found[1]))
 
-    async with Follower(directory / "listener", line):
+    async with Follower(said, line), ends.little_said(said):
         try:
-            await pipeline.run(
-                stages,
-                stdout=writing,
-                timeout=order.lasts,
-                started=parts.transfers.started(order.transfer),
-            )
+            with pipeline.roomy(inlet):
+                await ends.served(
+                    pipeline.run([listener], timeout=order.lasts, started=started),
+                    pipeline.run(stages, stdout=writing, timeout=order.lasts, started=started),
+                    reception.closing,
+                )
         except pipeline.Failed as error:
             raise ends.explained(error, parts.node) from error
 

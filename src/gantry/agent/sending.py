@@ -15,9 +15,10 @@ from gantry.agent.effect import Task
 from gantry.agent.how_far import HowFar, percent
 from gantry.agent.os_scripts import LOGS
 from gantry.agent.parts import Parts
-from gantry.host import command, pipeline
+from gantry.host import command, pipeline, signs_of_life
 from gantry.host.daemon import Identity
 from gantry.host.pipeline import Stage
+from gantry.model import timeouts
 from gantry.model.backup_orders import (
     DumpFile,
     Missing,
@@ -93,15 +94,27 @@ async def _blocks(parts: Parts, order: TransferSend, task: Task, directory: Path
             environment=ends.environment(parts, order.transfer),
             passed={} if served is None else {_INHERITED: served},
         )
-        return await _copied(parts, stage, source, directory, task)
+        return await _copied(parts, order, stage, source, directory, task)
 
 
-async def _copied(parts: Parts, stage: Stage, source: Path, directory: Path, task: Task) -> int:
+async def _copied(
+    parts: Parts, order: TransferSend, stage: Stage, source: Path, directory: Path, task: Task
+) -> int:
     said = directory / "progress"
     out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     kept = source.stat().st_blocks * 512
+    copying: list[Identity] = []
+
+    def started(stage: Stage, which: Identity) -> None:
+        copying.append(which)
+
+    def sign() -> int:
+        return signs_of_life.turns(copying[0]) if copying else 0
+
     async with HowFar(task.say, lambda: percent(said, kept), lambda: kept):
-        await _run(parts, [stage], None, out, task)
+        run = _run(parts, [stage], None, out, task, started)
+        moving = ends.moving(run, sign, seconds=timeouts.TRANSFER_STILL, peer=order.peer.name)
+        await ends.answered(moving, sign, order.peer, order.port)
     return kept
 
 
@@ -188,7 +201,8 @@ async def _call(
         return pipeline.read_so_far(counting[0]) if counting else None
 
     async with HowFar(task.say, so_far, size):
-        await _run(parts, stages, reading, None, task, started)
+        run = _run(parts, stages, reading, None, task, started)
+        await ends.answered(run, so_far, order.peer, order.port)
 
 
 async def _run(

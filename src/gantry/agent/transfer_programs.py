@@ -6,12 +6,13 @@ each end accepting the one node that it was told. See docs/adr/0012-backups.md.
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Final
 
 from gantry.model import timeouts
 from gantry.model.backup_orders import Compression, Peer
-from gantry.model.identity import node_host
+from gantry.model.identity import node_host, node_subject
 from gantry.model.names import Uuid
 
 BLOCK: Final = "1M"
@@ -19,6 +20,8 @@ NAME: Final = "GANTRY_TRANSFER"
 """The variable with the transfer's number, by which both ends know that they are meant."""
 STRANGER: Final = 65
 """Exit status of the gate where another transfer came."""
+BACKLOG: Final = 128
+"""Callers that the kernel lets wait."""
 INHERITED: Final = 3
 """The descriptor of a listening socket that a server is given."""
 _COMPRESS: Final[dict[Compression, tuple[str, ...]]] = {
@@ -36,7 +39,10 @@ _EXPAND: Final[dict[Compression, tuple[str, ...]]] = {
     Compression.ZSTD: ("zstd", "-q", "-c", "-d"),
 }
 _SAY_NAME: Final = f'printf "%s\\n" "${NAME}"; exec "$@"'
-_HEAR_NAME: Final = f'IFS= read -r name && [ "$name" = "${NAME}" ] || exit {STRANGER}; exec "$@"'
+_HEAR_NAME: Final = (
+    'exec < "$1" && shift; '
+    f'IFS= read -r name && [ "$name" = "${NAME}" ] || exit {STRANGER}; exec "$@"'
+)
 _INHERIT: Final = 'LISTEN_PID=$$ exec "$@"'
 
 
@@ -63,11 +69,11 @@ def packing(compress: Compression, count: list[str]) -> list[list[str]]:
     return [count, _shell(_SAY_NAME, _COMPRESS[compress])]
 
 
-def unpacking(compress: Compression, count: list[str]) -> list[list[str]]:
-    """The same backwards."""
+def unpacking(compress: Compression, count: list[str], inlet: Path) -> list[list[str]]:
+    """The same backwards; what comes is read from the named pipe ``inlet``."""
     if compress is Compression.NONE:
-        return [_shell(_HEAR_NAME, count)]
-    return [_shell(_HEAR_NAME, _EXPAND[compress]), count]
+        return [_shell(_HEAR_NAME, [str(inlet), *count])]
+    return [_shell(_HEAR_NAME, [str(inlet), *_EXPAND[compress]]), count]
 
 
 def caller(cluster: Uuid, peer: Peer, port: int, pki: Path) -> list[str]:
@@ -79,18 +85,26 @@ def caller(cluster: Uuid, peer: Peer, port: int, pki: Path) -> list[str]:
     return [*_SOCAT, "stdio", address + _pinned(cluster, peer, pki)]
 
 
-def listener(cluster: Uuid, peer: Peer, host: str, pki: Path) -> list[str]:
-    """socat from ``peer``, which calls, to its standard output. It says where it listens."""
-    address = f"OPENSSL-LISTEN:0,bind={host},{_family(host)}"
-    waits = f",accept-timeout={timeouts.TRANSFER_CALL:g}"
-    return [*_SOCAT, "-u", address + waits + _pinned(cluster, peer, pki), "stdout"]
+def listener(cluster: Uuid, peer: Peer, host: str, pki: Path, inlet: Path) -> list[str]:
+    """socat from ``peer``, which calls, to the named pipe ``inlet``. It says where it listens.
+
+    Each caller has a process of its own, which opens the pipe only once it knows that it is
+    ``peer``, and does not wait long for a caller who says nothing. It goes on until it is ended.
+    """
+    address = f"OPENSSL-LISTEN:0,bind={host},{_family(host)},fork,backlog={BACKLOG}"
+    patience = struct.pack("qq", int(timeouts.TRANSFER_WORD), 0).hex()
+    # Of a listening end "setsockopt" is of those that call: SO_RCVTIMEO, a struct timeval.
+    waits = f",max-children={_CALLERS},setsockopt-bin=1:20:x{patience}"
+    return [*_SOCAT, "-u", address + waits + _pinned(cluster, peer, pki), f"OPEN:{inlet},wronly"]
 
 
 def block_server(
     peer: Peer, tls: Path, name: Uuid, path: str, kind: str, *, direct: bool = False
 ) -> list[str]:
-    """qemu-nbd for one client, ``peer``, on an inherited socket; ``tls`` is as QEMU wants it.
+    """qemu-nbd for ``peer`` alone, on an inherited socket; ``tls`` is as QEMU wants it.
 
+    Whoever else calls is sent away by TLS, or waits for nothing; ``peer`` is let in meanwhile. It
+    goes on until it is told to end (SIGTERM), and writes out what it still has then.
     ``direct``: past the page cache, which is a third faster, where the file system can do it.
     """
     return _shell(
@@ -101,11 +115,12 @@ def block_server(
             f"tls-creds-x509,id=tls,dir={_value(tls)},endpoint=server,verify-peer=on,"
             "sanity-check=off",
             "--object",
-            # A certificate's common name has no more than 64 characters.
-            f"authz-simple,id=peer,identity=CN={_value(peer.name[:64])}",
+            f"authz-simple,id=peer,identity={_value(node_subject(peer.name, peer.node))}",
             "--tls-creds=tls",
             "--tls-authz=peer",
             f"--export-name={name}",
+            "--persistent",
+            "--shared=0",
             f"--format={kind}",
             "--discard=unmap",
             *(("--cache=none", "--aio=native") if direct else ()),
@@ -145,8 +160,14 @@ def image_file(path: str, kind: str) -> str:
 
 
 _SOCAT: Final = ("socat", "-d", "-d", "-b1048576")
-_ALIVE: Final = ",keepalive,keepidle=20,keepintvl=5,keepcnt=6,setsockopt-int=6:18:60000"
-"""A network that is cut is noticed within a minute (18 is TCP_USER_TIMEOUT, in ms)."""
+_CALLERS: Final = 64
+"""Those that may be in the middle of their first words at the same time."""
+_ALIVE: Final = ",keepalive,keepidle=20,keepintvl=5,keepcnt=6"
+"""A network that is cut while nothing is on its way is noticed within a minute.
+
+What is on its way is looked after by the agent: TCP_USER_TIMEOUT would also cut off a script
+that does not read for a minute, since it has other things to do.
+"""
 
 
 def _pinned(cluster: Uuid, peer: Peer, pki: Path) -> str:

@@ -28,10 +28,14 @@ _MOST_LINES: Final = 200
 
 
 class Reception:
-    """One receiving end: ``port`` is known once it listens."""
+    """One receiving end: ``port`` is known once it listens.
+
+    ``closing`` is set once the sending end has ended: only then it listens no more.
+    """
 
     def __init__(self) -> None:
         self.port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.closing = asyncio.Event()
         self.task: asyncio.Task[Moved] | None = None
         self._say: Callable[[str], None] | None = None
         self._lines: list[str] = []

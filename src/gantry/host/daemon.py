@@ -7,6 +7,7 @@ for it. Its end is told by a pidfd, never by polling. What the process does is n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -45,6 +46,20 @@ def holder(path: Path) -> Identity | None:
         if _has_open(directory / "fd", wanted):
             return identity(int(directory.name))
     return None
+
+
+def ask_to_end(which: Identity) -> bool:
+    """Ask a process to end in an orderly way; False where it has ended already."""
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(which.pid)
+        try:
+            # Only now can the pid not be given to another one.
+            if identity(which.pid) == which:
+                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+                return True
+        finally:
+            os.close(pidfd)
+    return False
 
 
 def _has_open(directory: Path, wanted: os.stat_result) -> bool:

@@ -14,7 +14,7 @@ import re
 import select
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -107,9 +107,27 @@ def read_so_far(which: Identity) -> int | None:
 def pipe() -> tuple[int, int]:
     """A pipe (its reading, its writing end) with much room in it."""
     reading, writing = os.pipe()
-    with contextlib.suppress(OSError):  # a limit of the system's: it is slower then
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
+    _make_room(writing)
     return reading, writing
+
+
+@contextlib.contextmanager
+def roomy(named: Path) -> Iterator[None]:
+    """Meanwhile a named pipe has much room in it, and who writes to it need not wait for a reader.
+
+    Nor is he told that there is none any more: end him.
+    """
+    held = os.open(named, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _make_room(held)
+        yield
+    finally:
+        os.close(held)
+
+
+def _make_room(end: int) -> None:
+    with contextlib.suppress(OSError):  # a limit of the system's: it is slower then
+        fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 def _found(stage: Stage) -> Stage:

@@ -17,6 +17,9 @@ from gantry.model.names import Uuid
 
 _URI: Final = re.compile(r"gantry://([0-9a-f-]{36})/([a-z]+)(?:/([a-zA-Z0-9._-]{1,128}))?")
 
+COMMON_NAME: Final = 64
+"""The most characters of a certificate's common name."""
+
 
 class Role(enum.StrEnum):
     """What the holder of a certificate may be."""
@@ -53,3 +56,10 @@ def parse(uri: str) -> Identity | None:
 def node_host(cluster: Uuid, node: Uuid) -> str:
     """The DNS name in a node's certificate; it resolves nowhere."""
     return f"{node}.{cluster}.node.gantry.internal"
+
+
+def node_subject(name: str, node: Uuid) -> str:
+    """Whom a node's certificate is for, as GnuTLS writes it: a program that sees nothing else of a
+    certificate tells a node by it from one of the same name that was removed.
+    """
+    return f"CN={name[:COMMON_NAME]},serialNumber={node}"

@@ -26,9 +26,15 @@ OS_VERIFY: Final = 300.0
 OS_RENAME: Final = 3600.0
 TRANSFER: Final = 86400.0
 """All bytes of one disk from one node to another."""
-TRANSFER_CALL: Final = 60.0
-"""Until the sending end has called the receiving one."""
-TRANSFER_REPORT: Final = 10.0
+TRANSFER_WORD: Final = 30.0
+"""For the next word of somebody who calls a receiving end, and has not said who he is."""
+TRANSFER_SILENCE: Final = 60.0
+"""The other end acknowledges nothing of what it is sent: the network is cut, the machine dead."""
+TRANSFER_STILL: Final = 180.0
+"""Nothing at all moves between two programs of which no third one holds anything up."""
+TRANSFER_LOOK: Final = 5.0
+"""Between two looks at that."""
+TRANSFER_REPORT: Final = 4.0
 """Between two lines about how far a transfer is."""
 
 HOOK_SCRIPT: Final = 600.0

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gantry.model.errors import Reason, Rejected
-from gantry.model.identity import Identity, Role, node_host
+from gantry.model.identity import COMMON_NAME, Identity, Role, node_host, parse
 from gantry.model.names import Uuid
 from gantry.pki import files
 
@@ -158,7 +158,10 @@ class Authority:
         return self._issue(Identity(self.cluster, Role.STORE), "Gantry etcd", now, hosts)
 
     def renew(self, certificate: str, now: float) -> str:
-        """The same certificate for the same key, with a new term; Rejected if not of this CA."""
+        """The same certificate for the same key, with a new term; Rejected if not of this CA.
+
+        A node's says which node it is as ``issue_node`` has it say now.
+        """
         old = x509.load_pem_x509_certificate(certificate.encode())
         try:
             old.verify_directly_issued_by(self._certificate)
@@ -167,7 +170,8 @@ class Authority:
         key = old.public_key()
         if not isinstance(key, ec.EllipticCurvePublicKey):
             raise Rejected("the certificate's key is not of the kind that we make")
-        builder = _builder(old.subject, self._certificate.subject, key, now, ISSUED_DAYS)
+        subject = _renewed_subject(old)
+        builder = _builder(subject, self._certificate.subject, key, now, ISSUED_DAYS)
         for extension in old.extensions:
             builder = builder.add_extension(extension.value, critical=extension.critical)
         return _pem(builder.sign(self._key, hashes.SHA256()))
@@ -194,7 +198,7 @@ class Authority:
     ) -> str:
         names = [x509.UniformResourceIdentifier(identity.uri), *map(_general_name, hosts)]
         builder = (
-            _builder(_name(common_name), self._certificate.subject, key, now, ISSUED_DAYS)
+            _builder(_name(common_name, identity), self._certificate.subject, key, now, ISSUED_DAYS)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(
@@ -268,8 +272,12 @@ def _time(seconds: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+def _name(common_name: str, identity: Identity | None = None) -> x509.Name:
+    """As ``identity.node_subject`` says where it is a node's."""
+    parts = [x509.NameAttribute(NameOID.COMMON_NAME, common_name[:COMMON_NAME])]
+    if identity is not None and identity.role is Role.NODE:
+        parts.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, identity.who))
+    return x509.Name(parts)
 
 
 def _general_name(host: str) -> x509.GeneralName:
@@ -294,15 +302,28 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 
 def _uri(certificate: x509.Certificate) -> Uuid | None:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return None
-    for uri in names.get_values_for_type(x509.UniformResourceIdentifier):
+    for uri in _uris(certificate):
         cluster = uri.removeprefix("gantry://").removesuffix("/ca")
         if uri == f"gantry://{cluster}/ca":
             return Uuid(cluster)
     return None
+
+
+def _uris(certificate: x509.Certificate) -> list[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return list(names.get_values_for_type(x509.UniformResourceIdentifier))
+
+
+def _renewed_subject(old: x509.Certificate) -> x509.Name:
+    names = old.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    for uri in _uris(old):
+        identity = parse(uri)
+        if identity is not None and names:
+            return _name(str(names[0].value), identity)
+    return old.subject
 
 
 def _pem(certificate: x509.Certificate) -> str:

@@ -20,7 +20,7 @@ ONLY_IT = f"commonname={PEER.node}.{CLUSTER}.node.gantry.internal"
 
 def test_both_ends_of_a_stream_accept_one_node_in_tls_1_3() -> None:
     calls = programs.caller(CLUSTER, PEER, 4711, PKI)[-1]
-    listens = programs.listener(CLUSTER, PEER, "127.1.0.1", PKI)[-2]
+    listens = programs.listener(CLUSTER, PEER, "127.1.0.1", PKI, Path("/inlet"))[-2]
     assert calls.startswith("OPENSSL:127.1.0.2:4711,")
     assert listens.startswith("OPENSSL-LISTEN:0,bind=127.1.0.1,")
     for end in (calls, listens):
@@ -37,7 +37,7 @@ def test_addresses_of_ipv6_are_in_brackets() -> None:
 
 def test_both_ends_of_blocks_accept_one_node() -> None:
     server = programs.block_server(PEER, Path("/run/x,y"), Uuid("name"), "/disk", "raw")
-    assert "authz-simple,id=peer,identity=CN=node2.example.com" in server
+    assert f"authz-simple,id=peer,identity=CN=node2.example.com,,serialNumber={PEER.node}" in server
     assert any("verify-peer=on" in one and "dir=/run/x,,y," in one for one in server)
     source = programs.image_file("/disk,1", "raw")
     client = programs.block_client(CLUSTER, PEER, 1, Path("/run"), Uuid("name"), source)
@@ -48,9 +48,12 @@ def test_both_ends_of_blocks_accept_one_node() -> None:
 @pytest.mark.parametrize("compress", Compression)
 def test_the_count_is_of_bytes_before_and_after_compression(compress: Compression) -> None:
     count = programs.copy()
-    packing, unpacking = programs.packing(compress, count), programs.unpacking(compress, count)
+    packing, unpacking = (
+        programs.packing(compress, count),
+        programs.unpacking(compress, count, Path("/inlet")),
+    )
     assert packing[0][-len(count) :] == count
     assert unpacking[-1][-len(count) :] == count
     assert (len(packing) == 1) == (compress is Compression.NONE)
-    packer = {one[4] for one in (*packing, *unpacking) if one[0] == "/bin/sh"}
+    packer = {one[place] for one, place in ((packing[-1], 4), (unpacking[0], 5))}
     assert packer <= set(programs.needed(compress))
