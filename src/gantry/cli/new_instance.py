@@ -44,6 +44,10 @@ def place_options(parser: argparse.ArgumentParser, nics: str) -> Any:
         metavar="NODE[:SECONDARY…]",
         help="default: most free memory that fits; secondaries are for -t mirror",
     )
+    place.add_argument("-I", "--iallocator", metavar="NAME", help="refused: there is none")
+    place.add_argument(
+        "-g", "--node-group", dest="group_name", metavar="GROUP", help="there is one: default"
+    )
     place.add_argument("-B", "--backend-parameters", metavar="memory=SIZE,vcpus=N,…")
     place.add_argument("-H", "--hypervisor-parameters", metavar="HYPERVISOR[:NAME=VALUE,…]")
     place.add_argument(
@@ -93,8 +97,16 @@ def fields(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.hypervisor_parameters:
         name, parameters = values.headed(arguments.hypervisor_parameters, "-H")
         found.update(hypervisor=name, hvparams=parameters)
-    names = "disk_template", "file_driver", "file_storage_dir", "name_check", "ip_check"
-    return found | shared.given(arguments, *names)
+    return found | shared.given(
+        arguments,
+        "disk_template",
+        "file_driver",
+        "file_storage_dir",
+        "name_check",
+        "ip_check",
+        "iallocator",
+        "group_name",
+    )
 
 
 def nodes(text: str) -> dict[str, Any]:

@@ -328,7 +328,8 @@ def test_refuses_a_file_driver_and_a_directory_that_leads_out() -> None:
 
 def test_refuses_other_modes_and_fields_that_it_does_not_know() -> None:
     assert "is not supported" in refused(ADD, mode="remote-import").message
-    assert "iallocator" in refused(ADD, iallocator="hail").message
+    assert "no instance allocator 'hail'" in refused(ADD, iallocator="hail").message
+    assert "remote_import" in refused(ADD, remote_import="hail").message
 
 
 class TestNics:

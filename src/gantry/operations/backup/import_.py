@@ -21,7 +21,6 @@ from gantry.model.entities import (
     DiskTemplate,
     HypervisorName,
     Parameters,
-    ParameterValue,
 )
 from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.locks import Needs
@@ -34,8 +33,9 @@ from gantry.model.parameters import (
     hypervisor_parameters,
 )
 from gantry.model.snapshot import Snapshot
-from gantry.operations.base import Examiner, Given, Operation, Plan
+from gantry.operations.base import Examiner, Given, Plan
 from gantry.operations.instance.add import AddPlan, InstanceAdd
+from gantry.operations.instance.new import NewInstance
 from gantry.operations.steps import checks, importing, os_rename, requests, specs, transfer
 from gantry.operations.steps.importing import Drawn, Following, Source
 from gantry.operations.steps.nics import NicRequest
@@ -56,42 +56,19 @@ class ImportPlan(Plan, frozen=True, kw_only=True):
     rename: OsRun | None = None
 
 
-class BackupImport(Operation[ImportPlan], frozen=True, kw_only=True):
-    """Parameters as in Ganeti's op code; what is not given is as in the export."""
+class BackupImport(NewInstance[ImportPlan], frozen=True, kw_only=True):
+    """Ganeti's OP_INSTANCE_CREATE in mode import; what is not given is as in the export."""
 
     opcode: ClassVar[str] = "OP_INSTANCE_CREATE"
     plan_type: ClassVar[type[Plan]] = ImportPlan
 
-    instance_name: str
     mode: str = "import"
     src_node: str | None = None
     src_path: str | None = None
     compress: str = "none"
     identify_defaults: bool = False
-    disk_template: str | None = None
-    disks: tuple[requests.DiskRequest, ...] = ()
     nics: tuple[NicRequest, ...] | None = None
-    pnode: str | None = None
-    os_type: str | None = None
-    hypervisor: str | None = None
-    hvparams: dict[str, ParameterValue] = {}
-    beparams: dict[str, ParameterValue] = {}
-    osparams: dict[str, str] = {}
-    osparams_private: dict[str, str] = {}
-    file_driver: str | None = None
-    file_storage_dir: str | None = None
-    force_variant: bool = False
-    name_check: bool | None = None
-    ip_check: bool | None = None
-    conflicts_check: bool = True
     start: bool = False
-    tags: tuple[str, ...] = ()
-    wait_for_sync: bool = True
-    ignore_ipolicy: bool = False
-    opportunistic_locking: bool = False
-
-    def summary(self) -> str:
-        return f"INSTANCE_CREATE({self.instance_name})"
 
     def needs(self, cluster: Snapshot) -> Needs:
         name = names.host_name(self.instance_name, "the name of an instance")
@@ -112,6 +89,7 @@ class BackupImport(Operation[ImportPlan], frozen=True, kw_only=True):
 
     def check(self, cluster: Snapshot, given: Given) -> ImportPlan:
         transfer.compression(self.compress)
+        self.check_place(cluster)
         requests.new_name(self.instance_name, cluster)
         if self.src_node:
             checks.node_usable(cluster, cluster.node(self.src_node), "read the export")
@@ -270,7 +248,7 @@ class BackupImport(Operation[ImportPlan], frozen=True, kw_only=True):
 
     def _template(self, exported: str, ask: Examiner) -> str | None:
         """Mirrored disks are made so afterwards, as what is written here is on one node."""
-        if self.disk_template == DiskTemplate.MIRROR:
+        if self.disk_template == DiskTemplate.MIRROR or self.snode or self.snodes:
             raise Rejected(
                 "disks cannot be mirrored while they are imported",
                 f"give -t file, then: gnt-instance modify -t mirror -n NODE {self.instance_name}",

@@ -17,7 +17,6 @@ from gantry.model.entities import (
     Mirror,
     Nic,
     Node,
-    ParameterValue,
 )
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.locks import Needs
@@ -35,7 +34,8 @@ from gantry.model.orders import (
 from gantry.model.parameters import BACKEND, HYPERVISOR, backend, check, merge
 from gantry.model.replicas import MirrorChange
 from gantry.model.snapshot import Claim, Snapshot
-from gantry.operations.base import Examiner, Given, Operation, Plan
+from gantry.operations.base import Examiner, Given, Plan
+from gantry.operations.instance.new import NewInstance
 from gantry.operations.steps import (
     allocation,
     checks,
@@ -64,49 +64,23 @@ class AddPlan(Plan, frozen=True, kw_only=True):
     records: tuple[Mirror, ...] = ()
 
 
-class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
-    """Parameters as in Ganeti's OP_INSTANCE_CREATE; secret OS parameters travel beside it."""
+class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
+    """Ganeti's OP_INSTANCE_CREATE in mode create."""
 
     opcode: ClassVar[str] = "OP_INSTANCE_CREATE"
     plan_type: ClassVar[type[Plan]] = AddPlan
 
-    instance_name: str
     mode: str = "create"
-    disk_template: str | None = None
-    disks: tuple[requests.DiskRequest, ...] = ()
     nics: tuple[nics.NicRequest, ...] = ()
-    pnode: str | None = None
-    snode: str | None = None
-    snodes: tuple[str, ...] = ()
-    """Further secondary nodes (template mirror), after ``snode``."""
-    os_type: str | None = None
-    hypervisor: str | None = None
-    hvparams: dict[str, ParameterValue] = {}
-    beparams: dict[str, ParameterValue] = {}
-    osparams: dict[str, str] = {}
-    osparams_private: dict[str, str] = {}
-    file_driver: str | None = None
-    file_storage_dir: str | None = None
-    force_variant: bool = False
-    name_check: bool | None = None
-    ip_check: bool | None = None
-    conflicts_check: bool = True
     no_install: bool = False
     keep_failed: bool = False
     start: bool = True
-    tags: tuple[str, ...] = ()
-    wait_for_sync: bool = True
-    ignore_ipolicy: bool = False
-    opportunistic_locking: bool = False
     debug_level: int = 0
 
     @property
     def _starts(self) -> bool:
         # What nothing was installed on is not started, as with Ganeti.
         return self.start and not self.no_install
-
-    def summary(self) -> str:
-        return f"INSTANCE_CREATE({self.instance_name})"
 
     def needs(self, cluster: Snapshot) -> Needs:
         name = host_name(self.instance_name, "the name of an instance")
@@ -121,6 +95,7 @@ class InstanceAdd(Operation[AddPlan], frozen=True, kw_only=True):
     def check(self, cluster: Snapshot, given: Given) -> AddPlan:
         if self.mode != "create":
             raise Rejected(f"mode {self.mode!r} is not supported", "use mode create")
+        self.check_place(cluster)
         name = requests.new_name(self.instance_name, cluster)
         hypervisor = self._hypervisor(cluster)
         draft = self._draft(cluster, given, name, hypervisor)
