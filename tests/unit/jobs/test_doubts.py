@@ -103,7 +103,9 @@ async def test_the_operators_word_that_the_node_is_off_ends_the_doubt(made: Fake
     await target_vanishes(made)
     node = made.world.nodes[node_uuid(2)]
     node.reboot()  # it is off
-    offline = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node2", "offline": True}
+    offline = {
+        "OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node2", "offline": True, "powered_off": True,
+    }  # fmt: skip
     assert (await made.run(offline)).status is JobStatus.SUCCESS
     assert (await made.run(START)).status is JobStatus.SUCCESS
     assert up(made) == [1]
