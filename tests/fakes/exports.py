@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gantry.model import export_config, names
+from gantry.model import export_config, export_facts, names
 from gantry.model.backup_orders import (
     CONFIG,
     FACTS,
+    ChangedBlocks,
     Digests,
     DumpFile,
     ExportBegin,
@@ -27,6 +28,7 @@ from gantry.model.backup_orders import (
     Missing,
     Moved,
     Place,
+    PointFacts,
     ReadExport,
     ReadExports,
     ReadPrograms,
@@ -40,9 +42,18 @@ from gantry.model.backup_orders import (
     config_digest,
 )
 from gantry.model.errors import OperationFailed, Reason, Rejected
+from gantry.model.export_facts import DumpFacts, Facts
+from gantry.model.increment_orders import (
+    ChangesClose,
+    ChangesOpen,
+    ExportPrune,
+    ExportReplace,
+    Marks,
+    MarksDrop,
+    ReadMarks,
+)
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
-from gantry.operations.steps import exporting
 
 if TYPE_CHECKING:
     from tests.fakes.world import FakeNode
@@ -62,6 +73,9 @@ class FakeExports:
         self.open: dict[Uuid, Place] = {}
         self.snapshots: set[Uuid] = set()
         """Guests of whose disks the content is kept."""
+        self.changes: set[Uuid] = set()
+        """Guests of whose disks there are files with what has changed."""
+        self.marks: dict[Uuid, dict[str, tuple[int, ...]]] = {}
         self.missing: tuple[str, ...] = ()
         """Programs that are not installed."""
         self.orders: dict[type, Callable[[Any], msgspec.Struct | None]] = {
@@ -70,8 +84,13 @@ class FakeExports:
             TransferClose: self._close,
             TransferAbort: lambda order: self._abort(order.transfer),
             SnapshotOpen: self._snapshot,
-            SnapshotClose: lambda order: self.snapshots.discard(order.guest),
-            ExportBegin: lambda order: self.new.update({_name(order.instance): {}}),
+            SnapshotClose: self._snapshot_end,
+            ChangesOpen: self._changes,
+            ChangesClose: self._changes_end,
+            MarksDrop: lambda order: self._drop(order.guest, order.marks),
+            ExportPrune: self._prune,
+            ExportReplace: self._replace,
+            ExportBegin: self._begin,
             ExportDiscard: lambda order: self._forget(self.new, order.instance),
             ExportDigest: self._digest,
             ExportFinish: self._finish,
@@ -83,6 +102,7 @@ class FakeExports:
             ReadExports: lambda question: self._list(),
             ReadExport: self._read,
             ReadPrograms: lambda question: Missing(self.missing),
+            ReadMarks: lambda question: Marks(self.marks.get(question.guest, {})),
         }
 
     def state(self) -> dict[str, object]:
@@ -94,7 +114,10 @@ class FakeExports:
                 sorted(self.old),
                 sorted(self.open),
                 sorted(self.snapshots),
+                sorted(self.changes),
             ),
+            # Which mark is random: how many there are must be as before, or as intended.
+            "marks": {guest: len(marks) for guest, marks in self.marks.items() if marks},
         }
 
     def _open(self, order: TransferOpen) -> Listening:
@@ -109,12 +132,74 @@ class FakeExports:
         if not self._node._up(order.guest):
             raise Rejected("the guest is not running", reason=Reason.STATE)
         self.snapshots.add(order.guest)
+        if order.mark is not None:
+            self.marks[order.guest] = {order.mark: _indexes(order.disks)}
+
+    def _snapshot_end(self, order: SnapshotClose) -> None:
+        self.snapshots.discard(order.guest)
+        self._drop(order.guest, () if order.drop is None else (order.drop,))
+
+    def _changes(self, order: ChangesOpen) -> None:
+        if not self._node._up(order.guest):
+            raise Rejected("the guest is not running", reason=Reason.STATE)
+        known = self.marks.get(order.guest, {})
+        if order.since not in known:
+            raise OperationFailed("what has changed is not known any more")
+        self.marks[order.guest] = {
+            order.since: known[order.since],
+            order.mark: _indexes(order.disks),
+        }
+        self.changes.add(order.guest)
+
+    def _changes_end(self, order: ChangesClose) -> None:
+        self.changes.discard(order.guest)
+        self._drop(order.guest, () if order.drop is None else (order.drop,))
+
+    def _drop(self, guest: Uuid, marks: tuple[str, ...]) -> None:
+        for mark in marks:
+            self.marks.get(guest, {}).pop(mark, None)
+
+    def _begin(self, order: ExportBegin) -> None:
+        name = _name(order.instance)
+        old = self.whole.get(name, {})
+        if order.upon is not None and (not old or _points(old)[-1] != order.upon):
+            raise OperationFailed(f"the export does not end with point {order.upon} any more")
+        self.new[name] = {} if order.upon is None else dict(old)
+
+    def _prune(self, order: ExportPrune) -> None:
+        """Without merging: what is in a fake's dumps is not looked at."""
+        files = dict(self.whole.get(_name(order.instance), {}))
+        points = _points(files) if files else ()
+        if order.point not in points:
+            return
+        if len(points) == 1:
+            raise Rejected("it is all there is", reason=Reason.STATE)
+        first = points[0]
+        for name in export_facts.names(order.point, first):
+            files.pop(name, None)
+        if order.point == first:
+            for old, new in zip(
+                export_facts.names(points[1], first),
+                export_facts.names(points[1], points[1]),
+                strict=True,
+            ):
+                files[new] = files.pop(old)
+        self.new[_name(order.instance)] = files
+
+    def _replace(self, order: ExportReplace) -> None:
+        name = _name(order.instance)
+        new, files = self.new.get(name), self.whole.get(name)
+        if new and files and order.point in set(_points(files)) - set(_points(new)):
+            self.whole[name] = self.new.pop(name)
 
     def _send(self, order: TransferSend) -> Moved:
         place = order.place
         if isinstance(place, DumpFile):
             if place.name not in self.whole.get(place.instance, {}):
                 raise Rejected(f"there is no file {place.name}", reason=Reason.UNKNOWN)
+        elif isinstance(place, ChangedBlocks):
+            if not self.changes:
+                raise OperationFailed("there is no file with what has changed")
         elif place.guest is not None and place.guest not in self.snapshots:
             raise OperationFailed("the content of its disks is not kept")
         elif _disk(place).path not in self._node.disks:
@@ -143,23 +228,26 @@ class FakeExports:
     def _finish(self, order: ExportFinish) -> None:
         name = _name(order.instance)
         if name not in self.new:
-            if self.whole.get(name, {}).get(CONFIG) == order.config:
+            if _digest(self.whole.get(name, {})) == config_digest(order.config, order.point):
                 return
             raise OperationFailed("what was exported is not there any more")
-        files = {**self.new.pop(name), CONFIG: order.config, FACTS: order.facts}
+        files = self.new.pop(name)
+        first = 1 if order.point == 1 else _points(files)[0]
+        config, facts = export_facts.names(order.point, first)
+        files = {**files, config: order.config, facts: order.facts}
         if name in self.whole:
             self.old[name] = self.whole[name]
         self.whole[name] = files
 
     def _revert(self, order: ExportRevert) -> None:
         name = _name(order.instance)
-        if config_digest(self.whole.get(name, {}).get(CONFIG, "")) == order.digest:
+        if _digest(self.whole.get(name, {})) == order.digest:
             del self.whole[name]
         if name in self.old and name not in self.whole:
             self.whole[name] = self.old.pop(name)
 
     def _remove(self, order: ExportRemove) -> None:
-        config = self.whole.get(_name(order.instance), {}).get(CONFIG, "")
+        config = _config(self.whole.get(_name(order.instance), {}))
         if order.before is None or _time(config) <= int(order.before):
             self._forget(self.whole, order.instance)
 
@@ -170,7 +258,14 @@ class FakeExports:
     def _list(self) -> ExportList:
         return ExportList(
             tuple(
-                ExportFacts(name=name, time=_time(files[CONFIG]))
+                ExportFacts(
+                    name=name,
+                    time=_time(_config(files)),
+                    points=tuple(
+                        PointFacts(number=number, time=0.0, incremental=number > 1, size=1)
+                        for number in _points(files)
+                    ),
+                )
                 for name, files in sorted(self.whole.items())
             )
         )
@@ -180,11 +275,35 @@ class FakeExports:
         if name not in self.whole:
             raise Rejected(f"no export in {question.directory}", reason=Reason.UNKNOWN)
         files = self.whole[name]
+        points = _points(files)
+        point = points[-1] if question.point is None else question.point
+        if point not in points:
+            raise Rejected(f"no point {point}", reason=Reason.UNKNOWN)
+        config, facts = export_facts.names(point, points[0])
         return ExportContents(
-            config=files[CONFIG],
-            facts=files.get(FACTS, ""),
+            config=files[config],
+            facts=files.get(facts, ""),
             files={name: len(text) for name, text in files.items()},
+            point=point,
+            points=points,
+            dumps=tuple(dump for each in points for dump in _facts(files, each, points[0]).dumps),
         )
+
+
+def chain(name: str, disk: str, mark: str) -> Files:
+    """An export of ``name``: a full point, and one upon it that QEMU calls ``mark``."""
+    files = exported(disk, "")
+    config = files[CONFIG].replace("web7.example.com", name)
+    one = DumpFacts(name=disk, scripted=False)
+    two = DumpFacts(name=f"{disk}.2", scripted=False, below=disk)
+    return {
+        **files,
+        CONFIG: config,
+        FACTS: export_facts.encode(Facts(mark="gone", dumps=(one,))),
+        f"2.{CONFIG}": config.replace(f"dump = {disk}", f"dump = {disk}.2"),
+        f"2.{FACTS}": export_facts.encode(Facts(point=2, mark=mark, dumps=(two,))),
+        f"{disk}.2": "changes",
+    }
 
 
 def exported(disk: str, os: str = "noop") -> Files:
@@ -203,10 +322,10 @@ def exported(disk: str, os: str = "noop") -> Files:
         nics=(export_config.ExportedNic(mac="aa:00:00:00:00:07", mode="user"),),
         beparams={"maxmem": "128", "minmem": "128"},
     )
-    dump = exporting.DumpFacts(name=disk, scripted=bool(os), sha256="digest of a dump")
+    dump = DumpFacts(name=disk, scripted=bool(os), sha256="digest of a dump")
     return {
         CONFIG: export_config.write(config),
-        FACTS: msgspec.json.encode(exporting.Facts(dumps=(dump,))).decode(),
+        FACTS: export_facts.encode(Facts(dumps=(dump,))),
         disk: "a dump",
     }
 
@@ -214,6 +333,34 @@ def exported(disk: str, os: str = "noop") -> Files:
 def _disk(place: Place) -> DiskSpec:
     assert not isinstance(place, DumpFile)
     return place.run.disks[place.index] if isinstance(place, ScriptedDisk) else place.disk
+
+
+def _points(files: Files) -> tuple[int, ...]:
+    first = _facts(files, 1, 1).point
+    return (first, *export_facts.later_points(files, first))
+
+
+def _facts(files: Files, point: int, first: int) -> Facts:
+    try:
+        return export_facts.decode(files[export_facts.names(point, first)[1]])
+    except (KeyError, Rejected):
+        return Facts()
+
+
+def _config(files: Files) -> str:
+    """Of the last point."""
+    if not files:
+        return ""
+    points = _points(files)
+    return files.get(export_facts.names(points[-1], points[0])[0], "")
+
+
+def _digest(files: Files) -> str:
+    return config_digest(_config(files), _points(files)[-1]) if files else ""
+
+
+def _indexes(disks: tuple[DiskSpec, ...]) -> tuple[int, ...]:
+    return tuple(disk.index for disk in disks)
 
 
 def _time(config: str) -> int:

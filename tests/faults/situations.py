@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 from tests.fakes.cluster import CLUSTER, FakeCluster, entities, instance, node_uuid
-from tests.fakes.exports import exported
+from tests.fakes.exports import chain, exported
 from tests.fakes.world import NOOP, FakeDisk, FakeNode
 
 from gantry.model import bundles
@@ -94,6 +94,7 @@ NAMED = instance(
         for number in range(2)
     ),
 )
+MARK = Uuid("00000000-0000-4000-8000-0000000003a2")
 WITH_DISK = instance(1, disks=(DISK,), disk_template=DiskTemplate.FILE)
 SHARED = msgspec.structs.replace(
     DISK,
@@ -181,6 +182,18 @@ def exported_before(cluster: FakeCluster) -> None:
     for number in (2, 3):
         files = exported("old")
         cluster.world.nodes[node_uuid(number)].exports.whole["web1.example.com"] = files
+
+
+def chain_there(cluster: FakeCluster) -> None:
+    """Node 2 has an export of web1 with two points, and what has changed since is counted."""
+    running_with_disk(cluster)
+    size = f"disk0_size = {DISK.size}"
+    files = {
+        name: text.replace("disk0_size = 128", size)
+        for name, text in chain(UP_WITH_DISK.name, DISK.uuid, MARK).items()
+    }
+    cluster.world.nodes[node_uuid(2)].exports.whole[UP_WITH_DISK.name] = files
+    cluster.world.nodes[node_uuid(1)].exports.marks[UP_WITH_DISK.uuid] = {MARK: (0,)}
 
 
 def exported_on_node_3(cluster: FakeCluster) -> None:
@@ -411,6 +424,34 @@ SITUATIONS: tuple[Situation, ...] = (
         },
         objects=(UP_WITH_DISK,),
         prepare=running_with_disk,
+    ),
+    Situation(
+        name="export one that goes on running, as the first point of a chain",
+        op={
+            "OP_ID": "OP_BACKUP_EXPORT",
+            "instance_name": "web1",
+            "target_node": "node2",
+            "incremental": True,
+        },
+        objects=(UP_WITH_DISK,),
+        prepare=running_with_disk,
+    ),
+    Situation(
+        name="export what has changed",
+        op={
+            "OP_ID": "OP_BACKUP_EXPORT",
+            "instance_name": "web1",
+            "target_node": "node2",
+            "incremental": True,
+        },
+        objects=(UP_WITH_DISK,),
+        prepare=chain_there,
+    ),
+    Situation(
+        name="remove a point of an export",
+        op={"OP_ID": "OP_BACKUP_REMOVE", "instance_name": "web1", "point": 1},
+        objects=(UP_WITH_DISK,),
+        prepare=chain_there,
     ),
     Situation(
         name="import",

@@ -28,7 +28,14 @@ from gantry.agent import (
 )
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
-from gantry.model import backup_orders, hook_runs, hook_switch, orders, os_texts
+from gantry.model import (
+    backup_orders,
+    hook_runs,
+    hook_switch,
+    increment_orders,
+    orders,
+    os_texts,
+)
 from gantry.model import hook_files as hook_inventory
 from gantry.model.orders import AnyOrder, AnyQuestion
 
@@ -72,6 +79,11 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     backup_orders.ExportRevert: "exports:revert",
     backup_orders.ExportSettle: "exports:settle",
     backup_orders.ExportRemove: "exports:remove",
+    increment_orders.ChangesOpen: "changes:begin",
+    increment_orders.ChangesClose: "changes:end",
+    increment_orders.MarksDrop: "changes:drop_marks",
+    increment_orders.ExportPrune: "pruning:prune",
+    increment_orders.ExportReplace: "pruning:replace",
 }
 QUESTIONS: Final[Mapping[type[msgspec.Struct], Answer | str]] = {
     orders.OsVerify: os_scripts.verify,
@@ -92,6 +104,7 @@ QUESTIONS: Final[Mapping[type[msgspec.Struct], Answer | str]] = {
     backup_orders.ReadExports: "exports:listed",
     backup_orders.ReadExport: "exports:read",
     backup_orders.ReadPrograms: "sending:programs",
+    increment_orders.ReadMarks: "changes:marks",
 }
 
 

@@ -11,20 +11,22 @@ import asyncio
 import contextlib
 import os
 import shutil
-import stat
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+import msgspec
+
+from gantry.agent import chains, layers
+from gantry.agent.chains import MIB, is_plain, text
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.host import command
-from gantry.model import export_config, names
+from gantry.model import export_config, export_facts, names
 from gantry.model.asking import Nothing
 from gantry.model.backup_orders import (
     CONFIG,
     EXPORT_DIRECTORY,
-    FACTS,
     Digests,
     DumpFile,
     ExportBegin,
@@ -43,21 +45,31 @@ from gantry.model.backup_orders import (
 )
 from gantry.model.errors import OperationFailed, Reason, Rejected
 
-_NEW: Final = ".new"
+NEW: Final = ".new"
 _OLD: Final = ".old"
 READABLE: Final = (EXPORT_DIRECTORY, "/srv/ganeti/export")
 """Where exports are read: ours, and where Ganeti keeps them unless told otherwise."""
-_MOST: Final = 1 << 20
-"""Bytes of a description."""
-MIB: Final = 1024 * 1024
 
 
 def landing(root: Path, place: DumpFile) -> Path:
     """The path of a dump that is being received."""
-    directory = _place(root, place.instance, _NEW)
+    directory = where(root, place.instance, NEW)
     if not directory.is_dir():
         raise OperationFailed(f"the export {directory} was not begun, or has been discarded")
-    return directory / names.plain(place.name, "the name of a dump")
+    path = directory / names.plain(place.name, "the name of a dump")
+    if path.exists() and path.stat().st_nlink > 1:
+        raise Rejected(f"{path} belongs to an earlier point of the export", reason=Reason.STATE)
+    return path
+
+
+def layered(root: Path, place: DumpFile) -> list[Path]:
+    """A dump and those that it rests on, as far as their headers say the same; Rejected."""
+    files = [
+        dump(root, msgspec.structs.replace(place, name=name)) for name in (place.name, *place.below)
+    ]
+    for file, below in zip(files, place.below, strict=False):
+        layers.check(file, below)
+    return files
 
 
 def dump(root: Path, place: DumpFile) -> Path:
@@ -71,14 +83,14 @@ def dump(root: Path, place: DumpFile) -> Path:
 
 async def begin(parts: Parts, order: ExportBegin, task: Task) -> Nothing:
     """Make the new directory; what an interrupted job left there goes."""
-    await _guarded(parts, order.instance, lambda: _begin(parts.root, order.instance))
+    await guarded(parts, order.instance, lambda: _begin(parts.root, order.instance, order.upon))
     return Nothing()
 
 
 async def discard(parts: Parts, order: ExportDiscard, task: Task) -> Nothing:
     """Nothing of the new one stays."""
-    path = _place(parts.root, order.instance, _NEW)
-    await _guarded(parts, order.instance, lambda: _remove(path))
+    path = where(parts.root, order.instance, NEW)
+    await guarded(parts, order.instance, lambda: _remove(path))
     return Nothing()
 
 
@@ -89,35 +101,40 @@ async def digest(parts: Parts, order: ExportDigest, task: Task) -> Digests:
         place = DumpFile(instance=order.instance, name=name)
         path = landing(parts.root, place) if order.new else dump(parts.root, place)
         task.say(f"reading {name}")
-        said = await command.run(["sha256sum", str(path)], timeout=task.envelope.timeout)
-        # A name with a backslash in it would be escaped, which a backslash before all tells.
-        found[name] = said.stdout.decode().split()[0].lstrip("\\")
+        found[name] = await sha256(path, task.envelope.timeout)
     return Digests(found)
+
+
+async def sha256(path: Path, timeout: float) -> str:
+    """Of all of a file; a program reads it."""
+    said = await command.run(["sha256sum", str(path)], timeout=timeout)
+    # A name with a backslash in it would be escaped, which a backslash before all tells.
+    return said.stdout.decode().split()[0].lstrip("\\")
 
 
 async def finish(parts: Parts, order: ExportFinish, task: Task) -> Nothing:
     """Write the descriptions, make all durable, and change places."""
-    await _guarded(parts, order.instance, lambda: _finish(parts.root, order))
+    await guarded(parts, order.instance, lambda: _finish(parts.root, order))
     return Nothing()
 
 
 async def revert(parts: Parts, order: ExportRevert, task: Task) -> Nothing:
     """The old one comes back, if there was one."""
-    await _guarded(parts, order.instance, lambda: _revert(parts.root, order))
+    await guarded(parts, order.instance, lambda: _revert(parts.root, order))
     return Nothing()
 
 
 async def settle(parts: Parts, order: ExportSettle, task: Task) -> Nothing:
     """Delete the old one."""
-    path = _place(parts.root, order.instance, _OLD)
-    await _guarded(parts, order.instance, lambda: _remove(path))
+    path = where(parts.root, order.instance, _OLD)
+    await guarded(parts, order.instance, lambda: _remove(path))
     return Nothing()
 
 
 async def remove(parts: Parts, order: ExportRemove, task: Task) -> Nothing:
     """Delete it; first under another name, so that no half of it is ever listed."""
-    path = _place(parts.root, order.instance)
-    await _guarded(parts, order.instance, lambda: _remove_older(path, order.before))
+    path = where(parts.root, order.instance)
+    await guarded(parts, order.instance, lambda: _remove_older(path, order.before))
     return Nothing()
 
 
@@ -128,10 +145,11 @@ async def listed(parts: Parts, question: ReadExports) -> ExportList:
 
 async def read(parts: Parts, question: ReadExport) -> ExportContents:
     """The descriptions of one."""
-    return await asyncio.to_thread(_read, parts.root, question.directory)
+    return await asyncio.to_thread(_read, parts.root, question.directory, question.point)
 
 
-async def _guarded(parts: Parts, instance: str, work: Callable[[], None]) -> None:
+async def guarded(parts: Parts, instance: str, work: Callable[[], None]) -> None:
+    """Do it in a thread; OperationFailed with what the system says where that refuses."""
     try:
         await asyncio.to_thread(work)
     except OSError as error:
@@ -145,7 +163,27 @@ async def _guarded(parts: Parts, instance: str, work: Callable[[], None]) -> Non
     parts.facts.disturbed()
 
 
-def _place(root: Path, instance: str, suffix: str = "") -> Path:
+def recover(root: Path, instance: str) -> None:
+    """What an agent that died between two renames of ``replace`` had set aside is back."""
+    final, old = where(root, instance), where(root, instance, _OLD)
+    if old.exists() and not final.exists():
+        old.rename(final)
+
+
+def replace(root: Path, instance: str) -> None:
+    """The new directory takes the place of the export, which is deleted."""
+    new, final = where(root, instance, NEW), where(root, instance)
+    old = where(root, instance, _OLD)
+    _sync(new)
+    _remove(old)
+    final.rename(old)
+    new.rename(final)
+    _sync(final.parent)
+    _remove(old)
+
+
+def where(root: Path, instance: str, suffix: str = "") -> Path:
+    """The directory of an instance's export, or one of those beside it."""
     name = names.host_name(instance, "the name of an instance")
     return root / EXPORT_DIRECTORY.lstrip("/") / (f".{name}{suffix}" if suffix else name)
 
@@ -164,25 +202,35 @@ def _readable(root: Path, directory: str) -> Path:
     return path
 
 
-def _begin(root: Path, instance: str) -> None:
-    path = _place(root, instance, _NEW)
+def _begin(root: Path, instance: str, upon: int | None) -> None:
+    path, final = where(root, instance, NEW), where(root, instance)
+    if upon is not None and not (final.is_dir() and chains.last(final).number == upon):
+        raise OperationFailed(
+            f"the export {final} does not end with point {upon} any more",
+            "export it again",
+            reason=Reason.STATE,
+        )
     _remove(path)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     path.mkdir(mode=0o700)
+    if upon is not None:
+        chains.link(final, path)
 
 
 def _finish(root: Path, order: ExportFinish) -> None:
-    new = _place(root, order.instance, _NEW)
-    final, old = _place(root, order.instance), _place(root, order.instance, _OLD)
+    new = where(root, order.instance, NEW)
+    final, old = where(root, order.instance), where(root, order.instance, _OLD)
     if not new.exists():
-        if _has(final, config_digest(order.config)):
+        if _has(final, config_digest(order.config, order.point)):
             return  # an earlier agent had come so far
         # What is there is an older one, which nobody may take for this.
         raise OperationFailed(
             f"what was exported to {new} is not there any more", "try it again", reason=Reason.STATE
         )
-    for name, text in ((FACTS, order.facts), (CONFIG, order.config)):
-        _write(new / name, text)
+    first = 1 if order.point == 1 else chains.points(new)[0].number
+    config, facts = export_facts.names(order.point, first)
+    for name, content in ((facts, order.facts), (config, order.config)):
+        write(new / name, content)
     _sync(new)
     if final.exists():
         _remove(old)
@@ -192,7 +240,7 @@ def _finish(root: Path, order: ExportFinish) -> None:
 
 
 def _revert(root: Path, order: ExportRevert) -> None:
-    final, old = _place(root, order.instance), _place(root, order.instance, _OLD)
+    final, old = where(root, order.instance), where(root, order.instance, _OLD)
     if _has(final, order.digest):
         _remove(final)
     if old.exists() and not final.exists():
@@ -200,15 +248,17 @@ def _revert(root: Path, order: ExportRevert) -> None:
 
 
 def _has(export: Path, digest: str) -> bool:
-    """Whether it is the export with this description."""
-    config = export / CONFIG
-    return config.is_file() and config_digest(_text(config)) == digest
+    """Whether it is the export whose last point has this description."""
+    if not (export / CONFIG).is_file():
+        return False
+    point = chains.last(export)
+    return config_digest(text(point.config), point.number) == digest
 
 
 def _remove_older(path: Path, before: float | None) -> None:
     if before is not None:
         with contextlib.suppress(OSError, Rejected):  # what cannot be read is not a newer one
-            if export_config.parse(_text(path / CONFIG)).timestamp > int(before):
+            if chains.last(path).read_config().timestamp > int(before):
                 return
     _remove(path)
 
@@ -222,10 +272,11 @@ def _remove(path: Path) -> None:
         shutil.rmtree(gone)
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, content: str) -> None:
+    """A description, for root alone, on the disk when this returns."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, 0o600), "w") as stream:
-        stream.write(text)
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -256,7 +307,8 @@ def _facts(path: Path, directory: str) -> ExportFacts:
     used = 0
     try:
         used = sum(file.stat().st_blocks * 512 for file in path.iterdir() if file.is_file())
-        config = export_config.parse(_text(path / CONFIG))
+        points = tuple(chains.listed(one) for one in chains.points(path))
+        config = export_config.parse(text(path / CONFIG))
     except (OSError, Rejected) as error:
         return ExportFacts(
             name=path.name, directory=directory, size=used // MIB, problem=str(error)
@@ -264,41 +316,36 @@ def _facts(path: Path, directory: str) -> ExportFacts:
     return ExportFacts(
         name=path.name,
         directory=directory,
-        time=config.timestamp,
+        time=points[-1].time,
         os=config.os,
         disks=len(config.disks),
         size=-(-used // MIB),
+        points=points,
     )
 
 
-def _read(root: Path, directory: str) -> ExportContents:
+def _read(root: Path, directory: str, number: int | None) -> ExportContents:
     path = _readable(root, directory)
-    if not _is_plain(path / CONFIG):
+    if not is_plain(path / CONFIG):
         raise Rejected(
             f"there is no export in {directory}",
             "gnt-backup list shows where there are some",
             reason=Reason.UNKNOWN,
         )
-    facts = path / FACTS
+    points = chains.points(path)
+    wanted = [one for one in points if number in (None, one.number)]
+    if not wanted:
+        raise Rejected(
+            f"the export in {directory} has no point {number}",
+            "it has " + ", ".join(str(one.number) for one in points),
+            reason=Reason.UNKNOWN,
+        )
+    point = wanted[-1]
     return ExportContents(
-        config=_text(path / CONFIG),
-        facts=_text(facts) if _is_plain(facts) else "",
-        files={
-            file.name: file.stat().st_size
-            for file in path.iterdir()
-            if _is_plain(file) and file.name.isprintable()
-        },
+        config=text(point.config),
+        facts=text(point.facts) if is_plain(point.facts) else "",
+        files={file.name: file.stat().st_size for file in path.iterdir() if is_plain(file)},
+        point=point.number,
+        points=tuple(one.number for one in points),
+        dumps=chains.dumps(points),
     )
-
-
-def _is_plain(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
-
-
-def _text(path: Path) -> str:
-    """Of a plain file: a pipe in its place would be waited for, a link may lead anywhere."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags), "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise OSError(f"{path} is no plain file")
-        return stream.read(_MOST).decode("utf-8", "replace")

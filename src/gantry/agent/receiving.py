@@ -29,6 +29,7 @@ from gantry.model.backup_orders import (
     DumpFile,
     Listening,
     Moved,
+    Place,
     ScriptedDisk,
     TransferAbort,
     TransferClose,
@@ -220,13 +221,13 @@ async def _stream(
     return pipeline.copied(directory / "count")
 
 
-async def _target(
-    parts: Parts, place: DumpFile | WholeDisk, stack: contextlib.AsyncExitStack
-) -> list[str]:
+async def _target(parts: Parts, place: Place, stack: contextlib.AsyncExitStack) -> list[str]:
     """The dd that puts a stream into a file."""
     if isinstance(place, WholeDisk):
         path = await stack.enter_async_context(raw_view(parts.storage(place.disk), place.disk))
         return transfer_programs.copy(target=path, keep=True)
+    if not isinstance(place, DumpFile):
+        raise OperationFailed("a stream cannot go there")
     landing = exports.landing(parts.root, place)
     return transfer_programs.copy(target=str(landing))
 

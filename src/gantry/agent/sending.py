@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from gantry.agent import ends, exports, snapshots, transfer_programs
+from gantry.agent import changes, ends, exports, layers, snapshots, transfer_programs
 from gantry.agent.effect import Task
 from gantry.agent.how_far import HowFar, percent
 from gantry.agent.os_scripts import LOGS
@@ -20,9 +20,11 @@ from gantry.host.daemon import Identity
 from gantry.host.pipeline import Stage
 from gantry.model import timeouts
 from gantry.model.backup_orders import (
+    ChangedBlocks,
     DumpFile,
     Missing,
     Moved,
+    Place,
     ReadPrograms,
     ScriptedDisk,
     TransferSend,
@@ -80,6 +82,8 @@ async def _blocks(parts: Parts, order: TransferSend, task: Task, directory: Path
         image = transfer_programs.image_file(str(source), kind)
         if served is not None and isinstance(order.place, WholeDisk):
             image = snapshots.image(order.place.disk, Path(f"/proc/self/fd/{_INHERITED}"))
+        elif isinstance(order.place, DumpFile) and order.place.below:
+            image = layers.image(await asyncio.to_thread(exports.layered, parts.root, order.place))
         argv = transfer_programs.block_client(
             parts.configuration.cluster,
             order.peer,
@@ -226,9 +230,11 @@ async def _run(
         raise ends.explained(error, parts.node) from error
 
 
-def _file(parts: Parts, place: DumpFile | WholeDisk | ScriptedDisk) -> tuple[Path, str]:
+def _file(parts: Parts, place: Place) -> tuple[Path, str]:
     if isinstance(place, DumpFile):
         return exports.dump(parts.root, place), "raw"
+    if isinstance(place, ChangedBlocks):
+        return changes.path(parts, place.disk), "qcow2"
     if isinstance(place, WholeDisk):
         path = Path(parts.storage(place.disk).real_path(place.disk))
         return path, place.disk.format.value
@@ -245,9 +251,7 @@ async def _raw(
     return Path(await stack.enter_async_context(raw_copy(parts.storage(disk), disk)))
 
 
-def _served(
-    parts: Parts, place: DumpFile | WholeDisk | ScriptedDisk
-) -> contextlib.AbstractContextManager[int | None]:
+def _served(parts: Parts, place: Place) -> contextlib.AbstractContextManager[int | None]:
     """The open directory in which a running guest's snapshot is served."""
     guest = place.guest if isinstance(place, WholeDisk) else None
     return _open(snapshots.directory(parts, guest))

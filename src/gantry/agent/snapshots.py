@@ -25,7 +25,8 @@ COPY = "raw"
 async def begin(parts: Parts, order: SnapshotOpen, task: Task) -> Nothing:
     """Keep it."""
     driver = parts.hypervisor(order.hypervisor)
-    await driver.open_snapshot(order.guest, _overlays(parts, order.disks))
+    overlays = _overlays(parts, order.disks)
+    await driver.open_snapshot(order.guest, overlays, say=task.say, mark=order.mark)
     return Nothing()
 
 
@@ -34,6 +35,8 @@ async def end(parts: Parts, order: SnapshotClose, task: Task) -> Nothing:
     driver = parts.hypervisor(order.hypervisor)
     overlays = _overlays(parts, order.disks)
     await driver.close_snapshot(order.guest, overlays, check=order.check)
+    if order.drop is not None:
+        await driver.drop_marks(order.guest, [order.drop])
     return Nothing()
 
 

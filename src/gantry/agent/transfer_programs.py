@@ -112,10 +112,10 @@ def block_server(
         [
             "qemu-nbd",
             "--object",
-            f"tls-creds-x509,id=tls,dir={_value(tls)},endpoint=server,verify-peer=on,"
+            f"tls-creds-x509,id=tls,dir={value(tls)},endpoint=server,verify-peer=on,"
             "sanity-check=off",
             "--object",
-            f"authz-simple,id=peer,identity={_value(node_subject(peer.name, peer.node))}",
+            f"authz-simple,id=peer,identity={value(node_subject(peer.name, peer.node))}",
             "--tls-creds=tls",
             "--tls-authz=peer",
             f"--export-name={name}",
@@ -134,7 +134,7 @@ def block_client(
 ) -> list[str]:
     """qemu-img from ``source`` (image options) to the server of ``peer``; holes are left out."""
     target = (
-        f"driver=nbd,server.type=inet,server.host={_value(peer.host)},server.port={port},"
+        f"driver=nbd,server.type=inet,server.host={value(peer.host)},server.port={port},"
         f"export={name},tls-creds=tls,tls-hostname={node_host(cluster, peer.node)}"
     )
     return [
@@ -146,7 +146,7 @@ def block_client(
         "-W",
         "-m8",
         "--object",
-        f"tls-creds-x509,id=tls,dir={_value(tls)},endpoint=client,sanity-check=off",
+        f"tls-creds-x509,id=tls,dir={value(tls)},endpoint=client,sanity-check=off",
         "--image-opts",
         source,
         "--target-image-opts",
@@ -156,7 +156,7 @@ def block_client(
 
 def image_file(path: str, kind: str) -> str:
     """Image options of a file that nobody writes to."""
-    return f"driver={kind},read-only=on,file.driver=file,file.filename={_value(path)}"
+    return f"driver={kind},read-only=on,file.driver=file,file.filename={value(path)}"
 
 
 _SOCAT: Final = ("socat", "-d", "-d", "-b1048576")
@@ -185,6 +185,6 @@ def _shell(script: str, argv: list[str] | tuple[str, ...]) -> list[str]:
     return ["/bin/sh", "-c", script, "sh", *argv]
 
 
-def _value(value: str | Path) -> str:
+def value(value: str | Path) -> str:
     """As a value among QEMU's options, where a comma ends it."""
     return str(value).replace(",", ",,")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from gantry.api import exchange
@@ -56,4 +57,5 @@ def _row(node: str, one: ExportFacts) -> dict[str, Any]:
         "disks": one.disks,
         "size": one.size,
         "problem": one.problem,
+        "points": [msgspec.structs.asdict(point) for point in one.points],
     }

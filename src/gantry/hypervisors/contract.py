@@ -7,13 +7,16 @@ Rejected (the specification cannot be run here).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from gantry.model.live import GuestLive, HypervisorFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import ConsoleAddress, GuestSpec, NicSpec
+
+Say: TypeAlias = Callable[[str], None]
+"""Takes a line for the job's log."""
 
 
 class Console(Protocol):
@@ -76,11 +79,15 @@ class Hypervisor(Protocol):
     async def console_address(self, uuid: Uuid) -> ConsoleAddress:
         """Where the console is."""
 
-    async def open_snapshot(self, uuid: Uuid, overlays: Mapping[int, str]) -> None:
+    async def open_snapshot(
+        self, uuid: Uuid, overlays: Mapping[int, str], *, say: Say, mark: str | None = None
+    ) -> None:
         """Keep the content that the running guest's disks have now, while it goes on writing.
 
         ``overlays`` are paths of files to be made, by index of the disk: for the old content of
-        what is written over. One of all disks, at one moment.
+        what is written over. One of all disks, at one moment; where the guest has an agent, its
+        file systems are frozen for that moment, and ``say`` hears what came of it. ``mark``:
+        from that moment on changes of these disks are counted under this name.
         """
 
     async def close_snapshot(
@@ -90,6 +97,26 @@ class Hypervisor(Protocol):
 
         ``check``: OperationFailed where it was not kept to the end.
         """
+
+    async def marks(self, uuid: Uuid) -> dict[str, tuple[int, ...]]:
+        """Since when changes are counted, and on which disks; nothing of a guest that is not up."""
+
+    async def copy_changes(
+        self, uuid: Uuid, files: Mapping[int, str], *, since: str, mark: str, say: Say
+    ) -> None:
+        """Copy what changed since ``since``, as all disks are now, and wait until that is done.
+
+        ``files``: by index of the disk an empty qcow2 file, which gets the changed blocks. From
+        now on changes are counted under ``mark``, and under ``since``, too; other marks are
+        dropped. The guest goes on. OperationFailed where ``since`` is not counted: then, and
+        where it breaks, ``mark`` is not either.
+        """
+
+    async def end_changes(self, uuid: Uuid) -> None:
+        """End a copy that another agent began; the files are nobody's afterwards."""
+
+    async def drop_marks(self, uuid: Uuid, marks: Collection[str]) -> None:
+        """Count no longer; a mark or a guest that is gone is dropped already."""
 
     def snapshot(self, uuid: Uuid) -> Path | None:
         """The directory with the socket ``snapshot``, an NBD server of exports ``disk<index>``.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ import msgspec
 
 from gantry.host import machine
 from gantry.hypervisors.console import Line
-from gantry.hypervisors.contract import Console
+from gantry.hypervisors.contract import Console, Say
 from gantry.model import names
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import GuestLive, GuestState, HypervisorFacts
@@ -62,6 +62,7 @@ class Kept(msgspec.Struct, frozen=True):
     live: GuestLive
     boot_id: str
     dies_at: float | None = None
+    marks: dict[str, tuple[int, ...]] = {}
 
 
 class Fake:
@@ -185,14 +186,46 @@ class Fake:
         name = self._running(uuid).name
         return ConsoleAddress(kind="serial", message=f"gnt-instance console {name}")
 
-    async def open_snapshot(self, uuid: Uuid, overlays: Mapping[int, str]) -> None:
+    async def open_snapshot(
+        self, uuid: Uuid, overlays: Mapping[int, str], *, say: Say, mark: str | None = None
+    ) -> None:
         """Nothing to do: a guest that does not exist writes nothing."""
         self._running(uuid)
+        if mark is not None:
+            self._keep_marks(uuid, {mark: tuple(sorted(overlays))})
 
     async def close_snapshot(
         self, uuid: Uuid, overlays: Mapping[int, str], *, check: bool = False
     ) -> None:
         """Nothing to do."""
+
+    async def marks(self, uuid: Uuid) -> dict[str, tuple[int, ...]]:
+        """Those that it was told."""
+        kept = self._guests.get(uuid)
+        return dict(kept.marks) if kept is not None and kept.live.up else {}
+
+    async def copy_changes(
+        self, uuid: Uuid, files: Mapping[int, str], *, since: str, mark: str, say: Say
+    ) -> None:
+        """Nothing has changed: the files stay as empty as they are."""
+        self._running(uuid)
+        known = await self.marks(uuid)
+        if not set(files) <= set(known.get(since, ())):
+            raise OperationFailed("the fake hypervisor does not know since when")
+        self._keep_marks(uuid, {since: known[since], mark: tuple(sorted(files))})
+
+    async def end_changes(self, uuid: Uuid) -> None:
+        """Nothing to do."""
+
+    async def drop_marks(self, uuid: Uuid, marks: Collection[str]) -> None:
+        """Forget them."""
+        known = await self.marks(uuid)
+        if known.keys() & set(marks):
+            left = {mark: disks for mark, disks in known.items() if mark not in marks}
+            self._keep_marks(uuid, left)
+
+    def _keep_marks(self, uuid: Uuid, marks: dict[str, tuple[int, ...]]) -> None:
+        self._keep(msgspec.structs.replace(self._guests[uuid], marks=marks))
 
     def snapshot(self, uuid: Uuid) -> Path | None:
         """The files themselves."""

@@ -21,6 +21,7 @@ from gantry.model.backup_orders import (
 )
 from gantry.model.entities import AdminState, ReplicaState
 from gantry.model.errors import GantryError, Rejected, Superseded
+from gantry.model.increment_orders import ChangesClose, ExportReplace, MarksDrop
 from gantry.model.locks import Needs
 from gantry.model.locks import instance as instance_lock
 from gantry.model.names import Uuid
@@ -237,9 +238,11 @@ def _needs(record: DebrisRecord, cluster: Snapshot) -> Needs:
         return Needs.of(exclusive=[instance_lock(order.guest)])
     if isinstance(order, DiskRemove | ReplicaClose) and order.disk.uuid in cluster.mirrors:
         return Needs.of(exclusive=[instance_lock(cluster.mirrors[order.disk.uuid].instance)])
-    if isinstance(order, SnapshotClose):
+    if isinstance(order, SnapshotClose | ChangesClose | MarksDrop):
         return Needs.of(exclusive=[instance_lock(order.guest)])
-    if isinstance(order, ExportDiscard | ExportRemove | ExportRevert | ExportSettle):
+    if isinstance(
+        order, ExportDiscard | ExportRemove | ExportReplace | ExportRevert | ExportSettle
+    ):
         # Another export of it may be under way, in the same place.
         known = cluster.instance_names.get(order.instance)
         return Needs.of(exclusive=[instance_lock(known if known is not None else order.instance)])

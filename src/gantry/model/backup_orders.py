@@ -14,15 +14,15 @@ from typing import ClassVar, TypeAlias
 import msgspec
 
 from gantry.model.asking import Nothing, Order, Question
+from gantry.model.export_facts import CONFIG as CONFIG
+from gantry.model.export_facts import FACTS as FACTS
+from gantry.model.export_facts import DumpFacts
+from gantry.model.increment_orders import IncrementOrder, IncrementQuestion
 from gantry.model.names import Uuid
 from gantry.model.specs import DiskSpec, OsRun
 
 EXPORT_DIRECTORY = "/var/lib/ganeti/export"
 """On every node: one directory an instance."""
-CONFIG = "config.ini"
-"""Of an export, in Ganeti's form."""
-FACTS = "gantry.json"
-"""Beside it, with what Ganeti has no words for."""
 
 
 class Compression(enum.StrEnum):
@@ -55,13 +55,14 @@ class DumpFile(msgspec.Struct, frozen=True, kw_only=True, tag="dump"):
     """A file of an export: ``name`` in the directory of ``instance``.
 
     As a landing it is in the export that is being made; ``size`` (MiB) is that of a raw image,
-    0 where nobody knows it.
+    0 where nobody knows it. ``below`` are the dumps that it rests on, next first.
     """
 
     instance: str
     name: str
     size: int = 0
     directory: str = EXPORT_DIRECTORY
+    below: tuple[str, ...] = ()
 
 
 class WholeDisk(msgspec.Struct, frozen=True, kw_only=True, tag="disk"):
@@ -69,6 +70,12 @@ class WholeDisk(msgspec.Struct, frozen=True, kw_only=True, tag="disk"):
 
     disk: DiskSpec
     guest: Uuid | None = None
+
+
+class ChangedBlocks(msgspec.Struct, frozen=True, kw_only=True, tag="changes"):
+    """The file beside a disk that ``ChangesOpen`` made; it can be sent only."""
+
+    disk: DiskSpec
 
 
 class ScriptedDisk(msgspec.Struct, frozen=True, kw_only=True, tag="script"):
@@ -79,7 +86,7 @@ class ScriptedDisk(msgspec.Struct, frozen=True, kw_only=True, tag="script"):
     guest: Uuid | None = None
 
 
-Place: TypeAlias = DumpFile | WholeDisk | ScriptedDisk
+Place: TypeAlias = DumpFile | WholeDisk | ScriptedDisk | ChangedBlocks
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -139,26 +146,38 @@ class TransferAbort(Order[Nothing], frozen=True, kw_only=True, tag="transfer-abo
 
 
 class SnapshotOpen(Order[Nothing], frozen=True, kw_only=True, tag="snapshot-open"):
-    """Keep what is in these disks of a running guest now, while it goes on writing."""
+    """Keep what is in these disks of a running guest now, while it goes on writing.
+
+    ``mark``: from now on changes are counted under this name.
+    """
 
     guest: Uuid
     hypervisor: str
     disks: tuple[DiskSpec, ...]
+    mark: Uuid | None = None
 
 
 class SnapshotClose(Order[Nothing], frozen=True, kw_only=True, tag="snapshot-close"):
-    """Keep it no longer. ``check``: fail where it was not kept to the end."""
+    """Keep it no longer. ``check``: fail where it was not kept to the end.
+
+    ``drop``: changes since then are counted no longer.
+    """
 
     guest: Uuid
     hypervisor: str
     disks: tuple[DiskSpec, ...]
     check: bool = False
+    drop: Uuid | None = None
 
 
 class ExportBegin(Order[Nothing], frozen=True, kw_only=True, tag="export-begin"):
-    """Make an empty directory for a new export of ``instance``, beside the one that is there."""
+    """Make an empty directory for a new export of ``instance``, beside the one that is there.
+
+    ``upon``: a point that it ends with; the new one has all of it, and gets one point more.
+    """
 
     instance: str
+    upon: int | None = None
 
 
 class ExportDiscard(Order[Nothing], frozen=True, kw_only=True, tag="export-discard"):
@@ -185,12 +204,14 @@ class ExportDigest(Order[Digests], frozen=True, kw_only=True, tag="export-digest
 class ExportFinish(Order[Nothing], frozen=True, kw_only=True, tag="export-finish"):
     """The new export is complete: it takes the place of the old one, which is set aside.
 
-    ``config`` and ``facts`` are the texts of its two descriptions.
+    ``config`` and ``facts`` are the texts of its two descriptions. ``point``: its number, of one
+    that was begun upon others.
     """
 
     instance: str
     config: str
     facts: str
+    point: int = 1
 
 
 class ExportRevert(Order[Nothing], frozen=True, kw_only=True, tag="export-revert"):
@@ -203,9 +224,10 @@ class ExportRevert(Order[Nothing], frozen=True, kw_only=True, tag="export-revert
     digest: str
 
 
-def config_digest(config: str) -> str:
-    """What tells an export from others of the same instance: its time is in it."""
-    return hashlib.sha256(config.encode()).hexdigest()
+def config_digest(config: str, point: int = 1) -> str:
+    """What tells an export from others of the same instance, by its last point."""
+    text = config if point == 1 else f"{point} {config}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class ExportSettle(Order[Nothing], frozen=True, kw_only=True, tag="export-settle"):
@@ -225,10 +247,21 @@ class ExportRemove(Order[Nothing], frozen=True, kw_only=True, tag="export-remove
     before: float | None = None
 
 
+class PointFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One point of an export, for lists. ``size`` is what its own files take, in MiB."""
+
+    number: int
+    time: float
+    incremental: bool
+    size: int
+    problem: str = ""
+
+
 class ExportFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One export of a node, for lists. ``size`` is what its files take, in MiB.
 
-    ``problem`` says why it cannot be imported; ``directory`` is the one that it is in.
+    ``problem`` says why it cannot be imported; ``directory`` is the one that it is in; ``time``
+    is that of its last point.
     """
 
     name: str
@@ -238,6 +271,7 @@ class ExportFacts(msgspec.Struct, frozen=True, kw_only=True):
     disks: int = 0
     size: int = 0
     problem: str = ""
+    points: tuple[PointFacts, ...] = ()
 
 
 class ExportList(msgspec.Struct, frozen=True):
@@ -253,18 +287,26 @@ class ReadExports(Question[ExportList], frozen=True, kw_only=True, tag="exports"
 
 
 class ExportContents(msgspec.Struct, frozen=True, kw_only=True):
-    """One export: its descriptions as they are, and its files with their sizes in bytes."""
+    """One point of an export: its descriptions as they are.
+
+    ``files`` are those of the export with their sizes in bytes, ``points`` all its points, and
+    ``dumps`` what is said of the dumps of all.
+    """
 
     config: str
     facts: str
     files: dict[str, int]
+    point: int = 1
+    points: tuple[int, ...] = (1,)
+    dumps: tuple[DumpFacts, ...] = ()
 
 
 class ReadExport(Question[ExportContents], frozen=True, kw_only=True, tag="export"):
-    """The export in ``directory``. Rejected (UNKNOWN) where there is none."""
+    """The export in ``directory``, at ``point`` or at its last one. Rejected (UNKNOWN): none."""
 
     answer: ClassVar[type[msgspec.Struct]] = ExportContents
     directory: str
+    point: int | None = None
 
 
 class Missing(msgspec.Struct, frozen=True):
@@ -294,5 +336,6 @@ BackupOrder: TypeAlias = (
     | ExportRevert
     | ExportSettle
     | ExportRemove
+    | IncrementOrder
 )
-BackupQuestion: TypeAlias = ReadExports | ReadExport | ReadPrograms
+BackupQuestion: TypeAlias = ReadExports | ReadExport | ReadPrograms | IncrementQuestion

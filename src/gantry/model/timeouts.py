@@ -90,6 +90,12 @@ RESTART_WINDOW: Final = 8 * 3600.0
 """A guest that should be up is started again at most 5 times in this time."""
 QMP: Final = 20.0
 GUEST_START: Final = 60.0
+GUEST_AGENT: Final = 3.0
+"""A short answer of the agent inside a guest."""
+GUEST_FREEZE: Final = 10.0
+"""Its file systems, which it writes out first."""
+GUEST_AGENT_PAUSES: Final = (1.0, 5.0, 15.0, *(60.0,) * 60)
+"""Between the tries to have a guest thaw that has not said so."""
 MASTER_CONNECT: Final = 3.0
 """A command that looks for the master on another node, for each node that it asks."""
 MASTER_INSIST: Final = 10.0

@@ -20,7 +20,7 @@ from gantry.model.orders import DiskSpec
 from gantry.storage import places
 
 MIB: Final = 1024 * 1024
-_ASIDE: Final = ("new", "raw", "snapshot")
+_ASIDE: Final = ("new", "raw", "snapshot", "changes")
 """What may lie beside a disk, left by something that was interrupted."""
 _UNTOUCHED_QCOW2: Final = 256 * 1024
 """Bytes on disk of a new qcow2 file, at most; the first write of a guest takes it beyond."""

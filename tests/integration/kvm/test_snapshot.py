@@ -7,54 +7,17 @@ import os
 import time
 from pathlib import Path
 
-import msgspec
 import pytest
 from tests.contract.hypervisors import worlds
+from tests.integration.kvm.disks import MIB, SIZE, guest, nodes, write
 
 from gantry.host import command
 from gantry.hypervisors.kvm import Kvm
-from gantry.model.entities import DiskFormat, DiskTemplate
+from gantry.model.entities import DiskFormat
 from gantry.model.errors import OperationFailed
 from gantry.model.names import Uuid
-from gantry.model.orders import DiskSpec, GuestSpec
 
 pytestmark = pytest.mark.qemu
-MIB = 1024 * 1024
-SIZE = 8
-
-
-async def guest(world: worlds.KvmWorld, *formats: DiskFormat) -> GuestSpec:
-    """A guest with further disks, which begin with ``old``."""
-    spec = world.spec("web1.example.com")
-    disks = list(spec.disks)
-    for index, kind in enumerate(formats, len(disks)):
-        path = world.root / f"srv/ganeti/file-storage/web1/disk{index}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        await command.run(
-            ["qemu-img", "create", "-q", "-f", kind.value, str(path), f"{SIZE}M"], timeout=60
-        )
-        await command.run(
-            ["qemu-io", "-f", kind.value, "-c", "write -P 1 0 1M", str(path)], timeout=60
-        )
-        disks.append(
-            DiskSpec(
-                uuid=Uuid(f"00000000-0000-4000-8000-0000000000{index:02d}"),
-                index=index,
-                size=SIZE,
-                path=f"/srv/ganeti/file-storage/web1/disk{index}",
-                template=DiskTemplate.FILE,
-                format=kind,
-            )
-        )
-    return msgspec.structs.replace(spec, disks=tuple(disks))
-
-
-async def write(driver: Kvm, uuid: Uuid, index: int, value: int) -> None:
-    """As the guest would: through its device. What qemu-io says goes to QEMU's own output."""
-    monitor = await driver._running[uuid].monitor(20.0)
-    line = f'qemu-io -d /machine/peripheral/drive{index}/virtio-backend "write -P {value} 0 1M"'
-    said = await monitor.execute("human-monitor-command", **{"command-line": line})  # type: ignore[arg-type]
-    assert said == "", said
 
 
 async def read(driver: Kvm, uuid: Uuid, index: int, target: Path) -> bytes:
@@ -73,12 +36,6 @@ async def read(driver: Kvm, uuid: Uuid, index: int, target: Path) -> bytes:
     return target.read_bytes()
 
 
-async def nodes(driver: Kvm, uuid: Uuid) -> set[str]:
-    monitor = await driver._running[uuid].monitor(20.0)
-    found = await monitor.execute("query-named-block-nodes")
-    return {one["node-name"] for one in found if not one["node-name"].startswith("#")}
-
-
 async def test_it_is_of_one_moment_on_all_disks_and_leaves_nothing(
     world: worlds.KvmWorld, node: worlds.Node, tmp_path: Path
 ) -> None:
@@ -90,7 +47,7 @@ async def test_it_is_of_one_moment_on_all_disks_and_leaves_nothing(
     before = await nodes(driver, uuid)
     overlays = {index: str(tmp_path / f"overlay{index}") for index in (first, first + 1)}
     began = time.monotonic()
-    await driver.open_snapshot(uuid, overlays)
+    await driver.open_snapshot(uuid, overlays, say=print)
     assert time.monotonic() - began < 10
     for index in overlays:
         await write(driver, uuid, index, 2)
@@ -105,7 +62,7 @@ async def test_it_is_of_one_moment_on_all_disks_and_leaves_nothing(
     assert await nodes(driver, uuid) == before
     assert not any(Path(path).exists() for path in overlays.values())
     # What was there is overwritten by a new one, and the second end finds nothing to do.
-    await driver.open_snapshot(uuid, overlays)
+    await driver.open_snapshot(uuid, overlays, say=print)
     assert (await read(driver, uuid, first, tmp_path / "copy")).startswith(b"\2" * MIB)
     for _ in range(2):
         await driver.close_snapshot(uuid, overlays)
@@ -122,7 +79,7 @@ async def test_one_that_was_not_kept_to_the_end_is_said(
     index = len(spec.disks) - 1
     uuid = (await driver.start(spec)).uuid
     overlays = {index: str(tmp_path / "overlay")}
-    await driver.open_snapshot(uuid, overlays)
+    await driver.open_snapshot(uuid, overlays, say=print)
     monitor = await driver._running[uuid].monitor(20.0)
     # As QEMU does by itself where the overlay cannot be written.
     await monitor.execute("block-job-cancel", device=f"snapshot{index}", force=True)
@@ -139,6 +96,6 @@ async def test_what_qemu_refuses_leaves_nothing(
     index = len(spec.disks) - 1
     uuid = (await driver.start(spec)).uuid
     with pytest.raises(OperationFailed):
-        await driver.open_snapshot(uuid, {index: str(tmp_path / "no/such/directory")})
+        await driver.open_snapshot(uuid, {index: str(tmp_path / "no/such/directory")}, say=print)
     assert isinstance(driver, Kvm)
     assert not [name for name in await nodes(driver, uuid) if name.startswith("snapshot")]

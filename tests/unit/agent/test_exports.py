@@ -43,7 +43,7 @@ def test_one_that_is_bad_does_not_hide_the_others(tmp_path: Path) -> None:
 def test_a_description_that_is_a_link_is_not_read(tmp_path: Path) -> None:
     (put(tmp_path, "web1", None) / CONFIG).symlink_to("/etc/passwd")
     with pytest.raises(Rejected, match="no export"):
-        exports._read(tmp_path, f"{EXPORT_DIRECTORY}/web1")
+        exports._read(tmp_path, f"{EXPORT_DIRECTORY}/web1", None)
 
 
 def test_files_whose_names_cannot_be_sent_are_left_out(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_files_whose_names_cannot_be_sent_are_left_out(tmp_path: Path) -> None:
     (path / "dump0").write_bytes(b"x")
     (path / os.fsdecode(b"not\xfftext")).write_bytes(b"x")
     (path / "two\nlines").write_bytes(b"x")
-    found = exports._read(tmp_path, f"{EXPORT_DIRECTORY}/web1")
+    found = exports._read(tmp_path, f"{EXPORT_DIRECTORY}/web1", None)
     assert sorted(found.files) == [CONFIG, "dump0"]
 
 
@@ -65,6 +65,6 @@ def test_exports_may_be_elsewhere_as_a_whole_but_not_one_of_them(tmp_path: Path)
     place.parent.mkdir(parents=True)
     place.symlink_to(elsewhere)
     assert [one.name for one in exports._list(tmp_path)] == ["web1"]
-    assert exports._read(tmp_path, f"{EXPORT_DIRECTORY}/web1").config == good
+    assert exports._read(tmp_path, f"{EXPORT_DIRECTORY}/web1", None).config == good
     with pytest.raises(Rejected, match="symbolic link"):
-        exports._read(tmp_path, f"{EXPORT_DIRECTORY}/web2")
+        exports._read(tmp_path, f"{EXPORT_DIRECTORY}/web2", None)

@@ -156,7 +156,6 @@ def test_the_command_line_is_as_recorded(case: str) -> None:
         ("floppy_image_path", "/srv/floppy"),
         ("boot_order", "floppy"),
         ("usb_devices", "1:2"),
-        ("use_guest_agent", True),
         ("use_chroot", True),
         ("disk_type", "sd"),
         ("nic_type", "ne2k_isa"),
@@ -233,3 +232,19 @@ def test_a_user_nic_can_be_cut_off_from_everything() -> None:
 def test_a_user_nic_cannot_have_every_address(ip: str) -> None:
     with pytest.raises(Rejected, match="cannot have the address"):
         devices.user_network("web1", nic(0, ip=ip))
+
+
+@pytest.mark.parametrize(("machine", "bus"), [("pc-i440fx-7.2", "pci.0"), ("pc-q35-7.2", "pcie.0")])
+def test_the_channel_of_the_guest_agent_is_a_device_of_its_own(machine: str, bus: str) -> None:
+    wanted = msgspec.structs.replace(spec(use_guest_agent=True), machine=machine)
+    argv = build(wanted, PLACE, msgspec.structs.replace(HANDLES, agent=13))
+    without = build(msgspec.structs.replace(spec(), machine=machine), PLACE, HANDLES)
+    more = [word for word in argv if word not in without]
+    assert more[0] == "socket,id=agent,fd=13,server=on,wait=off"
+    controller, port = (json.loads(word) for word in more[1:])
+    assert (controller["driver"], controller["bus"], controller["addr"]) == (
+        "virtio-serial-pci",
+        bus,
+        "0x1d",
+    )
+    assert (port["name"], port["chardev"]) == ("org.qemu.guest_agent.0", "agent")

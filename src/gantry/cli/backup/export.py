@@ -11,6 +11,7 @@ EXAMPLES = """
 gnt-backup export -n node2 web1
 gnt-backup export -n node2 --noshutdown web1
 gnt-backup export -n node2 --transport-compression=zstd web1
+gnt-backup export -n node2 --incremental web1         (only what has changed since the last one)
 gnt-backup export -n node2 --remove-instance web1     (it goes once its export is safe)
 """
 
@@ -28,6 +29,12 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="on the way: none, gzip, gzip-fast, gzip-slow, lzop, zstd",
     )
     parser.add_argument("--noshutdown", action="store_true", help="do not stop a running instance")
+    parser.add_argument(
+        "--incremental",
+        action="store_true",
+        help="add a point to the export that is there, with what has changed since; a running "
+        "instance is not stopped",
+    )
     parser.add_argument(
         "--shutdown-timeout",
         type=int,
@@ -68,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         "remove_instance": arguments.remove_instance,
         "ignore_remove_failures": arguments.ignore_remove_failures,
         "checksums": arguments.checksums,
+        "incremental": arguments.incremental,
         "zero_free_space": arguments.zero_free_space,
     }
     return jobs.run(arguments, [operation])

@@ -11,6 +11,7 @@ from gantry.cli import options as shared
 EXAMPLES = """
 gnt-backup import -n node1 --src-node node2 web1.example.com
 gnt-backup import -n node1 --src-node node2 --src-dir web1.example.com copy.example.com
+gnt-backup import -n node1 --src-node node2 --point 3 web1.example.com
 gnt-backup import -n node3 -t sharedfile -B memory=2G web1.example.com
 gnt-backup import -n node1 -s 20G --net 0:mac=auto,link=br1 web1.example.com
 """
@@ -23,6 +24,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--src-node", metavar="NODE", help="where it is (default: found)")
     source.add_argument(
         "--src-dir", metavar="DIR", help="its directory (default: NAME), such as the old name"
+    )
+    source.add_argument(
+        "--point",
+        type=int,
+        metavar="N",
+        dest="src_point",
+        help="of an export with several points (default: the last one; gnt-backup list --points)",
     )
     source.add_argument(
         "--compress",
@@ -62,4 +70,4 @@ def operation(arguments: argparse.Namespace) -> dict[str, Any]:
         own["nics"] = values.nics(arguments.net)
     if arguments.src_dir:
         own["src_path"] = arguments.src_dir
-    return new_instance.fields(arguments) | own | shared.given(arguments, "src_node")
+    return new_instance.fields(arguments) | own | shared.given(arguments, "src_node", "src_point")

@@ -44,6 +44,7 @@ class Handles(msgspec.Struct, frozen=True, kw_only=True):
     monitor: int
     serial: int
     taps: dict[int, int] = {}
+    agent: int | None = None
 
 
 def build(spec: GuestSpec, place: Place, handles: Handles) -> list[str]:
@@ -58,6 +59,7 @@ def build(spec: GuestSpec, place: Place, handles: Handles) -> list[str]:
         *_boot(values),
         *_monitor(handles),
         *_serial(values, place, handles),
+        *devices.guest_agent(handles.agent, buses),
         *_display(spec, values, buses),
         *devices.disks(spec.name, spec.disks, values, place.root, buses),
         *devices.removable(spec.name, values, buses, _has_scsi(spec, values)),

@@ -24,6 +24,7 @@ NIC_SLOT: Final = 0x13
 MOST_NICS: Final = 8
 SCSI_SLOT: Final = 0x1B
 USB_SLOT: Final = 0x1C
+CHANNEL_SLOT: Final = 0x1D
 ISOLATED: Final = "isolated"
 """The link of a user-mode NIC that reaches nothing but its own DHCP server."""
 
@@ -134,6 +135,24 @@ def _boot(values: Values, kind: str, index: int) -> dict[str, object]:
     if values["kernel_path"] or values["boot_order"] != kind:
         return {}
     return {"bootindex": index + 1}
+
+
+def guest_agent(listener: int | None, buses: Buses) -> list[str]:
+    """The channel to the agent inside the guest, on an inherited socket; None: it has none."""
+    if listener is None:
+        return []
+    controller = {"driver": "virtio-serial-pci", "id": "channels", **buses.slot(CHANNEL_SLOT)}
+    port = {
+        "driver": "virtserialport",
+        "id": "agent0",
+        "bus": "channels.0",
+        "chardev": "agent",
+        "name": "org.qemu.guest_agent.0",
+    }
+    return [
+        *("-chardev", f"socket,id=agent,fd={listener},server=on,wait=off"),
+        *("-device", encode(controller), "-device", encode(port)),
+    ]
 
 
 def removable(guest: str, values: Values, buses: Buses, has_scsi: bool) -> list[str]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from gantry.hypervisors.contract import Console, Taps
-from gantry.hypervisors.kvm import adoption, facts, snapshot
+from gantry.hypervisors.contract import Console, Say, Taps
+from gantry.hypervisors.kvm import adoption, facts, guest_agent, increments, snapshot
 from gantry.hypervisors.kvm.launch import Surroundings, launch, nothing_left
 from gantry.hypervisors.kvm.record import Files
 from gantry.hypervisors.kvm.running import Running
@@ -77,6 +77,8 @@ class Kvm:
         if self._durable.is_dir():
             uuids = [Uuid(entry.name) for entry in self._durable.iterdir()]
             await asyncio.gather(*(one(uuid) for uuid in uuids if names.is_uuid(uuid)))
+        for running in self._running.values():
+            self._see_to_thaw(running)
 
     async def start(self, spec: GuestSpec, *, paused: bool = False) -> GuestLive:
         """Start it. One that is up stays as it is; a start that was cut off is finished."""
@@ -187,13 +189,19 @@ class Kvm:
             message=f"gnt-instance console {spec.name}",
         )
 
-    async def open_snapshot(self, uuid: Uuid, overlays: Mapping[int, str]) -> None:
+    async def open_snapshot(
+        self, uuid: Uuid, overlays: Mapping[int, str], *, say: Say, mark: str | None = None
+    ) -> None:
         """Keep what is in its disks now."""
         running = self._up(uuid)
         sizes = {disk.index: disk.size for disk in running.record.spec.disks}
         wanted = {index: (path, sizes[index]) for index, path in overlays.items()}
         monitor = await running.monitor(timeouts.QMP)
-        await snapshot.begin(monitor, running.files.volatile, wanted)
+        moment = guest_agent.frozen(running.files.volatile, say)
+        try:
+            await snapshot.begin(monitor, running.files.volatile, wanted, moment, mark)
+        finally:
+            self._see_to_thaw(running)
 
     async def close_snapshot(
         self, uuid: Uuid, overlays: Mapping[int, str], *, check: bool = False
@@ -215,6 +223,43 @@ class Kvm:
                 reason=Reason.ENVIRONMENT,
                 node=self._around.node,
             )
+
+    async def marks(self, uuid: Uuid) -> dict[str, tuple[int, ...]]:
+        """What QEMU has bitmaps of."""
+        running = self._running.get(uuid)
+        if running is None:
+            return {}
+        return await increments.marks(await running.monitor(timeouts.QMP))
+
+    async def copy_changes(
+        self, uuid: Uuid, files: Mapping[int, str], *, since: str, mark: str, say: Say
+    ) -> None:
+        """Copy what changed, by QEMU itself."""
+        running = self._up(uuid)
+        monitor = await running.monitor(timeouts.QMP)
+        moment = guest_agent.frozen(running.files.volatile, say)
+        try:
+            await increments.copy(monitor, files, since, mark, say, moment)
+        finally:
+            self._see_to_thaw(running)
+
+    async def end_changes(self, uuid: Uuid) -> None:
+        """No job of it goes on."""
+        running = self._running.get(uuid)
+        if running is not None:
+            await increments.end(await running.monitor(timeouts.QMP))
+
+    async def drop_marks(self, uuid: Uuid, marks: Collection[str]) -> None:
+        """Remove bitmaps."""
+        running = self._running.get(uuid)
+        if running is not None:
+            await increments.drop(await running.monitor(timeouts.QMP), marks)
+
+    def _see_to_thaw(self, running: Running) -> None:
+        """It may be frozen, and nobody has heard that it is not any more."""
+        place = running.files.volatile
+        if (place / guest_agent.NOTE).exists():
+            self.background(guest_agent.thaw_at_last(place, running.gone))
 
     def snapshot(self, uuid: Uuid) -> Path | None:
         """Where QEMU serves it."""

@@ -16,7 +16,7 @@ import msgspec
 
 from gantry.host import daemon, machine
 from gantry.hypervisors.contract import Taps
-from gantry.hypervisors.kvm import command_line, sockets
+from gantry.hypervisors.kvm import command_line, guest_agent, sockets
 from gantry.hypervisors.kvm.command_line import Accelerator, Handles, Place
 from gantry.hypervisors.kvm.facts import ENVIRONMENT
 from gantry.hypervisors.kvm.record import Files, Phase, Record
@@ -135,7 +135,8 @@ async def _spawn(
         errors = os.open(files.errors, append, 0o600)
         opened.callback(os.close, errors)
         taps = await _taps(spec, around, opened)
-        handles = Handles(monitor=monitor.fileno(), serial=serial.fileno(), taps=taps)
+        agent = _agent(spec, files, opened)
+        handles = Handles(monitor=monitor.fileno(), serial=serial.fileno(), taps=taps, agent=agent)
         argv = command_line.build(spec, place, handles)
         files.write(record, durably=True)
     except OSError as error:
@@ -143,7 +144,17 @@ async def _spawn(
             f"{spec.name} cannot be started: {error}", node=around.node, object_name=spec.name
         ) from error
     inherited = [lock, handles.monitor, handles.serial, *taps.values()]
+    inherited += [] if agent is None else [agent]
     return daemon.spawn(argv, inherited=inherited, errors=errors, environment=ENVIRONMENT)
+
+
+def _agent(spec: GuestSpec, files: Files, opened: contextlib.ExitStack) -> int | None:
+    """The listening socket of the guest agent's channel, where the guest is to have one."""
+    (files.volatile / guest_agent.SOCKET).unlink(missing_ok=True)
+    (files.volatile / guest_agent.NOTE).unlink(missing_ok=True)
+    if not spec.hvparams.get("use_guest_agent", False):
+        return None
+    return opened.enter_context(sockets.listen(files.volatile, guest_agent.SOCKET)).fileno()
 
 
 async def _taps(

@@ -16,7 +16,7 @@ import msgspec
 
 from gantry.host import machine
 from gantry.host.daemon import Daemon
-from gantry.hypervisors.kvm import sockets
+from gantry.hypervisors.kvm import guest_agent, sockets
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.record import Files, Phase, Record, outcome
 from gantry.hypervisors.kvm.serial import Serial
@@ -287,7 +287,7 @@ class Running:
 
     async def _finish(self) -> None:
         await self._disconnect()
-        for name in ("monitor", "serial"):
+        for name in ("monitor", "serial", guest_agent.SOCKET, guest_agent.NOTE):
             (self.files.volatile / name).unlink(missing_ok=True)
         if self.record.phase is Phase.STARTING:  # the launch tells what to think of it
             self.gone.set()

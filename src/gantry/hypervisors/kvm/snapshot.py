@@ -12,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
 
 from gantry.host import command
+from gantry.hypervisors.kvm import increments
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.model import timeouts
 from gantry.model.errors import OperationFailed
@@ -26,17 +28,27 @@ _MOMENT: Final = 0.02
 _MOMENTS: Final = 1000
 
 
-async def begin(monitor: Monitor, directory: Path, overlays: Mapping[int, tuple[str, int]]) -> None:
+async def begin(
+    monitor: Monitor,
+    directory: Path,
+    overlays: Mapping[int, tuple[str, int]],
+    moment: AbstractAsyncContextManager[None],
+    mark: str | None = None,
+) -> None:
     """From now on the disks' content of this moment can be read from ``directory/SOCKET``.
 
     ``overlays``: by index of the disk a path for its overlay, and the disk's size in MiB. The
-    exports are called ``disk<index>``. OperationFailed where QEMU refuses; nothing stays then.
+    exports are called ``disk<index>``. The transaction is done within ``moment``, and begins
+    ``mark`` where there is one. OperationFailed where QEMU refuses; nothing stays then.
     """
     await end(monitor, directory, [path for path, _ in overlays.values()])
     try:
         for index, (path, size) in overlays.items():
             await _overlay(monitor, index, path, size)
-        actions = [
+        if mark is not None:
+            await increments.drop_all_but(monitor, "")
+        actions = [increments.begin_counting(index, mark) for index in overlays if mark is not None]
+        actions += [
             {
                 "type": "blockdev-backup",
                 "data": {
@@ -48,10 +60,13 @@ async def begin(monitor: Monitor, directory: Path, overlays: Mapping[int, tuple[
             }
             for index in overlays
         ]
-        await monitor.execute("transaction", timeouts.URGENT, actions=actions)
+        async with moment:
+            await monitor.execute("transaction", timeouts.URGENT, actions=actions)
         await _serve(monitor, directory, list(overlays))
     except BaseException:
         await end(monitor, directory, [path for path, _ in overlays.values()])
+        if mark is not None:
+            await increments.drop(monitor, [mark])
         raise
 
 

@@ -19,7 +19,6 @@ UNSUPPORTED: Final = (
     "floppy_image_path",
     "soundhw",
     "usb_devices",
-    "use_guest_agent",
     "use_chroot",
     "migration_caps",
 )

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import msgspec
-
 from gantry.hooks.subject import Subject, SubjectKind
-from gantry.model import export_config, locks, timeouts
+from gantry.model import export_config, export_facts, locks, timeouts
 from gantry.model.backup_orders import (
     Compression,
-    DumpFile,
     ExportBegin,
     ExportDigest,
     ExportDiscard,
@@ -18,45 +15,29 @@ from gantry.model.backup_orders import (
     ExportRemove,
     ExportRevert,
     ExportSettle,
-    Peer,
     ScriptedDisk,
-    SnapshotClose,
-    SnapshotOpen,
     WholeDisk,
     config_digest,
 )
-from gantry.model.entities import AdminState, Instance, Mirror
+from gantry.model.entities import AdminState, Instance
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
-from gantry.model.names import Uuid
-from gantry.model.orders import DiskRemove, GuestForget, GuestSpec, GuestStart, GuestStop
+from gantry.model.orders import DiskRemove, GuestForget, GuestStart, GuestStop
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import checks, exporting, mirroring, mirrors, specs, transfer
+from gantry.operations.steps import (
+    chain_export,
+    checks,
+    exporting,
+    live_export,
+    mirroring,
+    mirrors,
+    specs,
+    transfer,
+)
+from gantry.operations.steps.export_plan import ExportPlan
 from gantry.operations.steps.transfer import Transfer
 from gantry.ports.steps import Outcome, Steps, Undo
-
-
-class ExportPlan(Plan, frozen=True, kw_only=True):
-    """``others`` are the nodes whose older exports of the instance are deleted at the end."""
-
-    instance: Instance
-    spec: GuestSpec
-    target: Peer
-    transfers: tuple[Transfer, ...]
-    others: tuple[Uuid, ...]
-    running: bool
-    stop: bool
-    config: str
-    facts: str
-    now: float | None = None
-    mirroring: mirrors.Mirroring | None = None
-    records: tuple[Mirror, ...] = ()
-
-    @property
-    def live(self) -> bool:
-        """Whether a snapshot is taken, since the guest goes on."""
-        return self.running and not self.stop and bool(self.transfers)
 
 
 class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
@@ -75,6 +56,7 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
     remove_instance: bool = False
     ignore_remove_failures: bool = False
     checksums: bool = False
+    incremental: bool = False
     zero_free_space: bool = False
     long_sleep: bool = False
 
@@ -99,8 +81,9 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
         checks.node_usable(cluster, target, f"keep an export of {instance.name}")
         running = checks.running(cluster, instance)
         self._may_stop(instance, running)
-        run = specs.os_run(cluster, instance) if instance.os else None
-        guest = instance.uuid if running and not self.shutdown else None
+        scripted = bool(instance.os) and not self.incremental
+        run = specs.os_run(cluster, instance) if scripted else None
+        guest = instance.uuid if running and not self._stops else None
         transfers = tuple(
             Transfer(
                 uuid=given.uuid(),
@@ -109,12 +92,14 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
                 origin=WholeDisk(disk=disk, guest=guest)
                 if run is None
                 else ScriptedDisk(run=run, index=disk.index, guest=guest),
-                landing=_dump(instance, disk.uuid, disk.size if run is None else 0),
+                landing=exporting.dump_file(instance, disk.uuid, disk.size if run is None else 0),
                 compress=compress,
             )
             for disk in specs.disks(instance)
         )
         config = exporting.config(cluster, instance, given.now)
+        mark = given.uuid() if self.incremental else None
+        facts = exporting.facts(instance, scripted, mark=mark or "")
         return ExportPlan(
             instance=instance,
             spec=specs.guest(cluster.cluster, instance),
@@ -128,11 +113,17 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
                 if node.uuid != target.uuid and not node.offline
             ),
             running=running,
-            stop=running and self.shutdown,
+            stop=running and self._stops,
             config=export_config.write(config),
             now=given.now,
-            facts=msgspec.json.encode(exporting.facts(instance, run is not None)).decode(),
+            facts=export_facts.encode(facts),
+            mark=mark,
         )
+
+    @property
+    def _stops(self) -> bool:
+        """Whether a running guest is stopped: what changes is counted only while it runs."""
+        return self.shutdown and not self.incremental
 
     async def examine(self, plan: ExportPlan, cluster: Snapshot, ask: Examiner) -> ExportPlan:
         if plan.transfers:
@@ -140,7 +131,7 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             await transfer.programs_there(
                 ask, compress, plan.transfers[0].source, plan.transfers[0].target
             )
-        return plan
+        return await chain_export.upon_chain(plan, cluster, ask) if self.incremental else plan
 
     def subject(self, plan: ExportPlan, cluster: Snapshot) -> Subject:
         return Subject(
@@ -149,7 +140,7 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             values={
                 "EXPORT_MODE": self.mode,
                 "EXPORT_NODE": plan.target.name,
-                "EXPORT_DO_SHUTDOWN": self.shutdown,
+                "EXPORT_DO_SHUTDOWN": self._stops,
                 "SHUTDOWN_TIMEOUT": self.shutdown_timeout,
                 "REMOVE_INSTANCE": self.remove_instance,
             },
@@ -158,19 +149,19 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
 
     async def run(self, plan: ExportPlan, steps: Steps) -> Outcome:
         name, target = plan.instance.name, plan.target
+        if plan.why:
+            steps.log(plan.why)
         if plan.stop:
             await self._stop(plan, steps)
-        await steps.do(
-            "begin", target.node, ExportBegin(instance=name), undo=ExportDiscard(instance=name)
-        )
+        begin = ExportBegin(instance=name, upon=plan.upon.last if plan.upon else None)
+        await steps.do("begin", target.node, begin, undo=ExportDiscard(instance=name))
         if plan.live:
-            await _keep_content(plan, steps)
+            await live_export.keep_content(plan, steps)
         for index, one in enumerate(plan.transfers):
             steps.log(f"exporting disk/{index} from {one.source.name} to {target.name}")
             await transfer.move(steps, index, one)
         if plan.live:
-            order = _snapshot_end(plan, check=True)
-            await steps.do("snapshot-end", plan.instance.primary_node, order)
+            await live_export.let_go(plan, steps)
         if plan.stop and not self.remove_instance:
             await _start(plan, steps)
         facts = await self._facts(plan, steps)
@@ -178,11 +169,12 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
         await steps.do(
             "finish",
             target.node,
-            ExportFinish(instance=name, config=plan.config, facts=facts),
-            undo=ExportRevert(instance=name, digest=config_digest(plan.config)),
+            ExportFinish(instance=name, config=plan.config, facts=facts, point=plan.point),
+            undo=ExportRevert(instance=name, digest=config_digest(plan.config, plan.point)),
         )
         cleanup = [
             Undo(target.node, ExportSettle(instance=name)),
+            *live_export.counted_no_longer(plan),
             *(Undo(node, ExportRemove(instance=name, before=plan.now)) for node in plan.others),
         ]
         result = [True, [True] * len(plan.transfers)]
@@ -192,15 +184,14 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
 
     async def _facts(self, plan: ExportPlan, steps: Steps) -> str:
         """With checksums, where they were asked for."""
-        if not self.checksums or not plan.transfers:
+        if not plan.transfers or not (self.checksums or plan.since):
             return plan.facts
         name = plan.instance.name
-        order = ExportDigest(
-            instance=name, names=tuple(disk.uuid for disk in plan.instance.disks), new=True
-        )
+        names = tuple(export_facts.dump_name(one.uuid, plan.point) for one in plan.instance.disks)
+        order = ExportDigest(instance=name, names=names, new=True)
         steps.log("reading the dumps for their checksums")
         found = await steps.do("digest", plan.target.node, order, timeout=timeouts.TRANSFER)
-        return exporting.with_digests(plan.facts, found.sha256)
+        return export_facts.with_digests(plan.facts, found.sha256)
 
     def _supported(self) -> None:
         if self.mode != "local":
@@ -216,10 +207,10 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             raise Rejected(f"the time limit is 0 to 86400 seconds, not {self.shutdown_timeout}")
 
     def _may_stop(self, instance: Instance, running: bool) -> None:
-        if self.remove_instance and not self.shutdown and running:
+        if self.remove_instance and not self._stops and running:
             raise Rejected(
                 f"instance {instance.name} runs: it cannot be removed without a shutdown",
-                "leave --noshutdown out",
+                "leave --noshutdown and --incremental out",
                 reason=Reason.STATE,
                 object_name=instance.name,
             )
@@ -237,33 +228,6 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             undo=checks.back_up(plan.instance, plan.spec, plan.running),
             timeout=self.shutdown_timeout + timeouts.GUEST_START,
         )
-
-
-async def _keep_content(plan: ExportPlan, steps: Steps) -> None:
-    steps.log(f"taking a snapshot of the disks of {plan.instance.name}, which goes on running")
-    await steps.do(
-        "snapshot",
-        plan.instance.primary_node,
-        SnapshotOpen(
-            guest=plan.instance.uuid,
-            hypervisor=plan.instance.hypervisor,
-            disks=plan.spec.disks,
-        ),
-        undo=_snapshot_end(plan),
-    )
-
-
-def _snapshot_end(plan: ExportPlan, *, check: bool = False) -> SnapshotClose:
-    return SnapshotClose(
-        guest=plan.instance.uuid,
-        hypervisor=plan.instance.hypervisor,
-        disks=plan.spec.disks,
-        check=check,
-    )
-
-
-def _dump(instance: Instance, name: str, size: int) -> DumpFile:
-    return DumpFile(instance=instance.name, name=name, size=size)
 
 
 async def _start(plan: ExportPlan, steps: Steps) -> None:

@@ -65,6 +65,7 @@ class BackupImport(NewInstance[ImportPlan], frozen=True, kw_only=True):
     mode: str = "import"
     src_node: str | None = None
     src_path: str | None = None
+    src_point: int | None = None
     compress: str = "none"
     identify_defaults: bool = False
     nics: tuple[NicRequest, ...] | None = None
@@ -169,7 +170,7 @@ class BackupImport(NewInstance[ImportPlan], frozen=True, kw_only=True):
         self, cluster: Snapshot, directory: str, ask: Examiner
     ) -> tuple[Uuid, ExportContents]:
         """The export, and which node has it."""
-        question = ReadExport(directory=directory)
+        question = ReadExport(directory=directory, point=self.src_point)
         if self.src_node:
             uuid = cluster.node(self.src_node).uuid
             return uuid, await ask.ask(uuid, question, timeouts.URGENT)
@@ -279,7 +280,9 @@ class BackupImport(NewInstance[ImportPlan], frozen=True, kw_only=True):
         following = Following(msgspec.structs.replace(plan.drawn, seed=plan.drawn.seed + "-moves"))
         home, _, exported = directory.rpartition("/")
         transfers: list[Transfer | None] = []
-        for disk, dump in zip(specs.disks(instance), found.dumps, strict=False):
+        for disk, dump, below in zip(
+            specs.disks(instance), found.dumps, found.layers, strict=False
+        ):
             if dump is None:
                 transfers.append(None)
                 continue
@@ -289,7 +292,7 @@ class BackupImport(NewInstance[ImportPlan], frozen=True, kw_only=True):
                     uuid=following.uuid(),
                     source=transfer.peer(cluster.nodes[node]),
                     target=transfer.peer(cluster.nodes[instance.primary_node]),
-                    origin=DumpFile(instance=exported, name=dump.name, directory=home),
+                    origin=DumpFile(instance=exported, name=dump.name, directory=home, below=below),
                     landing=WholeDisk(disk=disk)
                     if scripted is None
                     else ScriptedDisk(run=scripted, index=disk.index),

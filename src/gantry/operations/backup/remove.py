@@ -7,8 +7,15 @@ from typing import ClassVar
 import msgspec
 
 from gantry.model import locks, names, timeouts
-from gantry.model.backup_orders import EXPORT_DIRECTORY, ExportRemove, ReadExports
+from gantry.model.backup_orders import (
+    EXPORT_DIRECTORY,
+    ExportDiscard,
+    ExportFacts,
+    ExportRemove,
+    ReadExports,
+)
 from gantry.model.errors import Reason, Rejected, Unavailable
+from gantry.model.increment_orders import ExportPrune, ExportReplace
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
@@ -22,6 +29,7 @@ class BackupRemovePlan(Plan, frozen=True, kw_only=True):
     name: str
     nodes: tuple[Uuid, ...]
     times: tuple[float, ...] = ()
+    point: int | None = None
 
 
 class BackupRemove(Operation[BackupRemovePlan], frozen=True, kw_only=True):
@@ -33,6 +41,7 @@ class BackupRemove(Operation[BackupRemovePlan], frozen=True, kw_only=True):
 
     instance_name: str
     instance_uuid: str | None = None
+    point: int | None = None
 
     def summary(self) -> str:
         return f"BACKUP_REMOVE({self.instance_name})"
@@ -58,29 +67,35 @@ class BackupRemove(Operation[BackupRemovePlan], frozen=True, kw_only=True):
     ) -> BackupRemovePlan:
         found: dict[Uuid, float] = {}
         elsewhere: list[str] = []
-        for node in plan.nodes:
-            try:
-                answer = await ask.ask(node, ReadExports(), timeouts.URGENT)
-            except Unavailable as error:
-                ask.warn(f"exports of {cluster.nodes[node].name} are not known: {error.message}")
-                continue
-            for one in answer.exports:
-                if one.name == plan.name and one.directory == EXPORT_DIRECTORY:
-                    found[node] = one.time
-                elif one.name == plan.name:
-                    elsewhere.append(f"{one.directory}/{one.name} of {cluster.nodes[node].name}")
+        for node, one in await self._of(plan, cluster, ask):
+            if one.directory != EXPORT_DIRECTORY:
+                elsewhere.append(f"{one.directory}/{one.name} of {cluster.nodes[node].name}")
+            elif self._meant(one):
+                found[node] = one.time
         if elsewhere:
             ask.warn(f"not removed, since it is Ganeti's: {', '.join(elsewhere)}")
         if not found:
             raise Rejected(
-                f"no node has an export of {plan.name}",
+                f"no node has {self._what()} of {plan.name}",
                 "gnt-backup list shows all; give the whole name of an instance that is removed",
                 reason=Reason.UNKNOWN,
                 object_name=plan.name,
             )
-        return msgspec.structs.replace(plan, nodes=tuple(found), times=tuple(found.values()))
+        if self.point is not None and len(found) > 1:
+            where = ", ".join(cluster.nodes[node].name for node in found)
+            raise Rejected(
+                f"several nodes have point {self.point} of an export of {plan.name}: {where}",
+                "remove one of the exports by hand, and the rest with this",
+                reason=Reason.STATE,
+                object_name=plan.name,
+            )
+        return msgspec.structs.replace(
+            plan, nodes=tuple(found), times=tuple(found.values()), point=self.point
+        )
 
     async def run(self, plan: BackupRemovePlan, steps: Steps) -> Outcome:
+        if plan.point is not None:
+            return await _pruned(plan, plan.nodes[0], plan.point, steps)
         times = plan.times or (None,) * len(plan.nodes)
         return Outcome(
             cleanup=tuple(
@@ -89,8 +104,52 @@ class BackupRemove(Operation[BackupRemovePlan], frozen=True, kw_only=True):
             )
         )
 
+    async def _of(
+        self, plan: BackupRemovePlan, cluster: Snapshot, ask: Examiner
+    ) -> list[tuple[Uuid, ExportFacts]]:
+        """All exports of that name, each with its node."""
+        found: list[tuple[Uuid, ExportFacts]] = []
+        for node in plan.nodes:
+            try:
+                answer = await ask.ask(node, ReadExports(), timeouts.URGENT)
+            except Unavailable as error:
+                ask.warn(f"exports of {cluster.nodes[node].name} are not known: {error.message}")
+                continue
+            found += [(node, one) for one in answer.exports if one.name == plan.name]
+        return found
+
+    def _meant(self, one: ExportFacts) -> bool:
+        """Whether it is one to be removed (of)."""
+        if self.point is None:
+            return True
+        points = [point.number for point in one.points]
+        if self.point in points and len(points) == 1:
+            raise Rejected(
+                f"point {self.point} is all that the export of {one.name} has",
+                f"gnt-backup remove {one.name} removes the export",
+                reason=Reason.STATE,
+                object_name=one.name,
+            )
+        return self.point in points
+
+    def _what(self) -> str:
+        return "an export" if self.point is None else f"a point {self.point} of an export"
+
     def _name(self, cluster: Snapshot) -> str:
         try:
             return cluster.instance(self.instance_name).name
         except Rejected:
             return names.host_name(self.instance_name, "the name of an instance")
+
+
+async def _pruned(plan: BackupRemovePlan, node: Uuid, point: int, steps: Steps) -> Outcome:
+    """Without the point; what rested on it is made anew first, beside it."""
+    steps.log(f"removing point {point} of the export of {plan.name}; the others stay")
+    await steps.do(
+        "prune",
+        node,
+        ExportPrune(instance=plan.name, point=point),
+        undo=ExportDiscard(instance=plan.name),
+        timeout=timeouts.TRANSFER,
+    )
+    return Outcome(cleanup=(Undo(node, ExportReplace(instance=plan.name, point=point)),))

@@ -56,8 +56,12 @@ class BackupVerify(Operation[VerifyPlan], frozen=True, kw_only=True):
 
     async def examine(self, plan: VerifyPlan, cluster: Snapshot, ask: Examiner) -> VerifyPlan:
         question = ReadExport(directory=f"{EXPORT_DIRECTORY}/{plan.name}")
-        found = importing.source(await ask.ask(plan.node, question, timeouts.URGENT))
-        sha256 = {one.name: one.sha256 for one in found.dumps if one is not None and one.sha256}
+        contents = await ask.ask(plan.node, question, timeouts.URGENT)
+        importing.source(contents)
+        sha256 = {one.name: one.sha256 for one in contents.dumps if one.sha256}
+        unknown = sorted(one.name for one in contents.dumps if not one.sha256)
+        if sha256 and unknown:
+            ask.warn(f"without checksums, so not verified: {', '.join(unknown)}")
         if not sha256:
             raise Rejected(
                 f"the export of {plan.name} has no checksums",

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
 
-import msgspec
-
+from gantry.model.backup_orders import DumpFile
 from gantry.model.entities import Instance, ParameterValue
 from gantry.model.export_config import ExportConfig, ExportedDisk, ExportedNic, kept
+from gantry.model.export_facts import DumpFacts, Facts, dump_name
 from gantry.model.parameters import backend, backend_parameters, hypervisor_parameters
 from gantry.model.snapshot import Snapshot
 
-VERSION: Final = 1
 
-
-class DumpFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A dump: ``scripted`` through the OS definition's scripts, else the disk's raw content."""
-
-    name: str
-    scripted: bool
-    format: str = "raw"
-    mode: str = "rw"
-    sha256: str = ""
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What Ganeti's file has no words for: which parameters are the instance's own, and dumps."""
-
-    version: int = VERSION
-    dumps: tuple[DumpFacts, ...] = ()
-    own_hvparams: tuple[str, ...] = ()
-    own_beparams: tuple[str, ...] = ()
-    own_osparams: tuple[str, ...] = ()
-    osparams: dict[str, str] = {}
-    osparams_private: dict[str, str] = {}
-    """OS parameters of several lines, of which Ganeti's file loses the blanks and some lines."""
-
-
-def config(cluster: Snapshot, instance: Instance, now: float) -> ExportConfig:
+def config(cluster: Snapshot, instance: Instance, now: float, point: int = 1) -> ExportConfig:
     """The description in Ganeti's form; parameters are filled from all levels, as there."""
     filled = backend(cluster.cluster, instance)
     whole = cluster.cluster
@@ -55,7 +29,12 @@ def config(cluster: Snapshot, instance: Instance, now: float) -> ExportConfig:
         hypervisor=instance.hypervisor.value,
         tags=instance.tags,
         disks=tuple(
-            ExportedDisk(name=disk.name, size=disk.size, dump=disk.uuid, visible=f"disk/{number}")
+            ExportedDisk(
+                name=disk.name,
+                size=disk.size,
+                dump=dump_name(disk.uuid, point),
+                visible=f"disk/{number}",
+            )
             for number, disk in enumerate(instance.disks)
         ),
         nics=tuple(
@@ -76,14 +55,27 @@ def config(cluster: Snapshot, instance: Instance, now: float) -> ExportConfig:
     )
 
 
-def facts(instance: Instance, scripted: bool) -> Facts:
-    """What goes beside it."""
+def facts(
+    instance: Instance,
+    scripted: bool,
+    *,
+    point: int = 1,
+    mark: str = "",
+    below: Sequence[str] = (),
+) -> Facts:
+    """What goes beside it. ``below`` are the dumps that those of the disks rest on, if any."""
     return Facts(
+        point=point,
+        mark=mark,
         dumps=tuple(
             DumpFacts(
-                name=disk.uuid, scripted=scripted, format=disk.format.value, mode=disk.mode.value
+                name=dump_name(disk.uuid, point),
+                scripted=scripted,
+                format=disk.format.value,
+                mode=disk.mode.value,
+                below=rests,
             )
-            for disk in instance.disks
+            for disk, rests in zip(instance.disks, below or [""] * len(instance.disks), strict=True)
         ),
         own_hvparams=tuple(sorted(instance.hvparams)),
         own_beparams=tuple(sorted(instance.beparams)),
@@ -102,13 +94,9 @@ def found_again(read: Mapping[str, str], whole: Mapping[str, str]) -> dict[str, 
     }
 
 
-def with_digests(text: str, sha256: Mapping[str, str]) -> str:
-    """``Facts`` as text, with what the dumps hash to."""
-    found = msgspec.json.decode(text, type=Facts)
-    dumps = tuple(
-        msgspec.structs.replace(one, sha256=sha256.get(one.name, "")) for one in found.dumps
-    )
-    return msgspec.json.encode(msgspec.structs.replace(found, dumps=dumps)).decode()
+def dump_file(instance: Instance, name: str, size: int) -> DumpFile:
+    """Where a disk's dump goes; ``size`` (MiB) is that of a raw image."""
+    return DumpFile(instance=instance.name, name=name, size=size)
 
 
 def _lost(values: Mapping[str, str]) -> dict[str, str]:

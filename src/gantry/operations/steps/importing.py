@@ -13,10 +13,12 @@ from typing import Final
 
 import msgspec
 
+from gantry.model import export_facts
 from gantry.model.backup_orders import ExportContents
 from gantry.model.entities import Parameters, ParameterValue
 from gantry.model.errors import Reason, Rejected
 from gantry.model.export_config import ExportConfig, ExportedNic, parse
+from gantry.model.export_facts import DumpFacts, Facts, decode
 from gantry.model.names import Uuid
 from gantry.model.parameters import check
 from gantry.model.snapshot import Snapshot
@@ -71,11 +73,15 @@ class Following:
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """An export that was read: ``dumps`` by disk, None where a disk has none."""
+    """An export that was read: ``dumps`` by disk, None where a disk has none.
+
+    ``layers`` are the dumps that each of them rests on, next first.
+    """
 
     config: ExportConfig
-    facts: exporting.Facts | None
-    dumps: tuple[exporting.DumpFacts | None, ...]
+    facts: Facts | None
+    dumps: tuple[DumpFacts | None, ...]
+    layers: tuple[tuple[str, ...], ...]
 
 
 def source(found: ExportContents) -> Source:
@@ -89,20 +95,24 @@ def source(found: ExportContents) -> Source:
             osparams_private=exporting.found_again(config.osparams_private, facts.osparams_private),
         )
     known = {one.name: one for one in facts.dumps} if facts is not None else {}
-    dumps: list[exporting.DumpFacts | None] = []
+    dumps: list[DumpFacts | None] = []
+    layers: list[tuple[str, ...]] = []
     for number, disk in enumerate(config.disks):
         if not disk.dump or disk.dump == "False":
             dumps.append(None)
+            layers.append(())
             continue
-        if disk.dump not in found.files:
+        below = export_facts.layers(disk.dump, found.dumps)
+        missing = [name for name in (disk.dump, *below) if name not in found.files]
+        if missing:
             raise Rejected(
-                f"the export of {config.name} has no file {disk.dump}, the dump of disk {number}",
+                f"the export of {config.name} has no file {missing[0]}, the dump of disk {number}",
                 "it is damaged: use another one",
                 reason=Reason.STATE,
             )
-        usual = exporting.DumpFacts(name=disk.dump, scripted=bool(config.os))
+        usual = DumpFacts(name=disk.dump, scripted=bool(config.os))
         dump = known.get(disk.dump, usual)
-        if not dump.scripted and found.files[disk.dump] > (disk.size + 1) * _MIB:
+        if not dump.scripted and not dump.below and found.files[disk.dump] > (disk.size + 1) * _MIB:
             raise Rejected(
                 f"the export of {config.name} has more in {disk.dump} than the {disk.size} MiB "
                 f"that disk {number} is said to have",
@@ -110,7 +120,8 @@ def source(found: ExportContents) -> Source:
                 reason=Reason.STATE,
             )
         dumps.append(dump)
-    return Source(config=config, facts=facts, dumps=tuple(dumps))
+        layers.append(below)
+    return Source(config=config, facts=facts, dumps=tuple(dumps), layers=tuple(layers))
 
 
 def disks(
@@ -187,17 +198,8 @@ def parameters(
     return kept
 
 
-def _facts(text: str) -> exporting.Facts | None:
-    if not text:
-        return None
-    try:
-        return msgspec.json.decode(text, type=exporting.Facts)
-    except msgspec.MsgspecError as error:
-        raise Rejected(
-            f"gantry.json of the export cannot be understood: {error}",
-            "move it away, and the export is taken for one of Ganeti's",
-            reason=Reason.STATE,
-        ) from None
+def _facts(text: str) -> Facts | None:
+    return decode(text) if text else None
 
 
 def _nic(nic: ExportedNic, *, keep: bool) -> NicRequest:

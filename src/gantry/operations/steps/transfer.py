@@ -8,7 +8,9 @@ import msgspec
 
 from gantry.model import timeouts
 from gantry.model.backup_orders import (
+    ChangedBlocks,
     Compression,
+    DumpFile,
     Moved,
     Peer,
     Place,
@@ -42,6 +44,10 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def way(self) -> Way:
         """Blocks, unless a script or a compressor has to see them in a row."""
+        if isinstance(self.origin, ChangedBlocks):  # a file, as it is
+            return Way.STREAM
+        if isinstance(self.origin, DumpFile) and self.origin.below:
+            return Way.BLOCKS
         scripted = isinstance(self.origin, ScriptedDisk) or isinstance(self.landing, ScriptedDisk)
         return Way.STREAM if scripted or self.compress is not Compression.NONE else Way.BLOCKS
 

@@ -1,0 +1,87 @@
+"""Orders and questions about incremental exports: what changed in a running guest's disks, and
+the points of a chain. See docs/adr/0016-incremental-exports.md.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeAlias
+
+import msgspec
+
+from gantry.model.asking import Nothing, Order, Question
+from gantry.model.names import Uuid
+from gantry.model.specs import DiskSpec
+
+
+class Below(msgspec.Struct, frozen=True):
+    """A dump that a file of changes rests on, and its format."""
+
+    name: str
+    format: str
+
+
+class ChangesOpen(Order[Nothing], frozen=True, kw_only=True, tag="changes-open"):
+    """Put what has changed in these disks since ``since``, as it is now, into files beside them.
+
+    From now on changes are counted for ``mark``, too. ``below`` are the dumps that the
+    files rest on, by place in ``disks``. Undo: ChangesClose with ``drop``.
+    """
+
+    guest: Uuid
+    hypervisor: str
+    disks: tuple[DiskSpec, ...]
+    below: tuple[Below, ...]
+    since: Uuid
+    mark: Uuid
+
+
+class ChangesClose(Order[Nothing], frozen=True, kw_only=True, tag="changes-close"):
+    """The files go, and changes since ``drop`` are counted no longer."""
+
+    guest: Uuid
+    hypervisor: str
+    disks: tuple[DiskSpec, ...]
+    drop: Uuid | None = None
+
+
+class MarksDrop(Order[Nothing], frozen=True, kw_only=True, tag="marks-drop"):
+    """Changes since these are counted no longer; a guest that is gone counts nothing."""
+
+    guest: Uuid
+    hypervisor: str
+    marks: tuple[str, ...]
+
+
+class Marks(msgspec.Struct, frozen=True):
+    """The moments since which changes are counted, each with the indexes of the disks."""
+
+    disks: dict[str, tuple[int, ...]]
+
+
+class ReadMarks(Question[Marks], frozen=True, kw_only=True, tag="marks"):
+    """Since when changes of this guest are counted. None of a guest that is not up."""
+
+    answer: ClassVar[type[msgspec.Struct]] = Marks
+    guest: Uuid
+    hypervisor: str
+
+
+class ExportPrune(Order[Nothing], frozen=True, kw_only=True, tag="export-prune"):
+    """Make the export anew without one point of several, beside the one that is there.
+
+    A point that is not there is taken out already. Undo: ExportDiscard.
+    """
+
+    instance: str
+    point: int
+
+
+class ExportReplace(Order[Nothing], frozen=True, kw_only=True, tag="export-replace"):
+    """The export without ``point``, if it is there, takes the place of the one with it."""
+
+    instance: str
+    point: int
+
+
+IncrementOrder: TypeAlias = ChangesOpen | ChangesClose | MarksDrop | ExportPrune | ExportReplace
+IncrementQuestion: TypeAlias = ReadMarks

@@ -1,0 +1,91 @@
+"""An export that is added to a chain: looking at what is there, and the plan that follows."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gantry.model import export_config, export_facts, timeouts
+from gantry.model.backup_orders import (
+    EXPORT_DIRECTORY,
+    ChangedBlocks,
+    ReadExport,
+    ReadExports,
+)
+from gantry.model.errors import Reason, Rejected, Unavailable
+from gantry.model.increment_orders import ReadMarks
+from gantry.model.snapshot import Snapshot
+from gantry.operations.base import Examiner
+from gantry.operations.steps import exporting, increments, specs
+from gantry.operations.steps.export_plan import ExportPlan
+
+
+async def upon_chain(plan: ExportPlan, cluster: Snapshot, ask: Examiner) -> ExportPlan:
+    """The plan, built upon the chain that is there."""
+    await _no_chain_elsewhere(plan, cluster, ask)
+    instance, home = plan.instance, plan.instance.primary_node
+    directory = f"{EXPORT_DIRECTORY}/{instance.name}"
+    try:
+        question = ReadExport(directory=directory)
+        found = await ask.ask(plan.target.node, question, timeouts.URGENT)
+    except Rejected as error:
+        if error.reason is not Reason.UNKNOWN:
+            raise
+        found = None
+    read = ReadMarks(guest=instance.uuid, hypervisor=instance.hypervisor)
+    guest = cluster.guest(instance) if plan.running else None
+    marks = (await ask.ask(home, read, timeouts.URGENT)).disks if guest else {}
+    node = cluster.nodes[home].name
+    decision = increments.decide(
+        found, increments.Now(instance=instance, node=node, guest=guest, marks=marks)
+    )
+    return _built(plan, cluster, decision)
+
+
+async def _no_chain_elsewhere(plan: ExportPlan, cluster: Snapshot, ask: Examiner) -> None:
+    """A chain of several points on another node is not thrown away by the way."""
+    for uuid in plan.others:
+        name = cluster.nodes[uuid].name
+        try:
+            answer = await ask.ask(uuid, ReadExports(), timeouts.URGENT)
+        except Unavailable as error:
+            ask.warn(f"exports of {name} are not known: {error.message}")
+            continue
+        for one in answer.exports:
+            here = one.name == plan.instance.name and one.directory == EXPORT_DIRECTORY
+            if here and len(one.points) > 1:
+                raise Rejected(
+                    f"node {name} has a chain of {len(one.points)} exports of {one.name}",
+                    f"export it to {name}, or remove those first (gnt-backup remove {one.name}), "
+                    "or leave --incremental out, which replaces them",
+                    reason=Reason.STATE,
+                    object_name=one.name,
+                )
+
+
+def _built(plan: ExportPlan, cluster: Snapshot, decision: increments.Decision) -> ExportPlan:
+    """The plan with the files of its point."""
+    upon, instance = decision.upon, plan.instance
+    plan = msgspec.structs.replace(plan, upon=upon, why=decision.why)
+    assert plan.now is not None
+    config = exporting.config(cluster, instance, plan.now, plan.point)
+    facts = exporting.facts(
+        instance, False, point=plan.point, mark=plan.mark or "", below=increments.names(upon)
+    )
+    transfers = tuple(
+        msgspec.structs.replace(
+            one,
+            origin=ChangedBlocks(disk=disk) if plan.since else one.origin,
+            landing=exporting.dump_file(
+                instance,
+                export_facts.dump_name(disk.uuid, plan.point),
+                0 if plan.since else disk.size,
+            ),
+        )
+        for one, disk in zip(plan.transfers, specs.disks(instance), strict=True)
+    )
+    return msgspec.structs.replace(
+        plan,
+        transfers=transfers,
+        config=export_config.write(config),
+        facts=export_facts.encode(facts),
+    )
