@@ -20,6 +20,7 @@ from gantry.hooks.disabled import merged, why
 from gantry.model import bundles, names, timeouts
 from gantry.model.bundles import HOOKS
 from gantry.model.candidate_orders import MASTER_FILES
+from gantry.model.disk_orders import DiskSeen, DisksSeen
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.hook_files import HookFile, HookInventory, ReadHookFiles
 from gantry.model.hook_orders import HookSequence, ListedHooks, ListedScript
@@ -34,6 +35,7 @@ from gantry.model.orders import (
     ConsoleAddress,
     Delay,
     DiskCreate,
+    DiskGrow,
     DiskMove,
     DiskRemove,
     DiskSpec,
@@ -63,6 +65,7 @@ from gantry.model.orders import (
     PowerSaid,
     ReadBundle,
     ReadConsole,
+    ReadDisks,
     ReadFacts,
     ReadGuests,
     ReadHooks,
@@ -245,7 +248,8 @@ class FakeNode:
             return Nothing()
         table: dict[type, Callable[[Any, Say], msgspec.Struct | None]] = {
             DiskCreate: lambda order, say: self._disk_create(order.disk),
-            DiskRemove: lambda order, say: self._disk_remove(order.disk),
+            DiskRemove: lambda order, say: self._disk_remove(order.disk, order.untouched),
+            DiskGrow: lambda order, say: self._disk_grow(order),
             DiskMove: lambda order, say: self._disk_move(order),
             GuestStart: lambda order, say: self._start(order),
             GuestStop: self._stop,
@@ -302,8 +306,28 @@ class FakeNode:
             for name, text in self.master_files.items()
         }
 
-    def _disk_remove(self, disk: DiskSpec) -> None:
-        self.disks.pop(self._path(disk.path), None)
+    def _disk_remove(self, disk: DiskSpec, untouched: bool) -> None:
+        path = self._path(disk.path)
+        if not (untouched and self.disks.get(path, FakeDisk(disk)).content):
+            self.disks.pop(path, None)
+
+    def _disk_grow(self, order: DiskGrow) -> None:
+        found = self.disks.get(self._path(order.disk.path))
+        if found is None:
+            raise OperationFailed(f"{order.disk.path} is not there")
+        if order.size - found.spec.size > self.facts().disk_free:
+            raise OperationFailed("it does not fit", reason=Reason.NO_RESOURCES)
+        size = max(found.spec.size, order.size)
+        found.spec = msgspec.structs.replace(found.spec, size=size)
+
+    def _read_disks(self, question: ReadDisks) -> DisksSeen:
+        return DisksSeen(disks=tuple(self._seen(disk) for disk in question.disks))
+
+    def _seen(self, disk: DiskSpec) -> DiskSeen:
+        found = self.disks.get(self._path(disk.path))
+        if found is None:
+            return DiskSeen(uuid=disk.uuid, problem=f"{disk.path} is not there")
+        return DiskSeen(uuid=disk.uuid, size=found.spec.size << 20)
 
     def _disk_move(self, order: DiskMove) -> None:
         source, target = self._path(order.disk.path), self._path(order.path)
@@ -318,6 +342,8 @@ class FakeNode:
     def _disk_create(self, disk: DiskSpec) -> None:
         path = self._path(disk.path)
         if path in self.disks:
+            if self.disks[path].content:
+                raise Rejected(f"{path} exists already", reason=Reason.EXISTS)
             return
         free = self.facts().disk_free
         if disk.size > free:
@@ -515,6 +541,7 @@ class FakeNode:
             ReadConsole: self._console,
             ReadHooks: self._read_hooks,
             Inspect: self._inspect,
+            ReadDisks: self._read_disks,
             ReadHookFiles: lambda question: self._read_hook_files(),
             ReadBundle: lambda question: self.bundles_of(question.target).read(),
             ReadMasterFiles: lambda question: MasterFilesHeld(

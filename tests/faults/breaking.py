@@ -166,7 +166,12 @@ def _disks(before: Seen, after: Seen) -> tuple[Seen, ...]:
     )
 
 
-_UNSURE = {Unsure.DISKS: _disks, Unsure.MACHINES: _machines}
+def _nodes(before: Seen, after: Seen) -> tuple[Seen, ...]:
+    """What was done on nodes is done, and nothing says so."""
+    return (Seen(configuration=before.configuration, nodes=after.nodes),)
+
+
+_UNSURE = {Unsure.DISKS: _disks, Unsure.NODES: _nodes, Unsure.MACHINES: _machines}
 
 
 async def next_master(cluster: FakeCluster) -> None:

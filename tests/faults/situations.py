@@ -42,6 +42,8 @@ class Unsure(enum.Enum):
 
     DISKS = "disks"
     """The instance is marked so."""
+    NODES = "nodes"
+    """A disk that is empty, or larger than its record says, does no harm."""
     MACHINES = "machines"
     """Each of several; those that were told of it say so in their records, or not yet."""
 
@@ -349,6 +351,60 @@ SITUATIONS: tuple[Situation, ...] = (
         prepare=named_disks_there,
         secrets=({"password": "secret"},),
         unsure=Unsure.DISKS,
+    ),
+    Situation(
+        name="grow a disk",
+        op={
+            "OP_ID": "OP_INSTANCE_GROW_DISK",
+            "instance_name": "web1",
+            "disk": 0,
+            "amount": "1G",
+        },
+        objects=(WITH_DISK,),
+        prepare=disk_there,
+        unsure=Unsure.NODES,
+    ),
+    Situation(
+        name="grow a disk of one that runs",
+        op={
+            "OP_ID": "OP_INSTANCE_GROW_DISK",
+            "instance_name": "web1",
+            "disk": "sda",
+            "amount": 256,
+            "absolute": True,
+        },
+        objects=(UP_WITH_DISK,),
+        prepare=running_with_disk,
+        unsure=Unsure.NODES,
+    ),
+    Situation(
+        name="recreate disks",
+        op={"OP_ID": "OP_INSTANCE_RECREATE_DISKS", "instance_name": "web1"},
+        objects=(WITH_DISK,),
+        unsure=Unsure.NODES,
+    ),
+    Situation(
+        name="recreate disks on another node",
+        op={
+            "OP_ID": "OP_INSTANCE_RECREATE_DISKS",
+            "instance_name": "web1",
+            "disks": ((0, {"size": "256M"}),),
+            "nodes": ("node2",),
+        },
+        objects=(WITH_DISK,),
+        unsure=Unsure.NODES,
+    ),
+    Situation(
+        name="activate disks",
+        op={"OP_ID": "OP_INSTANCE_ACTIVATE_DISKS", "instance_name": "web1"},
+        objects=(WITH_DISK,),
+        prepare=disk_there,
+    ),
+    Situation(
+        name="deactivate disks",
+        op={"OP_ID": "OP_INSTANCE_DEACTIVATE_DISKS", "instance_name": "web1"},
+        objects=(WITH_DISK,),
+        prepare=disk_there,
     ),
     Situation(
         name="remove",

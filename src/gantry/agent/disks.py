@@ -23,6 +23,8 @@ async def move(parts: Parts, order: DiskMove, task: Task) -> Nothing:
 
 async def remove(parts: Parts, order: DiskRemove, task: Task) -> Nothing:
     """Remove a disk, whatever a script that was interrupted has left of it on the node."""
+    if order.untouched and not await parts.storage(order.disk).untouched(order.disk):
+        return Nothing()
     await disk_use.release(parts, order.disk, task)
     await parts.storage(order.disk).remove(order.disk)
     parts.facts.disturbed()

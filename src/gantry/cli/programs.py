@@ -63,6 +63,12 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "rename": Command("instance.rename", "Give an instance another name"),
         "reinstall": Command("instance.reinstall", "Install instances again, or another OS"),
         "failover": Command("instance.failover", "Stop an instance, start it on another node"),
+        "grow-disk": Command("instance.grow_disk", "Make a disk larger, also while it runs"),
+        "recreate-disks": Command(
+            "instance.recreate_disks", "Make disks that are lost anew, empty"
+        ),
+        "activate-disks": Command("instance.activate_disks", "Make disks usable on their node"),
+        "deactivate-disks": Command("instance.deactivate_disks", "Take that back"),
         "remove": Command("instance.remove", "Remove an instance and its disks"),
         "console": Command("instance.console", "Connect to an instance's serial console"),
         **_tags("an instance"),

@@ -100,6 +100,19 @@ def disks(given: list[str]) -> list[dict[str, Any]]:
     return found
 
 
+def disks_anew(given: list[str]) -> list[list[Any]]:
+    """``--disk 0 --disk 1:size=10G`` of what exists: (which, values)."""
+    return [_anew(text) for text in given]
+
+
+def _anew(text: str) -> list[Any]:
+    head, _, rest = text.partition(":")
+    if not head or "=" in head:
+        raise Usage(f"--disk {text!r}: say which one", "such as 0, or 0:size=10G")
+    shown = {name: _text(value) for name, value in key_values(rest, "--disk").items()}
+    return [int(head) if head.isascii() and head.isdigit() else head, shown]
+
+
 def nics(given: list[str]) -> list[dict[str, Any]]:
     """``--net 0:ip=10.0.0.5,link=br0 --net 1`` as the operation wants it."""
     return [

@@ -79,6 +79,13 @@ class Hypervisor(Protocol):
     async def console_address(self, uuid: Uuid) -> ConsoleAddress:
         """Where the console is."""
 
+    async def resize_disk(self, uuid: Uuid, index: int, size: int) -> bool:
+        """A disk of a running guest has ``size`` MiB afterwards, and the guest sees it.
+
+        One that is larger stays as it is. False: nothing was done, as the guest does not have
+        the disk's file open.
+        """
+
     async def open_snapshot(
         self, uuid: Uuid, overlays: Mapping[int, str], *, say: Say, mark: str | None = None
     ) -> None:

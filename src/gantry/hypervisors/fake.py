@@ -186,6 +186,11 @@ class Fake:
         name = self._running(uuid).name
         return ConsoleAddress(kind="serial", message=f"gnt-instance console {name}")
 
+    async def resize_disk(self, uuid: Uuid, index: int, size: int) -> bool:
+        """Nothing to do: a guest that does not exist has no file open."""
+        self._running(uuid)
+        return False
+
     async def open_snapshot(
         self, uuid: Uuid, overlays: Mapping[int, str], *, say: Say, mark: str | None = None
     ) -> None:

@@ -25,6 +25,8 @@ from gantry.model.bundle_orders import ReadBundle as ReadBundle
 from gantry.model.candidate_orders import MasterFiles as MasterFiles
 from gantry.model.candidate_orders import MasterFilesHeld as MasterFilesHeld
 from gantry.model.candidate_orders import ReadMasterFiles as ReadMasterFiles
+from gantry.model.disk_orders import DiskGrow as DiskGrow
+from gantry.model.disk_orders import ReadDisks as ReadDisks
 from gantry.model.entities import ParameterValue
 from gantry.model.hook_files import ReadHookFiles
 from gantry.model.hook_orders import HookDirectory as HookDirectory
@@ -60,9 +62,13 @@ class DiskCreate(Order[Nothing], frozen=True, kw_only=True, tag="disk-create"):
 
 
 class DiskRemove(Order[Nothing], frozen=True, kw_only=True, tag="disk-remove"):
-    """Remove a disk; one that is not there is removed already."""
+    """Remove a disk; one that is not there is removed already.
+
+    ``untouched``: only what creating the disk gives; one with content stays.
+    """
 
     disk: DiskSpec
+    untouched: bool = False
 
 
 class DiskMove(Order[Nothing], frozen=True, kw_only=True, tag="disk-move"):
@@ -290,6 +296,7 @@ AnyOrder: TypeAlias = (
     DiskCreate
     | DiskRemove
     | DiskMove
+    | DiskGrow
     | GuestStart
     | GuestStop
     | GuestReset
@@ -318,6 +325,7 @@ AnyQuestion: TypeAlias = (
     | ReadGuests
     | ReadConsole
     | Inspect
+    | ReadDisks
     | Resolve
     | ReadHooks
     | ReadMaster

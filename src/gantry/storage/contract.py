@@ -26,6 +26,9 @@ class Storage(Protocol):
         Rejected where another file is there.
         """
 
+    async def untouched(self, disk: DiskSpec) -> bool:
+        """Whether it is there, and is what ``create`` gives."""
+
     async def exists(self, disk: DiskSpec) -> bool:
         """Whether it is there."""
 

@@ -17,7 +17,7 @@ from gantry.model import timeouts
 from gantry.model.entities import DiskFormat
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.orders import DiskSpec
-from gantry.storage import places
+from gantry.storage import growing, places
 
 MIB: Final = 1024 * 1024
 _ASIDE: Final = ("new", "raw", "snapshot", "changes")
@@ -63,6 +63,11 @@ class FileStorage:
         source = self._place(disk)
         target = places.place(self._root, self._directories, path)
         await asyncio.to_thread(self._move, disk, source, target)
+
+    async def untouched(self, disk: DiskSpec) -> bool:
+        """Whether it is there, and is an empty disk of that size."""
+        path = self._place(disk)
+        return await asyncio.to_thread(lambda: path.is_file() and _is_empty(disk, path))
 
     async def exists(self, disk: DiskSpec) -> bool:
         """Whether it is there."""
@@ -167,25 +172,20 @@ def _make_raw(path: Path, size: int) -> None:
 
 def _same(disk: DiskSpec, path: Path) -> None:
     """Nothing where ``path`` is what creating the disk would give; else Rejected."""
+    if not _is_empty(disk, path):
+        raise Rejected(
+            f"{disk.path} exists already, and it is not an empty disk of {disk.size} MiB",
+            "it may belong to an instance that is gone: look, and move it away",
+            reason=Reason.EXISTS,
+        )
+
+
+def _is_empty(disk: DiskSpec, path: Path) -> bool:
     found = path.stat()
-    raw = disk.format is DiskFormat.RAW
     allocated = found.st_blocks * 512
-    if raw and found.st_size == disk.size * MIB and allocated == 0:
-        return
-    if not raw and allocated <= _UNTOUCHED_QCOW2 and _virtual_size(path) == disk.size * MIB:
-        return
-    raise Rejected(
-        f"{disk.path} exists already, and it is not an empty disk of {disk.size} MiB",
-        "it may belong to an instance that is gone: look, and move it away",
-        reason=Reason.EXISTS,
-    )
-
-
-def _virtual_size(path: Path) -> int:
-    """The size in a qcow2 header (QEMU, docs/interop/qcow2: bytes 24 to 31, big-endian)."""
-    with path.open("rb") as file:
-        header = file.read(32)
-    return int.from_bytes(header[24:32], "big") if header.startswith(b"QFI\xfb") else -1
+    if disk.format is DiskFormat.RAW:
+        return found.st_size == disk.size * MIB and allocated == 0
+    return allocated <= _UNTOUCHED_QCOW2 and growing.qcow2_size(path) == disk.size * MIB
 
 
 def _failed(disk: DiskSpec, path: Path, error: OSError) -> OperationFailed:

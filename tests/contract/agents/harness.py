@@ -54,6 +54,9 @@ class Harness(Protocol):
     def disk_is_there(self, path: str) -> bool:
         """Whether there is a disk at that path."""
 
+    def write_to(self, path: str) -> None:
+        """Something is on that disk."""
+
     def let_master_wait(self, waits: bool) -> None:
         """Whether a master process waits on the node."""
 
@@ -110,6 +113,9 @@ class FakeHarness:
 
     def disk_is_there(self, path: str) -> bool:
         return path in self.node.disks
+
+    def write_to(self, path: str) -> None:
+        self.node.disks[path].content = "kept"
 
     def let_master_wait(self, waits: bool) -> None:
         self.node.waiting = waits
@@ -183,6 +189,10 @@ class RealHarness:
 
     def disk_is_there(self, path: str) -> bool:
         return (self.root / path.lstrip("/")).exists()
+
+    def write_to(self, path: str) -> None:
+        with (self.root / path.lstrip("/")).open("r+b") as file:
+            file.write(b"kept")
 
     def let_master_wait(self, waits: bool) -> None:
         path = self.root / "run/gantry/standby.sock"

@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gantry.model.entities import DiskFormat
 from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.orders import DiskSpec
+from gantry.storage import growing
 from gantry.storage.contract import Storage
 from gantry.storage.file import beside
 from gantry.storage.raw_view import raw_view
@@ -29,6 +31,11 @@ def virtual_size(path: str) -> int:
 def use(disk: DiskSpec, path: str) -> None:
     argv = ["qemu-io", "-f", disk.format.value, "-c", "write 0 64k", path]
     subprocess.run(argv, check=True, capture_output=True)
+
+
+def holds_use(disk: DiskSpec, path: str) -> bool:
+    argv = ["qemu-io", "-r", "-f", disk.format.value, "-c", "read -P 0xcd 0 64k", path]
+    return b"failed" not in subprocess.run(argv, check=True, capture_output=True).stdout
 
 
 def files(root: Path) -> list[str]:
@@ -242,3 +249,41 @@ async def test_a_disk_does_not_leave_the_directories(
     with pytest.raises(Rejected):
         await storage.move(disk, path)
     assert await storage.exists(disk)
+
+
+async def test_what_was_just_made_is_told_from_what_is_used(
+    storage: Storage, disk: DiskSpec
+) -> None:
+    assert not await storage.untouched(disk)
+    await storage.create(disk)
+    assert await storage.untouched(disk)
+    larger = msgspec.structs.replace(disk, size=disk.size + 1)
+    assert not await storage.untouched(larger)
+    use(disk, storage.real_path(disk))
+    assert not await storage.untouched(disk)
+
+
+async def test_it_grows_and_keeps_what_is_on_it(storage: Storage, disk: DiskSpec) -> None:
+    await storage.create(disk)
+    path = Path(storage.real_path(disk))
+    use(disk, str(path))
+    assert growing.size(disk, path) == 64 << 20
+    await growing.grow(disk, path, 100)
+    assert virtual_size(str(path)) == growing.size(disk, path) == 100 << 20
+    assert holds_use(disk, str(path))
+    await growing.grow(disk, path, 80)
+    assert virtual_size(str(path)) == 100 << 20
+    with pytest.raises(OperationFailed, match="MiB are free"):
+        await growing.grow(disk, path, 1 << 40)
+    assert virtual_size(str(path)) == 100 << 20
+
+
+async def test_what_is_no_disk_has_no_size(storage: Storage, disk: DiskSpec) -> None:
+    path = Path(storage.real_path(disk))
+    with pytest.raises(OperationFailed, match="No such file"):
+        growing.size(disk, path)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no image" * 100)
+    if disk.format is DiskFormat.QCOW2:
+        with pytest.raises(OperationFailed, match="is no qcow2 image"):
+            growing.size(disk, path)

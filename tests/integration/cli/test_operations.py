@@ -10,6 +10,7 @@ import pytest
 from tests.integration.cli.conftest import Commands
 
 from gantry.cli.programs import PROGRAMS
+from gantry.operations.instance.recreate_disks import Anew, Changed
 from gantry.operations.registry import load
 
 EXAMPLES = Path(__file__).parents[3] / "examples/hooks"
@@ -98,6 +99,23 @@ LINES: dict[str, dict[str, Any]] = {
     },
     "gnt-instance modify --online web1": {"offline": False},
     "gnt-instance modify -o debian web1": {"os_name": "debian"},
+    "gnt-instance failover -f -n node3 --shutdown-timeout 5 web1": {
+        "target_node": "node3",
+        "shutdown_timeout": 5,
+    },
+    "gnt-instance grow-disk --no-wait-for-sync web1 sdb 10G": {
+        "disk": "sdb",
+        "amount": "10G",
+        "absolute": False,
+        "wait_for_sync": False,
+    },
+    "gnt-instance grow-disk --absolute web1 0 512": {"disk": "0", "absolute": True},
+    "gnt-instance recreate-disks -n node3 --disk 0 --disk root:size=2G,mode=ro web1": {
+        "nodes": ("node3",),
+        "disks": (Anew(0), Anew("root", Changed(size="2G", mode="ro"))),
+    },
+    "gnt-instance activate-disks --ignore-size web1": {"ignore_size": True},
+    "gnt-instance deactivate-disks -f web1": {"force": True},
     "gnt-instance remove -f --ignore-failures web1": {"ignore_failures": True},
     "gnt-instance reinstall -d -f -o debian+trixie --force-variant -O dhcp=yes web2": {
         "debug_level": 1,

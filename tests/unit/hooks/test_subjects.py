@@ -72,10 +72,16 @@ GIVEN: Final[dict[str, dict[str, Any]]] = {
     "OP_INSTANCE_REINSTALL": WEB1,
     "OP_INSTANCE_REMOVE": WEB1,
     "OP_BACKUP_EXPORT": {**WEB1, "target_node": "node3.example.com"},
+    "OP_INSTANCE_GROW_DISK": {**WEB1, "disk": 0, "amount": 1},
+    "OP_INSTANCE_RECREATE_DISKS": WEB1,
     "OP_INSTANCE_FAILOVER": {**WEB1, "target_node": "node3.example.com"},
 }
 """An op code's fields; one more line for every new operation with hooks."""
-OF_STOPPED: Final = {"OP_INSTANCE_RENAME", "OP_INSTANCE_REINSTALL"}
+OF_STOPPED: Final = {
+    "OP_INSTANCE_RENAME",
+    "OP_INSTANCE_REINSTALL",
+    "OP_INSTANCE_RECREATE_DISKS",
+}
 OF_SHARED: Final = {"OP_INSTANCE_FAILOVER"}
 """Not for disks that are on their node alone."""
 SOMETIMES: Final = {

@@ -14,7 +14,7 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from gantry.hypervisors.contract import Console, Say, Taps
-from gantry.hypervisors.kvm import adoption, facts, guest_agent, increments, snapshot
+from gantry.hypervisors.kvm import adoption, facts, guest_agent, increments, resizing, snapshot
 from gantry.hypervisors.kvm.launch import Surroundings, launch, nothing_left
 from gantry.hypervisors.kvm.record import Files
 from gantry.hypervisors.kvm.running import Running
@@ -188,6 +188,11 @@ class Kvm:
             path=str(self._around.console_log(spec.name)),
             message=f"gnt-instance console {spec.name}",
         )
+
+    async def resize_disk(self, uuid: Uuid, index: int, size: int) -> bool:
+        """QEMU does it, and its device tells the guest."""
+        await resizing.resize(self._up(uuid), index, size)
+        return True
 
     async def open_snapshot(
         self, uuid: Uuid, overlays: Mapping[int, str], *, say: Say, mark: str | None = None

@@ -23,6 +23,7 @@ from gantry.hypervisors.kvm.serial import Serial
 from gantry.model import parameters, timeouts
 from gantry.model.errors import GantryError, OperationFailed, Unavailable
 from gantry.model.live import GuestLive, GuestState
+from gantry.model.orders import GuestSpec
 
 POWER_BUTTON_AGAIN: Final = 5.0
 """Seconds between two presses: a guest that is still booting misses the first."""
@@ -164,6 +165,11 @@ class Running:
                 # The thread cannot be called back: a later record must not be overtaken.
                 await asyncio.wait([writing])
                 raise
+
+    async def respecify(self, spec: GuestSpec) -> None:
+        """Record what it has now, where that was changed while it runs."""
+        self.record = msgspec.structs.replace(self.record, spec=spec)
+        await self.enter(self.record.phase)
 
     async def withdraw(self, before: Record | None) -> None:
         """End what did not come up; the record is again what it was ``before``."""

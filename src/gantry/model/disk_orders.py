@@ -1,0 +1,51 @@
+"""Orders and questions about disks that exist: how large they are, and making them larger.
+
+Sizes are MiB where nothing else is said. What is made and removed is in ``model.orders``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from gantry.model.asking import Nothing, Order, Question
+from gantry.model.names import Uuid
+from gantry.model.specs import DiskSpec
+
+
+class DiskGrow(Order[Nothing], frozen=True, kw_only=True, tag="disk-grow"):
+    """The disk has ``size`` afterwards; one that is as large or larger stays as it is.
+
+    Where ``guest`` runs on the node, its hypervisor does it and tells the guest.
+    """
+
+    disk: DiskSpec
+    size: int
+    guest: Uuid
+    hypervisor: str
+
+
+class DiskSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A disk as its node finds it.
+
+    ``size`` is in bytes, as a guest sees it; None where the disk is not there, or is not what it
+    should be: ``problem`` says why.
+    """
+
+    uuid: Uuid
+    size: int | None = None
+    problem: str = ""
+
+
+class DisksSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """One for each that was asked about, in their order."""
+
+    disks: tuple[DiskSeen, ...]
+
+
+class ReadDisks(Question[DisksSeen], frozen=True, kw_only=True, tag="disks"):
+    """Look at disks, without changing anything."""
+
+    answer: ClassVar[type[msgspec.Struct]] = DisksSeen
+    disks: tuple[DiskSpec, ...]
