@@ -91,3 +91,25 @@ def write(path: Path, *, power_button: bool = True) -> None:
     """A disk that boots it; virtio wants a whole MiB."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(program(power_button=power_button).ljust(SIZE_MIB << 20, b"\0"))
+
+
+def writer() -> bytes:
+    """A boot sector that writes what is typed, one byte, into the sector that it names.
+
+    That is the byte's lowest six bits, of the first cylinder, counted from 1; then it echoes it.
+    Calls are those of any PC's BIOS (interrupt 0x13).
+    """
+    items: list[_Item] = [b"\x31\xc0\x8e\xd8\x8e\xc0"]  # ds, es = 0
+    items += [
+        "read",
+        b"\xba\xfd\x03\xec\xa8\x01",  # in al, 0x3fd; test al, 1
+        (0x74, "read"),
+        b"\xba\xf8\x03\xec",  # in al, 0x3f8
+        b"\xa2\x00\x7e",  # mov [0x7e00], al
+        b"\x88\xc1\x80\xe1\x3f\xb5\x00",  # cl = al & 0x3f; ch = 0
+        b"\x50\xb8\x01\x03\xbb\x00\x7e\xba\x80\x00",  # push ax; one sector, from 0x7e00, disk 0
+        b"\xcd\x13\x58",  # int 0x13; pop ax
+        b"\xba\xf8\x03\xee",  # out 0x3f8, al
+        (0xEB, "read"),
+    ]
+    return _assemble(items).ljust(510, b"\0") + b"\x55\xaa"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
+import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -57,7 +57,7 @@ class _Conversation:
 
     async def synchronise(self) -> None:
         """What an earlier conversation left in the channel is passed over."""
-        number = secrets.randbelow(1 << 31)
+        number = int.from_bytes(os.urandom(4), "big")
         async with _within(timeouts.GUEST_AGENT):
             await self._send("guest-sync-delimited", _MARK, id=number)
             left = _MOST
