@@ -115,10 +115,13 @@ async def _copied(
     def sign() -> int:
         return signs_of_life.turns(copying[0]) if copying else 0
 
+    def sent() -> object:
+        return percent(said, kept), pipeline.read_so_far(copying[0]) if copying else None
+
     async with HowFar(task.say, lambda: percent(said, kept), lambda: kept):
         run = _run(parts, [stage], None, out, task, started)
         moving = ends.moving(run, sign, seconds=timeouts.TRANSFER_STILL, peer=order.peer.name)
-        await ends.answered(moving, sign, order.peer, order.port)
+        await ends.answered(moving, sent, order.peer, order.port)
     return kept
 
 

@@ -42,11 +42,14 @@ _PROGRAMS: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """What a script was given: real paths of disks, its definition's directory, variables.
 
-    ``markers`` are ``NAME=value`` strings that its environment has and no other script's has.
+    ``holding`` are the directories of its disks: of those only what is directly in them counts,
+    since disks of another instance may be further down. ``markers`` are ``NAME=value`` strings
+    that its environment has and no other script's has.
     """
 
     files: tuple[str, ...]
     directories: tuple[str, ...]
+    holding: tuple[str, ...] = ()
     markers: frozenset[bytes] = frozenset()
 
 
@@ -209,7 +212,7 @@ def new_mounts(
     """
     devices = frozenset[str]().union(*(one.devices for one in theirs))
     new = [one for one in now if one.number not in before.mounts]
-    roots = [one for one in new if one.device in devices or _below(one.point, scope.directories)]
+    roots = [one for one in new if one.device in devices or _within(one.point, scope)]
     points = [one.point for one in roots]
     found = [one for one in new if one in roots or _below(one.point, points)]
     return sorted(found, key=lambda one: (one.point.count("/"), one.number), reverse=True)
@@ -221,6 +224,7 @@ def _resolved(scope: Scope) -> Scope:
         scope,
         files=tuple(os.path.realpath(each) for each in scope.files),
         directories=tuple(os.path.realpath(each) for each in scope.directories),
+        holding=tuple(os.path.realpath(each) for each in scope.holding),
     )
 
 
@@ -228,8 +232,9 @@ def _below(path: str, directories: Sequence[str]) -> bool:
     return any(path == each or path.startswith(each.rstrip("/") + "/") for each in directories)
 
 
-def _within(backing: str, scope: Scope) -> bool:
-    return backing in scope.files or _below(backing, scope.directories)
+def _within(path: str, scope: Scope) -> bool:
+    near = path in scope.holding or os.path.dirname(path) in scope.holding  # noqa: PTH120
+    return near or path in scope.files or _below(path, scope.directories)
 
 
 def _read(path: Path | str) -> str:

@@ -39,8 +39,8 @@ class Scripted(msgspec.Struct, frozen=True, kw_only=True):
 
     ``doing`` begins the error where it fails ("installing web1.example.com"); ``kind`` and
     ``instance`` are parts of the log's name; ``hidden`` are values that are shown nowhere;
-    ``files`` and ``directories`` are real paths that the script works with, in which nothing
-    of its may remain.
+    ``files`` and ``directories`` are real paths that the script works with, directly in which
+    nothing of its may remain.
     """
 
     facts: OsFacts
@@ -57,7 +57,7 @@ class Scripted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def directories(paths: Sequence[str]) -> tuple[str, ...]:
-    """The directories of disks that are files: where an instance's disks are, and no other's."""
+    """The directories of disks that are files: what is directly in them is one instance's."""
     found = {str(Path(path).parent) for path in paths if Path(path).is_file()}
     return tuple(sorted(found))
 
@@ -123,7 +123,8 @@ def scope(it: Scripted) -> Scope:
     markers = (f"{name}={it.variables[name]}" for name in _MARKERS if name in it.variables)
     return Scope(
         files=it.files,
-        directories=it.directories,
+        directories=(),
+        holding=it.directories,
         markers=frozenset(os.fsencode(each) for each in markers),
     )
 

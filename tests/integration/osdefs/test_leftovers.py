@@ -132,6 +132,25 @@ async def test_what_was_there_before_and_what_is_elsewhere_stays(site: Site) -> 
     assert site.lines == []
 
 
+async def test_disks_of_another_instance_further_down_are_left_in_peace(site: Site) -> None:
+    """Its script runs at the same time, and a file-storage-dir leads below this one's disks."""
+    other = Path(site.disk).parent / "other"
+    other.mkdir()
+    theirs = f"""
+own=$(losetup --find --show "$DISK_0_PATH")
+truncate -s 1M "{other}/disk"
+losetup --find "{other}/disk"
+mkdir "{other}/mnt"
+mount -t tmpfs none "{other}/mnt"
+"""
+    write(site.os, scripts={"create": theirs})
+    await site.create()
+    assert len(mounts(other)) == 1
+    assert len(loop_devices(site.root)) == 1
+    assert len(site.lines) == 1
+    assert f" of {site.disk} behind: cleared away" in site.lines[0]
+
+
 def test_a_loop_device_with_partitions_and_mappings_is_read_as_a_whole(tmp_path: Path) -> None:
     loop = tmp_path / "loop3"
     (loop / "loop").mkdir(parents=True)
