@@ -20,8 +20,11 @@ from gantry.model.orders import DiskSpec
 
 @contextmanager
 def by_script(parts: Parts, uuid: Uuid, name: str, script: str) -> Iterator[None]:
-    """A script of the instance's OS works on its disks; Rejected where another one does."""
+    """A script of the instance's OS works on its disks; Rejected where another one, or the
+    guest itself, does.
+    """
     no_script(parts, uuid, name)
+    no_guest(parts, uuid, name)
     parts.scripts[uuid] = script
     try:
         yield
@@ -35,6 +38,19 @@ def no_script(parts: Parts, uuid: Uuid, name: str) -> None:
         raise Rejected(
             f"the {parts.scripts[uuid]} script of {name} still runs on node {parts.node}",
             "wait for its end, or end its process there; its log is in /var/log/ganeti/os",
+            reason=Reason.STATE,
+            node=parts.node,
+            object_name=name,
+        )
+
+
+def no_guest(parts: Parts, uuid: Uuid, name: str) -> None:
+    """The instance's guest does not run here, or Rejected: whatever its master takes it for."""
+    up = (one for driver in parts.hypervisors.values() for one in driver.guests() if one.up)
+    if any(one.uuid == uuid for one in up):
+        raise Rejected(
+            f"the guest of {name} runs on node {parts.node}: no script may work on its disks",
+            f"gnt-instance stop {name}, and try again",
             reason=Reason.STATE,
             node=parts.node,
             object_name=name,

@@ -23,8 +23,11 @@ LOGS: Final = "var/log/ganeti/os"
 
 
 @contextlib.asynccontextmanager
-async def _disks(parts: Parts, run: OsRun, script: str) -> AsyncIterator[list[str]]:
-    """The real paths of an instance's disks, as raw files, for one script at a time."""
+async def disks(parts: Parts, run: OsRun, script: str) -> AsyncIterator[list[str]]:
+    """The real paths of an instance's disks, as raw files, for one script at a time.
+
+    Rejected where another one, the guest or anybody else works on them.
+    """
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(disk_use.by_script(parts, run.uuid, run.name, script))
         await disk_use.unattached(parts, run.disks, run.name)
@@ -36,7 +39,7 @@ async def _disks(parts: Parts, run: OsRun, script: str) -> AsyncIterator[list[st
 
 async def create(parts: Parts, order: OsCreate, task: Task) -> Nothing:
     """Install: the scripts see every disk as a raw file, whatever its format."""
-    async with _disks(parts, order.run, "create") as paths:
+    async with disks(parts, order.run, "create") as paths:
         await run_create(
             parts.finder,
             order.run,
@@ -54,7 +57,7 @@ async def create(parts: Parts, order: OsCreate, task: Task) -> Nothing:
 
 async def rename(parts: Parts, order: OsRename, task: Task) -> Nothing:
     """Tell the guest's system its new name; the script sees raw files, as ``create`` does."""
-    async with _disks(parts, order.run, "rename") as paths:
+    async with disks(parts, order.run, "rename") as paths:
         await run_rename(
             parts.finder,
             order.run,

@@ -17,7 +17,7 @@ from typing import Final
 
 from gantry.agent import ends, exports, transfer_programs
 from gantry.agent.effect import Task
-from gantry.agent.os_scripts import LOGS
+from gantry.agent.os_scripts import LOGS, disks
 from gantry.agent.parts import Parts
 from gantry.agent.transfers import Reception
 from gantry.host import pipeline
@@ -207,10 +207,7 @@ async def _stream(
     async with contextlib.AsyncExitStack() as stack:
         place = order.place
         if isinstance(place, ScriptedDisk):
-            paths = [
-                await stack.enter_async_context(raw_view(parts.storage(disk), disk))
-                for disk in place.run.disks
-            ]
+            paths = await stack.enter_async_context(disks(parts, place.run, dump.IMPORT))
             reading, writing = pipeline.pipe()
             programs = _programs(parts, order, reception, directory, None, writing)
             script = _script(parts, order, place, paths, reading, reception, secrets)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from gantry.agent import changes, ends, exports, layers, snapshots, transfer_programs
+from gantry.agent import changes, disk_use, ends, exports, layers, snapshots, transfer_programs
 from gantry.agent.effect import Task
 from gantry.agent.how_far import HowFar, percent
 from gantry.agent.os_scripts import LOGS
@@ -148,6 +148,10 @@ async def _scripted(
     directory: Path,
     stack: contextlib.AsyncExitStack,
 ) -> None:
+    if place.guest is None:
+        run = place.run
+        stack.enter_context(disk_use.by_script(parts, run.uuid, run.name, dump.EXPORT))
+        await disk_use.unattached(parts, run.disks, run.name)
     paths = [str(await _raw(parts, disk, place.guest, stack)) for disk in place.run.disks]
     reading, writing = pipeline.pipe()
     predicted, prediction = os.pipe()

@@ -6,13 +6,15 @@ import asyncio
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from tests.contract.agents.requests import disk, envelope, guest, os_run, start
-from tests.support.agent_process import AgentProcess
+from tests.support.agent_process import AgentProcess, new_uuid
 from tests.support.cluster import eventually
 
+from gantry.model.backup_orders import Compression, Peer, ScriptedDisk, TransferSend, Way
 from gantry.model.errors import Rejected
 from gantry.model.orders import DiskCreate, DiskRemove, OsCreate, OsRename
 from gantry.rpc.client import HttpAgents
@@ -51,6 +53,33 @@ async def test_no_guest_starts_and_no_other_script_runs_while_one_does(
     await asyncio.to_thread(go.write_text, "go\n")
     await creating
     await master.order(node.address, envelope("n/start"), start(spec))
+
+
+async def test_no_script_works_on_the_disks_of_a_guest_that_runs(
+    node: AgentProcess, master: HttpAgents
+) -> None:
+    """Whatever the master takes it for."""
+    definition(node, "exit 0")
+    one = disk()
+    run = os_run("slow", one)
+    spec = msgspec.structs.replace(guest(run.name), uuid=run.uuid, disks=(one,))
+    await master.order(node.address, envelope("j/make"), DiskCreate(disk=one))
+    await master.order(node.address, envelope("k/start"), start(spec))
+    me = Peer(node=node.address.node, name=node.address.name, host=node.address.host)
+    sending = TransferSend(
+        transfer=new_uuid(),
+        way=Way.STREAM,
+        compress=Compression.NONE,
+        peer=me,
+        port=1,
+        place=ScriptedDisk(run=run, index=0),
+    )
+    rename = OsRename(run=run, old_name="old.example.com")
+    orders: list[Any] = [OsCreate(run=run), rename, sending]
+    for number, order in enumerate(orders):
+        with pytest.raises(Rejected, match=f"the guest of {run.name} runs on node") as caught:
+            await master.order(node.address, envelope(f"l/{number}"), order)
+        assert "gnt-instance stop" in caught.value.hint
 
 
 async def _order(master: HttpAgents, node: AgentProcess, key: str, order: OsCreate) -> None:
