@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from gantry.host import command, machine
 from gantry.model import timeouts
@@ -29,6 +29,9 @@ _UNTOUCHED_QCOW2: Final = 256 * 1024
 class FileStorage:
     """Disks as files below ``directories``, which hang below ``root``."""
 
+    aside: ClassVar[tuple[str, ...]] = ("new", "raw", "snapshot")
+    """What may lie beside a disk, left by something that was interrupted."""
+
     def __init__(self, root: Path, directories: Iterable[str]) -> None:
         self._root = root
         self._directories = tuple(directories)
@@ -40,11 +43,11 @@ class FileStorage:
             raise Rejected(f"disk {disk.index} cannot have {disk.size} MiB")
         await asyncio.to_thread(self._ready, disk, path)
         if path.exists():
-            await asyncio.to_thread(_same, disk, path)
+            await asyncio.to_thread(self.same, disk, path)
             return
         unfinished = beside(path, "new")
         try:
-            await _make(disk, unfinished)
+            await self.make(disk, unfinished)
             unfinished.replace(path)
         except BaseException as error:
             unfinished.unlink(missing_ok=True)
@@ -80,6 +83,14 @@ class FileStorage:
     def prepare(self, directory: Path) -> None:
         """The storage directory itself, before a disk is made in it; made where missing."""
         directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+
+    async def make(self, disk: DiskSpec, path: Path) -> None:
+        """An empty disk at ``path``, which is not its name yet."""
+        await _make(disk, path)
+
+    def same(self, disk: DiskSpec, path: Path) -> None:
+        """Nothing where ``path`` is what creating the disk would give; else Rejected."""
+        _same(disk, path)
 
     def _place(self, disk: DiskSpec) -> Path:
         return places.place(self._root, self._directories, disk.path)
@@ -118,7 +129,7 @@ class FileStorage:
             target.parent.mkdir(exist_ok=True, parents=True, mode=0o750)
             source.rename(target)
             # What an interrupted script has left is of no use, and would stay for ever.
-            for each in _ASIDE:
+            for each in self.aside:
                 beside(source, each).unlink(missing_ok=True)
             self._remove_empty(source.parent)
         except OSError as error:
@@ -131,7 +142,7 @@ class FileStorage:
 
     def _remove(self, disk: DiskSpec, path: Path) -> None:
         try:
-            for each in (path, *(beside(path, one) for one in _ASIDE)):
+            for each in (path, *(beside(path, one) for one in self.aside)):
                 each.unlink(missing_ok=True)
             self._remove_empty(path.parent)
         except OSError as error:

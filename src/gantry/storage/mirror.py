@@ -1,0 +1,289 @@
+"""Disks that have replicas on several nodes (template ``mirror``): this node's one of each.
+
+Files like those of template ``file``, at the same path on every node, allocated in full: a
+replica that has no room for a write would be one that has lost it. Beside each lies its record
+(``replica_record``). See docs/adr/0015-mirror.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar, Final, TypeVar
+
+import msgspec
+
+from gantry.model.entities import DiskFormat, DiskTemplate, ReplicaState
+from gantry.model.errors import OperationFailed, Reason, Rejected
+from gantry.model.orders import DiskSpec
+from gantry.model.replica_orders import ReplicaSeen
+from gantry.storage import replica_record
+from gantry.storage.file import MIB, FileStorage, beside
+from gantry.storage.replica_record import ReplicaRecord
+
+_LOOK: Final = "look at the file; what is of use there can be copied away, and a replica made anew"
+_T = TypeVar("_T")
+
+
+class MirrorStorage(FileStorage):
+    """Replicas as files, each with its record."""
+
+    aside: ClassVar[tuple[str, ...]] = (
+        *FileStorage.aside,
+        replica_record.NAME,
+        f"{replica_record.NAME}.new",
+        "bitmaps",
+    )
+
+    async def make(self, disk: DiskSpec, path: Path) -> None:
+        """An empty replica, allocated in full. All empty ones are the same: it is in sync."""
+        if disk.format is not DiskFormat.RAW:
+            raise Rejected(f"disk {disk.index} cannot be mirrored as {disk.format}", "use raw")
+        made = await asyncio.to_thread(_allocate, path, disk.size)
+        record = ReplicaRecord(
+            disk=disk.uuid,
+            generation=disk.generation,
+            state=ReplicaState.IN_SYNC,
+            size=disk.size,
+            mtime_ns=made.st_mtime_ns,
+            content=secrets.token_hex(8),
+        )
+        await asyncio.to_thread(replica_record.write, self._record(disk), record)
+
+    def same(self, disk: DiskSpec, path: Path) -> None:
+        """Nothing where it is this disk's replica and nobody ever wrote to it; else Rejected."""
+        found, why = self._found(disk)
+        if found is None or why or found.written:
+            raise Rejected(
+                f"{disk.path} exists already, and it is not an empty disk of {disk.size} MiB",
+                "it may belong to an instance that is gone: look, and move it away",
+                reason=Reason.EXISTS,
+            )
+
+    async def move(self, disk: DiskSpec, path: str) -> None:
+        """It is at ``path`` afterwards, with its record."""
+        elsewhere = msgspec.structs.replace(disk, path=path)
+        here, there = self._record(disk), self._record(elsewhere)
+
+        def along() -> None:
+            if here != there and here.exists() and not Path(self.real_path(elsewhere)).exists():
+                there.parent.mkdir(exist_ok=True, parents=True, mode=0o750)
+                there.write_bytes(here.read_bytes())
+
+        with _told(disk):
+            await asyncio.to_thread(along)
+        await super().move(disk, path)
+
+    async def open(self, disks: Sequence[DiskSpec]) -> None:
+        """Somebody on this node is about to write to them. Durable when this returns.
+
+        Disks of other templates are none of its business. Rejected where one must not be used,
+        with the reason: foreign, of another generation, not in sync.
+        """
+        mirrored = [disk for disk in disks if disk.template is DiskTemplate.MIRROR]
+        for disk in mirrored:
+            await self._in_thread(disk, self._admit_here)
+        for disk in mirrored:
+            await self._in_thread(disk, self._open_here)
+
+    async def closed(self, disks: Sequence[DiskSpec]) -> None:
+        """All that was written to them since ``open`` is safe, and nobody writes any more."""
+        for disk in disks:
+            if disk.template is DiskTemplate.MIRROR:
+                await self._in_thread(disk, self._closed)
+
+    async def serve(self, disk: DiskSpec, *, overwrite: bool) -> str:
+        """Another node is about to write to it; gives back the word for its content.
+
+        Rejected where it must not be used. ``overwrite``: all of it will be written anew: it
+        becomes this disk's and generation's, syncing, and is made where it is not there.
+        """
+        if overwrite and not await self.exists(disk):
+            await self._in_thread(disk, self._forgotten)
+            await self.create(disk)
+        return await self._in_thread(disk, lambda one: self._serve(one, overwrite))
+
+    async def mark(
+        self, disk: DiskSpec, generation: int, state: ReplicaState, *, force: bool
+    ) -> None:
+        """Its record becomes this state, at the disk's generation; see the order."""
+        await self._in_thread(disk, lambda one: self._mark(one, generation, state, force))
+
+    async def seen(self, disk: DiskSpec) -> ReplicaSeen:
+        """What is there of it."""
+        return await self._in_thread(disk, self._seen)
+
+    def content(self, disk: DiskSpec) -> str:
+        """The word for its content; "" where there is none."""
+        found, _ = self._found(disk)
+        return found.content if found else ""
+
+    # Each in a thread
+
+    def _admit_here(self, disk: DiskSpec) -> ReplicaRecord:
+        found, why = self._found(disk)
+        if not why and found is not None and found.state is not ReplicaState.IN_SYNC:
+            why = f"it is {found.state}, and not in sync"
+        if not why and found is not None and not found.clean:
+            # A mirror that takes it for the same as another one would take the wrong one.
+            same = [target.name for target in disk.targets if not target.full]
+            if same:
+                why = f"it was not closed in order, so that {', '.join(same)} may differ from it"
+        if why or found is None:
+            raise _unfit(disk, why)
+        return found
+
+    def _open_here(self, disk: DiskSpec) -> None:
+        found = self._admit_here(disk)
+        opened = msgspec.structs.replace(
+            found, clean=False, written=True, content=secrets.token_hex(8)
+        )
+        replica_record.write(self._record(disk), opened)
+
+    def _closed(self, disk: DiskSpec) -> None:
+        found, _ = self._found(disk)
+        if found is None or found.disk != disk.uuid or found.clean:
+            return
+        path = Path(self.real_path(disk))
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.fsync(handle)
+            mtime = os.fstat(handle).st_mtime_ns
+        finally:
+            os.close(handle)
+        closed = msgspec.structs.replace(found, clean=True, mtime_ns=mtime)
+        replica_record.write(self._record(disk), closed)
+
+    def _serve(self, disk: DiskSpec, overwrite: bool) -> str:
+        found, why = self._found(disk)
+        fits = found is not None and not why
+        if not fits and not overwrite:
+            raise _unfit(disk, why)
+        if not fits or found is None:
+            _allocated(Path(self.real_path(disk)), disk.size)
+        opened = ReplicaRecord(
+            disk=disk.uuid,
+            generation=disk.generation,
+            state=ReplicaState.SYNCING if overwrite or found is None else found.state,
+            size=disk.size,
+            clean=False,
+            written=True,
+            content=found.content if fits and found else secrets.token_hex(8),
+        )
+        replica_record.write(self._record(disk), opened)
+        return opened.content
+
+    def _mark(self, disk: DiskSpec, generation: int, state: ReplicaState, force: bool) -> None:
+        try:
+            found = replica_record.read(self._record(disk))
+        except msgspec.MsgspecError:
+            found = None
+        path = Path(self.real_path(disk))
+        wanted = (disk.uuid, disk.generation, state)
+        if found is not None and (found.disk, found.generation, found.state) == wanted:
+            return
+        fits = found is not None and (found.disk, found.generation) == (disk.uuid, generation)
+        if not path.is_file() or not (fits or force):
+            _, why = self._found(msgspec.structs.replace(disk, generation=generation))
+            raise _unfit(disk, why)
+        if fits and found is not None:
+            marked = msgspec.structs.replace(found, generation=disk.generation, state=state)
+        else:
+            status = path.stat()
+            marked = ReplicaRecord(
+                disk=disk.uuid,
+                generation=disk.generation,
+                state=state,
+                size=disk.size,
+                mtime_ns=status.st_mtime_ns,
+                written=True,
+                content=secrets.token_hex(8),
+            )
+        replica_record.write(self._record(disk), marked)
+
+    def _seen(self, disk: DiskSpec) -> ReplicaSeen:
+        found, why = self._found(disk)
+        there = Path(self.real_path(disk)).is_file()
+        if found is None or found.disk != disk.uuid:
+            return ReplicaSeen(disk=disk.uuid, there=there, problem=why if there else "")
+        return ReplicaSeen(
+            disk=disk.uuid,
+            there=there,
+            generation=found.generation,
+            state=found.state,
+            clean=found.clean,
+            problem=why if there else "",
+        )
+
+    def _forgotten(self, disk: DiskSpec) -> None:
+        """A record without a file."""
+        self._record(disk).unlink(missing_ok=True)
+
+    def _found(self, disk: DiskSpec) -> tuple[ReplicaRecord | None, str]:
+        """Its record, and why it must not be used."""
+        path = Path(self.real_path(disk))
+        try:
+            status = path.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            status = None
+        try:
+            found = replica_record.read(self._record(disk))
+        except msgspec.MsgspecError as error:
+            return None, f"its record is damaged: {error}"
+        why = replica_record.problem(found, disk.uuid, disk.generation, disk.size, status)
+        return found, why
+
+    def _record(self, disk: DiskSpec) -> Path:
+        return beside(Path(self.real_path(disk)), replica_record.NAME)
+
+    async def _in_thread(self, disk: DiskSpec, work: Callable[[DiskSpec], _T]) -> _T:
+        with _told(disk):
+            return await asyncio.to_thread(work, disk)
+
+
+@contextmanager
+def _told(disk: DiskSpec) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OperationFailed(
+            f"the replica {disk.path} of disk {disk.index}: {error.strerror or error}",
+            "see whether its file system is well and not full",
+            reason=Reason.ENVIRONMENT,
+        ) from error
+
+
+def _unfit(disk: DiskSpec, why: str) -> Rejected:
+    return Rejected(
+        f"the replica {disk.path} of disk {disk.index} cannot be used: {why}",
+        _LOOK,
+        reason=Reason.STATE,
+    )
+
+
+def _allocate(path: Path, size: int) -> os.stat_result:
+    """A new file of ``size`` MiB with all its blocks, full of zeros."""
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    handle = os.open(path, flags, 0o600)
+    try:
+        os.posix_fallocate(handle, 0, size * MIB)
+        os.fsync(handle)
+        return os.fstat(handle)
+    finally:
+        os.close(handle)
+
+
+def _allocated(path: Path, size: int) -> None:
+    """A file that is there already gets that size and all its blocks."""
+    handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.ftruncate(handle, size * MIB)
+        os.posix_fallocate(handle, 0, size * MIB)
+        os.fsync(handle)
+    finally:
+        os.close(handle)

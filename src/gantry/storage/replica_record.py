@@ -1,0 +1,83 @@
+"""What lies beside a replica of a mirrored disk and says which one it is: ``.NAME.replica``.
+
+It is changed before the file is written to, and again when that has come to an orderly end, so
+that a file which anybody else has written to, or which belongs to another disk, is told apart.
+Which replica of a disk is current is not decided here, but in the cluster's state.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gantry.model.entities import ReplicaState
+from gantry.model.names import Uuid
+
+NAME: Final = "replica"
+
+
+class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """``size`` is in MiB. ``mtime_ns`` is the file's own time when it was last closed in order.
+
+    ``clean``: it was closed in order since it was last opened. ``written``: it was ever opened.
+    ``content`` is another random word whenever somebody else than the node that it was served
+    to may have written to it: with the same word it is what that node knows of it.
+    """
+
+    disk: Uuid
+    generation: int
+    state: ReplicaState
+    size: int
+    clean: bool = True
+    mtime_ns: int = 0
+    written: bool = False
+    content: str = ""
+
+
+def read(path: Path) -> ReplicaRecord | None:
+    """The record at ``path``; None where there is none. msgspec.MsgspecError: damaged."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ReplicaRecord)
+    except FileNotFoundError:
+        return None
+
+
+def write(path: Path, record: ReplicaRecord) -> None:
+    """Replace it; on disk when this returns. OSError."""
+    made = path.with_name(f"{path.name}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(made, flags, 0o600), "wb") as file:
+        file.write(msgspec.json.encode(record))
+        file.flush()
+        os.fsync(file.fileno())
+    made.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def problem(
+    found: ReplicaRecord | None, disk: Uuid, generation: int, size: int, file: os.stat_result | None
+) -> str:
+    """Why a replica must not be used as the one of that disk and generation; "" where it may.
+
+    ``file`` is what is there, None where nothing is. ``size`` is the disk's, in MiB.
+    """
+    if file is None:
+        return "it is not there"
+    if found is None:
+        return "it has no record of whose it is"
+    if found.disk != disk:
+        return f"it belongs to another disk ({found.disk})"
+    if found.generation != generation:
+        return f"it is of generation {found.generation}, not {generation}"
+    if file.st_size != size * 1024 * 1024:
+        return f"it has {file.st_size} bytes instead of {size} MiB"
+    if found.clean and file.st_mtime_ns != found.mtime_ns:
+        return "somebody else has written to it since it was last closed"
+    return ""
