@@ -35,6 +35,7 @@ from gantry.model import (
     increment_orders,
     orders,
     os_texts,
+    replica_orders,
 )
 from gantry.model import hook_files as hook_inventory
 from gantry.model.orders import AnyOrder, AnyQuestion
@@ -85,6 +86,13 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     increment_orders.MarksDrop: "changes:drop_marks",
     increment_orders.ExportPrune: "pruning:prune",
     increment_orders.ExportReplace: "pruning:replace",
+    replica_orders.ReplicaServe: "replicas:serve",
+    replica_orders.ReplicaClose: "replicas:close",
+    replica_orders.ReplicaMark: "replicas:mark",
+    replica_orders.MirrorAttach: "replicas:attach",
+    replica_orders.MirrorRelease: "replicas:release",
+    replica_orders.DisksActivate: "active_disks:activate",
+    replica_orders.DisksDeactivate: "active_disks:deactivate",
 }
 QUESTIONS: Final[Mapping[type[msgspec.Struct], Answer | str]] = {
     orders.OsVerify: os_scripts.verify,
@@ -106,6 +114,7 @@ QUESTIONS: Final[Mapping[type[msgspec.Struct], Answer | str]] = {
     backup_orders.ReadExports: "exports:listed",
     backup_orders.ReadExport: "exports:read",
     backup_orders.ReadPrograms: "sending:programs",
+    replica_orders.ReadReplicas: "replicas:read",
     increment_orders.ReadMarks: "changes:marks",
 }
 

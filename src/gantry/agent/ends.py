@@ -18,16 +18,8 @@ from gantry.model import timeouts
 from gantry.model.backup_orders import Peer
 from gantry.model.errors import GantryError, OperationFailed, Reason
 from gantry.model.names import Uuid
-from gantry.pki import files as certificates
+from gantry.pki import qemu_names
 
-_TLS: Final = (
-    ("ca-cert.pem", "ca.pem"),
-    ("server-cert.pem", "node.pem"),
-    ("server-key.pem", "node.key"),
-    ("client-cert.pem", "node.pem"),
-    ("client-key.pem", "node.key"),
-)
-"""What QEMU calls the files of certificates, and how they are called here."""
 _NETWORK: Final = ("socat", "qemu-img")
 _MUCH: Final = 1 << 18
 """Bytes of words of a program's that are kept."""
@@ -62,9 +54,7 @@ def stages(
 
 def tls(root: Path, directory: Path) -> None:
     """Put the node's certificates there under the names that QEMU looks for."""
-    pki = certificates.directory(root)
-    for link, name in _TLS:
-        (directory / link).symlink_to(pki / name)
+    qemu_names.prepare(root, directory)
 
 
 def clear(directory: Path) -> None:

@@ -11,6 +11,7 @@ from gantry.agent.configuration import Configuration
 from gantry.agent.events import Listeners
 from gantry.agent.facts import Facts
 from gantry.agent.ledger import Ledger
+from gantry.agent.replica_daemons import ReplicaDaemons
 from gantry.agent.transfers import Transfers
 from gantry.hypervisors.contract import Hypervisor
 from gantry.model.entities import DiskTemplate
@@ -36,6 +37,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of masters; whether one waits here is not looked at."""
     ledger: Ledger
     transfers: Transfers
+    replicas: ReplicaDaemons
     leave: Callable[[], None]
     """Called when the machine has left the cluster."""
     scripts: dict[Uuid, str] = msgspec.field(default_factory=dict)

@@ -7,13 +7,14 @@ Rejected (the specification cannot be run here).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from gantry.model.live import GuestLive, HypervisorFacts
 from gantry.model.names import Uuid
-from gantry.model.orders import ConsoleAddress, GuestSpec, NicSpec
+from gantry.model.orders import ConsoleAddress, DiskSpec, GuestSpec, NicSpec
+from gantry.model.specs import MirrorTarget
 
 Say: TypeAlias = Callable[[str], None]
 """Takes a line for the job's log."""
@@ -131,8 +132,36 @@ class Hypervisor(Protocol):
         None where the guest does not write at all: its disks' files are the snapshot.
         """
 
+    async def attach_mirror(self, uuid: Uuid, index: int, target: MirrorTarget) -> None:
+        """Mirror a disk of a guest that is up to one more node; what comes of it is told.
+
+        One that is attached to that node already stays.
+        """
+
+    async def release_mirror(self, uuid: Uuid, index: int, node: Uuid) -> None:
+        """Mirror it there no longer, and let the writes go on that wait for it.
+
+        Nothing where the guest is not up, or has no such mirror.
+        """
+
     async def close(self) -> None:
         """Let go of everything; the guests go on running."""
+
+
+class Replicas(Protocol):
+    """What a driver needs of the node's mirrored disks; given to it when it is built.
+
+    Disks of other templates are none of its business.
+    """
+
+    async def open(self, disks: Sequence[DiskSpec]) -> None:
+        """A guest is about to write to them; durable when this returns.
+
+        Rejected where one of them must not be used.
+        """
+
+    async def closed(self, disks: Sequence[DiskSpec]) -> None:
+        """All that was written is safe, and on all replicas; nobody writes any more."""
 
 
 class Taps(Protocol):

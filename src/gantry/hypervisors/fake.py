@@ -17,13 +17,15 @@ from typing import Final
 import msgspec
 
 from gantry.host import machine
+from gantry.hypervisors import fake_mirrors
 from gantry.hypervisors.console import Line
-from gantry.hypervisors.contract import Console, Say
+from gantry.hypervisors.contract import Console, Replicas, Say
 from gantry.model import names
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import GuestLive, GuestState, HypervisorFacts
 from gantry.model.names import Uuid
-from gantry.model.orders import ConsoleAddress, GuestSpec
+from gantry.model.orders import ConsoleAddress, DiskSpec, GuestSpec
+from gantry.model.specs import MirrorTarget
 
 _log = logging.getLogger(__name__)
 
@@ -62,14 +64,16 @@ class Kept(msgspec.Struct, frozen=True):
     live: GuestLive
     boot_id: str
     dies_at: float | None = None
+    disks: tuple[DiskSpec, ...] = ()
     marks: dict[str, tuple[int, ...]] = {}
 
 
 class Fake:
     """The fake driver of a node; see the contract."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, replicas: Replicas | None = None) -> None:
         self._root = root
+        self._replicas = replicas
         self._directory = root / "var/lib/gantry/fake-guests"
         self._failures = root / "etc/gantry/fake-failures.json"
         self._read_at = 0
@@ -114,6 +118,8 @@ class Fake:
         known = self._guests.get(spec.uuid)
         if known is not None and known.live.up:
             return known.live
+        if self._replicas is not None:
+            await self._replicas.open(spec.disks)
         now = time.time()
         live = GuestLive(
             uuid=spec.uuid,
@@ -122,9 +128,10 @@ class Fake:
             since=now,
             memory=spec.memory,
             vcpus=spec.vcpus,
+            mirrors=fake_mirrors.of(spec.disks),
         )
         dies_at = None if behaviour.die_after is None else now + behaviour.die_after
-        self._up(Kept(live, self._boot_id, dies_at))
+        self._up(Kept(live, self._boot_id, dies_at, spec.disks))
         self._lines[spec.uuid].feed(f"{spec.name} is up (fake)\r\n".encode())
         return live
 
@@ -146,6 +153,8 @@ class Fake:
         if behaviour.ignores_shutdown and not force:
             await self._ignore(uuid, timeout, progress or (lambda _text: None))
         self.happen(uuid, GuestState.STOPPED)
+        if self._replicas is not None:
+            await self._replicas.closed(kept.disks)
 
     async def reset(self, uuid: Uuid) -> None:
         """Reset the running guest."""
@@ -236,6 +245,21 @@ class Fake:
         """The files themselves."""
         return None
 
+    async def attach_mirror(self, uuid: Uuid, index: int, target: MirrorTarget) -> None:
+        """It is ready at once."""
+        live = self._running(uuid)
+        self._mirrored(fake_mirrors.attached(live, self._disk(uuid, index), target.node))
+
+    async def release_mirror(self, uuid: Uuid, index: int, node: Uuid) -> None:
+        """It is gone at once."""
+        kept = self._guests.get(uuid)
+        if kept is not None and kept.live.up:
+            self._mirrored(fake_mirrors.released(kept.live, self._disk(uuid, index), node))
+
+    def lose(self, uuid: Uuid, node: Uuid, reason: str = "it was made to be lost") -> None:
+        """The replicas on that node do not answer any more; for tests."""
+        self._mirrored(fake_mirrors.lost(self._running(uuid), node, reason))
+
     async def close(self) -> None:
         """Let go; the guests stay in their files."""
         for death in self._deaths.values():
@@ -299,6 +323,19 @@ class Fake:
             raise Rejected(f"{name} is not running", reason=Reason.STATE)
         return kept.live
 
+    def _disk(self, uuid: Uuid, index: int) -> Uuid:
+        for disk in self._guests[uuid].disks:
+            if disk.index == index:
+                return disk.uuid
+        name = self._guests[uuid].live.name
+        raise Rejected(f"{name} has no disk {index}", reason=Reason.UNKNOWN)
+
+    def _mirrored(self, live: GuestLive) -> None:
+        kept = self._guests[live.uuid]
+        if live != kept.live:
+            self._keep(msgspec.structs.replace(kept, live=live))
+            self._changed(live)
+
     def _keep(self, kept: Kept) -> None:
         self._guests[kept.live.uuid] = kept
         keep(self._root, kept)
@@ -340,7 +377,7 @@ def keep(root: Path, kept: Kept) -> None:
 
 def _ended(kept: Kept, state: GuestState, reason: str) -> Kept:
     live = msgspec.structs.replace(
-        kept.live, state=state, reason=reason, since=time.time(), memory=0
+        kept.live, state=state, reason=reason, since=time.time(), memory=0, mirrors=()
     )
     return msgspec.structs.replace(kept, live=live, dies_at=None)
 

@@ -30,6 +30,7 @@ from gantry.agent.hooks import EXCHANGE
 from gantry.agent.ledger import Ledger
 from gantry.agent.memory import Memory
 from gantry.agent.parts import Parts
+from gantry.agent.replica_daemons import ReplicaDaemons
 from gantry.agent.transfers import Transfers
 from gantry.host import hook_exchange, orphans, process
 from gantry.host.daemon import Identity
@@ -44,6 +45,7 @@ from gantry.ports.agents import FactsChanged, GuestChanged
 from gantry.rpc import certificates
 from gantry.storage.contract import Storage
 from gantry.storage.file import FileStorage
+from gantry.storage.mirror import MirrorStorage
 from gantry.storage.sharedfile import SharedFileStorage
 
 if TYPE_CHECKING:
@@ -201,7 +203,8 @@ async def _parts(
     def changed(guest: GuestLive) -> None:
         listeners.tell(GuestChanged(guest=guest))
 
-    hypervisors = await _hypervisors(root, configuration, changed, stack)
+    mirrored = MirrorStorage(root, configuration.storage_directories)
+    hypervisors = await _hypervisors(root, configuration, mirrored, changed, stack)
     finder = Finder(root)
     certificate = certificate_files.certificate(root, certificate_files.NODE)
     facts = Facts(
@@ -219,17 +222,21 @@ async def _parts(
     transfers = Transfers(root, memory)
     transfers.clear()
     stack.push_async_callback(transfers.close)
+    replicas = ReplicaDaemons(root, configuration.name, mirrored)
+    stack.push_async_callback(replicas.close)
+    await replicas.open()
     return Parts(
         root=root,
         configuration=configuration,
         hypervisors=hypervisors,
-        storages=_storages(root, configuration),
+        storages=_storages(root, configuration, mirrored),
         finder=finder,
         facts=facts,
         listeners=listeners,
         seen=lambda: effects.seen,
         ledger=ledger,
         transfers=transfers,
+        replicas=replicas,
         leave=effects.leave,
     )
 
@@ -237,27 +244,33 @@ async def _parts(
 async def _hypervisors(
     root: Path,
     configuration: Configuration,
+    mirrored: MirrorStorage,
     changed: Callable[[GuestLive], None],
     stack: contextlib.AsyncExitStack,
 ) -> dict[str, Hypervisor]:
     """The node's drivers, by name; each has found its guests again."""
     opened: dict[str, Hypervisor] = {}
     for name in configuration.hypervisors:
-        opened[name] = _hypervisor(name, root, configuration)
+        opened[name] = _hypervisor(name, root, configuration, mirrored)
         await opened[name].open(changed)
         stack.push_async_callback(opened[name].close)
     return opened
 
 
-def _storages(root: Path, configuration: Configuration) -> dict[DiskTemplate, Storage]:
+def _storages(
+    root: Path, configuration: Configuration, mirrored: MirrorStorage
+) -> dict[DiskTemplate, Storage]:
     shared = configuration.shared_storage_directories
     return {
         DiskTemplate.FILE: FileStorage(root, configuration.storage_directories),
         DiskTemplate.SHAREDFILE: SharedFileStorage(root, shared),
+        DiskTemplate.MIRROR: mirrored,
     }
 
 
-def _hypervisor(name: str, root: Path, configuration: Configuration) -> Hypervisor:
+def _hypervisor(
+    name: str, root: Path, configuration: Configuration, mirrored: MirrorStorage
+) -> Hypervisor:
     # Each driver is loaded only where it is used: qemu.qmp costs memory.
     if name == "kvm":
         from gantry.hypervisors.kvm import Kvm
@@ -267,7 +280,7 @@ def _hypervisor(name: str, root: Path, configuration: Configuration) -> Hypervis
     if name == "fake":
         from gantry.hypervisors.fake import Fake
 
-        return Fake(root)
+        return Fake(root, mirrored)
     raise Rejected(f"there is no hypervisor {name}", reason=Reason.ENVIRONMENT)
 
 

@@ -48,6 +48,7 @@ from gantry.model.names import Uuid
 from gantry.model.os_texts import ReadOsTexts
 from gantry.model.power import PowerRun as PowerRun
 from gantry.model.power import PowerSaid as PowerSaid
+from gantry.model.replica_orders import ReplicaOrder, ReplicaQuestion
 from gantry.model.specs import DiskSpec as DiskSpec
 from gantry.model.specs import NicSpec as NicSpec
 from gantry.model.specs import OsRun as OsRun
@@ -316,6 +317,7 @@ AnyOrder: TypeAlias = (
     | MasterFiles
     | PowerRun
     | BackupOrder
+    | ReplicaOrder
 )
 AnyQuestion: TypeAlias = (
     OsVerify
@@ -335,6 +337,7 @@ AnyQuestion: TypeAlias = (
     | ReadHookRun
     | ReadBundle
     | BackupQuestion
+    | ReplicaQuestion
 )
 
 _encoder = msgspec.json.Encoder(order="sorted")

@@ -89,6 +89,16 @@ TOKEN_LIFETIME: Final = 3600.0
 RESTART_WINDOW: Final = 8 * 3600.0
 """A guest that should be up is started again at most 5 times in this time."""
 QMP: Final = 20.0
+REPLICA_PROBE: Final = 2.0
+"""Between two looks whether a replica's export answers; and how long one such look may take."""
+REPLICA_LOST: Final = 5.0
+"""A replica whose export has not answered for so long is lost."""
+REPLICA_SERVED: Final = 20.0
+"""A storage daemon from its start until it answers."""
+REPLICA_AGAIN: Final = (0.0, 0.2, 1.0, 2.0, 5.0)
+"""Seconds before a storage daemon that ended is started again; the last one again and again."""
+MIRROR_TOLD: Final = 3.0
+"""Between two words about how far the copy to a replica is."""
 GUEST_START: Final = 60.0
 GUEST_AGENT: Final = 3.0
 """A short answer of the agent inside a guest."""

@@ -23,6 +23,7 @@ from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import GuestLive, HypervisorFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import ConsoleAddress, GuestSpec
+from gantry.model.specs import MirrorTarget
 
 _log = logging.getLogger(__name__)
 _AT_ONCE: Final = 16
@@ -269,6 +270,13 @@ class Kvm:
     def snapshot(self, uuid: Uuid) -> Path | None:
         """Where QEMU serves it."""
         return self._up(uuid).files.volatile
+
+    async def attach_mirror(self, uuid: Uuid, index: int, target: MirrorTarget) -> None:
+        """Mirror a disk to one more node."""
+        raise OperationFailed(f"{self._up(uuid).record.spec.name} cannot be mirrored yet")
+
+    async def release_mirror(self, uuid: Uuid, index: int, node: Uuid) -> None:
+        """Mirror it there no longer."""
 
     async def close(self) -> None:
         """Let go of every guest; they go on running."""

@@ -9,13 +9,13 @@ guessed from pids. No process is started or ended here.
 from __future__ import annotations
 
 import enum
-import fcntl
 import os
 import tempfile
 from pathlib import Path
 
 import msgspec
 
+from gantry.host import life_lock
 from gantry.model.live import GuestLive, GuestState
 from gantry.model.orders import GuestSpec
 
@@ -101,20 +101,11 @@ class Files:
 
     def lock(self) -> int | None:
         """The lock, as a file descriptor that a process may inherit; None where one has it."""
-        handle = os.open(self.durable / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        return handle
+        return life_lock.take(self.durable / "lock")
 
     def held(self) -> bool:
         """Whether a process of the guest exists: proof, in both directions."""
-        handle = self.lock()
-        if handle is not None:
-            os.close(handle)
-        return handle is None
+        return life_lock.held(self.durable / "lock")
 
     def last_errors(self) -> str:
         """The last lines of QEMU's standard error, joined, without its own name."""

@@ -1,0 +1,354 @@
+"""The storage daemons of a node: one a replica that is served to another node.
+
+Each is a process of its own that outlives the agent, holds a lock for as long as it lives, and
+is started again at the same port where it ends by itself. What is served is kept in a file
+below ``var/lib/gantry/replicas``, written before a daemon starts and gone before it is ended.
+See docs/adr/0015-mirror.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import socket
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gantry.agent import replica_programs
+from gantry.host import command, daemon, life_lock
+from gantry.host.daemon import Daemon, Identity
+from gantry.model import names, timeouts
+from gantry.model.backup_orders import Peer
+from gantry.model.errors import GantryError, OperationFailed, Reason, Rejected
+from gantry.model.names import Uuid
+from gantry.model.orders import DiskSpec
+from gantry.network import nbd
+from gantry.pki import qemu_names
+from gantry.storage.mirror import MirrorStorage
+
+_log = logging.getLogger(__name__)
+
+DIRECTORY: Final = "var/lib/gantry/replicas"
+_TLS: Final = "run/gantry/replicas-tls"
+_MOMENT: Final = 0.05
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """What is served to whom and where; ``pid`` and ``started`` name the daemon."""
+
+    disk: DiskSpec
+    peer: Peer
+    host: str
+    port: int
+    content: str
+    pid: int = 0
+    started: int = 0
+
+
+class ReplicaDaemons:
+    """All of one agent."""
+
+    def __init__(self, root: Path, node: str, storage: MirrorStorage) -> None:
+        self.storage = storage
+        self._root = root
+        self._node = node
+        self._serving: dict[Uuid, Serving] = {}
+        self._daemons: dict[Uuid, Daemon] = {}
+        self._again: dict[Uuid, asyncio.Task[None]] = {}
+        self._turns: defaultdict[Uuid, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def open(self) -> None:
+        """Find the daemons that an earlier agent left; start those again that have ended."""
+        below = self._root / DIRECTORY
+        if not below.is_dir():
+            return
+        for entry in below.iterdir():
+            if names.is_uuid(entry.name):
+                await self._find(Uuid(entry.name))
+
+    async def close(self) -> None:
+        """Let go of all; they go on."""
+        for task in self._again.values():
+            task.cancel()
+        await asyncio.gather(*self._again.values(), return_exceptions=True)
+        for one in self._daemons.values():
+            one.let_go()
+        self._daemons.clear()
+
+    def served(self, disk: Uuid) -> Serving | None:
+        """To whom a replica is served."""
+        return self._serving.get(disk)
+
+    async def serve(self, disk: DiskSpec, peer: Peer, host: str, *, overwrite: bool) -> int:
+        """Serve it to ``peer`` alone; the port on ``host``. See the order."""
+        async with self._turn(disk.uuid):
+            known = self._serving.get(disk.uuid)
+            if known is not None and not _same(known, disk, peer, host):
+                raise Rejected(
+                    f"the replica of disk {disk.index} on {self._node} is served to "
+                    f"{known.peer.name} at {known.host}",
+                    "it must be closed first",
+                    reason=Reason.STATE,
+                    node=self._node,
+                )
+            if known is not None:
+                if overwrite or known.disk.generation != disk.generation:
+                    await self.storage.serve(disk, overwrite=overwrite)
+                again = self._again.get(disk.uuid)
+                if again is not None:
+                    await asyncio.wait([again], timeout=timeouts.REPLICA_SERVED)
+                await self._answers(known)
+                return known.port
+            content = await self.storage.serve(disk, overwrite=overwrite)
+            return await self._begin(disk, peer, host, content)
+
+    async def end(self, disk: DiskSpec) -> None:
+        """Nobody's write reaches the replica any more when this returns."""
+        async with self._turn(disk.uuid):
+            directory = self._root / DIRECTORY / disk.uuid
+            if not directory.is_dir():
+                return
+            # Once this is gone no agent starts it again.
+            (directory / "serving.json").unlink(missing_ok=True)
+            served = self._serving.pop(disk.uuid, None)
+            again = self._again.pop(disk.uuid, None)
+            if again is not None:
+                again.cancel()
+                await asyncio.wait([again])
+            await self._kill(disk.uuid)
+            if served is not None or await self.storage.exists(disk):
+                await self.storage.closed([disk])
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, disk: Uuid) -> AsyncIterator[None]:
+        if not names.is_uuid(disk):
+            raise Rejected(f"{disk!r} is not a uuid")
+        async with self._turns[disk]:
+            try:
+                yield
+            except GantryError as error:
+                error.node = error.node or self._node
+                raise
+            except OSError as error:
+                raise OperationFailed(
+                    f"the replica cannot be served: {error.strerror or error}",
+                    "see whether the address is this node's, and its disks are not full",
+                    reason=Reason.ENVIRONMENT,
+                    node=self._node,
+                ) from error
+
+    async def _begin(self, disk: DiskSpec, peer: Peer, host: str, content: str) -> int:
+        with _listener(host, 0) as listener:
+            port: int = listener.getsockname()[1]
+            served = Serving(disk=disk, peer=peer, host=host, port=port, content=content)
+            self._start(served, listener)
+        try:
+            await self._answers(served)
+        except BaseException:
+            self._serving.pop(disk.uuid, None)
+            (self._root / DIRECTORY / disk.uuid / "serving.json").unlink(missing_ok=True)
+            await self._kill(disk.uuid)
+            await self.storage.closed([disk])
+            raise
+        return port
+
+    def _start(self, served: Serving, listener: socket.socket) -> None:
+        """Start the daemon and watch it. It is on disk before, and again with its pid."""
+        directory = self._root / DIRECTORY / served.disk.uuid
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        tls = qemu_names.prepare(self._root, self._root / _TLS)
+        lock = life_lock.take(directory / "lock")
+        if lock is None:
+            raise OperationFailed(f"an earlier daemon of {served.disk.path} is still there")
+        path = self.storage.real_path(served.disk)
+        argv = replica_programs.storage_daemon(
+            served.disk.uuid,
+            served.content,
+            path,
+            served.peer,
+            tls,
+            listener.fileno(),
+            direct=_takes_direct(path),
+        )
+        try:
+            _write(directory, served)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+            errors = os.open(directory / "stderr", flags, 0o600)
+            try:
+                found = daemon.spawn(
+                    argv,
+                    inherited=[lock, listener.fileno()],
+                    errors=errors,
+                    environment=command.ENVIRONMENT,
+                )
+            finally:
+                os.close(errors)
+        finally:
+            os.close(lock)
+        which = found.identity
+        served = msgspec.structs.replace(served, pid=which.pid, started=which.started)
+        self._watch(served, found)
+        _write(directory, served)
+
+    def _watch(self, served: Serving, found: Daemon) -> None:
+        disk = served.disk.uuid
+        self._serving[disk] = served
+        self._daemons[disk] = found
+        found.watch(lambda how: self._ended(disk, how))
+
+    def _ended(self, disk: Uuid, how: str) -> None:
+        self._daemons.pop(disk, None)
+        served = self._serving.get(disk)
+        if served is None or disk in self._again:
+            return
+        _log.warning("the daemon of replica %s ended: %s", served.disk.path, how or "unseen")
+        task = asyncio.create_task(self._start_again(disk))
+        self._again[disk] = task
+        task.add_done_callback(lambda done: self._started_again(disk, done))
+
+    def _started_again(self, disk: Uuid, task: asyncio.Task[None]) -> None:
+        if self._again.get(disk) is task:
+            del self._again[disk]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("bug: a replica is not served any more", exc_info=error)
+
+    async def _start_again(self, disk: Uuid) -> None:
+        """Until it answers; then it is watched again."""
+        pauses = list(timeouts.REPLICA_AGAIN)
+        while True:
+            await asyncio.sleep(pauses[0])
+            if len(pauses) > 1:
+                pauses.pop(0)
+            served = self._serving[disk]
+            try:
+                with _listener(served.host, served.port) as listener:
+                    self._start(served, listener)
+                await self._answers(self._serving[disk])
+            except (OSError, GantryError) as error:
+                _log.warning("replica %s is not served: %s", served.disk.path, error)
+                await self._kill(disk)
+                continue
+            if disk in self._daemons:
+                _log.info("replica %s is served again", served.disk.path)
+                return
+
+    async def _answers(self, served: Serving) -> None:
+        """Wait until it does. OperationFailed, with the daemon's words, where it ends."""
+        try:
+            async with asyncio.timeout(timeouts.REPLICA_SERVED):
+                # Its socket listened before it began: where it ends the connection ends.
+                if await nbd.greets(served.host, served.port):
+                    return
+        except TimeoutError:
+            pass
+        errors = self._root / DIRECTORY / served.disk.uuid / "stderr"
+        raise OperationFailed(
+            f"the replica {served.disk.path} cannot be served: "
+            f"{_last_words(errors) or 'its daemon does not answer'}",
+            "see whether somebody else has the file open, and whether its disk answers",
+            reason=Reason.ENVIRONMENT,
+            node=self._node,
+        )
+
+    async def _kill(self, disk: Uuid) -> None:
+        """Its daemon is gone when this returns; OperationFailed where it cannot be ended."""
+        directory = self._root / DIRECTORY / disk
+        watched = self._daemons.pop(disk, None)
+        if watched is not None:
+            watched.let_go()
+        try:
+            async with asyncio.timeout(timeouts.URGENT):
+                while await asyncio.to_thread(life_lock.held, directory / "lock"):
+                    which = await asyncio.to_thread(daemon.holder, directory / "lock")
+                    found = Daemon.adopt(which) if which is not None else None
+                    if found is None:
+                        await asyncio.sleep(_MOMENT)
+                        continue
+                    gone = asyncio.Event()
+                    found.watch(lambda _how, gone=gone: gone.set())  # type: ignore[misc]
+                    found.kill()
+                    await gone.wait()
+        except TimeoutError:
+            raise OperationFailed(
+                f"the daemon of replica {disk} cannot be killed",
+                "it waits in the kernel, most likely for a disk; only that can free it",
+                node=self._node,
+            ) from None
+
+    async def _find(self, disk: Uuid) -> None:
+        directory = self._root / DIRECTORY / disk
+        try:
+            served = msgspec.json.decode((directory / "serving.json").read_bytes(), type=Serving)
+        except (OSError, msgspec.MsgspecError) as error:
+            # An end that was cut off is finished; what nobody can read is not served either.
+            _log.warning("the replica %s is served no more: %s", disk, error)
+            await self._kill(disk)
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+            return
+        self._serving[disk] = served
+        found = None
+        if await asyncio.to_thread(life_lock.held, directory / "lock"):
+            found = Daemon.adopt(Identity(served.pid, served.started))
+            if found is None:
+                which = await asyncio.to_thread(daemon.holder, directory / "lock")
+                found = Daemon.adopt(which) if which is not None else None
+        if found is not None:
+            self._watch(served, found)
+        else:
+            self._ended(disk, "")
+
+
+def _same(known: Serving, disk: DiskSpec, peer: Peer, host: str) -> bool:
+    return (known.disk.path, known.peer.node, known.host) == (disk.path, peer.node, host)
+
+
+def _write(directory: Path, served: Serving) -> None:
+    made = directory / ".serving.json.new"
+    with made.open("wb") as file:
+        file.write(msgspec.json.encode(served))
+        file.flush()
+        os.fsync(file.fileno())
+    made.replace(directory / "serving.json")
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Those that it accepts inherit it: a node that has gone does not hold a place for ever.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 5)):
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
+        listener.bind((host, port))
+        listener.listen(16)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _takes_direct(path: str) -> bool:
+    """Whether its file system knows O_DIRECT."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def _last_words(path: Path) -> str:
+    try:
+        lines = path.read_text(errors="replace")[-4096:].splitlines()
+    except OSError:
+        return ""
+    said = [line.partition(": ")[2] or line for line in lines if "option negotiation" not in line]
+    return "; ".join(line.strip() for line in said[-3:])
