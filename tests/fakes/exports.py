@@ -129,7 +129,7 @@ class FakeExports:
         return Listening(1)
 
     def _snapshot(self, order: SnapshotOpen) -> None:
-        if not self._node._up(order.guest):
+        if not self._node.is_up(order.guest):
             raise Rejected("the guest is not running", reason=Reason.STATE)
         self.snapshots.add(order.guest)
         if order.mark is not None:
@@ -140,7 +140,7 @@ class FakeExports:
         self._drop(order.guest, () if order.drop is None else (order.drop,))
 
     def _changes(self, order: ChangesOpen) -> None:
-        if not self._node._up(order.guest):
+        if not self._node.is_up(order.guest):
             raise Rejected("the guest is not running", reason=Reason.STATE)
         known = self.marks.get(order.guest, {})
         if order.since not in known:

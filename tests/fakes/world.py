@@ -15,8 +15,10 @@ from typing import Any
 import msgspec
 from tests.fakes.bundles import FakeBundles
 from tests.fakes.exports import FakeExports
+from tests.fakes.replicas import FakeReplicas
 
 from gantry.hooks.disabled import merged, why
+from gantry.hypervisors import fake_mirrors
 from gantry.model import bundles, names, timeouts
 from gantry.model.bundles import HOOKS
 from gantry.model.candidate_orders import MASTER_FILES
@@ -124,6 +126,7 @@ class FakeNode:
         self.taken_over: tuple[str, dict[str, bytes]] = ("", {})
         self.disks: dict[str, FakeDisk] = {}
         self.exports = FakeExports(self)
+        self.replicas = FakeReplicas(self)
         self.guests: dict[Uuid, FakeGuest] = {}
         self.files: dict[str, str] = {}
         self.master_files: dict[str, str] = {}
@@ -174,7 +177,11 @@ class FakeNode:
     def end_guest(self, uuid: Uuid, state: GuestState = GuestState.DIED) -> None:
         """A guest ends without our order; event streams are told."""
         guest = self.guests[uuid]
-        guest.live = msgspec.structs.replace(guest.live, state=state, since=self._tick(), pid=0)
+        guest.live = msgspec.structs.replace(
+            guest.live, state=state, since=self._tick(), pid=0, mirrors=()
+        )
+        if state is not GuestState.DIED:
+            self.replicas.closed(guest.spec.disks)
         self._tell(GuestChanged(guest=guest.live))
 
     def reboot(self) -> None:
@@ -235,6 +242,7 @@ class FakeNode:
             "left": self.left,
             "unpowered": sorted(self.unpowered),
             **self.exports.state(),
+            **self.replicas.state(),
         }
 
     # Orders
@@ -247,7 +255,7 @@ class FakeNode:
             await asyncio.sleep(order.duration)
             return Nothing()
         table: dict[type, Callable[[Any, Say], msgspec.Struct | None]] = {
-            DiskCreate: lambda order, say: self._disk_create(order.disk),
+            DiskCreate: lambda order, say: self.create_disk(order),
             DiskRemove: lambda order, say: self._disk_remove(order.disk, order.untouched),
             DiskGrow: lambda order, say: self._disk_grow(order),
             DiskMove: lambda order, say: self._disk_move(order),
@@ -269,7 +277,7 @@ class FakeNode:
             MasterFiles: lambda order, say: self._master_files(order),
             PowerRun: lambda order, say: self._power(order),
         }
-        backup = self.exports.orders.get(type(order))
+        backup = self.exports.orders.get(type(order)) or self.replicas.orders.get(type(order))
         if backup is not None:
             return backup(order) or Nothing()
         return table[type(order)](order, say) or Nothing()
@@ -310,6 +318,7 @@ class FakeNode:
         path = self._path(disk.path)
         if not (untouched and self.disks.get(path, FakeDisk(disk)).content):
             self.disks.pop(path, None)
+            self.replicas.removed(path)
 
     def _disk_grow(self, order: DiskGrow) -> None:
         found = self.disks.get(self._path(order.disk.path))
@@ -338,8 +347,11 @@ class FakeNode:
         if source not in self.disks:
             raise OperationFailed(f"{source} is not there")
         self.disks[target] = self.disks.pop(source)
+        self.replicas.moved(source, target)
 
-    def _disk_create(self, disk: DiskSpec) -> None:
+    def create_disk(self, order: DiskCreate) -> None:
+        """An empty disk."""
+        disk = order.disk
         path = self._path(disk.path)
         if path in self.disks:
             if self.disks[path].content:
@@ -352,6 +364,7 @@ class FakeNode:
                 reason=Reason.NO_RESOURCES,
             )
         self.disks[path] = FakeDisk(disk)
+        self.replicas.created(disk)
 
     def _path(self, path: str) -> str:
         names.absolute_path(path, "the path of a disk")
@@ -359,12 +372,13 @@ class FakeNode:
             raise Rejected(f"{path} is not below an allowed directory")
         return path
 
-    def _up(self, uuid: Uuid) -> bool:
+    def is_up(self, uuid: Uuid) -> bool:
+        """Whether the guest runs here."""
         return uuid in self.guests and self.guests[uuid].live.up
 
     def _start(self, order: GuestStart) -> GuestLive:
         spec = order.spec
-        if self._up(spec.uuid):
+        if self.is_up(spec.uuid):
             return self.guests[spec.uuid].live
         missing = [disk.path for disk in spec.disks if disk.path not in self.disks]
         if missing:
@@ -375,6 +389,8 @@ class FakeNode:
                 f"{spec.name} cannot start: it wants {spec.memory} MiB, {free} MiB are free",
                 reason=Reason.NO_RESOURCES,
             )
+        self.replicas.deactivate(spec.uuid)
+        self.replicas.opened(spec.disks)
         live = GuestLive(
             uuid=spec.uuid,
             name=spec.name,
@@ -383,6 +399,7 @@ class FakeNode:
             memory=spec.memory,
             vcpus=spec.vcpus,
             pid=1,
+            mirrors=fake_mirrors.of(spec.disks),
         )
         self.guests[spec.uuid] = FakeGuest(spec, live)
         self.started(spec.uuid)
@@ -393,7 +410,7 @@ class FakeNode:
 
     def _stop(self, order: GuestStop, say: Say) -> None:
         _valid(order.uuid)
-        if self._up(order.uuid):
+        if self.is_up(order.uuid):
             if not order.force:
                 say(Progress(f"shutting {self.guests[order.uuid].spec.name} down"))
             self.end_guest(order.uuid, GuestState.STOPPED)
@@ -401,11 +418,11 @@ class FakeNode:
             self._forget(order.uuid)
 
     def _reset(self, uuid: Uuid) -> None:
-        if not self._up(uuid):
+        if not self.is_up(uuid):
             raise Rejected("the guest is not running", reason=Reason.STATE)
 
     def _forget(self, uuid: Uuid) -> None:
-        if self._up(uuid):
+        if self.is_up(uuid):
             raise Rejected("the guest is running", reason=Reason.STATE)
         if uuid in self.guests:
             self._tell(GuestChanged(guest=self.guests.pop(uuid).live, forgotten=True))
@@ -549,7 +566,9 @@ class FakeNode:
             ),
             Resolve: lambda question: Resolved(problem=f"{question.name} does not resolve"),
         }
-        backup = self.exports.questions.get(type(question))
+        backup = self.exports.questions.get(type(question)) or self.replicas.questions.get(
+            type(question)
+        )
         return backup(question) if backup else table[type(question)](question)
 
     def _read_hooks(self, question: ReadHooks) -> ListedHooks:
@@ -570,7 +589,7 @@ class FakeNode:
         return tuple(sorted(found, key=lambda one: (one.script, one.directory)))
 
     def _console(self, question: ReadConsole) -> ConsoleAddress:
-        if not self._up(_valid(question.uuid)):
+        if not self.is_up(_valid(question.uuid)):
             raise Rejected("the guest is not running", reason=Reason.STATE)
         return ConsoleAddress(kind="message", message="no console")
 
@@ -594,6 +613,10 @@ class FakeNode:
                 if path not in self.disks
             ),
         )
+
+    def tell_guest(self, live: GuestLive) -> None:
+        """Event streams are told how a guest is."""
+        self._tell(GuestChanged(guest=live))
 
     def _tick(self) -> float:
         self._time += 1.0

@@ -20,8 +20,6 @@ from gantry.model.orders import DiskSpec
 from gantry.storage import growing, places
 
 MIB: Final = 1024 * 1024
-_ASIDE: Final = ("new", "raw", "snapshot", "changes")
-"""What may lie beside a disk, left by something that was interrupted."""
 _UNTOUCHED_QCOW2: Final = 256 * 1024
 """Bytes on disk of a new qcow2 file, at most; the first write of a guest takes it beyond."""
 
@@ -29,7 +27,7 @@ _UNTOUCHED_QCOW2: Final = 256 * 1024
 class FileStorage:
     """Disks as files below ``directories``, which hang below ``root``."""
 
-    aside: ClassVar[tuple[str, ...]] = ("new", "raw", "snapshot")
+    aside: ClassVar[tuple[str, ...]] = ("new", "raw", "snapshot", "changes")
     """What may lie beside a disk, left by something that was interrupted."""
 
     def __init__(self, root: Path, directories: Iterable[str]) -> None:

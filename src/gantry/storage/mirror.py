@@ -56,13 +56,16 @@ class MirrorStorage(FileStorage):
 
     def same(self, disk: DiskSpec, path: Path) -> None:
         """Nothing where it is this disk's replica and nobody ever wrote to it; else Rejected."""
-        found, why = self._found(disk)
-        if found is None or why or found.written:
+        if not self._unwritten(disk):
             raise Rejected(
                 f"{disk.path} exists already, and it is not an empty disk of {disk.size} MiB",
                 "it may belong to an instance that is gone: look, and move it away",
                 reason=Reason.EXISTS,
             )
+
+    async def untouched(self, disk: DiskSpec) -> bool:
+        """Whether it is there, and nobody ever wrote to it."""
+        return await self._in_thread(disk, self._unwritten)
 
     async def move(self, disk: DiskSpec, path: str) -> None:
         """It is at ``path`` afterwards, with its record."""
@@ -123,6 +126,10 @@ class MirrorStorage(FileStorage):
         return found.content if found else ""
 
     # Each in a thread
+
+    def _unwritten(self, disk: DiskSpec) -> bool:
+        found, why = self._found(disk)
+        return found is not None and not why and not found.written
 
     def _admit_here(self, disk: DiskSpec) -> ReplicaRecord:
         found, why = self._found(disk)

@@ -1,0 +1,263 @@
+"""Replicas of mirrored disks on a fake node: ready at once, lost where a test wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gantry.hypervisors import fake_mirrors
+from gantry.model.backup_orders import Peer
+from gantry.model.entities import DiskTemplate, ReplicaState
+from gantry.model.errors import Reason, Rejected
+from gantry.model.live import GuestLive, GuestState
+from gantry.model.names import Uuid
+from gantry.model.orders import DiskCreate, DiskSpec
+from gantry.model.replica_orders import (
+    DisksActivate,
+    DisksDeactivate,
+    MirrorAttach,
+    MirrorRelease,
+    ReadReplicas,
+    ReplicaClose,
+    ReplicaMark,
+    ReplicaSeen,
+    ReplicaServe,
+    ReplicaServed,
+    ReplicasSeen,
+)
+
+if TYPE_CHECKING:
+    from tests.fakes.world import FakeNode
+
+
+class FakeReplica(msgspec.Struct):
+    """One replica and its record. ``problem``: what a test says is wrong with it."""
+
+    disk: Uuid
+    generation: int
+    state: ReplicaState
+    clean: bool = True
+    served: Peer | None = None
+    host: str = ""
+    port: int = 0
+    problem: str = ""
+
+
+class FakeReplicas:
+    """Those of one node, by the disk's path."""
+
+    def __init__(self, node: FakeNode) -> None:
+        self._node = node
+        self.found: dict[str, FakeReplica] = {}
+        self.active: dict[Uuid, tuple[DisksActivate, GuestLive]] = {}
+        """Disks of instances that are not up, by instance, and what is told of them."""
+        self._port = 40000
+        self.orders: dict[type, Callable[[Any], msgspec.Struct | None]] = {
+            ReplicaServe: self._serve,
+            ReplicaClose: self._close,
+            ReplicaMark: self._mark,
+            MirrorAttach: self._attach,
+            MirrorRelease: self._release,
+            DisksActivate: self._activate,
+            DisksDeactivate: lambda order: self.deactivate(order.guest),
+        }
+        self.questions: dict[type, Callable[[Any], msgspec.Struct]] = {ReadReplicas: self._read}
+
+    def state(self) -> dict[str, object]:
+        """What counts of them."""
+        return {
+            "replicas": {
+                path: (one.generation, one.served and one.served.node)
+                for path, one in self.found.items()
+            },
+            "active disks": {guest: order.disks for guest, (order, _) in self.active.items()},
+        }
+
+    def lose(self, guest: Uuid, node: Uuid) -> None:
+        """Its mirrors on that node do not answer any more; event streams are told."""
+        self._become(fake_mirrors.lost(self._live(guest), node, "it does not answer"))
+
+    # What happens to disks and guests
+
+    def created(self, disk: DiskSpec) -> None:
+        """A new disk."""
+        if disk.template is DiskTemplate.MIRROR:
+            self.found[disk.path] = FakeReplica(disk.uuid, disk.generation, ReplicaState.IN_SYNC)
+
+    def removed(self, path: str) -> None:
+        """A disk that is gone."""
+        self.found.pop(path, None)
+
+    def moved(self, source: str, target: str) -> None:
+        """A disk that has another path."""
+        if source in self.found:
+            self.found[target] = self.found.pop(source)
+
+    def opened(self, disks: tuple[DiskSpec, ...]) -> None:
+        """Somebody here is about to write to them; Rejected where that must not be."""
+        mirrored = [disk for disk in disks if disk.template is DiskTemplate.MIRROR]
+        for disk in mirrored:
+            found = self.found.get(disk.path)
+            why = self._problem(disk)
+            if found is not None and not why:
+                if found.served is not None:
+                    why = f"it is served to {found.served.name}"
+                elif found.state is not ReplicaState.IN_SYNC:
+                    why = f"it is {found.state}, and not in sync"
+                elif not found.clean and any(not target.full for target in disk.targets):
+                    why = "it was not closed in order"
+            if why:
+                raise _unfit(disk, why)
+        for disk in mirrored:
+            self.found[disk.path].clean = False
+
+    def closed(self, disks: tuple[DiskSpec, ...]) -> None:
+        """They were closed in order."""
+        for disk in disks:
+            if disk.path in self.found:
+                self.found[disk.path].clean = True
+
+    # Orders
+
+    def _serve(self, order: ReplicaServe) -> ReplicaServed:
+        disk = _mirrored(order.disk)
+        found = self.found.get(disk.path)
+        if found is not None and found.served is not None:
+            if (found.served.node, found.host) != (order.peer.node, order.host):
+                raise Rejected(f"{disk.path} is served to {found.served.name}", reason=Reason.STATE)
+        elif any(
+            disk.path in [each.path for each in guest.spec.disks] and guest.live.up
+            for guest in self._node.guests.values()
+        ):
+            raise Rejected("a guest here writes to it itself", reason=Reason.STATE)
+        why = self._problem(disk)
+        if why and not order.overwrite:
+            raise _unfit(disk, why)
+        if disk.path not in self._node.disks:
+            self._node.create_disk(DiskCreate(disk=disk))
+        if found is None or order.overwrite:
+            made = FakeReplica(disk.uuid, disk.generation, ReplicaState.SYNCING)
+            made.served, made.port = (found.served, found.port) if found else (None, 0)
+            found = self.found[disk.path] = made
+        if found.served is None:
+            self._port += 1
+            found.served, found.port = order.peer, self._port
+        found.host, found.clean = order.host, False
+        return ReplicaServed(port=found.port)
+
+    def _close(self, order: ReplicaClose) -> None:
+        found = self.found.get(_mirrored(order.disk).path)
+        if found is not None and found.served is not None:
+            found.served, found.clean = None, True
+
+    def _mark(self, order: ReplicaMark) -> None:
+        disk = _mirrored(order.disk)
+        found = self.found.get(disk.path)
+        wanted = (disk.uuid, disk.generation, order.state)
+        if found is not None and (found.disk, found.generation, found.state) == wanted:
+            return
+        known = (disk.uuid, order.generation)
+        fits = found is not None and (found.disk, found.generation) == known
+        if found is None or not (fits or order.force):
+            raise _unfit(disk, "it is another one, or not there")
+        found.disk, found.generation, found.state = wanted
+
+    def _attach(self, order: MirrorAttach) -> None:
+        disk = self._disk(order.guest, order.index)
+        live = self._live(order.guest)
+        self._become(fake_mirrors.attached(live, disk.uuid, order.target.node))
+
+    def _release(self, order: MirrorRelease) -> None:
+        if self._node.is_up(order.guest) or order.guest in self.active:
+            disk = self._disk(order.guest, order.index)
+            live = self._live(order.guest)
+            self._become(fake_mirrors.released(live, disk.uuid, order.node))
+
+    def _activate(self, order: DisksActivate) -> None:
+        if self._node.is_up(order.guest):
+            raise Rejected(f"{order.name} is up", reason=Reason.STATE)
+        if order.guest in self.active:
+            return
+        self.opened(order.disks)
+        live = GuestLive(uuid=order.guest, name=order.name, state=GuestState.STOPPED)
+        self.active[order.guest] = (order, live)
+        self._become(msgspec.structs.replace(live, mirrors=fake_mirrors.of(order.disks)))
+
+    def deactivate(self, guest: Uuid) -> None:
+        """They are closed; a guest's start does so as well."""
+        if guest in self.active:
+            order, live = self.active.pop(guest)
+            self.closed(order.disks)
+            self._node.tell_guest(msgspec.structs.replace(live, mirrors=()))
+
+    def _read(self, question: ReadReplicas) -> ReplicasSeen:
+        return ReplicasSeen(replicas=tuple(self._seen(disk) for disk in question.disks))
+
+    def _seen(self, disk: DiskSpec) -> ReplicaSeen:
+        there = _mirrored(disk).path in self._node.disks
+        found = self.found.get(disk.path)
+        if found is None or found.disk != disk.uuid:
+            problem = self._problem(disk) if there else ""
+            return ReplicaSeen(disk=disk.uuid, there=there, problem=problem)
+        return ReplicaSeen(
+            disk=disk.uuid,
+            there=there,
+            generation=found.generation,
+            state=found.state,
+            clean=found.clean,
+            serving=found.served.node if found.served else None,
+            problem=self._problem(disk),
+        )
+
+    def _problem(self, disk: DiskSpec) -> str:
+        found = self.found.get(disk.path)
+        if disk.path not in self._node.disks:
+            return "it is not there"
+        if found is None:
+            return "it has no record of whose it is"
+        if found.disk != disk.uuid:
+            return f"it belongs to another disk ({found.disk})"
+        if found.generation != disk.generation:
+            return f"it is of generation {found.generation}, not {disk.generation}"
+        return found.problem
+
+    def _disk(self, guest: Uuid, index: int) -> DiskSpec:
+        disks = (
+            self.active[guest][0].disks
+            if guest in self.active
+            else self._node.guests[guest].spec.disks
+        )
+        for disk in disks:
+            if disk.index == index:
+                return disk
+        raise Rejected(f"there is no disk {index}", reason=Reason.UNKNOWN)
+
+    def _live(self, guest: Uuid) -> GuestLive:
+        if guest in self.active:
+            return self.active[guest][1]
+        if not self._node.is_up(guest):
+            raise Rejected("the guest is not running", reason=Reason.STATE)
+        return self._node.guests[guest].live
+
+    def _become(self, live: GuestLive) -> None:
+        if live == self._live(live.uuid):
+            return
+        if live.uuid in self.active:
+            self.active[live.uuid] = (self.active[live.uuid][0], live)
+        else:
+            self._node.guests[live.uuid].live = live
+        self._node.tell_guest(live)
+
+
+def _mirrored(disk: DiskSpec) -> DiskSpec:
+    if disk.template is not DiskTemplate.MIRROR:
+        raise Rejected(f"disk {disk.index} is of template {disk.template}, which has no replicas")
+    return disk
+
+
+def _unfit(disk: DiskSpec, why: str) -> Rejected:
+    return Rejected(
+        f"the replica {disk.path} of disk {disk.index} cannot be used: {why}", reason=Reason.STATE
+    )
