@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,10 +13,12 @@ from gantry.agent import told
 from gantry.agent.effect import Task
 from gantry.agent.ledger import Ledger
 from gantry.agent.parts import Parts
+from gantry.host.command import in_thread
 from gantry.host.daemon import Identity
 from gantry.host.listing import DIRECTORY as DIRECTORY
 from gantry.host.listing import listing, runnable
-from gantry.host.scripts import run_hooks, skipped
+from gantry.host.process import Stop
+from gantry.host.scripts import run_sequence, skipped
 from gantry.model.errors import Rejected
 from gantry.model.orders import HookDirectory, HooksRan, HooksRun
 
@@ -49,7 +50,19 @@ async def run_below(
     on_started: Callable[[Identity], None] | None = None,
 ) -> HooksRan:
     """The same, of the node with that root; each run is recorded."""
-    phase = await asyncio.to_thread(ledger.phase, order)
+    stop = Stop()
+    # All of it in one thread: to go from one to another costs as much as starting a script.
+    return await in_thread(stop, lambda: _recorded(root, order, ledger, stop, on_started))
+
+
+def _recorded(
+    root: Path,
+    order: HooksRun,
+    ledger: Ledger,
+    stop: Stop,
+    on_started: Callable[[Identity], None] | None,
+) -> HooksRan:
+    phase = ledger.phase(order)
     extra = {
         "GANTRY_ROOT": str(root),
         "GANTRY_JOB": str(order.job),
@@ -63,10 +76,11 @@ async def run_below(
     }
     order = msgspec.structs.replace(order, environments=rooted, context=_context(order))
     try:
-        ran = await run_hooks(
+        ran = run_sequence(
             root / DIRECTORY,
             order,
             extra,
+            stop,
             on_started=on_started,
             on_brief=None if told.of_failure(order) else phase.brief,
             on_results=lambda results: phase.ended(*results),
@@ -75,7 +89,7 @@ async def run_below(
             done=phase.done,
         )
     finally:
-        await asyncio.to_thread(phase.close)
+        phase.close()
     return phase.finished(ran)
 
 

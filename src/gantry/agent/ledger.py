@@ -7,6 +7,7 @@ failed because something could not be recorded. No script is run here.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -178,7 +179,7 @@ class Ledger:
     def _prune(self, database: apsw.Connection, now: float) -> None:
         for name in forget(database, self._bounds, now):
             shutil.rmtree(self._outputs / name, ignore_errors=True)
-            _remove_empty((self._outputs / name).parent)
+            self._remove_day(name)
         self._size = database.execute("SELECT total(size) FROM phases").get
 
     # Writing, for ``Phase``
@@ -199,7 +200,6 @@ class Ledger:
     def _begin(self, order: HooksRun, outputs: str, started: float) -> int:
         with self._lock:
             database = self._opened()
-            (self._outputs / outputs).mkdir(parents=True, exist_ok=True, mode=0o700)
             # Both or none: nobody would close a phase of which we do not know that it is open.
             with database:
                 database.execute(
@@ -237,12 +237,21 @@ class Ledger:
         with self._lock:
             self._opened().execute("UPDATE phases SET size = ? WHERE id = ?", (size, phase))
             if not size:
-                _remove_empty(self._outputs / outputs)
-                _remove_empty((self._outputs / outputs).parent)
+                self._remove_empty(outputs)
                 return
             self._size += size
             if self._size > self._bounds.output * 1024 * 1024:
                 self.prune(time.time())
+
+    def _remove_empty(self, outputs: str) -> None:
+        """A phase's directory, if it was made for nothing."""
+        with contextlib.suppress(OSError):
+            os.rmdir(f"{self._outputs}/{outputs}")  # noqa: PTH106 - on the fast path
+            self._remove_day(outputs)
+
+    def _remove_day(self, outputs: str) -> None:
+        with contextlib.suppress(OSError):
+            (self._outputs / outputs).parent.rmdir()
 
     def _reading(self) -> apsw.Connection:
         try:
@@ -258,6 +267,7 @@ class Ledger:
     def _opened(self) -> apsw.Connection:
         if self._database is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._outputs.mkdir(parents=True, exist_ok=True, mode=0o700)
             try:
                 self._database = opened(self._path)
             except (apsw.CorruptError, apsw.NotADBError) as error:
@@ -384,10 +394,3 @@ def _kept(result: ScriptResult) -> int:
     """Bytes of its output that are kept."""
     streams = (result.stdout, result.stderr)
     return sum(min(one.size, MOST) for one in streams if one.file)
-
-
-def _remove_empty(directory: Path) -> None:
-    try:
-        directory.rmdir()
-    except OSError:
-        return

@@ -22,6 +22,8 @@ from gantry.host.accounts import Account
 from gantry.model import timeouts
 from gantry.model.errors import OperationFailed, Reason
 
+CONTEXT: Final = "GANTRY_CONTEXT"
+VERDICT: Final = "GANTRY_VERDICT"
 LIMIT: Final = 64 * 1024
 """Bytes of a verdict; a longer one is not read."""
 _MESSAGE: Final = 2000
@@ -44,11 +46,12 @@ _NOTHING: Final = Verdict()
 
 class _Place(msgspec.Struct, frozen=True):
     directory: str
-    context: int
+    document: int
     """The descriptor of the open document, whose deadline is another for each script."""
-    context_path: bytes
+    context: bytes
+    """The variable with its path."""
     verdict: bytes
-    """The beginning of the path of a verdict."""
+    """The beginning of the variable with the path of a verdict."""
 
 
 class Exchange:
@@ -86,7 +89,7 @@ class Exchange:
 
     def __exit__(self, *_: object) -> None:
         for place in self._places.values():
-            os.close(place.context)
+            os.close(place.document)
         if self._directory:
             try:
                 # Most often there is nothing else in it.
@@ -95,22 +98,15 @@ class Exchange:
             except OSError:
                 clear(Path(self._directory))
 
-    def tell(
-        self,
-        environment: dict[bytes, bytes],
-        number: int,
-        account: Account | None,
-        deadline: float,
-    ) -> None:
-        """Add what script ``number`` is told; OSError where the files cannot be made."""
+    def tell(self, number: int, account: Account | None, deadline: float) -> list[bytes]:
+        """The variables of script ``number``; OSError where the files cannot be made."""
         if not self._directory:
-            return
+            return []
         place = self._places.get(account.name if account is not None else "")
         if place is None:
             place = self._place(account)
-        os.pwrite(place.context, b"%.3f" % deadline, len(_BEGIN))
-        environment[b"GANTRY_CONTEXT"] = place.context_path
-        environment[b"GANTRY_VERDICT"] = b"%s%d.json" % (place.verdict, number)
+        os.pwrite(place.document, b"%.3f" % deadline, len(_BEGIN))
+        return [place.context, b"%s%d.json" % (place.verdict, number)]
 
     def verdict(self, number: int, account: Account | None) -> Verdict:
         """What script ``number`` wrote; one that cannot be understood is a warning."""
@@ -139,10 +135,14 @@ class Exchange:
             self._let_through()
             Path(directory).mkdir(mode=0o700)
         path = f"{directory}/context.json"
-        verdict = os.fsencode(f"{directory}/{_VERDICT}")
-        found = _Place(directory, self._write(path), os.fsencode(path), verdict)
+        found = _Place(
+            directory,
+            self._write(path),
+            os.fsencode(f"{CONTEXT}={path}"),
+            os.fsencode(f"{VERDICT}={directory}/{_VERDICT}"),
+        )
         if account is not None:
-            os.fchown(found.context, account.uid, account.gid)
+            os.fchown(found.document, account.uid, account.gid)
             os.chown(directory, account.uid, account.gid)
         self._places[name] = found
         return found

@@ -29,6 +29,7 @@ GAP: Final = b"\n[... output left out ...]\n"
 MOST: Final = 2 * HALF
 """Bytes that are kept of one output, but for the gap."""
 _MODE: Final = 0o600
+_ITS_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -47,6 +48,10 @@ class Output:
         self.name = ""
         self.may_be_named = may_be_named
 
+    def opened(self) -> int:
+        """A descriptor for the script, so that it has the file open by itself; OSError."""
+        return os.open(self.path, _ITS_FLAGS)
+
     @property
     def reusable(self) -> bool:
         """Whether nobody else has it open. What cannot be told counts as open."""
@@ -60,10 +65,15 @@ class Output:
 
 
 class Outputs:
-    """The output files of one sequence of scripts, below ``directory``, or nowhere if None."""
+    """The output files of one sequence of scripts, below ``directory``, or nowhere if None.
+
+    ``directory`` is made with the first file in it: most scripts write nothing.
+    """
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
+        self._above = ""
+        """Where files without a name are made, on the same file system."""
         self._place = -1
         self._free: list[Output] = []
         self._old: list[Output] = []
@@ -72,15 +82,15 @@ class Outputs:
 
     def __enter__(self) -> Self:
         if self._directory is not None:
-            self._place = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._spare = _spare(os.fstat(self._place).st_dev)
+            self._above, device = _above(str(self._directory))
+            self._spare = _spare(device)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.tidy()
         while self._free:
             output = self._free.pop()
-            if self._place >= 0 and output.may_be_named and len(self._spare) < _KEPT:
+            if self._above and output.may_be_named and len(self._spare) < _KEPT:
                 self._spare.append(output)
             else:
                 os.close(output.descriptor)
@@ -109,13 +119,24 @@ class Outputs:
 
     def keep(self, output: Output, name: str) -> None:
         """Give a file its name now; one that cannot have it stays without."""
-        if self._place < 0 or output.name:
+        if output.name or not self._made():
             return
         try:
             os.link(output.path, name, dst_dir_fd=self._place, follow_symlinks=True)
         except OSError:
             return
         output.name = name
+
+    def _made(self) -> bool:
+        """Whether there is a directory for names."""
+        if self._place < 0 and self._directory is not None:
+            try:
+                self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._place = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError as error:
+                _log.warning("there can be no directory %s: %s", self._directory, error.strerror)
+                self._directory = None
+        return self._place >= 0
 
     def close(self, output: Output, name: str, *, reuse: bool = True) -> tuple[bytes, Stream]:
         """What a script wrote; the file is kept as ``name`` where that is anything."""
@@ -139,7 +160,7 @@ class Outputs:
 
     def _copy(self, output: Output, name: str, content: bytes) -> None:
         """Keep ``content`` in the place of the file, which is too long or cannot have a name."""
-        if self._place < 0:
+        if not self._made():
             return
         try:
             if output.name:
@@ -155,8 +176,7 @@ class Outputs:
         output.name = name
 
     def _new(self) -> Output:
-        directory = tempfile.gettempdir() if self._directory is None else str(self._directory)
-        descriptor, may_be_named = _unnamed(directory)
+        descriptor, may_be_named = _unnamed(self._above or tempfile.gettempdir())
         return Output(descriptor, may_be_named=may_be_named)
 
     def _fresh(self) -> Output:
@@ -208,6 +228,15 @@ def _spare(device: int) -> list[Output]:
 # A copy of this process shares the open files, and nobody could tell who uses them.
 os.register_at_fork(after_in_child=_ourselves.cache_clear)
 os.register_at_fork(after_in_child=_spare.cache_clear)
+
+
+def _above(directory: str) -> tuple[str, int]:
+    """The directory, or the next one above it that there is, and its file system."""
+    while True:
+        try:
+            return directory, os.stat(directory).st_dev  # noqa: PTH116 - on the fast path
+        except FileNotFoundError:
+            directory = os.path.dirname(directory)  # noqa: PTH120
 
 
 def _unnamed(directory: str) -> tuple[int, bool]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import resource
 import select
 import signal
@@ -32,7 +31,6 @@ SIGNALS: Final = tuple(
     sorted(int(one) for one in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 )
 """All that a program can be given again as they are at first."""
-_IGNORED: Final = re.compile(rb"^SigIgn:\s*([0-9a-f]+)$", re.MULTILINE)
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,20 +137,6 @@ def start(
     return spawn(_within(directory, argv), environment, files, SIGNALS)
 
 
-def ignored_signals() -> tuple[int, ...]:
-    """Those that we ignore now, and a program would ignore too; Python does so with two.
-
-    To set each of all the signals costs a small program a fiftieth of its time; to find this out
-    costs as much as that for several programs.
-    """
-    with open("/proc/self/status", "rb") as file:  # noqa: PTH123 - on the fast path
-        found = _IGNORED.search(file.read())
-    if found is None:
-        return SIGNALS
-    ignored = int(found[1], 16)
-    return tuple(one for one in SIGNALS if ignored >> (one - 1) & 1)
-
-
 def given(descriptor: int, number: int) -> Action:
     """It has our ``descriptor`` as that number."""
     return (os.POSIX_SPAWN_DUP2, descriptor, number)
@@ -174,7 +158,7 @@ def spawn(
     ``ignored`` are signals that we ignore, and the program shall not; those that we have a handler
     for it does not inherit.
     """
-    _keep_what_we_inherited()
+    keep_what_we_inherited()
     began = time.monotonic()
     pid = os.posix_spawn(
         argv[0],
@@ -185,6 +169,11 @@ def spawn(
         setsigmask=(),
         setsigdef=ignored,
     )
+    return watched(pid, began)
+
+
+def watched(pid: int, began: float) -> Program:
+    """A program that has just been started; OSError, and it is ended, where there is no pidfd."""
     try:
         return Program(pid, os.pidfd_open(pid), began)
     except OSError:
@@ -304,7 +293,7 @@ def end_orphans(records: Sequence[Identity]) -> list[Identity]:
 
 
 @cache
-def _keep_what_we_inherited() -> None:
+def keep_what_we_inherited() -> None:
     """Mark the descriptors that we were started with: programs get 0 to 2 and no other.
 
     Python opens all others so that they are closed on exec; ``posix_spawn`` closes none.

@@ -12,19 +12,16 @@ long.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
-
-import msgspec
+from typing import Final, TypedDict, Unpack
 
 from gantry.host import accounts, process
 from gantry.host.accounts import Account, NotPossible
 from gantry.host.command import in_thread
 from gantry.host.daemon import Identity, identity
-from gantry.host.hook_exchange import Exchange
+from gantry.host.hook_exchange import CONTEXT, VERDICT, Exchange
 from gantry.host.listing import Script as Script
 from gantry.host.listing import listing as listing
 from gantry.host.listing import look, planned
@@ -34,6 +31,7 @@ from gantry.host.process import Ended, Stop
 from gantry.host.script_results import Ran, Results, failed
 from gantry.host.script_results import skipped as skipped
 from gantry.host.short_turns import Turn
+from gantry.host.starter import Starter, variables_of
 from gantry.model.orders import HooksRan, HooksRun, ScriptResult
 
 _log = logging.getLogger(__name__)
@@ -42,53 +40,56 @@ _NOTED: Final = 0.02
 """Seconds after which a process is noted down. Until then its environment tells whose it is,
 and noting each of them would cost a tenth of a small script's time."""
 _LONG: Final = 1.0
+_SEVERAL: Final = 4
+"""Scripts for which it is worth while to see how they are started best."""
 _TOGETHER: Final = 16
 """Short scripts whose results are made together, at most."""
 
 
-class Watch(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is told, in the worker thread; see ``run_hooks``."""
+class How(TypedDict, total=False):
+    """What ``run_sequence`` may be told besides; see there."""
 
-    started: Callable[[Identity], None] | None = None
-    brief: Callable[[int, Script, float, Ended], None] | None = None
-    results: Callable[[Sequence[ScriptResult]], None] | None = None
+    timeout: float | None
+    on_started: Callable[[Identity], None] | None
+    on_brief: Callable[[int, Script, float, Ended], None] | None
+    on_results: Callable[[Sequence[ScriptResult]], None] | None
+    outputs: Path | None
+    exchange: Path | None
+    done: Mapping[tuple[str, str], ScriptResult]
 
 
 async def run_hooks(
-    base: Path,
-    order: HooksRun,
-    extra: Mapping[str, str],
-    *,
-    timeout: float | None = None,
-    on_started: Callable[[Identity], None] | None = None,
-    on_brief: Callable[[int, Script, float, Ended], None] | None = None,
-    on_results: Callable[[Sequence[ScriptResult]], None] | None = None,
-    outputs: Path | None = None,
-    exchange: Path | None = None,
-    done: Mapping[tuple[str, str], ScriptResult] | None = None,
+    base: Path, order: HooksRun, extra: Mapping[str, str], **how: Unpack[How]
 ) -> HooksRan:
-    """Run the scripts of all the order's directories below ``base``, in one sequence.
+    """``run_sequence`` in a thread; a cancellation ends it."""
+    stop = Stop()
+    return await in_thread(stop, lambda: run_sequence(base, order, extra, stop, **how))
+
+
+def run_sequence(
+    base: Path, order: HooksRun, extra: Mapping[str, str], stop: Stop, **how: Unpack[How]
+) -> HooksRan:
+    """Run the scripts of all the order's directories below ``base``, in one sequence. Blocking.
 
     ``extra`` is added to each environment (``GANTRY_…``). Each script may take ``timeout``
     seconds, or where that is None what the policy says. ``on_started`` is told each process
-    that does not end at once, ``on_results`` all results in their order, in the worker thread.
+    that does not end at once, ``on_results`` all results in their order.
     With ``on_brief`` those of short scripts are told several at a time; of each of these it is
     told before that, while the next one runs: its number in the sequence, when it began, and how
     it ended. ``outputs`` is a directory that keeps what scripts write, ``exchange`` one in which
     context and verdicts are for the time of the run. ``done`` are results by directory and script
-    of scripts that are not run again: they are told in their place. A cancellation ends the
-    running script's process group and starts no other.
+    of scripts that are not run again: they are told in their place. ``stop`` ends the running
+    script's process group; no other is started then.
     """
-    stop = Stop()
-    watch = Watch(started=on_started, brief=on_brief, results=on_results)
     name = "-".join((order.run_id, *(one.name for one in order.directories)))
-
-    def work() -> HooksRan:
-        with Outputs(outputs) as files, Exchange(exchange, name, bytes(order.context)) as place:
-            run = _Run(order, extra, files, place, watch, stop)
-            return HooksRan(results=tuple(run.all(planned(base, order), timeout, done or {})))
-
-    return await in_thread(stop, work)
+    with (
+        Outputs(how.get("outputs")) as files,
+        Exchange(how.get("exchange"), name, bytes(order.context)) as place,
+        Starter() as starter,
+    ):
+        run = _Run(order, extra, files, place, starter, stop, how)
+        scripts = planned(base, order)
+        return HooksRan(results=tuple(run.all(scripts, how.get("timeout"), how.get("done", {}))))
 
 
 class _Run:
@@ -100,16 +101,20 @@ class _Run:
         extra: Mapping[str, str],
         outputs: Outputs,
         exchange: Exchange,
-        watch: Watch,
+        starter: Starter,
         stop: Stop,
+        how: How,
     ) -> None:
-        self._environments = {
-            version: _encoded({**variables, **order.extra, **extra})
-            for version, variables in order.environments.items()
-        }
+        self._environments = order.environments
+        self._extra = {**order.extra, **extra}
+        self._variables: dict[int, list[bytes]] = {}
+        """By version: what is the same for all scripts need not be encoded for each."""
         self._outputs = outputs
         self._exchange = exchange
-        self._watch = watch
+        self._starter = starter
+        self._on_started = how.get("on_started")
+        self._on_brief = how.get("on_brief")
+        self._on_results = how.get("on_results")
         self._stop = stop
         self._make = Results(outputs, exchange)
         self._turn = Turn()
@@ -118,8 +123,6 @@ class _Run:
         self._number = 0
         self._script: Script | None = None
         """The one that runs, if it is to be looked at."""
-        self._stdin = process.given(-1, 0)
-        self._ignored = process.SIGNALS
         self._later = ((0.0, self._meanwhile), (_NOTED, self._note), (_LONG, self._name))
         self._waiting: list[Ran | ScriptResult] = []
         """What nobody has been told of yet."""
@@ -134,10 +137,8 @@ class _Run:
         done: Mapping[tuple[str, str], ScriptResult],
     ) -> list[ScriptResult]:
         """Every result, in the order of the run."""
-        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._stdin = process.given(null, 0)
-        if len(scripts) >= _TOGETHER:
-            self._ignored = process.ignored_signals()
+        if len(scripts) >= _SEVERAL:
+            self._starter.many()
         try:
             for number, script in enumerate(scripts):
                 if self._stop.wanted:
@@ -155,7 +156,6 @@ class _Run:
             self._settle()
         finally:
             self._turn.over()
-            os.close(null)
         return self._results
 
     def _run(self, script: Script, number: int, timeout: float) -> None:
@@ -192,13 +192,20 @@ class _Run:
         files: tuple[Output, Output],
         deadline: float,
     ) -> process.Program:
-        environment = self._environments.get(str(script.version))
+        variables = self._variables.get(script.version)
+        if variables is None:
+            variables = self._variables[script.version] = self._encoded(script.version)
+        told = self._exchange.tell(self._number, account, deadline)
+        return self._starter.start(argv, [*variables, *told], files)
+
+    def _encoded(self, version: int) -> list[bytes]:
+        environment = self._environments.get(str(version))
         if environment is None:
-            raise NotPossible(f"the master sent nothing for version {script.version}")
-        self._exchange.tell(environment, self._number, account, deadline)
-        out, errors = files
-        files_of_its_own = (self._stdin, out.as_stdout, errors.as_stderr)
-        return process.spawn(argv, environment, files_of_its_own, self._ignored)
+            raise NotPossible(f"the master sent nothing for version {version}")
+        whole = {**environment, **self._extra}
+        for told in (CONTEXT, VERDICT):
+            whole.pop(told, None)
+        return variables_of(whole)
 
     def _meanwhile(self) -> None:
         """The script runs: time for all that need not be done between two of them."""
@@ -207,7 +214,7 @@ class _Run:
         ran = self._unmarked
         if ran is None:
             return
-        tell = self._watch.brief
+        tell = self._on_brief
         if tell is None or len(self._waiting) >= _TOGETHER or not ran.brief(_NOTED):
             self._settle()
         else:
@@ -217,9 +224,9 @@ class _Run:
     def _note(self) -> None:
         """It takes a while: if we are killed now, it must be found again; others have a turn."""
         self._turn.over()
-        if self._watch.started is not None and self._program is not None:
+        if self._on_started is not None and self._program is not None:
             pid = self._program.pid
-            self._watch.started(identity(pid) or Identity(pid, 0))
+            self._on_started(identity(pid) or Identity(pid, 0))
         self._settle()
 
     def _name(self) -> None:
@@ -239,9 +246,9 @@ class _Run:
         results = [self._make.of(one) if isinstance(one, Ran) else one for one in waiting]
         self._outputs.tidy()
         self._results += results
-        if self._watch.results is not None:
+        if self._on_results is not None:
             try:
-                self._watch.results(results)
+                self._on_results(results)
             except Exception:
                 # What is done with a result must not keep the next script from running.
                 _log.exception("the results of %d scripts", len(results))
@@ -252,11 +259,6 @@ def _command(script: Script) -> tuple[list[str], Account | None]:
     if who is None:
         return [script.path], None
     return accounts.as_user(who, script.path), who
-
-
-def _encoded(environment: Mapping[str, str]) -> dict[bytes, bytes]:
-    """As the system takes it: what is the same for all scripts need not be encoded for each."""
-    return {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
 
 
 def _why_not(error: Exception, files: tuple[Output, Output] | None) -> str:

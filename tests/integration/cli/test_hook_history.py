@@ -36,6 +36,7 @@ def recorded(nodes: HookNodes, given: ScriptResult, text: str = "") -> HookRun:
     ledger = Ledger(nodes.roots["node1"], NODE)
     phase = ledger.phase(order())
     assert phase.outputs is not None
+    phase.outputs.mkdir(parents=True)
     if text:
         (phase.outputs / "out").write_text(text)
     phase.ended(given)

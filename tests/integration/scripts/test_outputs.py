@@ -143,9 +143,12 @@ async def test_where_no_file_can_be_without_a_name_a_copy_is_kept(
 async def test_a_directory_of_outputs_that_a_script_removes_is_no_failure(
     hooks: Hooks, kept: Path
 ) -> None:
-    hooks.script("10-removes", f"rm -rf {kept}; echo out")
+    hooks.script("05-made", "echo made")
+    # What the first one wrote is looked at while this one runs.
+    until = f"until [ -e {kept}/0000.out ]; do sleep 0.01; done"
+    hooks.script("10-removes", f"{until}; rm -rf {kept}; echo out")
     hooks.script("20-next", "echo next")
-    first, second = await run(hooks, kept)
+    _, first, second = await run(hooks, kept)
     assert (first.status, first.output, first.stdout.file) == (ScriptStatus.SUCCEEDED, "out\n", "")
     assert second.problem.startswith("cannot be executed: no file for its output") or (
         second.output == "next\n"

@@ -20,6 +20,7 @@ from gantry.agent.ledger import DATABASE, ENDED, OUTPUTS, Bounds, Ledger, Phase
 from gantry.hooks.disabled import PREFIX
 from gantry.hooks.record import INTERRUPTED
 from gantry.host.listing import DIRECTORY, Script
+from gantry.host.outputs import Outputs
 from gantry.host.process import Ended
 from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.hook_orders import (
@@ -56,11 +57,20 @@ def record(ledger: Ledger, *results: ScriptResult, given: HooksRun | None = None
     return phase.finished(ran(*results))
 
 
+def keep(phase: Phase, name: str, text: str) -> None:
+    """A script of the phase has written it."""
+    with Outputs(phase.outputs) as made:
+        output, _ = made.take()
+        os.write(output.descriptor, text.encode())
+        made.keep(output, name)
+        assert output.name == name
+
+
 def written(ledger: Ledger, text: str, started: float = 1_800_000_000.0) -> str:
     """A run with that stdout; its id."""
     phase = ledger.phase(order())
     assert phase.outputs is not None
-    (phase.outputs / "0.out").write_text(text)
+    keep(phase, "0.out", text)
     one = result(started=started, stdout=Stream(size=len(text.encode()), file="0.out"))
     phase.ended(one)
     phase.close()
@@ -255,8 +265,7 @@ def test_the_script_that_ran_when_the_agent_was_killed_is_recorded(tmp_path: Pat
     phase = ledger.phase(order())
     for number in range(3):
         phase.ended(result(f"{number}-script"))
-    assert phase.outputs is not None
-    (phase.outputs / "0003.out").write_text("half way\n")
+    keep(phase, "0003.out", "half way\n")
     ledger.close()
     again = Ledger(tmp_path, NODE)
     for _ in range(2):

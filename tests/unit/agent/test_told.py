@@ -81,6 +81,7 @@ def test_it_comes_with_its_output_and_stays_the_record_of_its_attempt(tmp_path: 
     ledger = Ledger(tmp_path, NODE)
     phase = ledger.phase(failure())
     assert phase.outputs is not None
+    phase.outputs.mkdir(parents=True)
     (phase.outputs / "0.out").write_text("yes\n")
     phase.ended(result("10-a", directory=FAIL, stdout=Stream(size=4, file="0.out")))
     phase.close()

@@ -229,14 +229,3 @@ def _wait_for(path: Path) -> None:
     while not (path.exists() and path.read_text()):
         assert time.monotonic() < end
         threading.Event().wait(0.005)
-
-
-def test_which_signals_are_ignored_is_asked_of_the_system() -> None:
-    before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    try:
-        now = process.ignored_signals()
-    finally:
-        signal.signal(signal.SIGUSR2, before)
-    assert signal.SIGUSR2 in now and signal.SIGPIPE in now and signal.SIGTERM not in now
-    assert signal.SIGUSR2 not in process.ignored_signals()
-    assert set(now) <= set(process.SIGNALS)
