@@ -178,6 +178,8 @@ def test_chains_are_not_lost_by_mistake(guest: Guest, real: Cluster) -> None:
     # A file of the last point is gone: nothing is built on it.
     place = real.root(2) / EXPORT / WEB
     only(place, "*.2").unlink()
+    said = real.refused("gnt-backup", "verify", "-n", "node2", WEB)
+    assert "point 2: the export of web1.gantry.test has no file" in said
     assert "is missing in the last one" in guest.export()
     said = real.refused("gnt-backup", "import", "-n", "node1", "--src-node", "node2",
                         "--src-dir", WEB, "--point", "2", "copy.gantry.test")  # fmt: skip

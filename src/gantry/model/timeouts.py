@@ -102,8 +102,8 @@ MIRROR_TOLD: Final = 3.0
 GUEST_START: Final = 60.0
 GUEST_AGENT: Final = 3.0
 """A short answer of the agent inside a guest."""
-GUEST_FREEZE: Final = 10.0
-"""Its file systems, which it writes out first."""
+GUEST_FREEZE: Final = 5.0
+"""Its file systems, which it writes out first; whoever writes in the guest waits meanwhile."""
 GUEST_AGENT_PAUSES: Final = (1.0, 5.0, 15.0, *(60.0,) * 60)
 """Between the tries to have a guest thaw that has not said so."""
 MASTER_CONNECT: Final = 3.0

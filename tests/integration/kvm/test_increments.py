@@ -11,7 +11,7 @@ from tests.contract.hypervisors import worlds
 from tests.integration.kvm.disks import MIB, SIZE, guest, io, nodes, write
 
 from gantry.host import command
-from gantry.hypervisors.kvm import Kvm
+from gantry.hypervisors.kvm import Kvm, increments
 from gantry.model.entities import DiskFormat
 from gantry.model.errors import OperationFailed
 from gantry.model.live import GuestState
@@ -105,6 +105,38 @@ async def test_a_mark_is_gone_with_the_process_and_nothing_is_copied_then(
         await driver.copy_changes(uuid, files, since=A, mark=B, say=print)
     assert await driver.marks(uuid) == {}
     assert await nodes(driver, uuid) == before
+
+
+async def test_what_an_agent_that_died_had_begun_is_ended(
+    world: worlds.KvmWorld, node: worlds.Node, tmp_path: Path
+) -> None:
+    driver = node.driver
+    assert isinstance(driver, Kvm)
+    spec = await guest(world, DiskFormat.RAW)
+    index = len(spec.disks) - 1
+    uuid = (await driver.start(spec)).uuid
+    before = await nodes(driver, uuid)
+    await begin(driver, uuid, tmp_path, [index], A)
+    await write(driver, uuid, index, 2, "0 4M")
+    # As copy_changes does it, but so slowly that it is under way.
+    monitor = await driver._running[uuid].monitor(20.0)
+    await increments._target(monitor, index, await empty(tmp_path / "changes"))
+    backup = increments._backup(index, A)
+    backup["data"]["speed"] = 65536
+    actions = [increments.begin_counting(index, B), backup]
+    await monitor.execute("transaction", actions=actions)
+    [job] = await monitor.execute("query-jobs")
+    assert job["status"] == "running"
+    await node.reopen()
+    driver = node.driver
+    assert isinstance(driver, Kvm)
+    await driver.end_changes(uuid)
+    assert await nodes(driver, uuid) == before
+    await driver.copy_changes(
+        uuid, {index: await empty(tmp_path / "changes")}, since=A, mark=C, say=print
+    )
+    # What the dead one had begun to count is counted no longer.
+    assert set(await driver.marks(uuid)) == {A, C}
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from gantry.model import locks, names, timeouts
-from gantry.model.backup_orders import EXPORT_DIRECTORY, ExportDigest, ReadExport
+from gantry.model.backup_orders import EXPORT_DIRECTORY, ExportContents, ExportDigest, ReadExport
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
@@ -57,7 +57,7 @@ class BackupVerify(Operation[VerifyPlan], frozen=True, kw_only=True):
     async def examine(self, plan: VerifyPlan, cluster: Snapshot, ask: Examiner) -> VerifyPlan:
         question = ReadExport(directory=f"{EXPORT_DIRECTORY}/{plan.name}")
         contents = await ask.ask(plan.node, question, timeouts.URGENT)
-        importing.source(contents)
+        await self._all_points(plan, contents, ask)
         sha256 = {one.name: one.sha256 for one in contents.dumps if one.sha256}
         unknown = sorted(one.name for one in contents.dumps if not one.sha256)
         if sha256 and unknown:
@@ -83,6 +83,17 @@ class BackupVerify(Operation[VerifyPlan], frozen=True, kw_only=True):
             )
         steps.log(f"the export of {plan.name} is what was written ({len(plan.sha256)} dumps)")
         return Outcome(result=len(plan.sha256))
+
+    async def _all_points(self, plan: VerifyPlan, contents: ExportContents, ask: Examiner) -> None:
+        """Each can be understood, and has all files that it rests on; Rejected."""
+        for point in contents.points:
+            question = ReadExport(directory=f"{EXPORT_DIRECTORY}/{plan.name}", point=point)
+            try:
+                importing.source(await ask.ask(plan.node, question, timeouts.URGENT))
+            except Rejected as error:
+                if len(contents.points) > 1:
+                    error.message = f"point {point}: {error.message}"
+                raise
 
     def _name(self, cluster: Snapshot) -> str:
         try:

@@ -89,7 +89,7 @@ def _impossible(found: ExportContents, facts: Facts, config: ExportConfig, now: 
     if different:
         return different
     counted = now.marks.get(facts.mark, ())
-    if len(now.instance.disks) > len(counted):
+    if not set(range(len(now.instance.disks))) <= set(counted):
         if now.guest.since > config.timestamp:
             return f"{name} was started anew since the last one, and what changed is not known"
         return f"QEMU of {name} does not know what has changed since the last one"
