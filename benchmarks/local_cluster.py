@@ -23,7 +23,7 @@ import apsw
 import msgspec
 
 from gantry.host import machine
-from gantry.hypervisors import fake
+from gantry.hypervisors import fake_state
 from gantry.local import description, etcd, processes
 from gantry.local.layout import Layout, Role
 from gantry.main import store as stores
@@ -214,7 +214,7 @@ async def _fill(where: LocalCluster, count: int, up: bool) -> None:
     roots = {node.uuid: where.layout.root(labels[node.name]) for node in nodes}
     for one in made:
         if one.admin_state is AdminState.UP:
-            fake.keep(roots[one.primary_node], _guest(one))
+            fake_state.keep(roots[one.primary_node], _guest(one))
 
 
 def _instance(number: int, nodes: Sequence[Node], up: bool) -> Instance:
@@ -231,7 +231,7 @@ def _instance(number: int, nodes: Sequence[Node], up: bool) -> Instance:
     )
 
 
-def _guest(one: Instance) -> fake.Kept:
+def _guest(one: Instance) -> fake_state.Kept:
     live = GuestLive(
         uuid=one.uuid,
         name=one.name,
@@ -240,7 +240,7 @@ def _guest(one: Instance) -> fake.Kept:
         memory=1,
         vcpus=1,
     )
-    return fake.Kept(live, machine.boot_id())
+    return fake_state.Kept(live, machine.boot_id())
 
 
 class Client:

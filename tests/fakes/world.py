@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from tests.fakes.bundles import FakeBundles
 from tests.fakes.exports import FakeExports
+from tests.fakes.moving import FakeMoving
 from tests.fakes.replicas import FakeReplicas
 
 from gantry.hooks.disabled import merged, why
@@ -104,6 +105,8 @@ class FakeGuest(msgspec.Struct):
 
     spec: GuestSpec
     live: GuestLive
+    moving: str = ""
+    """Between two nodes: awaited, received, sent."""
 
 
 class FakeNode:
@@ -150,6 +153,7 @@ class FakeNode:
         self.boot_id = f"boot-of-{name}"
         self.started: Callable[[Uuid], None] = lambda uuid: None
         """Told of every guest that begins to run here."""
+        self.moving = FakeMoving(self)
         self._changed: set[Callable[[Event], None]] = set()
         self._time = 1000.0
 
@@ -277,9 +281,9 @@ class FakeNode:
             MasterFiles: lambda order, say: self._master_files(order),
             PowerRun: lambda order, say: self._power(order),
         }
-        backup = self.exports.orders.get(type(order)) or self.replicas.orders.get(type(order))
-        if backup is not None:
-            return backup(order) or Nothing()
+        for more in (self.exports.orders, self.replicas.orders, self.moving.orders):
+            if type(order) in more:
+                return more[type(order)](order) or Nothing()
         return table[type(order)](order, say) or Nothing()
 
     def _power(self, order: PowerRun) -> PowerSaid:
@@ -379,6 +383,7 @@ class FakeNode:
     def _start(self, order: GuestStart) -> GuestLive:
         spec = order.spec
         if self.is_up(spec.uuid):
+            self.moving.not_received(spec.uuid)
             return self.guests[spec.uuid].live
         missing = [disk.path for disk in spec.disks if disk.path not in self.disks]
         if missing:
@@ -639,6 +644,7 @@ class World:
         """One more machine."""
         self.nodes[node.uuid] = node
         node.started = self._started
+        node.moving.nodes = self.nodes
         return node
 
     def _started(self, uuid: Uuid) -> None:

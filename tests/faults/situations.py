@@ -437,6 +437,29 @@ SITUATIONS: tuple[Situation, ...] = (
         prepare=shared_disk_there,
     ),
     Situation(
+        name="migrate",
+        op={"OP_ID": "OP_INSTANCE_MIGRATE", "instance_name": "web1", "target_node": "node2"},
+        objects=(UP_SHARED,),
+        prepare=running_on_shared_disk,
+    ),
+    Situation(
+        name="migrate with its disk",
+        op={"OP_ID": "OP_INSTANCE_MIGRATE", "instance_name": "web1", "target_node": "node3"},
+        objects=(UP_WITH_DISK,),
+        prepare=running_with_disk,
+    ),
+    Situation(
+        name="migrate one that is stopped, by failing it over",
+        op={
+            "OP_ID": "OP_INSTANCE_MIGRATE",
+            "instance_name": "web1",
+            "target_node": "node2",
+            "allow_failover": True,
+        },
+        objects=(WITH_SHARED,),
+        prepare=shared_disk_there,
+    ),
+    Situation(
         name="write down where it runs",
         op={"OP_ID": "OP_INSTANCE_FAILOVER", "instance_name": "web1", "cleanup": True},
         objects=(UP_SHARED,),

@@ -33,6 +33,7 @@ from gantry.model import (
     hook_runs,
     hook_switch,
     increment_orders,
+    moving_orders,
     orders,
     os_texts,
     replica_orders,
@@ -93,6 +94,11 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     replica_orders.MirrorRelease: "replicas:release",
     replica_orders.DisksActivate: "active_disks:activate",
     replica_orders.DisksDeactivate: "active_disks:deactivate",
+    moving_orders.GuestDescribe: "moving:describe",
+    moving_orders.GuestReceive: "moving:receive",
+    moving_orders.GuestSend: "moving:send",
+    moving_orders.GuestResume: "moving:resume",
+    moving_orders.GuestTakeBack: "moving:take_back",
 }
 QUESTIONS: Final[Mapping[type[msgspec.Struct], Answer | str]] = {
     orders.OsVerify: os_scripts.verify,

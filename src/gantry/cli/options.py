@@ -152,3 +152,29 @@ def target_node(parser: argparse.ArgumentParser) -> None:
         help="where to (default: the node with the most free memory)",
     )
     parser.add_argument("-I", "--iallocator", metavar="NAME", help=argparse.SUPPRESS)
+
+
+def migration(parser: argparse.ArgumentParser) -> None:
+    """How guests are migrated."""
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--non-live", action="store_true", help="hold the guest still while it is sent"
+    )
+    how.add_argument(
+        "--migration-mode",
+        choices=("live", "non-live"),
+        help="the same, in words (default: the hypervisor parameter migration_mode)",
+    )
+    parser.add_argument(
+        "--deadline",
+        type=whole_number,
+        metavar="SECONDS",
+        help="give up after that, and go on where it is (3600; with local disks 86400)",
+    )
+
+
+def migrating(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The same as fields of an operation."""
+    mode = "non-live" if arguments.non_live else arguments.migration_mode
+    found = {"mode": mode, "deadline": arguments.deadline}
+    return {name: value for name, value in found.items() if value is not None}

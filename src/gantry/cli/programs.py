@@ -63,6 +63,7 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "rename": Command("instance.rename", "Give an instance another name"),
         "reinstall": Command("instance.reinstall", "Install instances again, or another OS"),
         "failover": Command("instance.failover", "Stop an instance, start it on another node"),
+        "migrate": Command("instance.migrate", "Bring a running instance to another node"),
         "grow-disk": Command("instance.grow_disk", "Make a disk larger, also while it runs"),
         "recreate-disks": Command(
             "instance.recreate_disks", "Make disks that are lost anew, empty"

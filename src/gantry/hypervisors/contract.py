@@ -11,13 +11,39 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+import msgspec
+
 from gantry.model.live import GuestLive, HypervisorFacts
+from gantry.model.moving_orders import Described, Ports
 from gantry.model.names import Uuid
 from gantry.model.orders import ConsoleAddress, DiskSpec, GuestSpec, NicSpec
 from gantry.model.specs import MirrorTarget
 
 Say: TypeAlias = Callable[[str], None]
 """Takes a line for the job's log."""
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """One end of the way between two nodes: TLS, and no other peer than the one named.
+
+    ``directory`` has the certificates under the names that QEMU looks for; it is read before a
+    method returns. ``host`` is the address to listen at, or to call. ``peer`` is the subject
+    of the caller's certificate (``identity.node_subject``), or the host name in that of the one
+    who is called.
+    """
+
+    directory: str
+    host: str
+    peer: str
+
+
+class Manner(msgspec.Struct, frozen=True, kw_only=True):
+    """How a guest is sent: as in ``GuestSend``."""
+
+    live: bool = True
+    downtime: int = 100
+    bandwidth: int = 0
+    lasts: float = 3600.0
 
 
 class Console(Protocol):
@@ -143,6 +169,43 @@ class Hypervisor(Protocol):
 
         Nothing where the guest is not up, or has no such mirror.
         """
+
+    async def describe(self, uuid: Uuid) -> Described:
+        """What the running guest was started with; Rejected where it is not running."""
+
+    async def receive(
+        self, spec: GuestSpec, accelerator: str, link: Link, disks: Sequence[int]
+    ) -> Ports:
+        """Wait for the guest, without running anything of it; again: the same ports.
+
+        It is PAUSED until ``resume``. ``disks`` are written by the peer. Rejected where it is up
+        here, or cannot run as it runs there.
+        """
+
+    async def send(
+        self,
+        uuid: Uuid,
+        link: Link,
+        ports: Ports,
+        disks: Sequence[int],
+        manner: Manner,
+        progress: Callable[[str], None],
+    ) -> None:
+        """Send the running guest; afterwards it is PAUSED, and the other end has all of it.
+
+        What is under way already is gone on with. Where it fails or is cancelled, the guest goes
+        on here.
+        """
+
+    async def resume(self, uuid: Uuid) -> GuestLive:
+        """The received guest runs; again: it does so already.
+
+        Rejected where it never ran and is gone for good, or not received whole (then it is
+        ended).
+        """
+
+    async def take_back(self, uuid: Uuid) -> None:
+        """What is being sent, or was, goes on here; done where it runs, or is gone."""
 
     async def close(self) -> None:
         """Let go of everything; the guests go on running."""

@@ -2,7 +2,7 @@
 
 Each guest is a small file below the node's root, so that it survives a restart of the agent
 like a real one. ``etc/gantry/fake-failures.json`` in the root makes things go wrong: names of
-guests (or ``*``) mapped to what is in :class:`Behaviour`.
+guests (or ``*``) mapped to what is in :class:`fake_state.Behaviour`.
 """
 
 from __future__ import annotations
@@ -12,63 +12,27 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from gantry.host import machine
-from gantry.hypervisors import fake_mirrors
+from gantry.hypervisors import fake_mirrors, fake_moves
 from gantry.hypervisors.console import Line
 from gantry.hypervisors.contract import Console, Replicas, Say
+from gantry.hypervisors.fake_moves import FACTS
+from gantry.hypervisors.fake_moving import Awaited
+from gantry.hypervisors.fake_state import Behaviour, Kept, Moving, ended, keep, misbehave
 from gantry.model import names
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import GuestLive, GuestState, HypervisorFacts
 from gantry.model.names import Uuid
-from gantry.model.orders import ConsoleAddress, DiskSpec, GuestSpec
+from gantry.model.orders import ConsoleAddress, GuestSpec
 from gantry.model.specs import MirrorTarget
 
 _log = logging.getLogger(__name__)
 
-FACTS: Final = HypervisorFacts(
-    available=True,
-    why="guests are only made believe",
-    version="1",
-    accelerator="none",
-    machine="fake-1",
-    cpu_model="fake",
-)
 
-
-class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Before a method: wait ``delay`` seconds, then fail with ``error`` unless it is empty."""
-
-    error: str = ""
-    delay: float = 0.0
-
-
-class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How one guest misbehaves. ``die_after`` is seconds after its start."""
-
-    start: Failure | None = None
-    stop: Failure | None = None
-    reset: Failure | None = None
-    forget: Failure | None = None
-    console: Failure | None = None
-    die_after: float | None = None
-    ignores_shutdown: bool = False
-
-
-class Kept(msgspec.Struct, frozen=True):
-    """A guest's file. ``dies_at`` is seconds since 1970."""
-
-    live: GuestLive
-    boot_id: str
-    dies_at: float | None = None
-    disks: tuple[DiskSpec, ...] = ()
-    marks: dict[str, tuple[int, ...]] = {}
-
-
-class Fake:
+class Fake(fake_moves.Moves):
     """The fake driver of a node; see the contract."""
 
     def __init__(self, root: Path, replicas: Replicas | None = None) -> None:
@@ -84,6 +48,7 @@ class Fake:
         self._lines: dict[Uuid, Line] = {}
         self._deaths: dict[Uuid, asyncio.TimerHandle] = {}
         self._gone: dict[Uuid, asyncio.Event] = {}
+        self._awaited: dict[Uuid, Awaited] = {}
 
     @property
     def name(self) -> str:
@@ -114,9 +79,11 @@ class Fake:
         if not names.is_uuid(spec.uuid):
             raise Rejected(f"{spec.uuid!r} is not a uuid")
         behaviour = self._behaviour(spec.name)
-        await _misbehave(behaviour.start, f"the fake hypervisor could not start {spec.name}")
+        await misbehave(behaviour.start, f"the fake hypervisor could not start {spec.name}")
         known = self._guests.get(spec.uuid)
         if known is not None and known.live.up:
+            if known.moving in (Moving.AWAITED, Moving.RECEIVED):
+                raise Rejected(f"{spec.name} is being received", reason=Reason.STATE)
             return known.live
         if self._replicas is not None:
             await self._replicas.open(spec.disks)
@@ -131,7 +98,7 @@ class Fake:
             mirrors=fake_mirrors.of(spec.disks),
         )
         dies_at = None if behaviour.die_after is None else now + behaviour.die_after
-        self._up(Kept(live, self._boot_id, dies_at, spec.disks))
+        self._up(Kept(live, self._boot_id, dies_at, spec.disks, spec=spec))
         self._lines[spec.uuid].feed(f"{spec.name} is up (fake)\r\n".encode())
         return live
 
@@ -149,7 +116,7 @@ class Fake:
             return
         behaviour = self._behaviour(kept.live.name)
         what = f"the fake hypervisor could not stop {kept.live.name}"
-        await _misbehave(behaviour.stop, what)
+        await misbehave(behaviour.stop, what)
         if behaviour.ignores_shutdown and not force:
             await self._ignore(uuid, timeout, progress or (lambda _text: None))
         self.happen(uuid, GuestState.STOPPED)
@@ -160,7 +127,7 @@ class Fake:
         """Reset the running guest."""
         live = self._running(uuid)
         behaviour = self._behaviour(live.name)
-        await _misbehave(behaviour.reset, f"the fake hypervisor could not reset {live.name}")
+        await misbehave(behaviour.reset, f"the fake hypervisor could not reset {live.name}")
         self._lines[uuid].feed(f"{live.name} is up again (fake)\r\n".encode())
 
     async def forget(self, uuid: Uuid) -> None:
@@ -169,7 +136,7 @@ class Fake:
         if kept is None:
             return
         behaviour = self._behaviour(kept.live.name)
-        await _misbehave(behaviour.forget, f"the fake hypervisor keeps {kept.live.name}")
+        await misbehave(behaviour.forget, f"the fake hypervisor keeps {kept.live.name}")
         if kept.live.up:
             raise Rejected(f"{kept.live.name} is up", "shut it down first", reason=Reason.STATE)
         del self._guests[uuid]
@@ -187,7 +154,7 @@ class Fake:
         """A console that echoes."""
         live = self._running(uuid)
         behaviour = self._behaviour(live.name)
-        await _misbehave(behaviour.console, f"the console of {live.name} is out of order")
+        await misbehave(behaviour.console, f"the console of {live.name} is out of order")
         return self._lines[uuid].attach()
 
     async def console_address(self, uuid: Uuid) -> ConsoleAddress:
@@ -262,6 +229,9 @@ class Fake:
 
     async def close(self) -> None:
         """Let go; the guests stay in their files."""
+        for awaited in self._awaited.values():
+            awaited.close()
+        self._awaited.clear()
         for death in self._deaths.values():
             death.cancel()
         for line in self._lines.values():
@@ -274,20 +244,25 @@ class Fake:
         kept = self._guests[uuid]
         if not kept.live.up:
             return
-        ended = _ended(kept, state, reason)
-        self._keep(ended)
+        end = ended(kept, state, reason)
+        self._keep(end)
         death = self._deaths.pop(uuid, None)
         if death is not None:
             death.cancel()
+        awaited = self._awaited.pop(uuid, None)
+        if awaited is not None:
+            awaited.close()
         self._lines.pop(uuid).end()
         self._gone.pop(uuid).set()
-        self._changed(ended.live)
+        self._changed(end.live)
 
     def _adopt(self, kept: Kept) -> None:
         if kept.boot_id != self._boot_id:
-            self._keep(_ended(kept, GuestState.DIED, "the node was restarted"))
+            self._keep(ended(kept, GuestState.DIED, "the node was restarted"))
+        elif kept.moving is Moving.AWAITED:
+            self._keep(ended(kept, GuestState.DIED, "the agent was restarted"))
         elif kept.dies_at is not None and kept.dies_at <= time.time():
-            self._keep(_ended(kept, GuestState.DIED, "it was made to die"))
+            self._keep(ended(kept, GuestState.DIED, "it was made to die"))
         else:
             self._watch(kept)
 
@@ -362,33 +337,5 @@ class Fake:
         return self._behaviours.get(name) or self._behaviours.get("*") or Behaviour()
 
 
-def keep(root: Path, kept: Kept) -> None:
-    """Write a guest's file; with no driver open, it is what happened while nobody looked."""
-    directory = root / "var/lib/gantry/fake-guests"
-    temporary = directory / f".{kept.live.uuid}"
-    content = msgspec.json.encode(kept)
-    try:
-        temporary.write_bytes(content)
-    except FileNotFoundError:
-        directory.mkdir(parents=True)
-        temporary.write_bytes(content)
-    temporary.replace(directory / f"{kept.live.uuid}.json")
-
-
-def _ended(kept: Kept, state: GuestState, reason: str) -> Kept:
-    live = msgspec.structs.replace(
-        kept.live, state=state, reason=reason, since=time.time(), memory=0, mirrors=()
-    )
-    return msgspec.structs.replace(kept, live=live, dies_at=None)
-
-
 async def _echo(line: Line, data: bytes) -> None:
     line.feed(data)
-
-
-async def _misbehave(failure: Failure | None, what: str) -> None:
-    if failure is None:
-        return
-    await asyncio.sleep(failure.delay)
-    if failure.error:
-        raise OperationFailed(f"{what}: {failure.error}")

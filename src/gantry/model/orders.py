@@ -27,7 +27,6 @@ from gantry.model.candidate_orders import MasterFilesHeld as MasterFilesHeld
 from gantry.model.candidate_orders import ReadMasterFiles as ReadMasterFiles
 from gantry.model.disk_orders import DiskGrow as DiskGrow
 from gantry.model.disk_orders import ReadDisks as ReadDisks
-from gantry.model.entities import ParameterValue
 from gantry.model.hook_files import ReadHookFiles
 from gantry.model.hook_orders import HookDirectory as HookDirectory
 from gantry.model.hook_orders import HooksRan as HooksRan
@@ -44,12 +43,14 @@ from gantry.model.master_orders import ReadMaster as ReadMaster
 from gantry.model.master_orders import StateComplete as StateComplete
 from gantry.model.master_orders import StateFile as StateFile
 from gantry.model.master_orders import StatePiece as StatePiece
+from gantry.model.moving_orders import MovingOrder
 from gantry.model.names import Uuid
 from gantry.model.os_texts import ReadOsTexts
 from gantry.model.power import PowerRun as PowerRun
 from gantry.model.power import PowerSaid as PowerSaid
 from gantry.model.replica_orders import ReplicaOrder, ReplicaQuestion
 from gantry.model.specs import DiskSpec as DiskSpec
+from gantry.model.specs import GuestSpec as GuestSpec
 from gantry.model.specs import NicSpec as NicSpec
 from gantry.model.specs import OsRun as OsRun
 
@@ -80,22 +81,6 @@ class DiskMove(Order[Nothing], frozen=True, kw_only=True, tag="disk-move"):
 
 
 # Guests
-
-
-class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is needed to run a guest. ``hvparams`` are filled from all levels."""
-
-    uuid: Uuid
-    name: str
-    hypervisor: str
-    memory: int
-    vcpus: int
-    disks: tuple[DiskSpec, ...] = ()
-    nics: tuple[NicSpec, ...] = ()
-    hvparams: dict[str, ParameterValue] = {}
-    machine: str = ""
-    cpu_model: str = ""
-    network_port: int | None = None
 
 
 class GuestStart(Order[GuestLive], frozen=True, kw_only=True, tag="guest-start"):
@@ -318,6 +303,7 @@ AnyOrder: TypeAlias = (
     | PowerRun
     | BackupOrder
     | ReplicaOrder
+    | MovingOrder
 )
 AnyQuestion: TypeAlias = (
     OsVerify

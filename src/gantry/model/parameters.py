@@ -1,9 +1,9 @@
 """Parameters of instances, their defaults, and how the levels are filled in.
 
 Names, defaults and spelling are Ganeti's, because hooks and OS scripts see every filled
-parameter (``INSTANCE_HV_…``, ``INSTANCE_BE_…``). Two defaults differ on purpose:
-``kernel_path`` is empty, so that a guest boots its own disk, and ``kvm_path`` finds Debian's
-QEMU.
+parameter (``INSTANCE_HV_…``, ``INSTANCE_BE_…``). Three defaults differ on purpose:
+``kernel_path`` is empty, so that a guest boots its own disk, ``kvm_path`` finds Debian's QEMU,
+and ``migration_bandwidth`` is 0, no limit, where Ganeti's 32 MiB/s are less than a disk's.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ KVM: Final[dict[str, ParameterValue]] = {
     "usb_mouse": "",
     "keymap": "",
     "migration_port": 8102,
-    "migration_bandwidth": 32,
+    "migration_bandwidth": 0,
     "migration_downtime": 30,
     "migration_mode": "live",
     "use_guest_agent": False,

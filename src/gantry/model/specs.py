@@ -63,6 +63,22 @@ class NicSpec(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
 
 
+class GuestSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is needed to run a guest. ``hvparams`` are filled from all levels."""
+
+    uuid: Uuid
+    name: str
+    hypervisor: str
+    memory: int
+    vcpus: int
+    disks: tuple[DiskSpec, ...] = ()
+    nics: tuple[NicSpec, ...] = ()
+    hvparams: dict[str, ParameterValue] = {}
+    machine: str = ""
+    cpu_model: str = ""
+    network_port: int | None = None
+
+
 class OsRun(msgspec.Struct, frozen=True, kw_only=True):
     """What the scripts of a definition are told: the instance with all levels filled in.
 

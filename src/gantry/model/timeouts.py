@@ -37,6 +37,12 @@ TRANSFER_LOOK: Final = 5.0
 TRANSFER_REPORT: Final = 4.0
 """Between two lines about how far a transfer is."""
 
+MIGRATION: Final = 3600.0
+"""All of a running guest from one node to another, unless the operator says otherwise."""
+MIGRATION_REPORT: Final = 2.0
+"""Between two lines about how far that is."""
+MIGRATION_END: Final = 5.0
+"""Between the last byte that one end has sent and the other end's having all of it."""
 HOOK_SCRIPT: Final = 600.0
 """One hook script; then its process group is ended, and that counts as its error."""
 HOOK_PHASE: Final = 86400.0

@@ -38,6 +38,7 @@ PLACES: Final[dict[str, str]] = {
     "OP_INSTANCE_DEACTIVATE_DISKS": "instance.deactivate_disks:InstanceDeactivateDisks",
     "OP_INSTANCE_REMOVE": "instance.remove:InstanceRemove",
     "OP_INSTANCE_FAILOVER": "instance.failover:InstanceFailover",
+    "OP_INSTANCE_MIGRATE": "instance.migrate:InstanceMigrate",
     "OP_BACKUP_EXPORT": "backup.export:BackupExport",
     "OP_BACKUP_VERIFY": "backup.verify:BackupVerify",
     "OP_BACKUP_REMOVE": "backup.remove:BackupRemove",

@@ -12,6 +12,7 @@ from gantry.model import timeouts
 from gantry.model.bundles import os_name
 from gantry.model.errors import GantryError
 from gantry.model.live import UNKNOWN, GuestLive, GuestState, NodeFacts, NodeLive, OsFacts
+from gantry.model.moving_orders import GuestResume
 from gantry.model.names import Uuid
 from gantry.model.orders import (
     BundleInstall,
@@ -156,7 +157,7 @@ class ObservingAgents(PassingAgents):
             return await observed(self._points, to.name, order, ordered)
         answer = await ordered
         match order:
-            case GuestStart() if isinstance(answer, GuestLive):
+            case GuestStart() | GuestResume() if isinstance(answer, GuestLive):
                 self._states.guest(to.node, answer)
             case GuestForget() | GuestStop(forget=True):
                 gone = GuestLive(uuid=order.uuid, name="", state=GuestState.STOPPED)

@@ -18,7 +18,8 @@ from tests.contract.hypervisors import boot_sector
 
 from gantry.host import daemon
 from gantry.hypervisors.contract import Console, Hypervisor
-from gantry.hypervisors.fake import Fake, Kept, keep
+from gantry.hypervisors.fake import Fake
+from gantry.hypervisors.fake_state import Kept, keep
 from gantry.hypervisors.kvm import Kvm, sockets
 from gantry.model.entities import DiskTemplate
 from gantry.model.live import GuestLive, GuestState
@@ -36,6 +37,8 @@ class World(Protocol):
     root: Path
 
     def build(self) -> Hypervisor: ...
+
+    def sibling(self) -> World: ...
 
     def spec(self, name: str, *, obedient: bool = True) -> GuestSpec: ...
 
@@ -134,6 +137,10 @@ class FakeWorld:
     def build(self) -> Hypervisor:
         return Fake(self.root)
 
+    def sibling(self) -> World:
+        """Another node."""
+        return FakeWorld(self.root / "sibling")
+
     def spec(self, name: str, *, obedient: bool = True) -> GuestSpec:
         if not obedient:
             self._misbehave(name, {"ignores_shutdown": True})
@@ -180,6 +187,15 @@ class KvmWorld:
     def build(self) -> Hypervisor:
         self._remember_probe()
         return Kvm(self.root, "node1.gantry.test")
+
+    def sibling(self) -> World:
+        """Another node, which sees the disks of this one."""
+        other = self.root / "sibling"
+        if not other.exists():
+            other.mkdir()
+            (self.root / "srv").mkdir(exist_ok=True)
+            (other / "srv").symlink_to(self.root / "srv")
+        return KvmWorld(other)
 
     def spec(self, name: str, *, obedient: bool = True) -> GuestSpec:
         disk = _disk(f"/srv/{name}/disk0")

@@ -368,6 +368,22 @@ def shared_disk(owner: str) -> Disk:
 
 MOVED: Final = (
     Case(
+        golden="60-instance-migrate-sharedfile",
+        op={
+            "OP_ID": "OP_INSTANCE_MIGRATE",
+            "instance_name": "web9",
+            "target_node": "node2.example.com",
+        },
+        objects=(
+            web(
+                "web9.example.com",
+                disk_template=DiskTemplate.SHAREDFILE,
+                disks=(shared_disk("web9.example.com"),),
+                **UP,
+            ),
+        ),
+    ),
+    Case(
         golden="61-instance-failover-sharedfile",
         op={
             "OP_ID": "OP_INSTANCE_FAILOVER",

@@ -75,6 +75,7 @@ GIVEN: Final[dict[str, dict[str, Any]]] = {
     "OP_INSTANCE_GROW_DISK": {**WEB1, "disk": 0, "amount": 1},
     "OP_INSTANCE_RECREATE_DISKS": WEB1,
     "OP_INSTANCE_FAILOVER": {**WEB1, "target_node": "node3.example.com"},
+    "OP_INSTANCE_MIGRATE": {**WEB1, "cleanup": True},
 }
 """An op code's fields; one more line for every new operation with hooks."""
 OF_STOPPED: Final = {
@@ -82,7 +83,7 @@ OF_STOPPED: Final = {
     "OP_INSTANCE_REINSTALL",
     "OP_INSTANCE_RECREATE_DISKS",
 }
-OF_SHARED: Final = {"OP_INSTANCE_FAILOVER"}
+OF_SHARED: Final = {"OP_INSTANCE_FAILOVER", "OP_INSTANCE_MIGRATE"}
 """Not for disks that are on their node alone."""
 SOMETIMES: Final = {
     "SRC_NODE",

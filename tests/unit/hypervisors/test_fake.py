@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from gantry.host import machine
-from gantry.hypervisors.fake import Fake, Kept, keep
+from gantry.hypervisors.fake import Fake
+from gantry.hypervisors.fake_state import Kept, keep
 from gantry.model.errors import OperationFailed
 from gantry.model.live import GuestLive, GuestState
 from gantry.model.names import Uuid

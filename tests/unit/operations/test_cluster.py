@@ -204,7 +204,7 @@ class TestRegistry:
         assert kind.__doc__
 
     def test_refuses_op_codes_that_do_not_exist(self) -> None:
-        assert "OP_INSTANCE_STARTUP" in refused({"OP_ID": "OP_INSTANCE_MIGRATE"}).hint
+        assert "OP_INSTANCE_STARTUP" in refused({"OP_ID": "OP_INSTANCE_TELEPORT"}).hint
         assert "needs an OP_ID" in refused({}).message
         assert "needs an OP_ID" in refused({"OP_ID": 7}).message
 

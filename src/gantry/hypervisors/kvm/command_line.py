@@ -45,6 +45,8 @@ class Handles(msgspec.Struct, frozen=True, kw_only=True):
     serial: int
     taps: dict[int, int] = {}
     agent: int | None = None
+    incoming: bool = False
+    """Not a handle: whether the guest comes from another node, to be told where later."""
 
 
 def build(spec: GuestSpec, place: Place, handles: Handles) -> list[str]:
@@ -64,6 +66,7 @@ def build(spec: GuestSpec, place: Place, handles: Handles) -> list[str]:
         *devices.disks(spec.name, spec.disks, values, place.root, buses),
         *devices.removable(spec.name, values, buses, _has_scsi(spec, values)),
         *_networks(spec, values, place, handles, buses),
+        *(("-incoming", "defer") if handles.incoming else ()),
         *str(values["kvm_extra"]).split(),
     ]
 

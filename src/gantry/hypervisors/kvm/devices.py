@@ -99,22 +99,7 @@ def _disk(guest: str, disk: DiskSpec, values: Values, root: str, buses: Buses) -
             object_name=guest,
         )
     cache = str(values["disk_cache"])
-    file = {
-        "driver": "file",
-        "filename": root.rstrip("/") + disk.path,
-        "node-name": f"file{disk.index}",
-        "aio": values["disk_aio"],
-        "discard": values["disk_discard"],
-        "cache": {"direct": cache == "none"},
-        "read-only": read_only,
-    }
-    image = {
-        "driver": disk.format.value,
-        "file": f"file{disk.index}",
-        "node-name": f"disk{disk.index}",
-        "discard": values["disk_discard"],
-        "read-only": read_only,
-    }
+    file, image = nodes(disk, values, root, str(values["disk_discard"]))
     device: dict[str, object] = {
         "driver": _DISK_DEVICE[kind],
         "drive": f"disk{disk.index}",
@@ -129,6 +114,30 @@ def _disk(guest: str, disk: DiskSpec, values: Values, root: str, buses: Buses) -
         device |= {"bus": "scsi.0", "scsi-id": disk.index % 7}
     device |= _boot(values, "disk", disk.index)
     return ["-blockdev", encode(file), "-blockdev", encode(image), "-device", encode(device)]
+
+
+def nodes(
+    disk: DiskSpec, values: Values, root: str, discard: str
+) -> tuple[dict[str, object], dict[str, object]]:
+    """A disk's file and its image, as QEMU's block layer knows them."""
+    read_only = disk.mode is DiskMode.READ_ONLY
+    file: dict[str, object] = {
+        "driver": "file",
+        "filename": root.rstrip("/") + disk.path,
+        "node-name": f"file{disk.index}",
+        "aio": values["disk_aio"],
+        "discard": discard,
+        "cache": {"direct": values["disk_cache"] == "none"},
+        "read-only": read_only,
+    }
+    image: dict[str, object] = {
+        "driver": disk.format.value,
+        "file": f"file{disk.index}",
+        "node-name": f"disk{disk.index}",
+        "discard": discard,
+        "read-only": read_only,
+    }
+    return file, image
 
 
 def _boot(values: Values, kind: str, index: int) -> dict[str, object]:

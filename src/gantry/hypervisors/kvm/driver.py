@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
-from weakref import WeakValueDictionary
+from typing import Final
 
-from gantry.hypervisors.contract import Console, Say, Taps
-from gantry.hypervisors.kvm import adoption, facts, guest_agent, increments, resizing, snapshot
-from gantry.hypervisors.kvm.launch import Surroundings, launch, nothing_left
-from gantry.hypervisors.kvm.record import Files
+from gantry.hypervisors.contract import Console, Say
+from gantry.hypervisors.kvm import adoption, guest_agent, increments, resizing, snapshot
+from gantry.hypervisors.kvm.launch import launch, nothing_left
+from gantry.hypervisors.kvm.moves import Moves
 from gantry.hypervisors.kvm.running import Running
 from gantry.model import names, parameters, timeouts
 from gantry.model.errors import OperationFailed, Reason, Rejected
@@ -32,24 +31,11 @@ _LAST_WORDS: Final = 10.0
 """Seconds that guests on their way down have when the driver is closed."""
 
 
-class Kvm:
+class Kvm(Moves):
     """Guests as QEMU processes; see the contract.
 
     ``taps`` makes the devices of bridged NICs; without it only NICs of mode user work.
     """
-
-    def __init__(self, root: Path, node_name: str, taps: Taps | None = None) -> None:
-        self._around = Surroundings(root=root, node=node_name, taps=taps)
-        self._durable = root / "var/lib/gantry/guests"
-        self._volatile = root / "run/gantry/guests"
-        self._changed: Callable[[GuestLive], None] = lambda _guest: None
-        self._running: dict[Uuid, Running] = {}
-        self._ended: dict[Uuid, GuestLive] = {}
-        self._starting: WeakValueDictionary[Uuid, asyncio.Lock] = WeakValueDictionary()
-        """As long as somebody starts that guest."""
-        self._asking = asyncio.Lock()
-        self._facts: dict[tuple[str, float], HypervisorFacts] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def name(self) -> str:
@@ -89,6 +75,8 @@ class Kvm:
         async with self._starting.setdefault(spec.uuid, asyncio.Lock()):
             known = self._running.get(spec.uuid)
             if known is not None:
+                if known.record.incoming is not None:
+                    raise _is_received(known, self._around.node)
                 if await known.stays(paused=paused):
                     return known.live()
                 await known.gone.wait()
@@ -110,11 +98,9 @@ class Kvm:
                     files=files,
                     owner=self,
                 )
-            if running.gone.is_set():  # its whole life was over before this line
+            self._came(running)
+            if running.gone.is_set():
                 return self._ended[spec.uuid]
-            self._running[spec.uuid] = running
-            self._ended.pop(spec.uuid, None)
-            self._changed(running.live())
             return running.live()
 
     async def stop(
@@ -288,51 +274,14 @@ class Kvm:
             await running.let_go()
         self._running.clear()
 
-    def changed(self, guest: GuestLive) -> None:
-        """A guest tells its state; one that is not up yet is told of by ``start``."""
-        if guest.uuid in self._running:
-            self._changed(guest)
 
-    def ended(self, guest: GuestLive) -> None:
-        """A guest tells its end."""
-        self._running.pop(guest.uuid, None)
-        self._ended[guest.uuid] = guest
-        self._changed(guest)
-
-    def background(self, work: Coroutine[Any, Any, None]) -> None:
-        """A guest's own doing, beside what was ordered."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("following a guest failed", exc_info=error)
-
-    def _files(self, uuid: Uuid) -> Files:
-        return Files(self._durable / uuid, self._volatile / uuid)
-
-    def _up(self, uuid: Uuid) -> Running:
-        running = self._running.get(uuid)
-        if running is None:
-            known = self._ended.get(uuid)
-            raise Rejected(
-                f"{known.name if known else f'guest {uuid}'} is not running",
-                f"start it: it is {known.state}" if known else "",
-                reason=Reason.STATE,
-                node=self._around.node,
-            )
-        return running
-
-    async def _facts_of(self, binary: str) -> HypervisorFacts:
-        path = Path(binary or str(parameters.KVM["kvm_path"]))
-        key = (str(path), path.stat().st_mtime if path.exists() else 0.0)
-        async with self._asking:
-            if key not in self._facts:
-                probed = self._around.root / "run/gantry/kvm-probe.json"
-                found = await facts.ask(str(path), probed)
-                if not found.available:
-                    return found
-                self._facts[key] = found
-            return self._facts[key]
+def _is_received(running: Running, node: str) -> Rejected:
+    """It is another node's still, and must not be started here."""
+    name = running.record.spec.name
+    return Rejected(
+        f"{name} is being received on node {node} from another one",
+        f"if no job is about it: gnt-node end-guest {node} {running.record.spec.uuid}",
+        reason=Reason.STATE,
+        node=node,
+        object_name=name,
+    )

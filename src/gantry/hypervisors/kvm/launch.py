@@ -26,6 +26,7 @@ from gantry.model import timeouts
 from gantry.model.entities import NicMode
 from gantry.model.errors import GantryError, OperationFailed, Rejected
 from gantry.model.live import HypervisorFacts
+from gantry.model.moving_orders import Ports
 from gantry.model.orders import GuestSpec
 
 
@@ -49,13 +50,23 @@ async def launch(
     around: Surroundings,
     files: Files,
     owner: Owner,
+    incoming: Ports | None = None,
 ) -> Running:
-    """The guest, running, or paused before its first instruction. Rejected, OperationFailed."""
+    """The guest, running, or paused before its first instruction. Rejected, OperationFailed.
+
+    ``incoming``: not the guest, but what waits for it; the ports are yet to be known.
+    """
     _check_modes(spec)
     log = around.console_log(spec.name)
     place = _place(spec, facts, around.root, log)
     before = _prepare(spec, around, files)
-    record = Record(spec=spec, phase=Phase.STARTING, boot_id=machine.boot_id(), since=time.time())
+    record = Record(
+        spec=spec,
+        phase=Phase.STARTING,
+        boot_id=machine.boot_id(),
+        since=time.time(),
+        incoming=incoming,
+    )
     try:
         with contextlib.ExitStack() as opened:
             process = await _spawn(record, place, around, files, opened)
@@ -79,7 +90,7 @@ async def launch(
 
 def _place(spec: GuestSpec, facts: HypervisorFacts, root: Path, log: Path) -> Place:
     return Place(
-        accelerator=_accelerator(spec, facts),
+        accelerator=accelerator(spec, facts),
         machine=facts.machine,
         cpu_model=facts.cpu_model,
         root=str(root),
@@ -136,7 +147,13 @@ async def _spawn(
         opened.callback(os.close, errors)
         taps = await _taps(spec, around, opened)
         agent = _agent(spec, files, opened)
-        handles = Handles(monitor=monitor.fileno(), serial=serial.fileno(), taps=taps, agent=agent)
+        handles = Handles(
+            monitor=monitor.fileno(),
+            serial=serial.fileno(),
+            taps=taps,
+            agent=agent,
+            incoming=record.incoming is not None,
+        )
         argv = command_line.build(spec, place, handles)
         files.write(record, durably=True)
     except OSError as error:
@@ -187,7 +204,8 @@ def _check_modes(spec: GuestSpec) -> None:
             )
 
 
-def _accelerator(spec: GuestSpec, facts: HypervisorFacts) -> Accelerator:
+def accelerator(spec: GuestSpec, facts: HypervisorFacts) -> Accelerator:
+    """What is to execute the guest's instructions on a node with those facts; Rejected."""
     wish = spec.hvparams.get("kvm_flag", "")
     if wish == "disabled":
         return Accelerator.EMULATION

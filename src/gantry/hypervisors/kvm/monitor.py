@@ -89,6 +89,14 @@ class Monitor:
         except QMPError as error:
             raise Unavailable(f"QEMU of {self._guest} is gone: {error}") from error
 
+    async def give(self, handle: int, name: str) -> None:
+        """Give QEMU an open file, which it knows as ``name`` from then on."""
+        try:
+            self._client.send_fd_scm(handle)
+        except (OSError, QMPError) as error:
+            raise Unavailable(f"QEMU of {self._guest} is gone: {error}") from error
+        await self.execute("getfd", fdname=name)
+
     async def close(self) -> None:
         """Let go of the connection; QEMU goes on."""
         try:

@@ -17,6 +17,7 @@ import msgspec
 
 from gantry.host import life_lock
 from gantry.model.live import GuestLive, GuestState
+from gantry.model.moving_orders import Ports
 from gantry.model.orders import GuestSpec
 
 
@@ -35,7 +36,8 @@ class Phase(enum.StrEnum):
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """``pid`` and ``started`` name the process; ``boot_id`` the machine's boot it belongs to.
 
-    ``last`` is how it ended, in phase ENDED. ``since`` is when it was started.
+    ``last`` is how it ended, in phase ENDED. ``since`` is when it was started. ``incoming``: it
+    waits for the guest from another node, at these ports; it has never run here.
     """
 
     spec: GuestSpec
@@ -45,6 +47,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
     started: int = 0
     last: GuestLive | None = None
+    incoming: Ports | None = None
 
 
 def outcome(record: Record, boot_id: str, errors: str) -> tuple[GuestState, str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -17,12 +18,13 @@ import msgspec
 from gantry.host import machine
 from gantry.host.daemon import Daemon
 from gantry.hypervisors.kvm import guest_agent, sockets
-from gantry.hypervisors.kvm.monitor import Monitor
+from gantry.hypervisors.kvm.monitor import Event, Monitor
 from gantry.hypervisors.kvm.record import Files, Phase, Record, outcome
 from gantry.hypervisors.kvm.serial import Serial
 from gantry.model import parameters, timeouts
 from gantry.model.errors import GantryError, OperationFailed, Unavailable
 from gantry.model.live import GuestLive, GuestState
+from gantry.model.moving_orders import Ports
 from gantry.model.orders import GuestSpec
 
 POWER_BUTTON_AGAIN: Final = 5.0
@@ -35,6 +37,8 @@ _TROUBLE: Final = {
     "guest-panicked": "the guest's kernel panicked",
 }
 
+_ELSEWHERE: Final = ("inmigrate", "postmigrate", "finish-migrate")
+"""QEMU's states of a guest that another node has, or may have."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +75,7 @@ class Running:
         self._seen = False
         self._stops = 0
         self._ending = False
+        self._listeners: set[Event] = set()
         self._writing = asyncio.Lock()
         process.watch(self._process_ended)
 
@@ -241,6 +246,8 @@ class Running:
     async def _press(self, progress: Callable[[str], None], timeout: float) -> None:
         monitor = await self.monitor(timeout)
         status = (await monitor.execute("query-status", timeout))["status"]
+        if self.record.incoming is not None or status in _ELSEWHERE:
+            return  # it must not run here
         if status == "prelaunch":  # it never ran an instruction: nothing to shut down
             return
         if status == "paused":
@@ -250,7 +257,23 @@ class Running:
             await (await self.monitor(timeout)).execute("system_powerdown", timeout)
             await self._gone_within(POWER_BUTTON_AGAIN)
 
+    @contextmanager
+    def listening(self, told: Event) -> Iterator[None]:
+        """Call ``told`` for every event of QEMU's meanwhile."""
+        self._listeners.add(told)
+        try:
+            yield
+        finally:
+            self._listeners.discard(told)
+
+    async def note_incoming(self, ports: Ports | None) -> None:
+        """Record where it waits for the guest, or that it does not any more."""
+        self.record = msgspec.structs.replace(self.record, incoming=ports)
+        await self.enter(self.record.phase)
+
     def _told(self, event: str, data: Mapping[str, Any]) -> None:
+        for listener in tuple(self._listeners):
+            listener(event, data)
         if event == "SHUTDOWN" and data.get("guest"):
             self._owner.background(self._off())
         elif event == "STOP" and self._state is GuestState.RUNNING:

@@ -109,7 +109,7 @@ class InstanceFailover(Operation[FailoverPlan], frozen=True, kw_only=True):
 
     async def run(self, plan: FailoverPlan, steps: Steps) -> Outcome:
         if plan.found:
-            return _recorded(plan, steps)
+            return moving.recorded(plan.instance, plan.source, plan.target, steps)
         steps.log(f"failing over instance {plan.instance.name} to node {plan.target.name}")
         if plan.reach:
             await self._stop(plan, steps)
@@ -172,12 +172,3 @@ def _left_behind(plan: FailoverPlan) -> Undo:
     if plan.reach:
         return moving.forget(plan.instance, plan.source.uuid)
     return Undo(plan.source.uuid, moving.end(plan.instance, plan.source.uuid))
-
-
-def _recorded(plan: FailoverPlan, steps: Steps) -> Outcome:
-    if plan.source.uuid == plan.target.uuid:
-        steps.log(f"the record of {plan.instance.name} is right: node {plan.source.name}")
-        return Outcome()
-    steps.log(f"{plan.instance.name} runs on node {plan.target.name}: this is written down")
-    moved = checks.changed(plan.instance, steps.now, primary_node=plan.target.uuid)
-    return Outcome(put=(moved,))

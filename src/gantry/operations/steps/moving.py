@@ -14,7 +14,7 @@ from gantry.model.orders import GuestForget, GuestStop, Inspect
 from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Examiner
 from gantry.operations.steps import allocation, checks
-from gantry.ports.steps import Undo
+from gantry.ports.steps import Outcome, Steps, Undo
 
 
 def needs(cluster: Snapshot, instance: Instance, target: str | None) -> Needs:
@@ -151,3 +151,12 @@ def sides(cluster: Snapshot, instance: Instance, node: Node) -> dict[str, str]:
         "OLD_SECONDARY": others[0] if others else "",
         "NEW_SECONDARY": cluster.nodes[instance.primary_node].name if others else "",
     }
+
+
+def recorded(instance: Instance, source: Node, node: Node, steps: Steps) -> Outcome:
+    """Of ``--cleanup``: the record names ``node``, where the guest was found."""
+    if source.uuid == node.uuid:
+        steps.log(f"the record of {instance.name} is right: node {source.name}")
+        return Outcome()
+    steps.log(f"{instance.name} runs on node {node.name}: this is written down")
+    return Outcome(put=(checks.changed(instance, steps.now, primary_node=node.uuid),))

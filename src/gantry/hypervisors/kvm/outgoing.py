@@ -1,0 +1,182 @@
+"""The end of a migration that sends: from the running guest to one that is held still.
+
+QEMU does it, and goes on without us: a later agent finds what is under way and goes on with it.
+Local disks go first, by mirror jobs which every write then waits for; they end while the guest
+stands still for its last pages. All jobs and nodes have names of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from gantry.hypervisors.contract import Link, Manner
+from gantry.hypervisors.kvm import mirroring, secured
+from gantry.hypervisors.kvm.monitor import Monitor
+from gantry.hypervisors.kvm.news import News
+from gantry.hypervisors.kvm.running import Running
+from gantry.model import timeouts
+from gantry.model.errors import OperationFailed, Reason, Rejected
+from gantry.model.moving_orders import Ports
+
+_log = logging.getLogger(__name__)
+_UNDER_WAY: Final = frozenset(
+    ("setup", "active", "pre-switchover", "device", "wait-unplug", "cancelling")
+)
+_NO_LIMIT: Final = 1 << 40
+_MIB: Final = 1024 * 1024
+
+
+async def send(
+    running: Running,
+    link: Link,
+    ports: Ports,
+    disks: Sequence[int],
+    manner: Manner,
+    progress: Callable[[str], None],
+) -> None:
+    """Send it; where that fails, or is cancelled, it goes on here."""
+    outgoing = _Outgoing(running, await running.monitor(timeouts.QMP), progress)
+    try:
+        async with asyncio.timeout(manner.lasts):
+            await outgoing.send(link, ports, disks, manner)
+    except TimeoutError:
+        await asyncio.shield(take_back(running))
+        raise OperationFailed(
+            f"{running.record.spec.name} was not sent within {manner.lasts:g} s: it changes its "
+            "memory faster than that can be sent",
+            "allow a longer pause at the end (gnt-instance modify -H migration_downtime=500) or "
+            "more of the network (migration_bandwidth), or hold it still meanwhile (--non-live)",
+            object_name=running.record.spec.name,
+        ) from None
+    except BaseException:
+        await asyncio.shield(take_back(running))
+        raise
+    await running.refresh(timeouts.QMP)
+
+
+async def take_back(running: Running) -> None:
+    """Nothing is sent any more, and the guest runs here, unless it is gone."""
+    if running.gone.is_set():
+        return
+    monitor = await running.monitor(timeouts.QMP)
+    outgoing = _Outgoing(running, monitor, lambda _text: None)
+    if await outgoing.status() in _UNDER_WAY:
+        await monitor.execute("migrate_cancel")
+        await outgoing.until(lambda status: status not in _UNDER_WAY, timeouts.URGENT)
+    await mirroring.end(monitor, running)
+    if (await monitor.execute("query-status"))["status"] in ("postmigrate", "paused"):
+        try:
+            await running.resume(timeouts.QMP)
+        except OperationFailed as error:
+            _log.error("%s cannot go on, and is ended: %s", running.record.spec.name, error)
+            await running.stop(timeout=0, force=True, progress=lambda _text: None)
+            return
+    await secured.forget(monitor)
+
+
+class _Outgoing:
+    """One guest that is being sent."""
+
+    def __init__(self, running: Running, monitor: Monitor, progress: Callable[[str], None]) -> None:
+        self._running = running
+        self._monitor = monitor
+        self._progress = progress
+
+    async def send(self, link: Link, ports: Ports, disks: Sequence[int], manner: Manner) -> None:
+        """All of it; from wherever an earlier agent left it."""
+        if (await self._monitor.execute("query-status"))["status"] == "postmigrate":
+            return
+        if await self.status() not in _UNDER_WAY:
+            await self._begin(link, ports, disks, manner)
+        if disks:
+            await self.until(lambda status: status != "active" and status != "setup")
+            if await self.status() == "pre-switchover":
+                await mirroring.finish(self._monitor, self._running, disks)
+                await self._monitor.execute("migrate-continue", state="pre-switchover")
+        await self.until(lambda status: status not in _UNDER_WAY)
+        info = await self._info()
+        if info["status"] != "completed":
+            why = info.get("error-desc") or f"the other end is gone ({info['status']})"
+            raise OperationFailed(
+                f"{self._running.record.spec.name} could not be sent: {why}",
+                "it goes on where it was; see whether both nodes and the network between "
+                "them are well",
+                object_name=self._running.record.spec.name,
+            )
+        self._say_end(info)
+
+    async def status(self) -> str:
+        """QEMU's word."""
+        return str((await self._info()).get("status", "none"))
+
+    async def until(self, reached: Callable[[str], bool], timeout: float | None = None) -> None:
+        """Until the status is one that was wanted; says now and then how far it is."""
+        async with asyncio.timeout(timeout):
+            with News(self._running).listening() as news:
+                said = time.monotonic()
+                while not reached(str((info := await self._info()).get("status", "none"))):
+                    if time.monotonic() - said >= timeouts.MIGRATION_REPORT:
+                        said = time.monotonic()
+                        self._progress(how_far(info))
+                    await news.next()
+
+    async def _info(self) -> dict[str, Any]:
+        info: dict[str, Any] = await self._monitor.execute("query-migrate")
+        return info
+
+    async def _begin(self, link: Link, ports: Ports, disks: Sequence[int], manner: Manner) -> None:
+        monitor = self._monitor
+        if not await mirroring.alone(monitor):
+            raise Rejected(
+                f"{self._running.record.spec.name} is being exported or mirrored now",
+                "wait for the end of that job",
+                reason=Reason.STATE,
+                object_name=self._running.record.spec.name,
+            )
+        tls = await secured.calling(monitor, link)
+        capabilities = {
+            "events": True,
+            "late-block-activate": False,
+            "auto-converge": True,
+            # It has not been sent before the other end says that it has it.
+            "return-path": True,
+            "pause-before-switchover": bool(disks),
+        }
+        wanted = [{"capability": name, "state": on} for name, on in capabilities.items()]
+        await monitor.execute("migrate-set-capabilities", capabilities=wanted)
+        limits: dict[str, Any] = {
+            "max-bandwidth": manner.bandwidth * _MIB or _NO_LIMIT,
+            "downtime-limit": manner.downtime,
+        }
+        await monitor.execute("migrate-set-parameters", **tls, **limits)
+        if not manner.live:
+            await monitor.execute("stop")
+        if disks:
+            await mirroring.begin(monitor, self._running, link, ports.disks, disks, self._progress)
+        host = f"[{link.host}]" if ":" in link.host else link.host
+        await monitor.execute("migrate", uri=f"tcp:{host}:{ports.memory}")
+
+    def _say_end(self, info: dict[str, Any]) -> None:
+        sent = int(info.get("ram", {}).get("transferred", 0)) / _MIB
+        took = int(info.get("total-time", 0)) / 1000
+        self._progress(f"sent: {sent:.0f} MiB in {took:.1f} s")
+
+
+def how_far(info: dict[str, Any]) -> str:
+    """Of a migration that is under way, in words: how much is left, and for how long. Pure."""
+    ram = info.get("ram", {})
+    total, left = int(ram.get("total", 0)), int(ram.get("remaining", 0))
+    rate = float(ram.get("mbps", 0)) / 8 * 1e6
+    again = int(ram.get("dirty-pages-rate", 0)) * int(ram.get("page-size", 4096))
+    done = 100 * (total - left) // total if total else 0
+    text = f"memory: {done} %, {left / _MIB:.0f} MiB left, {rate / _MIB:.0f} MiB/s"
+    if again:
+        text += f", of which {again / _MIB:.0f} MiB/s change again"
+    if rate > again:
+        text += f"; about {left / (rate - again):.0f} s"
+    throttle = int(info.get("cpu-throttle-percentage", 0))
+    return f"{text}; the guest is slowed down by {throttle} %" if throttle else text
