@@ -40,8 +40,10 @@ from gantry.model.orders import (
     DiskCreate,
     DiskGrow,
     DiskMove,
+    DiskPlug,
     DiskRemove,
     DiskSpec,
+    DiskUnplug,
     FilesWrite,
     GuestForget,
     GuestList,
@@ -262,6 +264,8 @@ class FakeNode:
             DiskCreate: lambda order, say: self.create_disk(order),
             DiskRemove: lambda order, say: self._disk_remove(order.disk, order.untouched),
             DiskGrow: lambda order, say: self._disk_grow(order),
+            DiskPlug: lambda order, say: self._plug(order, order.disk),
+            DiskUnplug: lambda order, say: self._plug(order, None),
             DiskMove: lambda order, say: self._disk_move(order),
             GuestStart: lambda order, say: self._start(order),
             GuestStop: self._stop,
@@ -332,6 +336,18 @@ class FakeNode:
             raise OperationFailed("it does not fit", reason=Reason.NO_RESOURCES)
         size = max(found.spec.size, order.size)
         found.spec = msgspec.structs.replace(found.spec, size=size)
+
+    def _plug(self, order: DiskPlug | DiskUnplug, disk: DiskSpec | None) -> None:
+        guest = self.guests.get(order.guest)
+        if guest is None or not guest.live.up:
+            if disk is not None:
+                raise Rejected("the guest is not running", reason=Reason.STATE)
+            return
+        if disk is not None and disk.path not in self.disks:
+            raise OperationFailed(f"{disk.path} is not there")
+        others = tuple(one for one in guest.spec.disks if one.uuid != order.disk.uuid)
+        now = (*others, *((disk,) if disk else ()))
+        guest.spec = msgspec.structs.replace(guest.spec, disks=now)
 
     def _read_disks(self, question: ReadDisks) -> DisksSeen:
         return DisksSeen(disks=tuple(self._seen(disk) for disk in question.disks))

@@ -107,6 +107,7 @@ WITH_SHARED = instance(1, disks=(SHARED,), disk_template=DiskTemplate.SHAREDFILE
 UP_SHARED = msgspec.structs.replace(WITH_SHARED, admin_state=AdminState.UP)
 [_NODE3] = [one for one in entities() if isinstance(one, Node) and one.uuid == node_uuid(3)]
 OFFLINE3 = msgspec.structs.replace(_NODE3, offline=True, master_candidate=False)
+UP_WITH_TWO_DISKS = msgspec.structs.replace(NAMED, admin_state=AdminState.UP)
 UP_WITH_DISK = msgspec.structs.replace(WITH_DISK, admin_state=AdminState.UP)
 
 
@@ -155,6 +156,14 @@ WITH_OOB = msgspec.structs.replace(_CLUSTER, ndparams=OOB)
 def oob_program_there(cluster: FakeCluster) -> None:
     """The site's program that switches power is on the master's node."""
     cluster.world.nodes[node_uuid(1)].oob_programs.add(OOB["oob_program"])
+
+
+def running_with_two_disks(cluster: FakeCluster) -> None:
+    """web1 runs on node 1, and has two disks."""
+    named_disks_there(cluster)
+    [settings] = [one for one in entities() if isinstance(one, Cluster)]
+    order = GuestStart(spec=specs.guest(settings, UP_WITH_TWO_DISKS))
+    cluster.world.nodes[node_uuid(1)]._start(order)
 
 
 def stranger(cluster: FakeCluster) -> None:
@@ -328,6 +337,27 @@ SITUATIONS: tuple[Situation, ...] = (
             "beparams": {"maxmem": 512, "minmem": 512},
         },
         objects=(DOWN,),
+    ),
+    Situation(
+        name="add a disk and remove one",
+        op={
+            "OP_ID": "OP_INSTANCE_SET_PARAMS",
+            "instance_name": "web1",
+            "disks": (("add", -1, {"size": "1G"}), ("remove", 0, {})),
+        },
+        objects=(WITH_DISK,),
+        prepare=disk_there,
+    ),
+    Situation(
+        name="add a disk to one that runs, and take one away",
+        op={
+            "OP_ID": "OP_INSTANCE_SET_PARAMS",
+            "instance_name": "web1",
+            "disks": (("remove", 1, {}), ("add", -1, {"size": 64})),
+            "hotplug": True,
+        },
+        objects=(UP_WITH_TWO_DISKS,),
+        prepare=running_with_two_disks,
     ),
     Situation(
         name="rename",

@@ -51,6 +51,8 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     orders.DiskRemove: disks.remove,
     orders.DiskMove: disks.move,
     orders.DiskGrow: "disk_sizes:grow",
+    orders.DiskPlug: "disk_plugs:plug",
+    orders.DiskUnplug: "disk_plugs:unplug",
     orders.GuestStart: guests.start,
     orders.GuestStop: guests.stop,
     orders.GuestReset: guests.reset,

@@ -125,25 +125,30 @@ def nic_changes(given: list[str]) -> list[list[Any]]:
 
     ``remove`` alone is the last one, as Ganeti has it.
     """
-    return [_nic_change(text) for text in given]
+    return [_change(text, "--net", "ip=10.0.0.5") for text in given]
 
 
-def _nic_change(text: str) -> list[Any]:
+def disk_changes(given: list[str]) -> list[list[Any]]:
+    """``--disk add:size=…``, ``--disk 0:mode=ro``, ``--disk 1:remove``, in the same way."""
+    return [_change(text, "--disk", "mode=ro") for text in given]
+
+
+def _change(text: str, option: str, example: str) -> list[Any]:
     head, _, rest = text.partition(":")
-    values = key_values(rest, "--net")
+    values = key_values(rest, option)
     actions = [name for name in _ACTIONS if values.get(name) is True]
     if head in _ACTIONS:
         actions.append(head)
     if not head or head == "modify" or "=" in head:
-        raise Usage(f"--net {text!r}: say which one", "such as 0:ip=10.0.0.5, 0:remove, or add:…")
+        raise Usage(f"{option} {text!r}: say which one", f"such as 0:{example}, 0:remove, or add:…")
     if len(actions) > 1:
-        raise Usage(f"--net {text!r}: give one of {', '.join(_ACTIONS)}")
+        raise Usage(f"{option} {text!r}: give one of {', '.join(_ACTIONS)}")
     which: int | str = -1
     if head not in _ACTIONS:
         which = int(head) if head.isascii() and head.lstrip("-").isdigit() else head
     shown = {name: _text(value) for name, value in values.items() if name not in actions}
     if actions == ["remove"] and shown:
-        raise Usage(f"--net {text!r}: what is removed takes no values")
+        raise Usage(f"{option} {text!r}: what is removed takes no values")
     return [actions[0] if actions else "modify", which, shown]
 
 

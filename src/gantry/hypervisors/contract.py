@@ -113,6 +113,15 @@ class Hypervisor(Protocol):
         the disk's file open.
         """
 
+    async def plug_disk(self, uuid: Uuid, disk: DiskSpec) -> None:
+        """A running guest has the disk from now on; it may have it already."""
+
+    async def unplug_disk(self, uuid: Uuid, disk: DiskSpec, timeout: float) -> None:
+        """A running guest has let go of the disk; OperationFailed where it has not in time.
+
+        What it has not, or another disk in that place, is left alone.
+        """
+
     async def open_snapshot(
         self, uuid: Uuid, overlays: Mapping[int, str], *, say: Say, mark: str | None = None
     ) -> None:

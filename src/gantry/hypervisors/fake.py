@@ -26,7 +26,7 @@ from gantry.model import names
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import GuestLive, GuestState, HypervisorFacts
 from gantry.model.names import Uuid
-from gantry.model.orders import ConsoleAddress, GuestSpec
+from gantry.model.orders import ConsoleAddress, DiskSpec, GuestSpec
 from gantry.model.specs import MirrorTarget
 
 _log = logging.getLogger(__name__)
@@ -166,6 +166,14 @@ class Fake(fake_moves.Moves):
         """Nothing to do: a guest that does not exist has no file open."""
         self._running(uuid)
         return False
+
+    async def plug_disk(self, uuid: Uuid, disk: DiskSpec) -> None:
+        """Nothing to do: a guest that does not exist opens no file."""
+        self._running(uuid)
+
+    async def unplug_disk(self, uuid: Uuid, disk: DiskSpec, timeout: float) -> None:
+        """Nothing to do."""
+        self._running(uuid)
 
     async def open_snapshot(
         self, uuid: Uuid, overlays: Mapping[int, str], *, say: Say, mark: str | None = None

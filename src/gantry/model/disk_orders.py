@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import msgspec
 
+from gantry.model import timeouts
 from gantry.model.asking import Nothing, Order, Question
 from gantry.model.names import Uuid
 from gantry.model.specs import DiskSpec
@@ -24,6 +25,26 @@ class DiskGrow(Order[Nothing], frozen=True, kw_only=True, tag="disk-grow"):
     size: int
     guest: Uuid
     hypervisor: str
+
+
+class DiskPlug(Order[Nothing], frozen=True, kw_only=True, tag="disk-plug"):
+    """A guest that runs has the disk from now on; one that has it already keeps it."""
+
+    disk: DiskSpec
+    guest: Uuid
+    hypervisor: str
+
+
+class DiskUnplug(Order[Nothing], frozen=True, kw_only=True, tag="disk-unplug"):
+    """A guest that runs lets go of the disk; OperationFailed where it does not within ``timeout``.
+
+    A guest that does not run, or that does not have it, has nothing to do.
+    """
+
+    disk: DiskSpec
+    guest: Uuid
+    hypervisor: str
+    timeout: float = timeouts.UNPLUG
 
 
 class DiskSeen(msgspec.Struct, frozen=True, kw_only=True):

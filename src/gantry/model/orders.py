@@ -26,6 +26,8 @@ from gantry.model.candidate_orders import MasterFiles as MasterFiles
 from gantry.model.candidate_orders import MasterFilesHeld as MasterFilesHeld
 from gantry.model.candidate_orders import ReadMasterFiles as ReadMasterFiles
 from gantry.model.disk_orders import DiskGrow as DiskGrow
+from gantry.model.disk_orders import DiskPlug as DiskPlug
+from gantry.model.disk_orders import DiskUnplug as DiskUnplug
 from gantry.model.disk_orders import ReadDisks as ReadDisks
 from gantry.model.hook_files import ReadHookFiles
 from gantry.model.hook_orders import HookDirectory as HookDirectory
@@ -283,6 +285,8 @@ AnyOrder: TypeAlias = (
     | DiskRemove
     | DiskMove
     | DiskGrow
+    | DiskPlug
+    | DiskUnplug
     | GuestStart
     | GuestStop
     | GuestReset

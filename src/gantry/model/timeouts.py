@@ -94,6 +94,8 @@ FILES_LOOK: Final = 30.0
 TOKEN_LIFETIME: Final = 3600.0
 RESTART_WINDOW: Final = 8 * 3600.0
 """A guest that should be up is started again at most 5 times in this time."""
+UNPLUG: Final = 30.0
+"""Until a guest lets go of a disk that it was asked to."""
 QMP: Final = 20.0
 REPLICA_PROBE: Final = 2.0
 """Between two looks whether a replica's export answers; and how long one such look may take."""

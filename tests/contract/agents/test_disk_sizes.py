@@ -7,8 +7,8 @@ from tests.contract.agents.harness import Harness
 from tests.contract.agents.requests import disk, envelope, guest, start
 from tests.support.agent_process import new_uuid
 
-from gantry.model.disk_orders import DiskGrow, ReadDisks
-from gantry.model.errors import OperationFailed
+from gantry.model.disk_orders import DiskGrow, DiskPlug, DiskUnplug, ReadDisks
+from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.orders import DiskCreate, DiskRemove, DiskSpec, GuestSpec
 
 _MIB = 1 << 20
@@ -70,3 +70,18 @@ async def test_what_has_content_is_not_taken_for_what_was_just_made(harness: Har
     harness.write_to(one.path)
     await harness.agents.order(harness.address, envelope("take/3"), take)
     assert harness.disk_is_there(one.path)
+
+
+async def test_a_disk_comes_to_a_guest_that_runs_and_to_no_other(harness: Harness) -> None:
+    one, spec = await made(harness), guest()
+
+    async def order(kind: type[DiskPlug] | type[DiskUnplug]) -> None:
+        what = kind(disk=one, guest=spec.uuid, hypervisor="fake")
+        await harness.agents.order(harness.address, envelope(f"plug/{new_uuid()}"), what)
+
+    with pytest.raises(Rejected, match="not running"):
+        await order(DiskPlug)
+    await order(DiskUnplug)
+    await harness.agents.order(harness.address, envelope("start/1"), start(spec))
+    for kind in (DiskPlug, DiskPlug, DiskUnplug, DiskUnplug):
+        await order(kind)

@@ -12,6 +12,7 @@ from tests.integration.cli.conftest import Commands
 from gantry.cli.programs import PROGRAMS
 from gantry.operations.instance.recreate_disks import Anew, Changed
 from gantry.operations.registry import load
+from gantry.operations.steps.disk_changes import DiskChange, DiskValues
 
 EXAMPLES = Path(__file__).parents[3] / "examples/hooks"
 LINES: dict[str, dict[str, Any]] = {
@@ -97,12 +98,23 @@ LINES: dict[str, dict[str, Any]] = {
     "gnt-instance modify -H acpi=default -O x=1 --os-parameters-private y=2 web1": {
         "osparams_private": {"y": "2"}
     },
+    "gnt-instance modify --hotplug --disk add:size=1G,mode=ro --disk 1:name=x --disk -1:remove "
+    "--disk 0:add,size=5 web1": {
+        "hotplug": True,
+        "disks": (
+            DiskChange("add", -1, DiskValues(size="1G", mode="ro")),
+            DiskChange("modify", 1, DiskValues(name="x")),
+            DiskChange("remove", -1),
+            DiskChange("add", 0, DiskValues(size="5")),
+        ),
+    },
     "gnt-instance modify --online web1": {"offline": False},
     "gnt-instance modify -o debian web1": {"os_name": "debian"},
     "gnt-instance failover -f -n node3 --shutdown-timeout 5 web1": {
         "target_node": "node3",
         "shutdown_timeout": 5,
     },
+    "gnt-instance migrate -f -n node3 web1": {"target_node": "node3"},
     "gnt-instance grow-disk --no-wait-for-sync web1 sdb 10G": {
         "disk": "sdb",
         "amount": "10G",
@@ -286,6 +298,9 @@ async def test_secrets_travel_beside_the_operation(gnt: Commands) -> None:
         ("gnt-instance start --nonsense web1", "--nonsense"),
         ("gnt-instance stop --timeout=-5 web1", "-5"),
         ("gnt-instance reboot -t warm web1", "warm"),
+        ("gnt-instance modify --disk size=5 web1", "say which one"),
+        ("gnt-instance modify --disk 0:add,remove web1", "one of add"),
+        ("gnt-instance modify --disk 0:remove,size=1 web1", "takes no values"),
         ("gnt-instance start", "which instances"),
         ("gnt-instance start --all web1", "--all"),
         ("gnt-instance start --all --node node1", "only one"),

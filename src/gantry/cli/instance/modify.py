@@ -14,6 +14,10 @@ gnt-instance modify -H kernel_args=quiet web1
 gnt-instance modify -H kernel_args=default web1   (back to the cluster's setting)
 gnt-instance modify --net 0:ip=10.0.0.9 web1
 gnt-instance modify --net add:link=br1 --net 0:remove web1
+gnt-instance modify --disk add:size=10G,name=data web1
+gnt-instance modify --disk 1:name=logs,mode=ro web1
+gnt-instance modify --disk -1:remove web1
+gnt-instance modify --hotplug --disk add:size=10G web1   (while it runs)
 gnt-instance modify --offline web1
 """
 
@@ -33,6 +37,18 @@ def options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="N:[modify,]NAME=VALUE,… | add:… | N:remove",
         help="change, add or remove a NIC; can be given several times",
+    )
+    parser.add_argument(
+        "--disk",
+        action="append",
+        default=[],
+        metavar="N:[modify,]name=…,mode=rw|ro | add:size=SIZE,… | N:remove",
+        help="change, add or remove a disk, with all that is on it; can be given several times",
+    )
+    parser.add_argument(
+        "--hotplug",
+        action="store_true",
+        help="disks come to the guest that runs, and go from it, at the end",
     )
     parser.add_argument("--no-conflicts-check", action="store_true", help="addresses may be taken")
     where = parser.add_mutually_exclusive_group()
@@ -57,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.os_parameters_private or "", "--os-parameters-private"
         ),
         "nics": values.nic_changes(arguments.net),
+        "disks": values.disk_changes(arguments.disk),
+        "hotplug": arguments.hotplug,
         "conflicts_check": not arguments.no_conflicts_check,
         "force": arguments.force,
         "force_variant": arguments.force_variant,

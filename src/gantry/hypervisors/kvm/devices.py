@@ -79,7 +79,9 @@ def disks(
     if specs and kind == "scsi-hd":
         argv += scsi_controller(values, buses)
     for disk in specs:
-        argv += _disk(guest, disk, values, root, buses)
+        one = disk_parts(guest, disk, values, root, buses)
+        argv += ["-blockdev", encode(one.file), "-blockdev", encode(one.image)]
+        argv += ["-device", encode(one.device)]
     return argv
 
 
@@ -89,7 +91,16 @@ def scsi_controller(values: Values, buses: Buses) -> list[str]:
     return ["-device", encode({"driver": model, "id": "scsi", **buses.slot(SCSI_SLOT)})]
 
 
-def _disk(guest: str, disk: DiskSpec, values: Values, root: str, buses: Buses) -> list[str]:
+class DiskParts(msgspec.Struct, frozen=True):
+    """What a disk is to QEMU: the file, the image in it, the guest's device."""
+
+    file: dict[str, object]
+    image: dict[str, object]
+    device: dict[str, object]
+
+
+def disk_parts(guest: str, disk: DiskSpec, values: Values, root: str, buses: Buses) -> DiskParts:
+    """One disk; its path gets the node's ``root`` before it."""
     kind = str(values["disk_type"])
     read_only = disk.mode is DiskMode.READ_ONLY
     if read_only and kind == "ide":
@@ -113,7 +124,7 @@ def _disk(guest: str, disk: DiskSpec, values: Values, root: str, buses: Buses) -
     else:
         device |= {"bus": "scsi.0", "scsi-id": disk.index % 7}
     device |= _boot(values, "disk", disk.index)
-    return ["-blockdev", encode(file), "-blockdev", encode(image), "-device", encode(device)]
+    return DiskParts(file, image, device)
 
 
 def nodes(

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from gantry.hypervisors.contract import Console, Say
-from gantry.hypervisors.kvm import adoption, guest_agent, increments, resizing, snapshot
+from gantry.hypervisors.kvm import (
+    adoption,
+    guest_agent,
+    increments,
+    plugging,
+    resizing,
+    snapshot,
+)
 from gantry.hypervisors.kvm.launch import launch, nothing_left
 from gantry.hypervisors.kvm.moves import Moves
 from gantry.hypervisors.kvm.running import Running
@@ -21,7 +28,7 @@ from gantry.model import names, parameters, timeouts
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import GuestLive, HypervisorFacts
 from gantry.model.names import Uuid
-from gantry.model.orders import ConsoleAddress, GuestSpec
+from gantry.model.orders import ConsoleAddress, DiskSpec, GuestSpec
 from gantry.model.specs import MirrorTarget
 
 _log = logging.getLogger(__name__)
@@ -178,8 +185,15 @@ class Kvm(Moves):
 
     async def resize_disk(self, uuid: Uuid, index: int, size: int) -> bool:
         """QEMU does it, and its device tells the guest."""
-        await resizing.resize(self._up(uuid), index, size)
-        return True
+        return await resizing.resize(self._up(uuid), index, size)
+
+    async def plug_disk(self, uuid: Uuid, disk: DiskSpec) -> None:
+        """It comes to the guest's bus."""
+        await plugging.plug(self._up(uuid), disk, str(self._around.root))
+
+    async def unplug_disk(self, uuid: Uuid, disk: DiskSpec, timeout: float) -> None:
+        """The guest is asked to let go of it."""
+        await plugging.unplug(self._up(uuid), disk, timeout)
 
     async def open_snapshot(
         self, uuid: Uuid, overlays: Mapping[int, str], *, say: Say, mark: str | None = None

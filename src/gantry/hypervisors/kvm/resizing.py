@@ -8,23 +8,21 @@ import msgspec
 
 from gantry.hypervisors.kvm.running import Running
 from gantry.model import timeouts
-from gantry.model.errors import OperationFailed
 
 _MIB: Final = 1024 * 1024
 
 
-async def resize(running: Running, index: int, size: int) -> None:
-    """The disk has ``size`` MiB, by QEMU's own words; its record says so too."""
+async def resize(running: Running, index: int, size: int) -> bool:
+    """The disk has ``size`` MiB, by QEMU's own words; its record says so too.
+
+    False where the guest does not have it.
+    """
     monitor = await running.monitor(timeouts.QMP)
     name = f"disk{index}"
     nodes = await monitor.execute("query-named-block-nodes", flat=True)
     images = [one["image"] for one in nodes if one.get("node-name") == name]
-    if not images:
-        raise OperationFailed(
-            f"the guest has had no disk {index} since it was started",
-            "start it again, then it has",
-            object_name=running.record.spec.name,
-        )
+    if not images:  # it was added for the next start
+        return False
     if int(images[0]["virtual-size"]) < size * _MIB:
         arguments = {"node-name": name, "size": size * _MIB}
         await monitor.execute("block_resize", timeouts.URGENT, **arguments)
@@ -34,3 +32,4 @@ async def resize(running: Running, index: int, size: int) -> None:
         for one in spec.disks
     )
     await running.respecify(msgspec.structs.replace(spec, disks=disks))
+    return True

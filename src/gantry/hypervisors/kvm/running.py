@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -74,6 +74,7 @@ class Running:
         self._since = record.since
         self._seen = False
         self._stops = 0
+        self._partings: dict[str, asyncio.Event] = {}
         self._ending = False
         self._listeners: set[Event] = set()
         self._writing = asyncio.Lock()
@@ -170,6 +171,24 @@ class Running:
                 # The thread cannot be called back: a later record must not be overtaken.
                 await asyncio.wait([writing])
                 raise
+
+    @asynccontextmanager
+    async def parting(self, device: str) -> AsyncIterator[Callable[[float], Awaitable[bool]]]:
+        """While in it QEMU's word that ``device`` is gone is heard, at most so many seconds."""
+        event = self._partings.setdefault(device, asyncio.Event())
+
+        async def gone(timeout: float) -> bool:
+            try:
+                async with asyncio.timeout(timeout):
+                    await event.wait()
+            except TimeoutError:
+                return False
+            return True
+
+        try:
+            yield gone
+        finally:
+            self._partings.pop(device, None)
 
     async def respecify(self, spec: GuestSpec) -> None:
         """Record what it has now, where that was changed while it runs."""
@@ -280,6 +299,8 @@ class Running:
             self._owner.background(self._look())
         elif event == "RESUME":
             self._become(GuestState.RUNNING)
+        elif event == "DEVICE_DELETED" and data.get("device") in self._partings:
+            self._partings[str(data["device"])].set()
 
     async def _look(self) -> None:
         await self.refresh(QUIT_GRACE)

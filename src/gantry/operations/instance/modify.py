@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
 from gantry.hooks.subject import Subject, SubjectKind
 from gantry.model import names, timeouts
-from gantry.model.entities import AdminState, Instance, Nic, ParameterValue
+from gantry.model.disk_orders import DiskPlug, DiskUnplug
+from gantry.model.entities import AdminState, DiskTemplate, Instance, Nic, ParameterValue
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
-from gantry.model.orders import OsVerify
+from gantry.model.orders import DiskCreate, DiskRemove, DiskSpec, OsVerify
 from gantry.model.parameters import (
     BACKEND,
     HYPERVISOR,
@@ -23,9 +24,10 @@ from gantry.model.parameters import (
 )
 from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import checks, nics, oses
-from gantry.ports.steps import Outcome, Steps
+from gantry.operations.steps import checks, disk_changes, nics, oses, specs
+from gantry.ports.steps import Outcome, Steps, Undo
 
+K = TypeVar("K", DiskPlug, DiskUnplug)
 _NUMBER = re.compile(r"-?[0-9]{1,4}")
 
 
@@ -44,6 +46,10 @@ class ModifyPlan(Plan, frozen=True, kw_only=True):
     after: Instance
     told: tuple[tuple[str, Any], ...]
     running: bool
+    made: tuple[DiskSpec, ...] = ()
+    gone: tuple[DiskSpec, ...] = ()
+    plugs: bool = False
+    """Disks come to the guest that runs, and go from it."""
 
 
 class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
@@ -60,12 +66,14 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
     osparams_private: dict[str, str] = {}
     os_name: str | None = None
     nics: tuple[NicChange, ...] = ()
+    disks: tuple[disk_changes.DiskChange, ...] = ()
     offline: bool | None = None
     force: bool = False
     force_variant: bool = False
     conflicts_check: bool = True
     ignore_ipolicy: bool = False
     hotplug: bool = False
+    wait_for_sync: bool = True
 
     def summary(self) -> str:
         return f"INSTANCE_SET_PARAMS({self.instance_name})"
@@ -76,6 +84,8 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
     def check(self, cluster: Snapshot, given: Given) -> ModifyPlan:
         before = cluster.instance(self.instance_name)
         running = checks.running(cluster, before)
+        edited = disk_changes.apply(self.disks, before, given)
+        self._disks(cluster, before, edited, running)
         after = msgspec.structs.replace(
             before,
             beparams=merge(before.beparams, check(self.beparams, BACKEND, "an instance")),
@@ -86,6 +96,7 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
             ),
             os=self._os(cluster, before),
             nics=self._nics(cluster, given, before),
+            disks=edited.disks,
             admin_state=self._state(before, running),
         )
         oses.disjoint(after.osparams, after.osparams_private)
@@ -94,12 +105,16 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
                 f"nothing to change: instance {before.name} is like that already",
                 "see gnt-instance modify --help for what can be set",
             )
-        claims = self._memory(cluster, before, after)
+        made = tuple(specs.disk(at, after.disks[at]) for at in edited.made)
+        claims = (*self._memory(cluster, before, after), *_space(cluster, before, made))
         return ModifyPlan(
             before=before,
             after=checks.changed(after, given.now),
             told=tuple(_differences(before, after)),
             running=running,
+            made=made,
+            gone=tuple(specs.disk(at, one) for at, one in edited.gone),
+            plugs=running and self.hotplug and bool(edited.made or edited.gone),
             reserve=self._reserve(before, after),
             claims=claims,
         )
@@ -129,13 +144,55 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
     async def run(self, plan: ModifyPlan, steps: Steps) -> Outcome:
         for what, value in plan.told:
             steps.log(f"{what}: {value}")
-        if plan.running:
+        if plan.plugs:
+            await _unplug(plan, steps)
+        for disk in plan.made:
+            await steps.do(
+                f"create-disk/{disk.index}",
+                plan.before.primary_node,
+                DiskCreate(disk=disk),
+                undo=DiskRemove(disk=disk),
+                timeout=timeouts.SLOW,
+            )
+        if plan.plugs:
+            await _plug(plan, steps)
+        later = [what for what, _ in plan.told if not (plan.plugs and _plugged(what))]
+        if plan.running and later:
             steps.warn("the instance is running: what was changed takes effect at its next start")
-        return Outcome(put=(plan.after,), result=[list(pair) for pair in plan.told])
+        return Outcome(
+            put=(plan.after,),
+            result=[list(pair) for pair in plan.told],
+            cleanup=tuple(
+                Undo(plan.before.primary_node, DiskRemove(disk=disk)) for disk in plan.gone
+            ),
+        )
 
     def _hvparams(self, before: Instance) -> dict[str, ParameterValue]:
         what = f"hypervisor {before.hypervisor}"
         return check(self.hvparams, HYPERVISOR[before.hypervisor], what)
+
+    def _disks(
+        self, cluster: Snapshot, before: Instance, edited: disk_changes.Edited, running: bool
+    ) -> None:
+        """Disks are made and removed on a node that answers; and not under a guest's feet."""
+        if not (edited.made or edited.gone):
+            return
+        what = f"change disks of instance {before.name}"
+        checks.node_usable(cluster, cluster.nodes[before.primary_node], what)
+        checks.nowhere_else(cluster, before)
+        why = ""
+        if running and edited.gone and not self.hotplug:
+            why = "a disk is not taken from a guest that runs"
+        elif running and not edited.last:
+            why = "while it runs disks come and go at the end alone: the others keep their places"
+        if why:
+            raise Rejected(
+                f"cannot {what}: {why}",
+                f"stop it first: gnt-instance shutdown {before.name}; or give --hotplug, which "
+                "asks the guest for its last disk",
+                reason=Reason.STATE,
+                object_name=before.name,
+            )
 
     def _os(self, cluster: Snapshot, before: Instance) -> str:
         if self.os_name is None:
@@ -218,6 +275,46 @@ def _index(which: int | str, found: list[Nic], inserting: bool) -> int:
     return number
 
 
+def _space(cluster: Snapshot, instance: Instance, made: tuple[DiskSpec, ...]) -> tuple[Claim, ...]:
+    """What new disks take of the node's own file system."""
+    if not made or instance.disk_template is not DiskTemplate.FILE:
+        return ()
+    node = cluster.nodes[instance.primary_node]
+    space = sum(disk.size for disk in made)
+    checks.disk_fits(cluster, node, space, f"the change of instance {instance.name}")
+    return (Claim(node=node.uuid, disk=space),)
+
+
+def _plugged(what: str) -> bool:
+    return what.startswith("disk/")
+
+
+async def _unplug(plan: ModifyPlan, steps: Steps) -> None:
+    """The guest lets go of what is taken away, the last one first."""
+    for disk in reversed(plan.gone):
+        steps.log(f"asking the guest to let go of disk {disk.index}")
+        await steps.do(
+            f"unplug-disk/{disk.index}",
+            plan.before.primary_node,
+            _of(plan, DiskUnplug, disk),
+            undo=_of(plan, DiskPlug, disk),
+        )
+
+
+async def _plug(plan: ModifyPlan, steps: Steps) -> None:
+    for disk in plan.made:
+        await steps.do(
+            f"plug-disk/{disk.index}",
+            plan.before.primary_node,
+            _of(plan, DiskPlug, disk),
+            undo=_of(plan, DiskUnplug, disk),
+        )
+
+
+def _of(plan: ModifyPlan, kind: type[K], disk: DiskSpec) -> K:
+    return kind(disk=disk, guest=plan.before.uuid, hypervisor=plan.before.hypervisor)
+
+
 def _differences(before: Instance, after: Instance) -> list[tuple[str, Any]]:
     told: list[tuple[str, Any]] = []
     for prefix in ("beparams", "hvparams", "osparams"):
@@ -235,6 +332,7 @@ def _differences(before: Instance, after: Instance) -> list[tuple[str, Any]]:
         told.append(("os", after.os))
     if before.admin_state != after.admin_state:
         told.append(("admin_state", after.admin_state.value))
+    told += disk_changes.told(before, after)
     if before.nics != after.nics:
         shown = [f"{nic.mac} {nic.mode} {nic.link or '-'} {nic.ip or '-'}" for nic in after.nics]
         told.append(("nics", "; ".join(shown) or "none"))
