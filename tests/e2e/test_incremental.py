@@ -13,6 +13,8 @@ import pytest
 from tests.contract.hypervisors import boot_sector
 from tests.support.cluster import Cluster, eventually, local_cluster
 
+from gantry.agent import changes
+
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(240)]
 WEB = "web1.gantry.test"
 EXPORT = "var/lib/ganeti/export"
@@ -134,9 +136,22 @@ def test_points_of_a_guest_that_goes_on(guest: Guest, real: Cluster) -> None:
         guest.check(point)
     # On its way down nothing is counted.
     real.gnt("gnt-instance", "stop", "--timeout", "0", WEB)
-    assert f"{WEB} does not run" in guest.export()
+    eventually("the disk's last change is a while ago", lambda: settled(guest.disk))
+    assert "what changed is counted only while it does" in guest.export()
     guest.check(None)
     assert guest.listed()[-1] == (6, "full")
+    # A disk that nobody writes to is not sent again.
+    assert "point 7 has nothing new" in guest.export()
+    guest.check(None)
+    assert guest.listed()[-1] == (7, "incremental")
+    with guest.disk.open("r+b") as file:
+        file.write(b"another boot sector")
+    assert "its disks have been written to since the last one" in guest.export()
+    guest.check(None)
+
+
+def settled(disk: Path) -> bool:
+    return changes.stamp(disk) != ""
 
 
 def _again(cluster: Cluster, before: str) -> bool:

@@ -48,9 +48,12 @@ from gantry.model.increment_orders import (
     ChangesOpen,
     ExportPrune,
     ExportReplace,
+    ExportUnchanged,
     Marks,
     MarksDrop,
     ReadMarks,
+    ReadStamps,
+    Stamps,
 )
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
@@ -76,6 +79,8 @@ class FakeExports:
         self.changes: set[Uuid] = set()
         """Guests of whose disks there are files with what has changed."""
         self.marks: dict[Uuid, dict[str, tuple[int, ...]]] = {}
+        self.stamps: dict[str, str] = {}
+        """Of disks, by uuid."""
         self.missing: tuple[str, ...] = ()
         """Programs that are not installed."""
         self.orders: dict[type, Callable[[Any], msgspec.Struct | None]] = {
@@ -88,6 +93,7 @@ class FakeExports:
             ChangesOpen: self._changes,
             ChangesClose: self._changes_end,
             MarksDrop: lambda order: self._drop(order.guest, order.marks),
+            ExportUnchanged: self._unchanged,
             ExportPrune: self._prune,
             ExportReplace: self._replace,
             ExportBegin: self._begin,
@@ -102,6 +108,7 @@ class FakeExports:
             ReadExports: lambda question: self._list(),
             ReadExport: self._read,
             ReadPrograms: lambda question: Missing(self.missing),
+            ReadStamps: lambda question: Stamps(self.stamps),
             ReadMarks: lambda question: Marks(self.marks.get(question.guest, {})),
         }
 
@@ -165,6 +172,12 @@ class FakeExports:
         if order.upon is not None and (not old or _points(old)[-1] != order.upon):
             raise OperationFailed(f"the export does not end with point {order.upon} any more")
         self.new[name] = {} if order.upon is None else dict(old)
+
+    def _unchanged(self, order: ExportUnchanged) -> None:
+        new = self.new.get(_name(order.instance))
+        if new is None:
+            raise OperationFailed("the export was not begun")
+        new.update({dump.name: "nothing new" for dump in order.dumps})
 
     def _prune(self, order: ExportPrune) -> None:
         """Without merging: what is in a fake's dumps is not looked at."""
@@ -290,8 +303,11 @@ class FakeExports:
         )
 
 
-def chain(name: str, disk: str, mark: str) -> Files:
-    """An export of ``name``: a full point, and one upon it that QEMU calls ``mark``."""
+def chain(name: str, disk: str, mark: str, stamp: str = "") -> Files:
+    """An export of ``name``: a full point, and one upon it that QEMU calls ``mark``.
+
+    ``stamp`` is the disk's then, where no guest had it open.
+    """
     files = exported(disk, "")
     config = files[CONFIG].replace("web7.example.com", name)
     one = DumpFacts(name=disk, scripted=False)
@@ -301,7 +317,9 @@ def chain(name: str, disk: str, mark: str) -> Files:
         CONFIG: config,
         FACTS: export_facts.encode(Facts(mark="gone", dumps=(one,))),
         f"2.{CONFIG}": config.replace(f"dump = {disk}", f"dump = {disk}.2"),
-        f"2.{FACTS}": export_facts.encode(Facts(point=2, mark=mark, dumps=(two,))),
+        f"2.{FACTS}": export_facts.encode(
+            Facts(point=2, mark=mark, dumps=(two,), stamps={disk: stamp} if stamp else {})
+        ),
         f"{disk}.2": "changes",
     }
 

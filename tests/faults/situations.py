@@ -207,6 +207,20 @@ def chain_there(cluster: FakeCluster) -> None:
     cluster.world.nodes[node_uuid(1)].exports.marks[UP_WITH_DISK.uuid] = {MARK: (0,)}
 
 
+def nothing_new(cluster: FakeCluster) -> None:
+    """The same of one that does not run, and to whose disk nobody has written."""
+    chain_there(cluster)
+    exports = cluster.world.nodes[node_uuid(2)].exports.whole[WITH_DISK.name]
+    exports |= {
+        name: text.replace("disk0_size = 128", f"disk0_size = {DISK.size}")
+        for name, text in chain(WITH_DISK.name, DISK.uuid, MARK, "as it was").items()
+    }
+    source = cluster.world.nodes[node_uuid(1)]
+    source.guests.clear()
+    source.exports.marks.clear()
+    source.exports.stamps = {DISK.uuid: "as it was"}
+
+
 def exported_on_node_3(cluster: FakeCluster) -> None:
     """An export of web7."""
     cluster.world.nodes[node_uuid(3)].exports.whole["web7.example.com"] = exported("dump0")
@@ -555,6 +569,17 @@ SITUATIONS: tuple[Situation, ...] = (
         },
         objects=(UP_WITH_DISK,),
         prepare=chain_there,
+    ),
+    Situation(
+        name="export one in which nothing has changed",
+        op={
+            "OP_ID": "OP_BACKUP_EXPORT",
+            "instance_name": "web1",
+            "target_node": "node2",
+            "incremental": True,
+        },
+        objects=(WITH_DISK,),
+        prepare=nothing_new,
     ),
     Situation(
         name="remove a point of an export",

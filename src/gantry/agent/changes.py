@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import stat
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
+from gantry.agent import exports
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.host import command
 from gantry.model import timeouts
 from gantry.model.asking import Nothing
+from gantry.model.backup_orders import DumpFile
 from gantry.model.increment_orders import (
     Below,
     ChangesClose,
     ChangesOpen,
+    ExportUnchanged,
     Marks,
     MarksDrop,
     ReadMarks,
+    ReadStamps,
+    Stamps,
 )
 from gantry.model.orders import DiskSpec
 from gantry.storage.file import beside
 
 FILE = "changes"
 """What the file of a disk's changes is called, beside it."""
+_SETTLED: Final = 1.0
+"""Seconds after which a file's time of change is that of no later write."""
 
 
 async def begin(parts: Parts, order: ChangesOpen, task: Task) -> Nothing:
@@ -33,7 +43,7 @@ async def begin(parts: Parts, order: ChangesOpen, task: Task) -> Nothing:
     files = {disk.index: str(path(parts, disk)) for disk in order.disks}
     try:
         for disk, below in zip(order.disks, order.below, strict=True):
-            await _empty(path(parts, disk), disk, below)
+            await _empty(path(parts, disk), disk.size, below)
         await driver.copy_changes(
             order.guest, files, since=order.since, mark=order.mark, say=task.say
         )
@@ -64,16 +74,50 @@ async def marks(parts: Parts, question: ReadMarks) -> Marks:
     return Marks(await parts.hypervisor(question.hypervisor).marks(question.guest))
 
 
+async def none(parts: Parts, order: ExportUnchanged, task: Task) -> Nothing:
+    """Dumps in which nothing is new."""
+    for dump in order.dumps:
+        place = DumpFile(instance=order.instance, name=dump.name)
+        await _empty(exports.landing(parts.root, place), dump.size, dump.below)
+    return Nothing()
+
+
+async def stamps(parts: Parts, question: ReadStamps) -> Stamps:
+    """Of disks that are files."""
+
+    def read() -> dict[str, str]:
+        return {
+            disk.uuid: stamp(Path(parts.storage(disk).real_path(disk))) for disk in question.disks
+        }
+
+    return Stamps(await asyncio.to_thread(read))
+
+
+def stamp(file: Path) -> str:
+    """What the file system says of its last change; nothing where that may have been just now.
+
+    Its clock may tick slowly: a write soon after another one could have the same time.
+    """
+    try:
+        found = file.stat()
+    except OSError:
+        return ""
+    latest = max(found.st_mtime, found.st_ctime)
+    if not stat.S_ISREG(found.st_mode) or not latest < time.time() - _SETTLED:
+        return ""
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
 def path(parts: Parts, disk: DiskSpec) -> Path:
     """The file beside the disk."""
     return beside(Path(parts.storage(disk).real_path(disk)), FILE)
 
 
-async def _empty(file: Path, disk: DiskSpec, below: Below) -> None:
+async def _empty(file: Path, size: int, below: Below) -> None:
     """An image of which nothing is there yet, and which says what it will rest on."""
     file.unlink(missing_ok=True)
     argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-u", "-F", below.format, "-b", below.name]
-    await command.run([*argv, str(file), f"{disk.size}M"], timeout=timeouts.FAST)
+    await command.run([*argv, str(file), f"{size}M"], timeout=timeouts.FAST)
     file.chmod(0o600)
 
 

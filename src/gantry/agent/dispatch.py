@@ -87,6 +87,7 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     increment_orders.ChangesOpen: "changes:begin",
     increment_orders.ChangesClose: "changes:end",
     increment_orders.MarksDrop: "changes:drop_marks",
+    increment_orders.ExportUnchanged: "changes:none",
     increment_orders.ExportPrune: "pruning:prune",
     increment_orders.ExportReplace: "pruning:replace",
     replica_orders.ReplicaServe: "replicas:serve",
@@ -124,6 +125,7 @@ QUESTIONS: Final[Mapping[type[msgspec.Struct], Answer | str]] = {
     backup_orders.ReadPrograms: "sending:programs",
     replica_orders.ReadReplicas: "replicas:read",
     increment_orders.ReadMarks: "changes:marks",
+    increment_orders.ReadStamps: "changes:stamps",
 }
 
 

@@ -20,6 +20,7 @@ CONFIG: Final = "config.ini"
 FACTS: Final = "gantry.json"
 MOST_POINTS: Final = 1000
 """Of one chain."""
+_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}")
 _LATER: Final = re.compile(r"([1-9][0-9]{0,8})\.config\.ini")
 
 
@@ -40,12 +41,14 @@ class DumpFacts(msgspec.Struct, frozen=True, kw_only=True):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What Ganeti's file has no words for: which parameters are the instance's own, and dumps.
 
-    ``mark`` is what QEMU calls the moment of this point, where another one can build on it.
+    ``mark`` is what QEMU calls the moment of this point, where another one can build on it;
+    ``stamps`` are those of disks whose guest did not run then.
     """
 
     version: int = VERSION
     point: int = 1
     mark: str = ""
+    stamps: dict[str, str] = {}
     dumps: tuple[DumpFacts, ...] = ()
     own_hvparams: tuple[str, ...] = ()
     own_beparams: tuple[str, ...] = ()
@@ -61,15 +64,24 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decode(text: str) -> Facts:
-    """The facts, or Rejected."""
+    """The facts, or Rejected. Dumps are of the same directory."""
     try:
-        return msgspec.json.decode(text, type=Facts)
-    except msgspec.MsgspecError as error:
-        raise Rejected(
-            f"gantry.json of the export cannot be understood: {error}",
-            "move it away, and the export is taken for one of Ganeti's",
-            reason=Reason.STATE,
-        ) from None
+        found = msgspec.json.decode(text, type=Facts)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _damaged(str(error)) from None
+    for dump in found.dumps:
+        for name in (dump.name, dump.below or dump.name):
+            if not _NAME.fullmatch(name):
+                raise _damaged(f"{name!r} is no name of a dump")
+    return found
+
+
+def _damaged(why: str) -> Rejected:
+    return Rejected(
+        f"gantry.json of the export cannot be understood: {why}",
+        "move it away, and the export is taken for one of Ganeti's",
+        reason=Reason.STATE,
+    )
 
 
 def encode(facts: Facts) -> str:

@@ -66,6 +66,34 @@ class ReadMarks(Question[Marks], frozen=True, kw_only=True, tag="marks"):
     hypervisor: str
 
 
+class Stamps(msgspec.Struct, frozen=True):
+    """By a disk's uuid what is another text once it has been written to; empty: not known."""
+
+    disks: dict[str, str]
+
+
+class ReadStamps(Question[Stamps], frozen=True, kw_only=True, tag="stamps"):
+    """Whether somebody writes to these disks, which no guest has open, is seen by their stamps."""
+
+    answer: ClassVar[type[msgspec.Struct]] = Stamps
+    disks: tuple[DiskSpec, ...]
+
+
+class NoChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """The dump ``name`` of a disk of ``size`` MiB in which nothing has changed since ``below``."""
+
+    name: str
+    size: int
+    below: Below
+
+
+class ExportUnchanged(Order[Nothing], frozen=True, kw_only=True, tag="export-unchanged"):
+    """Put these into the export of ``instance`` that is being made."""
+
+    instance: str
+    dumps: tuple[NoChanges, ...]
+
+
 class ExportPrune(Order[Nothing], frozen=True, kw_only=True, tag="export-prune"):
     """Make the export anew without one point of several, beside the one that is there.
 
@@ -83,5 +111,7 @@ class ExportReplace(Order[Nothing], frozen=True, kw_only=True, tag="export-repla
     point: int
 
 
-IncrementOrder: TypeAlias = ChangesOpen | ChangesClose | MarksDrop | ExportPrune | ExportReplace
-IncrementQuestion: TypeAlias = ReadMarks
+IncrementOrder: TypeAlias = (
+    ChangesOpen | ChangesClose | MarksDrop | ExportUnchanged | ExportPrune | ExportReplace
+)
+IncrementQuestion: TypeAlias = ReadMarks | ReadStamps

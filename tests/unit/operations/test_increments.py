@@ -46,6 +46,11 @@ FOUND = ExportContents(
 )
 
 
+STOPPED = msgspec.structs.replace(
+    FOUND, facts=chain(INSTANCE.name, DISK.uuid, MARK, "as it was")[f"2.{FACTS}"]
+)
+
+
 def changed(**fields: Any) -> ExportContents:
     return msgspec.structs.replace(FOUND, **fields)
 
@@ -59,6 +64,13 @@ def test_what_has_changed_since_the_last_point() -> None:
     below = (Below(f"{DISK.uuid}.2", "qcow2"),)
     assert found.upon == Upon(last=2, since=MARK, below=below)
     assert "point 3 is what has changed since point 2" in found.why
+
+
+def test_nothing_has_changed_in_disks_that_nobody_wrote_to() -> None:
+    found = decide(STOPPED, now(guest=None, stamps={DISK.uuid: "as it was"}))
+    assert found.upon == Upon(last=2, below=(Below(f"{DISK.uuid}.2", "qcow2"),))
+    assert found.upon.unchanged
+    assert "point 3 has nothing new" in found.why
 
 
 def test_the_first_point_is_raw() -> None:
@@ -96,7 +108,11 @@ MORE = web(1, disks=(*INSTANCE.disks, *OTHER.disks), disk_template=DiskTemplate.
 @pytest.mark.parametrize(
     ("found", "state", "why"),
     [
-        (FOUND, now(guest=None, marks={}), "does not run"),
+        (FOUND, now(guest=None, marks={}), "counted only while it does"),
+        (STOPPED, now(guest=None, marks={}), "have been written to since"),
+        (STOPPED, now(guest=None, stamps={DISK.uuid: ""}), "have been written to since"),
+        (STOPPED, now(guest=None, stamps={DISK.uuid: "later"}), "have been written to since"),
+        (STOPPED, now(marks={}), "does not know"),
         (FOUND, now(node="node3.example.com"), "was on node1.example.com at the last one"),
         (FOUND, now(marks={}), "QEMU of web1.example.com does not know"),
         (FOUND, now(marks={"another": (0,)}), "does not know"),

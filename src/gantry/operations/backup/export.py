@@ -155,13 +155,7 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             await self._stop(plan, steps)
         begin = ExportBegin(instance=name, upon=plan.upon.last if plan.upon else None)
         await steps.do("begin", target.node, begin, undo=ExportDiscard(instance=name))
-        if plan.live:
-            await live_export.keep_content(plan, steps)
-        for index, one in enumerate(plan.transfers):
-            steps.log(f"exporting disk/{index} from {one.source.name} to {target.name}")
-            await transfer.move(steps, index, one)
-        if plan.live:
-            await live_export.let_go(plan, steps)
+        await _dumped(plan, steps)
         if plan.stop and not self.remove_instance:
             await _start(plan, steps)
         facts = await self._facts(plan, steps)
@@ -177,18 +171,16 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             *live_export.counted_no_longer(plan),
             *(Undo(node, ExportRemove(instance=name, before=plan.now)) for node in plan.others),
         ]
-        result = [True, [True] * len(plan.transfers)]
+        result = [True, [True] * len(plan.dumps)]
         if not self.remove_instance:
             return Outcome(result=result, cleanup=tuple(cleanup))
         return _removed(plan, result, cleanup)
 
     async def _facts(self, plan: ExportPlan, steps: Steps) -> str:
         """With checksums, where they were asked for."""
-        if not plan.transfers or not (self.checksums or plan.since):
+        if not plan.dumps or not (self.checksums or plan.since or plan.unchanged):
             return plan.facts
-        name = plan.instance.name
-        names = tuple(export_facts.dump_name(one.uuid, plan.point) for one in plan.instance.disks)
-        order = ExportDigest(instance=name, names=names, new=True)
+        order = ExportDigest(instance=plan.instance.name, names=plan.dumps, new=True)
         steps.log("reading the dumps for their checksums")
         found = await steps.do("digest", plan.target.node, order, timeout=timeouts.TRANSFER)
         return export_facts.with_digests(plan.facts, found.sha256)
@@ -228,6 +220,19 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             undo=checks.back_up(plan.instance, plan.spec, plan.running),
             timeout=self.shutdown_timeout + timeouts.GUEST_START,
         )
+
+
+async def _dumped(plan: ExportPlan, steps: Steps) -> None:
+    """What the export has of each disk is there."""
+    if plan.live:
+        await live_export.keep_content(plan, steps)
+    for index, one in enumerate(plan.transfers):
+        steps.log(f"exporting disk/{index} from {one.source.name} to {one.target.name}")
+        await transfer.move(steps, index, one)
+    if plan.live:
+        await live_export.let_go(plan, steps)
+    if plan.unchanged:
+        await steps.do("unchanged", plan.target.node, chain_export.nothing_new(plan))
 
 
 async def _start(plan: ExportPlan, steps: Steps) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from gantry.model import export_config, export_facts, timeouts
@@ -12,7 +14,7 @@ from gantry.model.backup_orders import (
     ReadExports,
 )
 from gantry.model.errors import Reason, Rejected, Unavailable
-from gantry.model.increment_orders import ReadMarks
+from gantry.model.increment_orders import ExportUnchanged, NoChanges, ReadMarks, ReadStamps
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner
 from gantry.operations.steps import exporting, increments, specs
@@ -31,14 +33,20 @@ async def upon_chain(plan: ExportPlan, cluster: Snapshot, ask: Examiner) -> Expo
         if error.reason is not Reason.UNKNOWN:
             raise
         found = None
-    read = ReadMarks(guest=instance.uuid, hypervisor=instance.hypervisor)
-    guest = cluster.guest(instance) if plan.running else None
-    marks = (await ask.ask(home, read, timeouts.URGENT)).disks if guest else {}
-    node = cluster.nodes[home].name
-    decision = increments.decide(
-        found, increments.Now(instance=instance, node=node, guest=guest, marks=marks)
+    now = increments.Now(
+        instance=instance,
+        node=cluster.nodes[home].name,
+        guest=cluster.guest(instance) if plan.running else None,
     )
-    return _built(plan, cluster, decision)
+    if now.guest is not None:
+        read = ReadMarks(guest=instance.uuid, hypervisor=instance.hypervisor)
+        marks = await ask.ask(home, read, timeouts.URGENT)
+        now = msgspec.structs.replace(now, marks=marks.disks)
+    else:
+        look = ReadStamps(disks=specs.disks(instance))
+        stamps = await ask.ask(home, look, timeouts.URGENT)
+        now = msgspec.structs.replace(now, stamps=stamps.disks)
+    return _built(plan, cluster, increments.decide(found, now), now.stamps)
 
 
 async def _no_chain_elsewhere(plan: ExportPlan, cluster: Snapshot, ask: Examiner) -> None:
@@ -62,14 +70,24 @@ async def _no_chain_elsewhere(plan: ExportPlan, cluster: Snapshot, ask: Examiner
                 )
 
 
-def _built(plan: ExportPlan, cluster: Snapshot, decision: increments.Decision) -> ExportPlan:
+def _built(
+    plan: ExportPlan,
+    cluster: Snapshot,
+    decision: increments.Decision,
+    stamps: Mapping[str, str],
+) -> ExportPlan:
     """The plan with the files of its point."""
     upon, instance = decision.upon, plan.instance
     plan = msgspec.structs.replace(plan, upon=upon, why=decision.why)
     assert plan.now is not None
     config = exporting.config(cluster, instance, plan.now, plan.point)
     facts = exporting.facts(
-        instance, False, point=plan.point, mark=plan.mark or "", below=increments.names(upon)
+        instance,
+        False,
+        point=plan.point,
+        mark=plan.mark or "",
+        below=increments.names(upon),
+        stamps=stamps,
     )
     transfers = tuple(
         msgspec.structs.replace(
@@ -82,6 +100,7 @@ def _built(plan: ExportPlan, cluster: Snapshot, decision: increments.Decision) -
             ),
         )
         for one, disk in zip(plan.transfers, specs.disks(instance), strict=True)
+        if not plan.unchanged
     )
     return msgspec.structs.replace(
         plan,
@@ -89,3 +108,13 @@ def _built(plan: ExportPlan, cluster: Snapshot, decision: increments.Decision) -
         config=export_config.write(config),
         facts=export_facts.encode(facts),
     )
+
+
+def nothing_new(plan: ExportPlan) -> ExportUnchanged:
+    """What stands for its disks, upon the last point."""
+    assert plan.upon is not None
+    dumps = tuple(
+        NoChanges(name=name, size=disk.size, below=below)
+        for name, disk, below in zip(plan.dumps, plan.instance.disks, plan.upon.below, strict=True)
+    )
+    return ExportUnchanged(instance=plan.instance.name, dumps=dumps)

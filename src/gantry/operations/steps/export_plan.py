@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gantry.model import export_facts
 from gantry.model.backup_orders import (
     Peer,
 )
@@ -46,6 +47,16 @@ class ExportPlan(Plan, frozen=True, kw_only=True):
     def since(self) -> Uuid | None:
         """Only what has changed since then is exported."""
         return None if self.upon is None else self.upon.since
+
+    @property
+    def unchanged(self) -> bool:
+        """Nothing is moved: nothing has changed since the last point."""
+        return self.upon is not None and self.upon.unchanged
+
+    @property
+    def dumps(self) -> tuple[str, ...]:
+        """The names of what it has of the disks."""
+        return tuple(export_facts.dump_name(disk.uuid, self.point) for disk in self.instance.disks)
 
     @property
     def live(self) -> bool:

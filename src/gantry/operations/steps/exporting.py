@@ -62,11 +62,13 @@ def facts(
     point: int = 1,
     mark: str = "",
     below: Sequence[str] = (),
+    stamps: Mapping[str, str] | None = None,
 ) -> Facts:
     """What goes beside it. ``below`` are the dumps that those of the disks rest on, if any."""
     return Facts(
         point=point,
         mark=mark,
+        stamps=dict(stamps or {}),
         dumps=tuple(
             DumpFacts(
                 name=dump_name(disk.uuid, point),

@@ -22,12 +22,18 @@ class Upon(msgspec.Struct, frozen=True, kw_only=True):
     """The chain that a new point is added to.
 
     ``last`` is its last point. ``since`` is what QEMU calls that moment, and ``below`` the dumps
-    of the disks then; without ``since`` the new point is a full one.
+    of the disks then; without ``below`` the new point is a full one, and without ``since`` one
+    in which nothing is new.
     """
 
     last: int
     since: Uuid | None = None
     below: tuple[Below, ...] = ()
+
+    @property
+    def unchanged(self) -> bool:
+        """Nothing has changed since the last point."""
+        return bool(self.below) and self.since is None
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,12 +44,16 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Now(msgspec.Struct, frozen=True, kw_only=True):
-    """How the instance is: ``guest`` where it is up, ``node`` the name of its primary node."""
+    """How the instance is: ``guest`` where it is up, ``node`` the name of its primary node.
+
+    ``marks`` are those of its guest, ``stamps`` (by disk) those of disks that no guest has open.
+    """
 
     instance: Instance
     node: str
     guest: GuestLive | None
-    marks: Mapping[str, tuple[int, ...]]
+    marks: Mapping[str, tuple[int, ...]] = {}
+    stamps: Mapping[str, str] = {}
 
 
 def decide(found: ExportContents | None, now: Now) -> Decision:
@@ -67,6 +77,12 @@ def decide(found: ExportContents | None, now: Now) -> Decision:
     why = _impossible(found, facts, config, now)
     if why:
         return Decision(upon=full, why=f"point {found.point + 1} is a full export: {why}")
+    if now.guest is None:
+        return Decision(
+            upon=Upon(last=found.point, below=_below(facts, now.instance)),
+            why=f"point {found.point + 1} has nothing new: {now.instance.name} does not run, and "
+            f"nobody has written to its disks since point {found.point}",
+        )
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(config.timestamp))
     return Decision(
         upon=Upon(last=found.point, since=Uuid(facts.mark), below=_below(facts, now.instance)),
@@ -81,18 +97,29 @@ def _new(why: str) -> Decision:
 def _impossible(found: ExportContents, facts: Facts, config: ExportConfig, now: Now) -> str:
     """Why the last point cannot be built on."""
     name = now.instance.name
-    if now.guest is None:
-        return f"{name} does not run, and what changes is counted only while it does"
     if config.source != now.node:
         return f"{name} was on {config.source} at the last one, and is on {now.node} now"
     different = _different(found, facts, config, now.instance)
     if different:
         return different
+    if now.guest is None:
+        return _written(facts, now)
     counted = now.marks.get(facts.mark, ())
     if not set(range(len(now.instance.disks))) <= set(counted):
         if now.guest.since > config.timestamp:
             return f"{name} was started anew since the last one, and what changed is not known"
         return f"QEMU of {name} does not know what has changed since the last one"
+    return ""
+
+
+def _written(facts: Facts, now: Now) -> str:
+    """Why disks that no guest has open may not be what they were."""
+    name = now.instance.name
+    for disk in now.instance.disks:
+        if not facts.stamps.get(disk.uuid):
+            return f"{name} does not run, and what changed is counted only while it does"
+        if facts.stamps[disk.uuid] != now.stamps.get(disk.uuid):
+            return f"{name} does not run, and its disks have been written to since the last one"
     return ""
 
 
