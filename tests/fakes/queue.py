@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,7 +22,11 @@ from gantry.model.jobs import (
 from gantry.model.live import NodeLive
 from gantry.model.locks import Lock
 from gantry.model.names import JobId, Uuid
+from gantry.model.orders import Nothing, Order
+from gantry.model.replicas import MirrorChange, all_changed
 from gantry.model.snapshot import Snapshot, build
+
+A = TypeVar("A", bound=msgspec.Struct)
 
 
 class _Kept:
@@ -46,6 +51,9 @@ class FakeQueue:
         self.submissions: list[Submission] = []
         self.cancelled: list[tuple[JobId, bool]] = []
         self.followers = 0
+        self.did: list[MirrorChange | tuple[Uuid, Order[Any]]] = []
+        """Changes of replicas and orders outside of jobs, as they came."""
+        self.refuse_order: Callable[[Uuid, Order[Any]], Exception | None] | None = None
         self._jobs: dict[JobId, _Kept] = {}
         self._bell = asyncio.Condition()
 
@@ -150,6 +158,27 @@ class FakeQueue:
         """See the port; everything here ended long ago."""
         ended = [job.id for job in self.jobs() if job.status.ended]
         return len(await self.archive(ended))
+
+    async def change(
+        self,
+        put: Iterable[AnyEntity] = (),
+        delete: Iterable[AnyEntity] = (),
+        mirrors: Iterable[MirrorChange] = (),
+    ) -> None:
+        """See the port."""
+        changes = tuple(mirrors)
+        self.did.extend(changes)
+        changed = all_changed(self.cluster.mirrors, changes)
+        revision = self.cluster.revision + 1
+        self.cluster = self.cluster.with_changes(revision, [*put, *changed], delete)
+
+    async def tell(self, node: Uuid, order: Order[A], timeout: float) -> A:
+        """See the port; ``refuse_order`` may say what is answered."""
+        self.did.append((node, order))
+        if self.refuse_order is not None and (error := self.refuse_order(node, order)):
+            raise error
+        answer: Any = Nothing()
+        return answer  # type: ignore[no-any-return]  # only such orders are given here
 
     def concerns(self, lock: Lock) -> bool:
         """See the port; nothing here holds a lock."""

@@ -14,6 +14,7 @@ from gantry.jobs.entry import Entry
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, Stopping, Superseded, TooLate, Unavailable
 from gantry.model.jobs import LogKind
+from gantry.model.names import JobId, Uuid
 from gantry.model.orders import HooksRan, Order
 from gantry.ports.agents import Address, Progress
 
@@ -87,6 +88,18 @@ async def _patiently(
                 raise
             again = again or away
         await context.clock.sleep(timeouts.RECONNECT)
+
+
+async def alone(context: Context, node: Uuid, order: Order[A], timeout: float) -> A:
+    """An order of no job, under a random key, which its agent need not remember."""
+    to, key = context.address(node), context.clock.random_bytes(12).hex()
+    envelope = context.envelope(f"{key}/order", JobId(0), timeout)
+    try:
+        return await _within(timeout, context.agents.order(to, envelope, order), to)
+    except Superseded as error:
+        raise context.journal.superseded(error) from error
+    finally:
+        forget_all(context, to, f"{key}/")
 
 
 async def cancel(context: Context, entry: Entry, to: Address, key: str) -> None:

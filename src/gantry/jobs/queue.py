@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from gantry.hooks.policy import NONE, Policy
-from gantry.jobs import admission, cancelling, recovery
+from gantry.jobs import admission, cancelling, issue, recovery
 from gantry.jobs.archive import Archiver, History
 from gantry.jobs.context import Context
 from gantry.jobs.debris import Debris
@@ -29,12 +29,15 @@ from gantry.model.jobs import Job, JobChange, JobStatus, LogEntry, Submission
 from gantry.model.live import NodeLive
 from gantry.model.locks import Lock
 from gantry.model.names import JobId, Uuid
+from gantry.model.orders import Order
 from gantry.model.replicas import MirrorChange
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import AnyOperation
 from gantry.ports.agents import Agents
 from gantry.ports.clock import Clock
 from gantry.ports.store import Store
+
+A = TypeVar("A", bound=msgspec.Struct)
 
 MAX_JOBS: Final = 5000
 """Jobs that have not ended; more are refused."""
@@ -290,6 +293,13 @@ class Engine:
         """Write objects outside of any job (tokens, machines that join, replicas' states)."""
         try:
             await self._journal.write([], put=put, delete=delete, mirrors=mirrors)
+        except Lost:
+            raise unavailable() from None
+
+    async def tell(self, node: Uuid, order: Order[A], timeout: float) -> A:
+        """An order outside of any job, once; see ``gantry.ports.queue``."""
+        try:
+            return await issue.alone(self._context, node, order, timeout)
         except Lost:
             raise unavailable() from None
 

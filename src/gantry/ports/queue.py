@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Protocol, TypeVar
 
+import msgspec
+
+from gantry.model.entities import AnyEntity
 from gantry.model.jobs import Job, JobChange, LogEntry, Submission
 from gantry.model.locks import Lock
-from gantry.model.names import JobId
+from gantry.model.names import JobId, Uuid
+from gantry.model.orders import Order
+from gantry.model.replicas import MirrorChange
 from gantry.model.snapshot import Snapshot
+
+A = TypeVar("A", bound=msgspec.Struct)
 
 
 class Queue(Protocol):
@@ -53,6 +60,17 @@ class Queue(Protocol):
 
     async def auto_archive(self, age: float) -> int:
         """Archive what ended more than ``age`` seconds ago; returns how many."""
+
+    async def change(
+        self,
+        put: Iterable[AnyEntity] = (),
+        delete: Iterable[AnyEntity] = (),
+        mirrors: Iterable[MirrorChange] = (),
+    ) -> None:
+        """Write objects outside of any job, durably; ``mirrors`` is applied to what is there."""
+
+    async def tell(self, node: Uuid, order: Order[A], timeout: float) -> A:
+        """An order outside of any job, once; raises what the agent says, and Unavailable."""
 
     def concerns(self, lock: Lock) -> bool:
         """Whether a job holds the lock or waits for it."""

@@ -8,13 +8,14 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from gantry.model import timeouts
-from gantry.model.entities import Node, Rollout
+from gantry.model.entities import Mirror, Node, Rollout
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
 from gantry.ports.agents import Address, Agents
 from gantry.ports.clock import Clock
 from gantry.ports.queue import Queue
 from gantry.supervision.bundles import CatchUp
+from gantry.supervision.keeper import Keeper
 from gantry.supervision.restart import Restarts
 from gantry.supervision.states import States
 from gantry.supervision.watch import Watch
@@ -47,9 +48,12 @@ class Supervisor:
         self._watch = Watch(agents, states, clock, came, self._touched)
         self._restarts = Restarts(queue, clock)
         self._catch_up = CatchUp(queue, clock)
+        self._keeper = Keeper(queue, clock, self._look_again)
         self._nodes: Mapping[Uuid, Node] | None = None
         self._maintain: bool | None = None
         self._rollouts: Mapping[Uuid, Rollout] | None = None
+        self._mirrors: Mapping[Uuid, Mirror] = {}
+        self._mirrored: set[Uuid] = set()
         self._dirty: set[Uuid] = set()
         self._guests: set[Uuid] = set()
         self._later: set[Uuid] = set()
@@ -83,6 +87,12 @@ class Supervisor:
         if cluster.rollouts is not self._rollouts:
             self._rollouts = cluster.rollouts
             self._wake.set()
+        if cluster.mirrors is not self._mirrors:
+            before, self._mirrors = self._mirrors, cluster.mirrors
+            self._mirrored = {one.instance for one in self._mirrors.values()}
+            changed = [one for one in self._mirrors.values() if before.get(one.uuid) is not one]
+            self._guests.update(one.instance for one in changed)
+            self._wake.set()
         if cluster.nodes is self._nodes and settings == self._maintain:
             return
         self._nodes, self._maintain = cluster.nodes, settings
@@ -97,6 +107,7 @@ class Supervisor:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._keeper.close()
         await self._watch.close()
 
     def _touched(self, node: Uuid, guest: Uuid | None) -> None:
@@ -114,11 +125,22 @@ class Supervisor:
             self._wake.clear()
             dirty, self._dirty = self._dirty, set()
             guests, self._guests = self._guests, set()
+            if self._mirrored:
+                about = guests.union(*map(self._keeper.of_node, dirty))
+                self._keeper.look(about & self._mirrored)
             self._later |= await self._restarts.look(dirty, guests)
             under_way = await self._catch_up.look()
-            if (self._later or under_way) and self._timer is None:
-                loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(timeouts.LOOK_AGAIN, self._again)
+            if self._later or under_way:
+                self._set_timer()
+
+    def _look_again(self, instance: Uuid) -> None:
+        self._later.add(instance)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(timeouts.LOOK_AGAIN, self._again)
 
     def _again(self) -> None:
         self._timer = None

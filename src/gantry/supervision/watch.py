@@ -32,8 +32,8 @@ _SILENCE: Final = 2 * timeouts.EVENT_HEARTBEAT + timeouts.KNOCK
 
 class Watch:
     """The streams of all nodes. ``came`` is awaited whenever a node is heard of (again);
-    ``changed`` is called with a node's uuid, and a guest's where only that one went down, after
-    every change that may leave a guest down that should be up.
+    ``changed`` is called with a node's uuid, and a guest's where only that one is meant, after
+    every change that may leave a guest down that should be up, or is about its replicas.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Watch:
                 await self._greet(address)
             case GuestChanged():
                 self._states.guest(address.node, event.guest, event.forgotten)
-                if event.forgotten or not event.guest.up:
+                if event.forgotten or not event.guest.up or event.guest.mirrors:
                     self._changed(address.node, event.guest.uuid)
             case FactsChanged():
                 self._states.facts(address.node, event.facts)

@@ -36,7 +36,7 @@ async def serve_all(steps: Steps, mirroring: Mirroring) -> Served:
     """
     changes: list[MirrorChange] = list(mirroring.marks)
     disks: list[DiskSpec] = []
-    if changes:
+    if not mirroring.clean:
         steps.warn("the disks were not closed in order: their other replicas are copied anew")
     for one in mirroring.disks:
         targets: list[MirrorTarget] = []

@@ -60,12 +60,14 @@ class Mirroring(msgspec.Struct, frozen=True, kw_only=True):
     def marks(self) -> tuple[MirrorChange, ...]:
         """What must be in the store before a guest reads anything: after an unclean stop the
         other replicas may have less, or more, than the primary.
+
+        Said of all that are copied, as another one may have come to be in sync since the plan.
         """
         return tuple(
             ReplicaBecame(disk=one.disk.uuid, node=copy.node, state=SYNCING, only_from=IN_SYNC)
             for one in self.disks
             for copy in one.copies
-            if not self.clean and copy.state is IN_SYNC
+            if copy.state is SYNCING or (not self.clean and copy.state is IN_SYNC)
         )
 
 
