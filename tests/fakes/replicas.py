@@ -25,8 +25,10 @@ from gantry.model.replica_orders import (
     ReplicaSeen,
     ReplicaServe,
     ReplicaServed,
+    ReplicasLook,
     ReplicasSeen,
 )
+from gantry.model.specs import MirrorTarget
 
 if TYPE_CHECKING:
     from tests.fakes.world import FakeNode
@@ -53,6 +55,10 @@ class FakeReplicas:
         self.found: dict[str, FakeReplica] = {}
         self.active: dict[Uuid, tuple[DisksActivate, GuestLive]] = {}
         """Disks of instances that are not up, by instance, and what is told of them."""
+        self.others: Callable[[], dict[Uuid, FakeNode]] = dict
+        """All nodes of the world."""
+        self.broken: list[str] = []
+        """Mirrors that began with other content than the primary's, which must never be."""
         self._port = 40000
         self.orders: dict[type, Callable[[Any], msgspec.Struct | None]] = {
             ReplicaServe: self._serve,
@@ -62,6 +68,7 @@ class FakeReplicas:
             MirrorRelease: self._release,
             DisksActivate: self._activate,
             DisksDeactivate: lambda order: self.deactivate(order.guest),
+            ReplicasLook: self._read,
         }
         self.questions: dict[type, Callable[[Any], msgspec.Struct]] = {ReadReplicas: self._read}
 
@@ -119,6 +126,24 @@ class FakeReplicas:
             if disk.path in self.found:
                 self.found[disk.path].clean = True
 
+    def mirrored(self, disks: tuple[DiskSpec, ...]) -> None:
+        """What is written here is there as well from now on: a copy takes no time."""
+        for disk in disks:
+            for target in disk.targets:
+                self._copied(disk, target)
+
+    def _copied(self, disk: DiskSpec, target: MirrorTarget) -> None:
+        other = self.others().get(target.node)
+        found = other.replicas.found.get(disk.path) if other is not None else None
+        if other is None or found is None or disk.path not in self._node.disks:
+            return
+        mine, theirs = self._node.disks[disk.path], other.disks[disk.path]
+        if target.full:
+            theirs.content = mine.content
+        served = found.served is not None and found.served.node == self._node.uuid
+        if theirs.content != mine.content or not served:
+            self.broken.append(f"{disk.path} of {self._node.name} on {other.name}")
+
     # Orders
 
     def _serve(self, order: ReplicaServe) -> ReplicaServed:
@@ -167,6 +192,7 @@ class FakeReplicas:
     def _attach(self, order: MirrorAttach) -> None:
         disk = self._disk(order.guest, order.index)
         live = self._live(order.guest)
+        self._copied(disk, order.target)
         self._become(fake_mirrors.attached(live, disk.uuid, order.target.node))
 
     def _release(self, order: MirrorRelease) -> None:
@@ -192,7 +218,7 @@ class FakeReplicas:
             self.closed(order.disks)
             self._node.tell_guest(msgspec.structs.replace(live, mirrors=()))
 
-    def _read(self, question: ReadReplicas) -> ReplicasSeen:
+    def _read(self, question: ReadReplicas | ReplicasLook) -> ReplicasSeen:
         return ReplicasSeen(replicas=tuple(self._seen(disk) for disk in question.disks))
 
     def _seen(self, disk: DiskSpec) -> ReplicaSeen:

@@ -412,6 +412,7 @@ class FakeNode:
             )
         self.replicas.deactivate(spec.uuid)
         self.replicas.opened(spec.disks)
+        self.replicas.mirrored(spec.disks)
         live = GuestLive(
             uuid=spec.uuid,
             name=spec.name,
@@ -661,6 +662,7 @@ class World:
         self.nodes[node.uuid] = node
         node.started = self._started
         node.moving.nodes = self.nodes
+        node.replicas.others = lambda: self.nodes
         return node
 
     def _started(self, uuid: Uuid) -> None:

@@ -5,20 +5,19 @@ A new operation is covered by a line here; a test fails while there is none.
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from tests.fakes.cluster import CLUSTER, FakeCluster, entities, instance, node_uuid
 from tests.fakes.exports import chain, exported
 from tests.fakes.world import NOOP, FakeDisk, FakeNode
+from tests.faults.mirrored import MIRRORED
+from tests.faults.situation import Situation, Unsure
 
 from gantry.model import bundles
 from gantry.model.bundles import HOOKS, BundleFile
 from gantry.model.entities import (
     AdminState,
-    AnyEntity,
     Bundle,
     Cluster,
     Disk,
@@ -35,36 +34,6 @@ from gantry.model.orders import BundleInstall, DiskSpec, GuestStart
 from gantry.operations.steps import specs
 
 JOINING = Uuid("00000000-0000-4000-8000-000000000999")
-
-
-class Unsure(enum.Enum):
-    """What cannot be undone, and is what it was or what it was to be after a failure."""
-
-    DISKS = "disks"
-    """The instance is marked so."""
-    NODES = "nodes"
-    """A disk that is empty, or larger than its record says, does no harm."""
-    MACHINES = "machines"
-    """Each of several; those that were told of it say so in their records, or not yet."""
-
-
-class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """``prepare`` arranges the nodes before the master starts."""
-
-    name: str
-    op: dict[str, Any]
-    objects: tuple[AnyEntity, ...] = ()
-    prepare: Callable[[FakeCluster], None] = lambda cluster: None
-    secrets: tuple[dict[str, str], ...] = ()
-    nodes: int = 3
-    unsure: Unsure | None = None
-    """What its failure may leave as it is."""
-
-    @property
-    def opcode(self) -> str:
-        """Of its operation."""
-        return str(self.op["OP_ID"])
-
 
 DISK = Disk(
     uuid=Uuid("00000000-0000-4000-8000-000000000777"),
@@ -294,6 +263,7 @@ ADD: dict[str, Any] = {
 }
 
 SITUATIONS: tuple[Situation, ...] = (
+    *MIRRORED,
     Situation(name="dummy", op={"OP_ID": "OP_TEST_DUMMY", "result": 1}),
     Situation(
         name="delay on two nodes, twice",

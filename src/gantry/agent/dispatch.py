@@ -93,6 +93,7 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     replica_orders.ReplicaServe: "replicas:serve",
     replica_orders.ReplicaClose: "replicas:close",
     replica_orders.ReplicaMark: "replicas:mark",
+    replica_orders.ReplicasLook: "replicas:look",
     replica_orders.MirrorAttach: "replicas:attach",
     replica_orders.MirrorRelease: "replicas:release",
     replica_orders.DisksActivate: "active_disks:activate",

@@ -18,6 +18,7 @@ from gantry.model.replica_orders import (
     ReplicaMark,
     ReplicaServe,
     ReplicaServed,
+    ReplicasLook,
     ReplicasSeen,
 )
 
@@ -67,8 +68,17 @@ async def release(parts: Parts, order: MirrorRelease, task: Task) -> Nothing:
 
 async def read(parts: Parts, question: ReadReplicas) -> ReplicasSeen:
     """What is here of those disks."""
+    return await _seen(parts, question.disks)
+
+
+async def look(parts: Parts, order: ReplicasLook, task: Task) -> ReplicasSeen:
+    """The same, in order with what the job has ordered before."""
+    return await _seen(parts, order.disks)
+
+
+async def _seen(parts: Parts, disks: tuple[DiskSpec, ...]) -> ReplicasSeen:
     found = []
-    for disk in question.disks:
+    for disk in disks:
         seen = await parts.replicas.storage.seen(_mirrored(disk))
         served = parts.replicas.served(disk.uuid)
         if served is not None:

@@ -15,6 +15,7 @@ from gantry.operations.base import AnyOperation
 PLACES: Final[dict[str, str]] = {
     "OP_CLUSTER_SET_PARAMS": "cluster.modify:ClusterModify",
     "OP_CLUSTER_VERIFY": "cluster.verify:ClusterVerify",
+    "OP_CLUSTER_VERIFY_DISKS": "cluster.verify_disks:ClusterVerifyDisks",
     "OP_CLUSTER_DESTROY": "cluster.destroy:ClusterDestroy",
     "OP_MASTER_FAILOVER": "cluster.master_failover:MasterFailover",
     "OP_MASTER_TAKEOVER": "cluster.master_failover:MasterTakeover",
@@ -37,6 +38,9 @@ PLACES: Final[dict[str, str]] = {
     "OP_INSTANCE_ACTIVATE_DISKS": "instance.activate_disks:InstanceActivateDisks",
     "OP_INSTANCE_DEACTIVATE_DISKS": "instance.deactivate_disks:InstanceDeactivateDisks",
     "OP_INSTANCE_REMOVE": "instance.remove:InstanceRemove",
+    "OP_INSTANCE_SYNC_DISKS": "instance.sync_disks:InstanceSyncDisks",
+    "OP_INSTANCE_ADD_MDDRBD": "instance.add_mirror:InstanceAddMirror",
+    "OP_INSTANCE_REMOVE_MDDRBD": "instance.remove_mirror:InstanceRemoveMirror",
     "OP_INSTANCE_FAILOVER": "instance.failover:InstanceFailover",
     "OP_INSTANCE_MIGRATE": "instance.migrate:InstanceMigrate",
     "OP_BACKUP_EXPORT": "backup.export:BackupExport",

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 from tests.fakes.agents import Fault
 from tests.faults.breaking import clean, is_effect, make
-from tests.faults.situations import SITUATIONS, Situation
+from tests.faults.situation import Situation
+from tests.faults.situations import SITUATIONS
 from tests.faults.test_every_effect import Once
 
 from gantry.agent.hooks import run_below

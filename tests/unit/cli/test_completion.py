@@ -38,7 +38,7 @@ def completed(script: str, *words: str) -> list[str]:
     ("words", "wanted"),
     [
         (["gnt-instance", "sta"], ["startup", "start"]),
-        (["/srv/bin/gnt-instance", "rem"], ["remove", "remove-tags"]),
+        (["/srv/bin/gnt-instance", "rem"], ["remove-mirror", "remove", "remove-tags"]),
         (["gnt-instance", "start", "web"], ["web1.example.com", "web2.example.com"]),
         (["gnt-instance", "start", "-f", "d"], ["db1.example.com"]),
         (["gnt-instance", "stop", "--no-r"], ["--no-remember"]),
@@ -49,7 +49,7 @@ def completed(script: str, *words: str) -> list[str]:
         (["gnt-instance", "start", "--priority", "=", "h"], ["high"]),
         (["gnt-job", "watch", "1"], ["19"]),
         (["gnt-node", "info", "node1"], ["node1.example.com"]),
-        (["gnt-cluster", "ver"], ["verify", "version"]),
+        (["gnt-cluster", "ver"], ["verify", "verify-disks", "version"]),
         (["gnt-cluster", "info", ""], []),
         (["gnt-instance", "nonsense", "x"], []),
         (["gantry", "lo"], ["local"]),

@@ -24,6 +24,7 @@ from gantry.model.live import HypervisorFacts, NodeFacts, NodeLive, OsFacts
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot, build
 from gantry.operations import registry
+from gantry.operations.steps import mirrors
 
 FACTS: Final = NodeFacts(
     memory_total=65536,
@@ -47,6 +48,7 @@ DISK: Final = Disk(
     path="/srv/ganeti/file-storage/web1.example.com/disk0",
 )
 SHARED: Final = msgspec.structs.replace(DISK, template=DiskTemplate.SHAREDFILE)
+MIRRORED: Final = msgspec.structs.replace(DISK, template=DiskTemplate.MIRROR, generation=1)
 WEB1: Final = {"instance_name": "web1.example.com"}
 GIVEN: Final[dict[str, dict[str, Any]]] = {
     "OP_CLUSTER_SET_PARAMS": {"candidate_pool_size": 3},
@@ -76,6 +78,8 @@ GIVEN: Final[dict[str, dict[str, Any]]] = {
     "OP_INSTANCE_RECREATE_DISKS": WEB1,
     "OP_INSTANCE_FAILOVER": {**WEB1, "target_node": "node3.example.com"},
     "OP_INSTANCE_MIGRATE": {**WEB1, "cleanup": True},
+    "OP_INSTANCE_ADD_MDDRBD": {**WEB1, "disk_name": "sda", "remote_node": "node3.example.com"},
+    "OP_INSTANCE_REMOVE_MDDRBD": {**WEB1, "disk_name": "sda", "disk_id": 1},
 }
 """An op code's fields; one more line for every new operation with hooks."""
 OF_STOPPED: Final = {
@@ -85,6 +89,7 @@ OF_STOPPED: Final = {
 }
 OF_SHARED: Final = {"OP_INSTANCE_FAILOVER", "OP_INSTANCE_MIGRATE"}
 """Not for disks that are on their node alone."""
+OF_MIRRORED: Final = {"OP_INSTANCE_ADD_MDDRBD", "OP_INSTANCE_REMOVE_MDDRBD"}
 SOMETIMES: Final = {
     "SRC_NODE",
     "SRC_PATH",
@@ -128,16 +133,24 @@ def cluster(opcode: str, version: int = 1) -> Snapshot:
             2,
             secondary_nodes=(node_uuid(1),),
             admin_state=AdminState.DOWN if opcode in OF_STOPPED else AdminState.UP,
-            disk_template=SHARED.template if opcode in OF_SHARED else DISK.template,
-            disks=(SHARED if opcode in OF_SHARED else DISK,),
+            disk_template=_disk(opcode).template,
+            disks=(_disk(opcode),),
         )
         found += [web, JOINED]
+        if opcode in OF_MIRRORED:
+            found.append(mirrors.made(web, _disk(opcode), True, 0.0))
     live = {
         one.uuid: NodeLive(reachable=True, facts=FACTS)
         for one in found
         if isinstance(one, Node | Joined)
     }
     return build(1, found, live)
+
+
+def _disk(opcode: str) -> Disk:
+    if opcode in OF_MIRRORED:
+        return MIRRORED
+    return SHARED if opcode in OF_SHARED else DISK
 
 
 @pytest.mark.parametrize("opcode", HOOKED)

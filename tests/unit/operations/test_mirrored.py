@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from tests.unit.operations.mirrored import (
     DISK,
@@ -31,7 +32,13 @@ from gantry.model.entities import AdminState, Instance, Mirror, OnDegraded
 from gantry.model.errors import OperationFailed, Rejected, Unavailable
 from gantry.model.live import NodeLive
 from gantry.model.orders import DiskCreate, DiskMove, DiskRemove, GuestStart, OsCreate
-from gantry.model.replica_orders import ReplicaClose, ReplicaSeen, ReplicaServe, ReplicasSeen
+from gantry.model.replica_orders import (
+    ReplicaClose,
+    ReplicaMark,
+    ReplicaSeen,
+    ReplicaServe,
+    ReplicasSeen,
+)
 from gantry.model.replicas import ReplicaBecame
 from gantry.model.snapshot import Snapshot
 from gantry.operations import registry
@@ -124,8 +131,9 @@ async def test_a_secondary_that_fails_at_the_start_is_left_behind() -> None:
     steps = Written({"serve-replica/0/node2.example.com": Unavailable("gone")})
     outcome, _ = await run(snapshot(), MIRRORED, steps)
     assert guest(steps).disks[0].targets == ()
-    [change] = outcome.mirrors
-    assert (change.node, change.state) == (NODE2, STALE)  # type: ignore[union-attr]
+    change = outcome.mirrors[-1]
+    assert isinstance(change, ReplicaBecame)
+    assert (change.node, change.state) == (NODE2, STALE)
     assert "left behind" in steps.warnings[0]
 
 
@@ -247,6 +255,32 @@ async def test_a_primary_that_is_not_what_the_store_says_is_not_started(
         await run(snapshot(mirrored(), mirror()), START, steps, Asked({NODE1: seen}))
     assert "gnt-instance failover web1" in caught.value.hint
     assert steps.done == []
+
+
+async def test_one_that_was_promoted_and_has_not_heard_of_it_hears_it_first() -> None:
+    """Its job ended between the commit and the node."""
+    old = ReplicaSeen(
+        disk=DISK.uuid, there=True, generation=1, clean=True, problem="it is of generation 1"
+    )
+    disk = msgspec.structs.replace(DISK, generation=2)
+    cluster = snapshot(mirrored(disks=(disk,)), mirror())
+    clean = ReplicasSeen(replicas=(msgspec.structs.replace(CLEAN, generation=2),))
+    steps = Written(answers={"look-at-replicas": clean})
+    await run(cluster, START, steps, Asked({NODE1: old}))
+    assert steps.names[:2] == ["mark-replica/0", "look-at-replicas"]
+    mark = steps.done[0][2]
+    assert isinstance(mark, ReplicaMark)
+    assert (mark.generation, mark.disk.generation, mark.force) == (1, 2, False)
+    assert guest(steps).disks[0].targets[0].full is False
+
+
+async def test_one_that_turns_out_foreign_then_is_not_started() -> None:
+    disk = msgspec.structs.replace(DISK, generation=2)
+    cluster = snapshot(mirrored(disks=(disk,)), mirror())
+    foreign = ReplicaSeen(disk=DISK.uuid, there=True, generation=2, problem="a foreign write")
+    steps = Written(answers={"look-at-replicas": ReplicasSeen(replicas=(foreign,))})
+    with pytest.raises(Rejected, match="a foreign write"):
+        await run(cluster, START, steps, Asked({NODE1: CLEAN}))
 
 
 # stop and reboot

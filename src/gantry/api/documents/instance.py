@@ -7,8 +7,9 @@ from typing import Any
 from gantry.api.query import instance as fields
 from gantry.api.query import status
 from gantry.api.query.view import View
-from gantry.model.entities import Disk, Instance, Nic
-from gantry.model.live import GuestLive
+from gantry.model.entities import Disk, Instance, Nic, Replica
+from gantry.model.live import GuestLive, MirrorPhase
+from gantry.model.names import Uuid
 
 
 def document(view: View, one: Instance) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def document(view: View, one: Instance) -> dict[str, Any]:
         "custom_hvparams": one.hvparams,
         "custom_osparams": one.osparams,
         "disk_template": one.disk_template,
-        "disks": [_disk(number, disk) for number, disk in enumerate(one.disks)],
+        "disks": [_disk(view, one, number, disk) for number, disk in enumerate(one.disks)],
         "nics": [_nic(number, nic) for number, nic in enumerate(one.nics)],
         "tags": sorted(one.tags),
         "ctime": one.ctime,
@@ -69,8 +70,8 @@ def _guest(guest: GuestLive) -> dict[str, Any]:
     }
 
 
-def _disk(number: int, disk: Disk) -> dict[str, Any]:
-    return {
+def _disk(view: View, one: Instance, number: int, disk: Disk) -> dict[str, Any]:
+    shown: dict[str, Any] = {
         "index": number,
         "name": disk.name,
         "uuid": disk.uuid,
@@ -80,6 +81,34 @@ def _disk(number: int, disk: Disk) -> dict[str, Any]:
         "format": disk.format,
         "path": disk.path,
     }
+    mirror = view.cluster.mirrors.get(disk.uuid)
+    if mirror is not None:
+        shown["generation"] = disk.generation
+        shown["on_degraded"] = disk.on_degraded
+        shown["replicas"] = [
+            _replica(view, one, disk, node, replica)
+            for node, replica in sorted(mirror.replicas.items(), key=lambda item: item[1].number)
+        ]
+    return shown
+
+
+def _replica(view: View, one: Instance, disk: Disk, node: Uuid, replica: Replica) -> dict[str, Any]:
+    """``id`` is what remove-mirror wants; ``copied`` of a copy that is being made, in bytes."""
+    primary = node == one.primary_node
+    shown: dict[str, Any] = {
+        "id": replica.number,
+        "node": view.node_name(node),
+        "state": "primary" if primary else replica.state,
+    }
+    guest = view.live(one.primary_node).guests.get(one.uuid)
+    for live in guest.mirrors if guest is not None and not primary else ():
+        if (live.disk, live.node) == (disk.uuid, node):
+            shown["mirror"] = live.phase
+            if live.phase is MirrorPhase.COPYING and live.total:
+                shown["copied"] = f"{100 * live.done // live.total}%"
+            if live.reason:
+                shown["reason"] = live.reason
+    return shown
 
 
 def _nic(number: int, nic: Nic) -> dict[str, Any]:

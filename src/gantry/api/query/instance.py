@@ -9,7 +9,15 @@ from gantry.api.query import common, status
 from gantry.api.query.common import field, text
 from gantry.api.query.fields import Field, Fields, Kind, Missing, Pattern, numbered
 from gantry.api.query.view import View
-from gantry.model.entities import AdminState, Disk, DiskTemplate, Instance, Nic, Parameters
+from gantry.model.entities import (
+    AdminState,
+    Disk,
+    DiskTemplate,
+    Instance,
+    Nic,
+    Parameters,
+    ReplicaState,
+)
 from gantry.model.live import GuestLive
 from gantry.model.parameters import (
     BACKEND,
@@ -220,6 +228,25 @@ def _copies() -> list[Field[View, Instance]]:
     ]
 
 
+def _redundancy(view: View, one: Instance) -> list[str]:
+    """Of each disk: ``in-sync`` with all replicas, ``syncing``, ``degraded``; ``none``."""
+    return [_redundant(view, one, disk) for disk in one.disks]
+
+
+def _redundant(view: View, one: Instance, disk: Disk) -> str:
+    mirror = view.cluster.mirrors.get(disk.uuid)
+    others = [
+        replica.state
+        for node, replica in (mirror.replicas.items() if mirror is not None else ())
+        if node != one.primary_node
+    ]
+    if ReplicaState.STALE in others:
+        return "degraded"
+    if ReplicaState.SYNCING in others:
+        return "syncing"
+    return "in-sync" if others else "none"
+
+
 def _live() -> list[Field[View, Instance]]:
     return [
         text("status", "Status", "What is to be said of it now", status.of),
@@ -306,6 +333,13 @@ def _devices() -> list[Field[View, Instance]]:
             "How many disks it has",
             lambda view, one: len(one.disks),
         ),
+        field(
+            "disk.redundancy",
+            "Disk_redundancy",
+            Kind.OTHER,
+            "Of each disk: whether all its replicas are in sync",
+            _redundancy,
+        ),
         _named("sizes", "Disk_sizes", "Sizes of its disks in MiB", "disk", _disks),
         _named("names", "Disk_names", "Names of its disks", "disk", _disks),
         _named("uuids", "Disk_UUIDs", "Identifiers of its disks", "disk", _disks),
@@ -381,7 +415,10 @@ FIELDS: Final[Fields[View, Instance]] = Fields(
 
 def depends(view: View, one: Instance) -> tuple[Any, ...]:
     """All that a row is made of, beside the cluster, its groups and its nodes."""
+    mirrored = one.disk_template is DiskTemplate.MIRROR
+    replicas = tuple(view.cluster.mirrors.get(disk.uuid) for disk in one.disks) if mirrored else ()
     live = view.cluster.live.get(one.primary_node)
     if live is None:
-        return (one, None, False, None)
-    return (one, live.guests.get(one.uuid), live.reachable, view.elsewhere.get(one.uuid))
+        return (one, None, False, None, replicas)
+    guest = live.guests.get(one.uuid)
+    return (one, guest, live.reachable, view.elsewhere.get(one.uuid), replicas)

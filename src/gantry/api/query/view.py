@@ -33,6 +33,7 @@ class View:
         mine = self.cluster
         return cluster is mine or (
             cluster.instances is mine.instances
+            and cluster.mirrors is mine.mirrors
             and cluster.live is mine.live
             and cluster.nodes is mine.nodes
             and cluster.groups is mine.groups

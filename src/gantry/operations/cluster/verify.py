@@ -18,7 +18,7 @@ from gantry.model.locks import Needs
 from gantry.model.orders import Inspect, Inspection
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import power, verification
+from gantry.operations.steps import power, redundancy, verification
 from gantry.operations.steps.verification import CODES, Finding
 from gantry.ports.steps import Outcome, Steps
 
@@ -66,8 +66,19 @@ class ClusterVerify(Operation[VerifyPlan], frozen=True, kw_only=True):
     async def examine(self, plan: VerifyPlan, cluster: Snapshot, ask: Examiner) -> VerifyPlan:
         nodes = [node for node in self._nodes(cluster) if not node.offline]
         there, programs = cluster.instances_by_node(), power.programs(cluster)
+        copies = redundancy.copies(cluster)
         answers = await asyncio.gather(
-            *(_inspect(ask, node, cluster, there.get(node.uuid, []), programs) for node in nodes)
+            *(
+                _inspect(
+                    ask,
+                    node,
+                    cluster,
+                    there.get(node.uuid, []),
+                    copies.get(node.uuid, []),
+                    programs,
+                )
+                for node in nodes
+            )
         )
         seen = dict(zip((node.uuid for node in nodes), answers, strict=True))
         found = [*plan.findings, *verification.nodes(cluster, seen, plan.now)]
@@ -123,13 +134,14 @@ async def _inspect(
     node: Node,
     cluster: Snapshot,
     mine: Sequence[Instance],
+    copies: Sequence[str],
     programs: tuple[str, ...],
 ) -> Inspection | Unavailable:
     settings = cluster.cluster
     question = Inspect(
         storage_dirs=(settings.file_storage_dir, settings.shared_file_storage_dir),
         bridges=tuple(sorted({nic.link for one in mine for nic in one.nics if nic.link})),
-        disks=tuple(disk.path for one in mine for disk in one.disks),
+        disks=(*(disk.path for one in mine for disk in one.disks), *copies),
         programs=programs if node.master_candidate else (),
     )
     try:

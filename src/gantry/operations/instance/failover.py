@@ -6,13 +6,22 @@ from typing import ClassVar
 
 from gantry.hooks.subject import Subject, SubjectKind
 from gantry.model import timeouts
-from gantry.model.entities import AdminState, Instance, Node
+from gantry.model.entities import AdminState, DiskTemplate, Instance, Node
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.orders import GuestSpec, GuestStart, GuestStop
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import checks, death, moving, oses, specs, whereabouts
+from gantry.operations.steps import (
+    checks,
+    death,
+    mirroring,
+    moving,
+    oses,
+    promotion,
+    specs,
+    whereabouts,
+)
 from gantry.ports.steps import Outcome, Steps, Undo
 
 
@@ -20,7 +29,7 @@ class FailoverPlan(Plan, frozen=True, kw_only=True):
     """``reach`` is False where the old node cannot be asked and ``proof`` says why it need not.
 
     ``spec`` is None where the guest is not to be up. With ``found`` nothing is stopped or
-    started: the guest runs on ``target`` already.
+    started: the guest runs on ``target`` already. ``promotion`` is what becomes of mirrored disks.
     """
 
     instance: Instance
@@ -31,10 +40,11 @@ class FailoverPlan(Plan, frozen=True, kw_only=True):
     running: bool = False
     proof: str = ""
     found: bool = False
+    promotion: promotion.Promotion | None = None
 
 
 class InstanceFailover(Operation[FailoverPlan], frozen=True, kw_only=True):
-    """``ignore_consistency`` changes nothing for disks that all nodes share.
+    """``ignore_consistency``: also to mirrored disks that are not in sync, which loses data.
 
     It never means that the guest may run twice: the old node has ended it, or there is proof that
     it is dead (``steps.death``). ``cleanup``: move nothing, put into the record where it runs.
@@ -74,7 +84,7 @@ class InstanceFailover(Operation[FailoverPlan], frozen=True, kw_only=True):
         spec = specs.guest(cluster.cluster, instance)
         starts = instance.admin_state is AdminState.UP
         memory = spec.memory if starts else 0
-        target = moving.target(cluster, instance, self.target_node, memory=memory)
+        target = self._target(cluster, instance, memory)
         purpose = f"start instance {instance.name} on node {target.name}"
         reach = cluster.node_live(source.uuid).reachable and not source.offline
         proof = "" if reach else death.proven(cluster, instance, source, purpose).words
@@ -87,9 +97,28 @@ class InstanceFailover(Operation[FailoverPlan], frozen=True, kw_only=True):
             running=checks.running(cluster, instance),
             proof=proof,
             claims=moving.claims(target, memory=memory),
+            promotion=self._promotion(cluster, instance, target, given.now),
         )
 
+    def _target(self, cluster: Snapshot, instance: Instance, memory: int) -> Node:
+        if instance.disk_template is not DiskTemplate.MIRROR:
+            return moving.target(cluster, instance, self.target_node, memory=memory)
+        ignore = self.ignore_consistency
+        return promotion.target(
+            cluster, instance, self.target_node, memory=memory, ignore_consistency=ignore
+        )
+
+    def _promotion(
+        self, cluster: Snapshot, instance: Instance, target: Node, now: float
+    ) -> promotion.Promotion | None:
+        if instance.disk_template is not DiskTemplate.MIRROR:
+            return None
+        ignore = self.ignore_consistency
+        return promotion.plan(cluster, instance, target, now, ignore_consistency=ignore)
+
     async def examine(self, plan: FailoverPlan, cluster: Snapshot, ask: Examiner) -> FailoverPlan:
+        if plan.promotion is not None and not plan.promotion.lost:
+            await promotion.examined(plan.promotion, plan.target, ask)
         if plan.spec is not None:
             await moving.sees_disks(ask, cluster, plan.instance, plan.target)
         return plan
@@ -115,6 +144,8 @@ class InstanceFailover(Operation[FailoverPlan], frozen=True, kw_only=True):
             await self._stop(plan, steps)
         else:
             steps.warn(plan.proof)
+        if plan.promotion is not None:
+            return await _promoted(plan, plan.promotion, steps)
         if plan.spec is not None:
             await _start(plan, plan.spec, steps)
         moved = checks.changed(plan.instance, steps.now, primary_node=plan.target.uuid)
@@ -143,7 +174,7 @@ class InstanceFailover(Operation[FailoverPlan], frozen=True, kw_only=True):
 
 def _possible(instance: Instance) -> None:
     """Another node can have the disks; Rejected where it cannot."""
-    if moving.shared(instance):
+    if moving.shared(instance) or instance.disk_template is DiskTemplate.MIRROR:
         return
     raise Rejected(
         f"instance {instance.name} cannot be failed over: its disks (template "
@@ -153,6 +184,27 @@ def _possible(instance: Instance) -> None:
         reason=Reason.STATE,
         object_name=instance.name,
     )
+
+
+async def _promoted(plan: FailoverPlan, promoted: promotion.Promotion, steps: Steps) -> Outcome:
+    """Mirrored disks: another replica is the primary's, durably, before the guest starts there."""
+    if promoted.lost:
+        steps.warn(
+            f"{promoted.lost}: what was written since it fell behind is lost, and what is there of "
+            "it may not fit together; let the guest check its file systems"
+        )
+    clean = plan.reach and await promotion.closed(steps, promoted)
+    then = await promotion.promote(steps, promoted, clean=clean)
+    states = then.known
+    if plan.spec is not None:
+        steps.log(f"starting it on node {plan.target.name}")
+        undo = moving.end(plan.instance, plan.target.uuid)
+        order = GuestStart(spec=plan.spec)
+        await mirroring.start(
+            steps, plan.target.uuid, order, then.mirroring, undo, known=then.known
+        )
+        states = ()  # they stand already, and may have changed since
+    return Outcome(put=(promoted.after,), mirrors=states, cleanup=(_left_behind(plan),))
 
 
 async def _start(plan: FailoverPlan, spec: GuestSpec, steps: Steps) -> None:

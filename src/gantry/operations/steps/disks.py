@@ -36,6 +36,11 @@ def index(instance: Instance, which: int | str, *, inserting: bool = False) -> i
     return number
 
 
+def drive(at: int) -> str:
+    """``sda`` for disk 0, as hook scripts know it."""
+    return "sd" + chr(ord("a") + at)
+
+
 def some(instance: Instance, what: str) -> None:
     """It has disks, or Rejected."""
     if not instance.disks:

@@ -8,13 +8,29 @@ from typing import Any
 import msgspec
 
 from gantry.model import timeouts
+from gantry.model.entities import Instance
 from gantry.model.errors import Cancelled, GantryError
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskCreate, DiskRemove, GuestSpec, GuestStart, Order
-from gantry.model.replica_orders import ReplicaClose, ReplicaServe, ReplicasLook
+from gantry.model.replica_orders import (
+    MirrorAttach,
+    MirrorRelease,
+    ReplicaClose,
+    ReplicaMark,
+    ReplicaServe,
+    ReplicasLook,
+)
 from gantry.model.replicas import MirrorChange, ReplicaBecame
 from gantry.model.specs import DiskSpec, MirrorTarget
-from gantry.operations.steps.mirrors import STALE, SYNCING, Copy, MirroredDisk, Mirroring, usable
+from gantry.operations.steps.mirrors import (
+    IN_SYNC,
+    STALE,
+    SYNCING,
+    Copy,
+    MirroredDisk,
+    Mirroring,
+    usable,
+)
 from gantry.ports.steps import Changes, Effect, Steps, Undo
 
 
@@ -29,12 +45,15 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(spec, disks=self.disks)
 
 
-async def serve_all(steps: Steps, mirroring: Mirroring) -> Served:
+async def serve_all(
+    steps: Steps, mirroring: Mirroring, known: Sequence[MirrorChange] = ()
+) -> Served:
     """Have the other nodes serve what is in sync, and what is to be copied anew.
 
-    A replica that cannot be had is stale before the guest writes anything.
+    A replica that cannot be had is stale before the guest writes anything. ``known`` is what the
+    store is to know besides.
     """
-    changes: list[MirrorChange] = list(mirroring.marks)
+    changes: list[MirrorChange] = [*known, *mirroring.marks]
     disks: list[DiskSpec] = []
     if not mirroring.clean:
         steps.warn("the disks were not closed in order: their other replicas are copied anew")
@@ -67,22 +86,79 @@ async def serve(
     if not copy.there:
         steps.warn(f"{what} is left behind: its node does not answer, or is marked offline")
         return None
-    order = ReplicaServe(disk=one.disk, peer=mirroring.peer, host=copy.host, overwrite=full)
     try:
-        served = await steps.do(
-            f"serve-replica/{one.disk.index}/{copy.name}",
-            copy.node,
-            order,
-            undo=ReplicaClose(disk=one.disk),
-            first=Changes(mirrors=tuple(first)),
-            timeout=timeouts.URGENT,
-        )
+        return await _serve(steps, mirroring, one, copy, full=full, first=first)
     except Cancelled:
         raise
     except GantryError as error:
         steps.warn(f"{what} is left behind: {error.message}")
         return None
+
+
+async def serve_new(
+    steps: Steps, mirroring: Mirroring, one: MirroredDisk, copy: Copy
+) -> MirrorTarget:
+    """Have a replica served that all of the disk is copied to; raises what its node says."""
+    return await _serve(steps, mirroring, one, copy, full=True)
+
+
+async def _serve(
+    steps: Steps,
+    mirroring: Mirroring,
+    one: MirroredDisk,
+    copy: Copy,
+    *,
+    full: bool,
+    first: Sequence[MirrorChange] = (),
+) -> MirrorTarget:
+    order = ReplicaServe(disk=one.disk, peer=mirroring.peer, host=copy.host, overwrite=full)
+    served = await steps.do(
+        f"serve-replica/{one.disk.index}/{copy.name}",
+        copy.node,
+        order,
+        undo=ReplicaClose(disk=one.disk),
+        first=Changes(mirrors=tuple(first)),
+        timeout=timeouts.URGENT,
+    )
     return MirrorTarget(node=copy.node, name=copy.name, host=copy.host, port=served.port, full=full)
+
+
+async def mirror_anew(
+    steps: Steps, instance: Instance, mirroring: Mirroring, one: MirroredDisk, copy: Copy
+) -> tuple[MirrorChange, ...]:
+    """Mirror a disk of a guest that is up to one more replica, and copy all of it there.
+
+    It is syncing before its node is told. Gives back what becomes of it where that failed.
+    """
+    disk, node = one.disk.uuid, copy.node
+    syncing = ReplicaBecame(disk=disk, node=node, state=SYNCING)
+    failed = (ReplicaBecame(disk=disk, node=node, state=STALE),)
+    if copy.there:
+        await close(steps, one, copy)  # it may be served to an earlier primary
+    target = await serve(steps, mirroring, one, copy, full=True, first=(syncing,))
+    if target is None:
+        return failed
+    try:
+        await attach(steps, instance, one, target)
+    except Cancelled:
+        raise
+    except GantryError as error:
+        steps.warn(f"disk {one.disk.index} is not mirrored to node {copy.name}: {error.message}")
+        return failed
+    return ()
+
+
+async def attach(steps: Steps, instance: Instance, one: MirroredDisk, target: MirrorTarget) -> None:
+    """Have the running guest's disk mirrored to what is served there."""
+    guest, hypervisor, index = instance.uuid, instance.hypervisor, one.disk.index
+    release = MirrorRelease(guest=guest, hypervisor=hypervisor, index=index, node=target.node)
+    await steps.do(
+        f"attach-mirror/{index}/{target.name}",
+        instance.primary_node,
+        MirrorAttach(guest=guest, hypervisor=hypervisor, index=index, target=target),
+        undo=release,
+        timeout=timeouts.URGENT,
+    )
 
 
 async def close_all(steps: Steps, mirroring: Mirroring | None) -> None:
@@ -90,10 +166,11 @@ async def close_all(steps: Steps, mirroring: Mirroring | None) -> None:
     for one in mirroring.disks if mirroring is not None else ():
         for copy in one.copies:
             if copy.there:
-                await _close(steps, one, copy)
+                await close(steps, one, copy)
 
 
-async def _close(steps: Steps, one: MirroredDisk, copy: Copy) -> None:
+async def close(steps: Steps, one: MirroredDisk, copy: Copy) -> None:
+    """Nobody writes to it any more; a warning where its node does not say so."""
     try:
         await steps.do(
             f"close-replica/{one.disk.index}/{copy.name}",
@@ -116,12 +193,22 @@ def closing(mirroring: Mirroring | None) -> tuple[Undo, ...]:
     )
 
 
+async def _settled(steps: Steps, mirroring: Mirroring, instance: str) -> Mirroring:
+    """What the store has made the primary's hears of it, and is looked at."""
+    for one in mirroring.disks:
+        old = mirroring.pending.get(one.disk.index)
+        if old is not None:
+            mark = ReplicaMark(disk=one.disk, generation=old, state=IN_SYNC)
+            await steps.do(f"mark-replica/{one.disk.index}", mirroring.peer.node, mark)
+    return await looked(steps, mirroring, instance)
+
+
 async def looked(steps: Steps, mirroring: Mirroring, instance: str) -> Mirroring:
     """With what the primary's replicas are now that the guest was stopped there."""
     disks = tuple(one.disk for one in mirroring.disks)
     node = mirroring.peer.node
     seen = await steps.do("look-at-replicas", node, ReplicasLook(disks=disks))
-    usable(mirroring, instance, seen.replicas, f"start instance {instance}")
+    usable(mirroring, mirroring.peer.name, instance, seen.replicas, f"start instance {instance}")
     return msgspec.structs.replace(mirroring, clean=all(one.clean for one in seen.replicas))
 
 
@@ -142,6 +229,7 @@ async def start(
     undo: Order[Any],
     *,
     new: bool = False,
+    known: Sequence[MirrorChange] = (),
 ) -> tuple[MirrorChange, ...]:
     """Start a guest; one with mirrored disks never without what is in sync.
 
@@ -149,8 +237,10 @@ async def start(
     a ``new`` instance, whose records come with its last commit, together with these.
     """
     first: Changes | None = None
+    if mirroring is not None and mirroring.pending:
+        mirroring = await _settled(steps, mirroring, order.spec.name)
     if mirroring is not None:
-        served = await serve_all(steps, mirroring)
+        served = await serve_all(steps, mirroring, known)
         order = msgspec.structs.replace(order, spec=served.guest(order.spec))
         first = served.first
     await steps.do("start-guest", node, order, undo=undo, first=None if new else first)
@@ -170,3 +260,18 @@ async def create_copies(steps: Steps, mirroring: Mirroring | None) -> None:
             for copy in one.copies
         ]
         await steps.all(effects, timeout=timeouts.SLOW)
+
+
+def leaving(instance: Instance, one: MirroredDisk, copy: Copy) -> tuple[Undo, ...]:
+    """For after the commit that took a replica away: nothing is mirrored there, the file goes."""
+    release = MirrorRelease(
+        guest=instance.uuid,
+        hypervisor=instance.hypervisor,
+        index=one.disk.index,
+        node=copy.node,
+    )
+    return (
+        Undo(instance.primary_node, release),
+        Undo(copy.node, ReplicaClose(disk=one.disk)),
+        Undo(copy.node, DiskRemove(disk=one.disk)),
+    )

@@ -5,7 +5,7 @@ What they do with them in ``run`` is in ``mirroring``; see docs/adr/0015-mirror.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -15,7 +15,7 @@ from gantry.model.errors import Reason, Rejected
 from gantry.model.live import GuestLive, MirrorLive
 from gantry.model.names import Uuid
 from gantry.model.replica_orders import ReadReplicas, ReplicaSeen
-from gantry.model.replicas import MirrorChange, ReplicaBecame
+from gantry.model.replicas import MirrorChange, ReplicaBecame, all_changed
 from gantry.model.snapshot import Snapshot
 from gantry.model.specs import DiskSpec
 from gantry.model.timeouts import URGENT
@@ -55,6 +55,9 @@ class Mirroring(msgspec.Struct, frozen=True, kw_only=True):
     peer: Peer
     disks: tuple[MirroredDisk, ...]
     clean: bool = True
+    pending: dict[int, int] = {}
+    """By the number of the disk: the generation that its replica's own record has still, where
+    it was promoted in the store and its node has not heard of that."""
 
     @property
     def marks(self) -> tuple[MirrorChange, ...]:
@@ -81,16 +84,23 @@ def there(cluster: Snapshot, node: Node) -> bool:
     return not node.offline and cluster.node_live(node.uuid).reachable
 
 
-def copy(cluster: Snapshot, node: Uuid, replica: Replica) -> Copy:
-    """A replica with what is known of its node."""
+def copy(cluster: Snapshot, instance: Instance, node: Uuid, replica: Replica) -> Copy:
+    """A replica with what is known of its node.
+
+    One whose node runs the guest, or may run it, against its record, is not to be written to.
+    """
     entity = cluster.nodes[node]
+    guest = cluster.node_live(node).guests.get(instance.uuid)
+    runs = (guest is not None and guest.up) or entity in cluster.may_run(
+        instance.uuid, instance.primary_node
+    )
     return Copy(
         node=node,
         name=entity.name,
         host=entity.secondary_ip,
         number=replica.number,
         state=replica.state,
-        there=there(cluster, entity),
+        there=there(cluster, entity) and not runs,
     )
 
 
@@ -98,7 +108,7 @@ def copies(cluster: Snapshot, instance: Instance, disk: Disk) -> tuple[Copy, ...
     """The replicas of a disk beside the primary's, by number."""
     mirror = cluster.mirrors.get(disk.uuid)
     found = [
-        copy(cluster, node, replica)
+        copy(cluster, instance, node, replica)
         for node, replica in (mirror.replicas if mirror else {}).items()
         if node != instance.primary_node and node in cluster.nodes
     ]
@@ -116,6 +126,28 @@ def of(cluster: Snapshot, instance: Instance) -> Mirroring | None:
             for index, one in enumerate(instance.disks)
         ),
     )
+
+
+def required(cluster: Snapshot, instance: Instance, purpose: str) -> Mirroring:
+    """The same, or Rejected where its disks are not mirrored."""
+    found = of(cluster, instance)
+    if found is None:
+        raise Rejected(
+            f"cannot {purpose}: disk template {instance.disk_template} has no replicas",
+            f"gnt-instance modify -t mirror -n NODE {instance.name} makes some (of a file)",
+            reason=Reason.STATE,
+            object_name=instance.name,
+        )
+    return found
+
+
+def only(mirroring: Mirroring, wanted: Callable[[MirroredDisk, Copy], bool]) -> Mirroring:
+    """With no other replicas than those."""
+    disks = tuple(
+        msgspec.structs.replace(one, copies=tuple(copy for copy in one.copies if wanted(one, copy)))
+        for one in mirroring.disks
+    )
+    return msgspec.structs.replace(mirroring, disks=disks)
 
 
 def holders(cluster: Snapshot, instance: Instance) -> tuple[tuple[Uuid, ...], ...]:
@@ -160,9 +192,15 @@ def made(instance: Instance, disk: Disk, copied: bool, now: float) -> Mirror:
     )
 
 
-def secondaries(instance: Instance, mirrors: Iterable[Mirror]) -> tuple[Uuid, ...]:
-    """The nodes other than the primary that have a replica of any disk; those it had first."""
-    having = dict.fromkeys(node for mirror in mirrors for node in mirror.replicas)
+def secondaries(
+    instance: Instance, mirrors: Iterable[Mirror], *changes: MirrorChange
+) -> tuple[Uuid, ...]:
+    """The nodes other than the primary that have a replica of any disk after these changes;
+    those that had one before come first.
+    """
+    by_disk = {mirror.uuid: mirror for mirror in mirrors}
+    by_disk |= {mirror.uuid: mirror for mirror in all_changed(by_disk, changes)}
+    having = dict.fromkeys(node for mirror in by_disk.values() for node in mirror.replicas)
     kept = [node for node in instance.secondary_nodes if node in having]
     added = [node for node in having if node not in (*kept, instance.primary_node)]
     return (*kept, *added)
@@ -180,12 +218,21 @@ async def examined(
     """With what the primary's replicas are; Rejected where they must not be used."""
     disks = tuple(one.disk for one in mirroring.disks)
     seen = await ask.ask(mirroring.peer.node, ReadReplicas(disks=disks), URGENT)
-    usable(mirroring, instance.name, seen.replicas, purpose)
+    pending = {
+        one.disk.index: found.generation
+        for one, found in zip(mirroring.disks, seen.replicas, strict=True)
+        if found.there and 0 < found.generation < one.disk.generation
+    }
+    if pending:
+        return msgspec.structs.replace(mirroring, pending=pending)
+    usable(mirroring, mirroring.peer.name, instance.name, seen.replicas, purpose)
     return msgspec.structs.replace(mirroring, clean=all(one.clean for one in seen.replicas))
 
 
-def usable(mirroring: Mirroring, instance: str, seen: Sequence[ReplicaSeen], purpose: str) -> None:
-    """The primary's replicas are there and what the store says, or Rejected."""
+def usable(
+    mirroring: Mirroring, node: str, instance: str, seen: Sequence[ReplicaSeen], purpose: str
+) -> None:
+    """The replicas on ``node`` are there and what the store says, or Rejected."""
     for one, found in zip(mirroring.disks, seen, strict=True):
         problem = found.problem
         if not found.there:
@@ -195,10 +242,10 @@ def usable(mirroring: Mirroring, instance: str, seen: Sequence[ReplicaSeen], pur
         if problem:
             raise Rejected(
                 f"cannot {purpose}: the replica of disk {one.disk.index} on node "
-                f"{mirroring.peer.name} must not be used: {problem}",
+                f"{node} must not be used: {problem}",
                 f"gnt-instance failover {instance} takes another one that is in sync; "
                 f"gnt-instance info {instance} shows them",
                 reason=Reason.STATE,
-                node=mirroring.peer.name,
+                node=node,
                 object_name=instance,
             )

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Final
 
-import msgspec
-
 from gantry.hooks import verdict
 from gantry.hooks.verdict import NodeScripts
 from gantry.model import rollout
@@ -22,7 +20,8 @@ from gantry.model.names import Uuid
 from gantry.model.orders import Inspection
 from gantry.model.oses import combine, complaints
 from gantry.model.snapshot import Snapshot
-from gantry.operations.steps import candidates
+from gantry.operations.steps import candidates, redundancy
+from gantry.operations.steps.finding import Finding as Finding
 
 CODES: Final = frozenset(
     {
@@ -32,6 +31,7 @@ CODES: Final = frozenset(
         "ECLUSTERDANGLINGINST",
         "EINSTANCEBADNODE",
         "EINSTANCEDOWN",
+        "EINSTANCEFAULTYDISK",
         "EINSTANCEMISSINGDISK",
         "EINSTANCEWRONGNODE",
         "ENODEFILESTORAGEPATHS",
@@ -57,20 +57,6 @@ _WARN_DAYS: Final = 30
 _ERROR_DAYS: Final = 7
 _FRESH: Final = 60.0
 """Seconds after a change of a node in which the files of a master are on their way."""
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is not as it should be; ``level`` is ERROR, WARNING or NOTICE.
-
-    ``details`` are lines that follow the message.
-    """
-
-    code: str
-    kind: str
-    item: str
-    message: str
-    level: str = "ERROR"
-    details: tuple[str, ...] = ()
 
 
 def scripts(nodes: Iterable[NodeScripts]) -> Iterator[Finding]:
@@ -132,6 +118,8 @@ def configuration(cluster: Snapshot, now: float) -> Iterator[Finding]:
                 item=one.name,
                 message=f"it refers to nodes that do not exist: {', '.join(missing)}",
             )
+    yield from redundancy.configuration(cluster)
+    yield from redundancy.degraded(cluster)
 
 
 def _pool(cluster: Snapshot) -> Iterator[Finding]:
@@ -224,6 +212,9 @@ def _strangers(
 ) -> Iterator[tuple[str, str, str]]:
     for path in sorted(set(said.disks) - disks):
         yield "ENODEORPHANLV", f"{path} belongs to no instance", "WARNING"
+    for path in sorted(redundancy.orphans(cluster, node.uuid, said.disks)):
+        message = f"{path} is no replica of its disk any more: look, and delete it there"
+        yield "ENODEORPHANLV", message, "WARNING"
     for guest in said.guests:
         if guest.uuid not in cluster.instances:
             does, level = ("runs", "ERROR") if guest.up else ("keeps a record of", "WARNING")
@@ -306,6 +297,7 @@ def _instances(
     for one in cluster.instances.values():
         where = [node for node, _ in running.get(one.uuid, [])]
         yield from _instance(cluster, one, where, missing)
+    yield from redundancy.missing(cluster, missing)
 
 
 def _instance(

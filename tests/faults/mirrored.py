@@ -1,0 +1,192 @@
+"""Situations of instances with mirrored disks, and what must hold of their replicas always."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from tests.fakes.cluster import FakeCluster, entities, instance_uuid, node_uuid
+from tests.fakes.replicas import FakeReplica
+from tests.fakes.world import FakeDisk
+from tests.faults.situation import Situation, Unsure
+from tests.unit.operations.mirrored import DISK, IN_SYNC, STALE, mirror, mirrored
+
+from gantry.model.backup_orders import Peer
+from gantry.model.entities import AdminState, Cluster, Instance
+from gantry.model.names import Uuid
+from gantry.model.orders import GuestStart
+from gantry.model.specs import MirrorTarget
+from gantry.operations.steps import specs
+
+NODE1, NODE2, NODE3 = (node_uuid(number) for number in (1, 2, 3))
+WEB = instance_uuid(1)
+DOWN = mirrored()
+UP = mirrored(admin_state=AdminState.UP)
+NAMED = {"instance_name": "web1"}
+
+
+def disks_there(cluster: FakeCluster) -> None:
+    """The replicas on nodes 1 and 2 are the same."""
+    for number in (1, 2):
+        node = cluster.world.nodes[node_uuid(number)]
+        node.disks[DISK.path] = FakeDisk(specs.disk(0, DISK), "kept")
+        node.replicas.found[DISK.path] = FakeReplica(DISK.uuid, 1, IN_SYNC)
+
+
+def running(cluster: FakeCluster) -> None:
+    """web1 runs on node 1, mirrored to node 2."""
+    disks_there(cluster)
+    two = cluster.world.nodes[NODE2].replicas.found[DISK.path]
+    two.served, two.clean = Peer(node=NODE1, name="node1", host="127.1.0.1"), False
+    two.host, two.port = "127.1.0.2", 40000
+    target = MirrorTarget(node=NODE2, name="node2.example.com", host="127.1.0.2", port=40000)
+    _start(cluster, target)
+
+
+def running_alone(cluster: FakeCluster) -> None:
+    """web1 runs on node 1; the replica on node 2 has fallen behind."""
+    disks_there(cluster)
+    cluster.world.nodes[NODE2].disks[DISK.path].content = "old"
+    _start(cluster)
+
+
+def _start(cluster: FakeCluster, *targets: MirrorTarget) -> None:
+    [settings] = [one for one in entities() if isinstance(one, Cluster)]
+    spec = specs.guest(settings, UP)
+    disk = msgspec.structs.replace(spec.disks[0], targets=targets)
+    cluster.world.nodes[NODE1]._start(GuestStart(spec=msgspec.structs.replace(spec, disks=(disk,))))
+
+
+def crashed(cluster: FakeCluster) -> None:
+    """The primary was not closed in order: the others may differ."""
+    disks_there(cluster)
+    cluster.world.nodes[NODE1].replicas.found[DISK.path].clean = False
+    cluster.world.nodes[NODE2].disks[DISK.path].content = "a little less"
+
+
+def node_lost(cluster: FakeCluster) -> None:
+    """Node 1 is off for ever."""
+    running(cluster)
+    cluster.world.nodes[NODE1].reboot()
+    cluster.agents.disconnect(cluster.world.nodes[NODE1])
+
+
+def _op(code: str, **fields: Any) -> dict[str, Any]:
+    return {"OP_ID": f"OP_INSTANCE_{code}", **NAMED, **fields}
+
+
+ADD: dict[str, Any] = {
+    "OP_ID": "OP_INSTANCE_CREATE",
+    "instance_name": "new.example.com",
+    "os_type": "noop",
+    "disk_template": "mirror",
+    "disks": ({"size": 128}, {"size": 64}),
+    "pnode": "node2",
+    "snode": "node3",
+}
+IN_STEP, BEHIND = mirror(), mirror(STALE)
+
+MIRRORED: tuple[Situation, ...] = (
+    Situation(
+        name="verify disks",
+        op={"OP_ID": "OP_CLUSTER_VERIFY_DISKS"},
+        objects=(DOWN, IN_STEP),
+        prepare=disks_there,
+    ),
+    Situation(name="add mirrored", op=ADD),
+    Situation(
+        name="start mirrored",
+        op=_op("STARTUP"),
+        objects=(DOWN, IN_STEP),
+        prepare=disks_there,
+    ),
+    Situation(
+        name="start mirrored after a crash",
+        op=_op("STARTUP"),
+        objects=(UP, IN_STEP),
+        prepare=crashed,
+    ),
+    Situation(name="stop mirrored", op=_op("SHUTDOWN"), objects=(UP, IN_STEP), prepare=running),
+    Situation(name="reboot mirrored", op=_op("REBOOT"), objects=(UP, IN_STEP), prepare=running),
+    Situation(name="remove mirrored", op=_op("REMOVE"), objects=(UP, IN_STEP), prepare=running),
+    Situation(
+        name="rename mirrored",
+        op=_op("RENAME", new_name="www.example.com"),
+        objects=(DOWN, IN_STEP),
+        prepare=disks_there,
+    ),
+    Situation(
+        name="reinstall mirrored",
+        op=_op("REINSTALL"),
+        objects=(DOWN, IN_STEP),
+        prepare=disks_there,
+        unsure=Unsure.DISKS,
+    ),
+    Situation(name="failover mirrored", op=_op("FAILOVER"), objects=(UP, IN_STEP), prepare=running),
+    Situation(
+        name="failover mirrored, stopped",
+        op=_op("FAILOVER", target_node="node2"),
+        objects=(DOWN, IN_STEP),
+        prepare=disks_there,
+    ),
+    Situation(
+        name="sync disks",
+        op=_op("SYNC_DISKS"),
+        objects=(UP, BEHIND),
+        prepare=running_alone,
+    ),
+    Situation(
+        name="add mirror",
+        op=_op("ADD_MDDRBD", disk_name="sda", remote_node="node3"),
+        objects=(UP, IN_STEP),
+        prepare=running,
+    ),
+    Situation(
+        name="add mirror to a stopped one",
+        op=_op("ADD_MDDRBD", disk_name=0, remote_node="node3"),
+        objects=(DOWN, IN_STEP),
+        prepare=disks_there,
+    ),
+    Situation(
+        name="remove mirror",
+        op=_op("REMOVE_MDDRBD", disk_name="sda", disk_id=1),
+        objects=(UP, IN_STEP),
+        prepare=running,
+    ),
+)
+
+
+def keeps_its_promise(cluster: FakeCluster) -> None:
+    """What the store calls in sync is: the same, of the right generation, and mirrored to."""
+    snapshot = cluster.engine.snapshot()
+    for instance in snapshot.instances.values():
+        having: set[Uuid] = set()
+        for disk in instance.disks:
+            if disk.uuid in snapshot.mirrors:
+                _disk(cluster, instance, disk.uuid, disk.path, disk.generation)
+                having |= set(snapshot.mirrors[disk.uuid].replicas)
+        if having:
+            assert having == {instance.primary_node, *instance.secondary_nodes}
+    for one in snapshot.mirrors.values():
+        assert one.instance in snapshot.instances
+    assert [one for node in cluster.world.nodes.values() for one in node.replicas.broken] == []
+
+
+def _disk(cluster: FakeCluster, instance: Instance, disk: Uuid, path: str, number: int) -> None:
+    replicas = cluster.engine.snapshot().mirrors[disk].replicas
+    home = cluster.world.nodes[instance.primary_node]
+    assert replicas[instance.primary_node].state is IN_SYNC
+    own = home.replicas.found[path]
+    # One that was promoted in the store may not have heard of it yet: the next start tells it.
+    assert own.generation in (number, number - 1)
+    guest = home.guests.get(instance.uuid)
+    up = guest is not None and guest.live.up
+    mirrored_to = {one.node for one in guest.live.mirrors if one.disk == disk} if guest else set()
+    for uuid, replica in replicas.items():
+        if uuid == instance.primary_node or replica.state is not IN_SYNC:
+            continue
+        node = cluster.world.nodes[uuid]
+        record = node.replicas.found[path]
+        assert (record.generation, record.state) == (number, IN_SYNC), f"on {node.name}"
+        assert node.disks[path].content == home.disks[path].content or not own.clean
+        assert not up or uuid in mirrored_to, f"in sync, and nothing is mirrored to {node.name}"
