@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import os
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,7 +125,12 @@ def test_without_an_os_the_content_goes_as_it_is_and_holes_stay(copying: Cluster
     copying.gnt("gnt-backup", "export", "-n", "node2", "raw")
     [row] = copying.rows("gnt-backup", "list", "-o", "size")
     assert row["size"] <= 5
-    assert "has no checksums" in copying.refused("gnt-backup", "verify", "-n", "node2", "raw")
+    said = copying.gnt("gnt-backup", "verify", "-n", "node2", "raw")
+    assert "can be read as a whole (2 dumps, 0 with checksums)" in said
+    dump = max((copying.root(2) / EXPORT / "raw.gantry.test").iterdir(), key=_size)
+    os.truncate(dump, 255 * MIB)
+    said = copying.refused("gnt-backup", "verify", "-n", "node2", "raw")
+    assert f"is damaged: {dump.name} has {255 * MIB} bytes, and disk 0 256 MiB" in said
     copying.gnt("gnt-backup", "export", "-n", "node2", "--checksums", "raw")
     assert "(2 dumps)" in copying.gnt("gnt-backup", "verify", "-n", "node2", "raw")
     dump = max((copying.root(2) / EXPORT / "raw.gantry.test").iterdir(), key=_size)
@@ -151,6 +159,41 @@ def test_without_an_os_the_content_goes_as_it_is_and_holes_stay(copying: Cluster
     )  # fmt: skip
     assert "disk 0 has 256 MiB in the export" in refused
     nothing_left(copying)
+
+
+def test_how_far_it_is_is_seen_while_it_lasts(copying: Cluster, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    waits = f'while [ ! -e "{go}" ]; do sleep 0.05; done'
+    script(copying, "create", 'head -c 64M /dev/urandom | dd of="$DISK_0_PATH" conv=notrunc')
+    sends = 'head -c 16M "$EXPORT_DEVICE"\n{waits}\ntail -c +16777217 "$EXPORT_DEVICE"'
+    script(
+        copying,
+        "export",
+        "echo 67108864 > /proc/self/fd/$EXP_SIZE_FD\n" + sends.format(waits=waits),
+    )
+    script(copying, "import", f"{waits}\n{SCRIPTS['import']}")
+    add(copying, "web1.gantry.test", "-s", "64M", "-o", "copy")
+    done = r"\| (\d+) of 64 MiB \((\d+) %\), \d+\.\d MiB/s, \d+ s left"
+    for arguments in (
+        ("export", "-n", "node2", "web1"),
+        ("import", "-n", "node3", "--src-dir", "web1.gantry.test", "web2.gantry.test"),
+    ):
+        go.unlink(missing_ok=True)
+        job = copying.gnt("gnt-backup", arguments[0], "--submit", *arguments[1:]).split()[-1]
+        with subprocess.Popen(
+            [copying.root() / "bin/gnt-job", "watch", job],
+            env=copying.environment(1),
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as watching:
+            assert watching.stdout is not None
+            seen = next(found for line in watching.stdout if (found := re.search(done, line)))
+            assert 0 < int(seen[1]) < 64
+            assert int(seen[2]) == int(seen[1]) * 100 // 64
+            assert watching.poll() is None
+            go.touch()
+            watching.stdout.read()
+        assert watching.returncode == 0
 
 
 def test_an_export_of_ganeti_s_is_imported(copying: Cluster) -> None:

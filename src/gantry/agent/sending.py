@@ -205,7 +205,7 @@ async def _call(
     counting: list[Identity] = []
 
     def started(stage: Stage, which: Identity) -> None:
-        if stage is stages[0]:
+        if stage.errors == stages[0].errors:
             counting.append(which)
 
     def so_far() -> int | None:

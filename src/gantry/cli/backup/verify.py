@@ -9,7 +9,7 @@ from gantry.cli import options as shared
 
 EXAMPLES = """
 gnt-backup export -n node2 --checksums web1
-gnt-backup verify -n node2 web1
+gnt-backup verify -n node2 web1     (without checksums: whether all of it can be read)
 gnt-backup verify -n node2 --submit web1.example.com
 """
 
