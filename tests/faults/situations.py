@@ -474,6 +474,18 @@ SITUATIONS: tuple[Situation, ...] = (
         prepare=shared_disk_there,
     ),
     Situation(
+        name="move",
+        op={"OP_ID": "OP_INSTANCE_MOVE", "instance_name": "web1", "target_node": "node2"},
+        objects=(UP_WITH_DISK,),
+        prepare=running_with_disk,
+    ),
+    Situation(
+        name="move one that is stopped",
+        op={"OP_ID": "OP_INSTANCE_MOVE", "instance_name": "web1", "target_node": "node3"},
+        objects=(WITH_DISK,),
+        prepare=disk_there,
+    ),
+    Situation(
         name="write down where it runs",
         op={"OP_ID": "OP_INSTANCE_FAILOVER", "instance_name": "web1", "cleanup": True},
         objects=(UP_SHARED,),

@@ -68,6 +68,7 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "sync-disks": Command("instance.sync_disks", "Mirror again what has fallen behind"),
         "failover": Command("instance.failover", "Stop an instance, start it on another node"),
         "migrate": Command("instance.migrate", "Bring a running instance to another node"),
+        "move": Command("instance.move", "Copy an instance's disks to another node"),
         "grow-disk": Command("instance.grow_disk", "Make a disk larger, also while it runs"),
         "recreate-disks": Command(
             "instance.recreate_disks", "Make disks that are lost anew, empty"

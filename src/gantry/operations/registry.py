@@ -43,6 +43,7 @@ PLACES: Final[dict[str, str]] = {
     "OP_INSTANCE_REMOVE_MDDRBD": "instance.remove_mirror:InstanceRemoveMirror",
     "OP_INSTANCE_FAILOVER": "instance.failover:InstanceFailover",
     "OP_INSTANCE_MIGRATE": "instance.migrate:InstanceMigrate",
+    "OP_INSTANCE_MOVE": "instance.move:InstanceMove",
     "OP_BACKUP_EXPORT": "backup.export:BackupExport",
     "OP_BACKUP_VERIFY": "backup.verify:BackupVerify",
     "OP_BACKUP_REMOVE": "backup.remove:BackupRemove",

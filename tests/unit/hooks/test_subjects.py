@@ -80,6 +80,7 @@ GIVEN: Final[dict[str, dict[str, Any]]] = {
     "OP_INSTANCE_MIGRATE": {**WEB1, "cleanup": True},
     "OP_INSTANCE_ADD_MDDRBD": {**WEB1, "disk_name": "sda", "remote_node": "node3.example.com"},
     "OP_INSTANCE_REMOVE_MDDRBD": {**WEB1, "disk_name": "sda", "disk_id": 1},
+    "OP_INSTANCE_MOVE": {**WEB1, "target_node": "node3.example.com"},
 }
 """An op code's fields; one more line for every new operation with hooks."""
 OF_STOPPED: Final = {
