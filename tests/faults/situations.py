@@ -486,6 +486,16 @@ SITUATIONS: tuple[Situation, ...] = (
         prepare=disk_there,
     ),
     Situation(
+        name="migrate all of a node that has none",
+        op={"OP_ID": "OP_NODE_MIGRATE", "node_name": "node2"},
+        objects=(DOWN,),
+    ),
+    Situation(
+        name="evacuate a node that has none",
+        op={"OP_ID": "OP_NODE_EVACUATE", "node_name": "node2", "mode": "primary-only"},
+        objects=(DOWN,),
+    ),
+    Situation(
         name="write down where it runs",
         op={"OP_ID": "OP_INSTANCE_FAILOVER", "instance_name": "web1", "cleanup": True},
         objects=(UP_SHARED,),

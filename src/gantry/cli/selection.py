@@ -87,6 +87,21 @@ def run_each(
             arguments.force_multiple,
             "--force-multiple",
         )
+    return each(arguments, names, operation, secrets)
+
+
+def of_node(node: str) -> list[str]:
+    """The names of the instances whose primary node it is."""
+    return _by_nodes("primary", [node])
+
+
+def each(
+    arguments: argparse.Namespace,
+    names: list[str],
+    operation: Callable[[str], dict[str, Any]],
+    secrets: dict[str, str] | None = None,
+) -> int:
+    """One job an instance, all at once; the exit status is 1 where one failed."""
     submitted, status = _submit(arguments, names, operation, secrets)
     if not arguments.submit:
         return max(status, _wait(arguments, submitted))

@@ -262,7 +262,7 @@ class Attempt:
                 await self.close(self.ended(JobStatus.ERROR, error=outcome.error), **entities)
                 entry.settled = True
                 return
-            if not (self.debris or self.phases.hooked or was):
+            if not (self.debris or self.phases.hooked or was or outcome.jobs):
                 ended = self.ended(JobStatus.SUCCESS, result=outcome.result)
                 await self.close(ended, **entities)
                 entry.settled = True
@@ -272,6 +272,7 @@ class Attempt:
                 direction=Direction.FINISHING,
                 result=result,
                 was=was,
+                jobs=outcome.jobs,
                 error=outcome.error and limits.error(outcome.error),
                 failure=FailureKind.FAILED if failed else None,
             )

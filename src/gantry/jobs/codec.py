@@ -107,6 +107,8 @@ class TurnRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The scripts of ``-fail.d`` are due, and this is what they are told."""
     was: dict[str, msgspec.Raw] = {}
     """The objects that were changed, by key, as the store had them; null where they are new."""
+    jobs: tuple[tuple[dict[str, Any], ...], ...] = ()
+    """Further jobs that are to be submitted."""
     v: int = VERSION
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from gantry.hooks.policy import NONE, Policy
@@ -14,6 +14,7 @@ from gantry.jobs.locks import LockTable
 from gantry.jobs.reservations import Reservations
 from gantry.jobs.state import State
 from gantry.model.errors import GantryError, Reason, Rejected
+from gantry.model.jobs import Submission
 from gantry.model.names import JobId, Uuid
 from gantry.ports.agents import Address, Agents, Envelope
 from gantry.ports.clock import Clock
@@ -63,6 +64,10 @@ class Background:
             logger.exception("in the background")
 
 
+async def _nobody(submission: Submission) -> JobId:
+    raise GantryError("there is no queue yet")
+
+
 class Context:
     """Given to the runner and its helpers; holds no logic but looking things up."""
 
@@ -93,6 +98,8 @@ class Context:
         self.hook_policy = hook_policy
         """What the master node's ``hooks.toml`` says now; raises PolicyError."""
         self.background = Background()
+        self.submit: Callable[[Submission], Awaitable[JobId]] = _nobody
+        """Takes a further job; the queue's."""
         self.over: dict[Address, list[str]] = {}
         """Prefixes of keys that agents are being told to forget."""
 

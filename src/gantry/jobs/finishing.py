@@ -12,9 +12,11 @@ from typing import Any
 from gantry.hooks.failure import FailureKind
 from gantry.jobs import issue
 from gantry.jobs.attempt import Attempt
+from gantry.jobs.codec import TurnRecord
 from gantry.jobs.debris import Debris
 from gantry.jobs.distributor import Distributor
-from gantry.model.jobs import Job, JobStatus, LogKind
+from gantry.model.errors import GantryError
+from gantry.model.jobs import Job, JobStatus, LogKind, Submission
 from gantry.model.orders import NodeLeave
 from gantry.ports.store import Delete
 
@@ -68,7 +70,35 @@ async def _follow_up(
     done += await _clean(attempt, debris, last)
     for text, kind in attempt.operation.report(attempt.plan, scripts):
         issue.say(attempt.context, attempt.entry, text, kind, attempt.op)
-    return attempt.operation.conclude(attempt.plan, attempt.turn.result, scripts)
+    result = attempt.operation.conclude(attempt.plan, attempt.turn.result, scripts)
+    return await _further(attempt, attempt.turn) if attempt.turn.jobs else result
+
+
+async def _further(attempt: Attempt, turn: TurnRecord) -> dict[str, list[list[Any]]]:
+    """Submit further jobs, under numbers by which they are known again after a crash."""
+    job = attempt.entry.job
+    submissions = [
+        Submission(
+            ops=ops,
+            request_id=f"{job.uid}/{attempt.op}/{number}",
+            priority=job.priority,
+            reason=(*job.reason, ("gnt:job", f"job {job.id}", int(attempt.now * 1e9))),
+            requester=job.requester,
+        )
+        for number, ops in enumerate(turn.jobs)
+    ]
+    answers = await asyncio.gather(
+        *(attempt.context.submit(one) for one in submissions), return_exceptions=True
+    )
+    told: list[list[Any]] = [*(turn.result or {}).get("jobs", ())]
+    for answer in answers:
+        if isinstance(answer, GantryError):
+            told.append([False, str(answer)])
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            told.append([True, answer])
+    return {"jobs": told}
 
 
 async def _tell_failure(attempt: Attempt, failure: FailureKind) -> None:

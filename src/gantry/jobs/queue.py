@@ -80,6 +80,7 @@ class Engine:
             mastership=mastership,
             hook_policy=hook_policy,
         )
+        self._context.submit = self.submit
         self._debris = Debris(self._context)
         self.distributor = Distributor(self._context)
         self.uploads = Uploads(self._context)

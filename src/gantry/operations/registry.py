@@ -25,6 +25,8 @@ PLACES: Final[dict[str, str]] = {
     "OP_NODE_REMOVE": "node.remove:NodeRemove",
     "OP_NODE_SET_PARAMS": "node.modify:NodeModify",
     "OP_OOB_COMMAND": "node.power:NodePower",
+    "OP_NODE_MIGRATE": "node.migrate:NodeMigrate",
+    "OP_NODE_EVACUATE": "node.evacuate:NodeEvacuate",
     "OP_NODE_END_GUEST": "node.end_guest:NodeEndGuest",
     "OP_INSTANCE_CREATE": "instance.add:InstanceAdd",
     "OP_INSTANCE_STARTUP": "instance.start:InstanceStart",

@@ -59,6 +59,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Applied to the mirrors as they are then, after ``put``."""
     result: Any = None
     cleanup: tuple[Undo, ...] = ()
+    jobs: tuple[tuple[dict[str, Any], ...], ...] = ()
+    """Further jobs, each its operations as JSON objects with an ``OP_ID``: submitted once the
+    commit stands, and also by a later master, but once. The result is then ``{"jobs": …}`` with
+    ``[true, number]`` for each, or ``[false, why]``, after those that ``result`` has."""
     error: ErrorInfo | None = None
     """It failed, and what there is was to be kept all the same: committed, and an error."""
 

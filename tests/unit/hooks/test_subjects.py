@@ -59,6 +59,7 @@ GIVEN: Final[dict[str, dict[str, Any]]] = {
     "OP_NODE_ADD": {"node_name": "node9.example.com"},
     "OP_NODE_REMOVE": {"node_name": "node3.example.com"},
     "OP_NODE_SET_PARAMS": {"node_name": "node3.example.com", "drained": True},
+    "OP_NODE_MIGRATE": {"node_name": "node2.example.com"},
     "OP_INSTANCE_CREATE": {
         "instance_name": "new.example.com",
         "disk_template": "file",

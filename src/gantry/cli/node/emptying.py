@@ -1,0 +1,53 @@
+"""Following the jobs that ``gnt-node migrate`` and ``evacuate`` submit, one an instance."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from gantry.cli import jobs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def run(arguments: argparse.Namespace, operation: dict[str, Any]) -> int:
+    """Submit the operation and wait for it, then for its jobs; 1 where one of them fails."""
+    job, status = jobs.wait_for(arguments, [operation])
+    if job is None:
+        return status
+    if status or arguments.dry_run != "no":
+        if arguments.json:
+            jobs.write_json(jobs.summary(job))
+        return status
+    [result] = jobs.summary(job)["results"]
+    numbers = [answer for fine, answer in result["jobs"] if fine]
+    refused = [answer for fine, answer in result["jobs"] if not fine]
+    ended = _follow(arguments, numbers)
+    worst = 1 if refused else 0
+    for one in ended:
+        worst = max(worst, jobs.verdict(one, arguments.json, f"Job {one['id']} has failed: "))
+    if len(ended) < len(numbers):
+        return jobs.verdict(None)
+    if arguments.json:
+        found = [{**jobs.summary(one), "summary": list(one["summary"])} for one in ended]
+        jobs.write_json({"jobs": found, "refused": refused})
+        return worst
+    moved = sum(one["status"] == "success" for one in ended)
+    sys.stdout.write(f"{moved} of {len(numbers) + len(refused)} instances were brought elsewhere\n")
+    return worst
+
+
+def _follow(arguments: argparse.Namespace, numbers: list[int]) -> list[dict[str, Any]]:
+    """All of them, which run side by side; fewer where the operator leaves."""
+    ended: list[dict[str, Any]] = []
+    for number in numbers:
+        if not arguments.json:
+            sys.stdout.write(f"Waiting for job {number} ...\n")
+            sys.stdout.flush()
+        job = jobs.watch(number, arguments.json)
+        if job is None:
+            break
+        ended.append(job)
+    return ended
