@@ -108,10 +108,24 @@ class Exchange:
         os.pwrite(place.document, b"%.3f" % deadline, len(_BEGIN))
         return [place.context, b"%s%d.json" % (place.verdict, number)]
 
-    def verdict(self, number: int, account: Account | None) -> Verdict:
-        """What script ``number`` wrote; one that cannot be understood is a warning."""
+    def written(self) -> frozenset[str]:
+        """The directories in which there is any verdict, for ``verdict`` of several scripts."""
+        found = set()
+        for place in self._places.values():
+            with contextlib.suppress(OSError):
+                if any(name.startswith(_VERDICT) for name in os.listdir(place.directory)):  # noqa: PTH208 - names only
+                    found.add(place.directory)
+        return frozenset(found)
+
+    def verdict(
+        self, number: int, account: Account | None, written: frozenset[str] | None = None
+    ) -> Verdict:
+        """What script ``number`` wrote; one that cannot be understood is a warning.
+
+        ``written`` is where there is any, if that has been looked up since the script ended.
+        """
         place = self._places.get(account.name if account is not None else "")
-        if place is None:
+        if place is None or (written is not None and place.directory not in written):
             return _NOTHING
         path = self._path(place, number)
         if not os.access(path, os.F_OK, follow_symlinks=False):

@@ -86,6 +86,8 @@ def planned(base: Path, wanted: Wanted) -> list[Script]:
             problem=str(error),
         )
         return [problem, *(_left_out(one, f"{FILE} cannot be followed") for one in found)]
+    if not policy.entries:
+        return found
     decided = []
     for one in found:
         if one.skip or one.problem:

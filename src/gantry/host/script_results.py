@@ -6,6 +6,7 @@ Results of one sequence share the room that an answer has for texts. Nothing is 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -25,6 +26,8 @@ _LEAST: Final = 200
 """Those that each script may have nevertheless."""
 _WORDS: Final = 256 * 1024
 """Characters that the verdicts of one run may have together."""
+_SEVERAL: Final = 4
+"""Scripts for which it is worth while to see first whether any of them wrote a verdict."""
 _SMALL: Final = 64 * 1024
 """Bytes of a script that is read in no time."""
 _LEFT_OUT: Final = "\n[... output left out ...]\n"
@@ -74,10 +77,14 @@ class Results:
         """Read what it is."""
         self._digests[script.path] = digest(script.path)
 
-    def of(self, ran: Ran) -> ScriptResult:
-        """Look at what a script left; its files may be used again."""
+    def of_all(self, ended: Sequence[Ran | ScriptResult]) -> list[ScriptResult]:
+        """Look at what scripts left; their files may be used again. Results stay as they are."""
+        written = self._exchange.written() if len(ended) >= _SEVERAL else None
+        return [self._of(one, written) if isinstance(one, Ran) else one for one in ended]
+
+    def _of(self, ran: Ran, written: frozenset[str] | None) -> ScriptResult:
         script, ended = ran.script, ran.ended
-        verdict = self._exchange.verdict(ran.number, ran.account)
+        verdict = self._exchange.verdict(ran.number, ran.account, written)
         if verdict.message or verdict.warnings:
             verdict = self._heard(verdict)
         base = ScriptResult(

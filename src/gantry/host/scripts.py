@@ -40,7 +40,7 @@ _NOTED: Final = 0.02
 """Seconds after which a process is noted down. Until then its environment tells whose it is,
 and noting each of them would cost a tenth of a small script's time."""
 _LONG: Final = 1.0
-_SEVERAL: Final = 4
+_SEVERAL: Final = 2
 """Scripts for which it is worth while to see how they are started best."""
 _TOGETHER: Final = 16
 """Short scripts whose results are made together, at most."""
@@ -243,7 +243,7 @@ class _Run:
         waiting, self._waiting, self._unmarked = self._waiting, [], None
         if not waiting:
             return
-        results = [self._make.of(one) if isinstance(one, Ran) else one for one in waiting]
+        results = self._make.of_all(waiting)
         self._outputs.tidy()
         self._results += results
         if self._on_results is not None:

@@ -7,10 +7,12 @@ where the signals of this process are as Python makes them; elsewhere it is ``os
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
 import sys
+import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Self
@@ -41,6 +43,7 @@ class Starter:
     def __init__(self) -> None:
         self._stdin = self._problems = self._problem = -1
         self._ignored: tuple[int, ...] = process.SIGNALS
+        self._said = bytearray(4)
         self.quick = False
         """Whether programs are started without ``posix_spawn``."""
 
@@ -79,10 +82,11 @@ class Starter:
         process.keep_what_we_inherited()
         began = time.monotonic()
         pid = self._fork(argv, variables, files)
-        try:
-            problem = os.read(self._problems, _PROBLEM)
-        except BlockingIOError:
+        # The program is there by now, or the child has said why not.
+        fcntl.ioctl(self._problems, termios.FIONREAD, self._said)
+        if not any(self._said):
             return process.watched(pid, began)
+        problem = os.read(self._problems, _PROBLEM)
         os.waitpid(pid, 0)
         raise _why(problem, argv[0])
 
