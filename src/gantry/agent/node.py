@@ -37,6 +37,9 @@ _PING: Final = 2.0
 _LOOKUP: Final = 10.0
 _WORTH_SAYING: Final = 0.1
 
+_BESIDE: Final = ("replica", "bitmaps")
+"""Kinds of hidden files beside a mirrored disk."""
+
 
 async def delay(parts: Parts, order: Delay, task: Task) -> Nothing:
     """Do nothing for a while; a longer one is said, so that it is seen to have begun."""
@@ -99,6 +102,12 @@ async def inspect(parts: Parts, question: Inspect) -> Inspection:
     )
 
 
+def _record(path: Path) -> bool:
+    """Whether it is kept beside a disk that is there: what it says of it as a replica."""
+    name, _, kind = path.name.removeprefix(".").rpartition(".")
+    return path.name.startswith(".") and kind in _BESIDE and path.with_name(name).exists()
+
+
 def _look(parts: Parts, question: Inspect) -> tuple[list[str], list[tuple[str, str, str]]]:
     problems: list[tuple[str, str, str]] = []
     disks: list[str] = []
@@ -108,7 +117,7 @@ def _look(parts: Parts, question: Inspect) -> tuple[list[str], list[tuple[str, s
             disks += [
                 "/" + str(path.relative_to(parts.root))
                 for path in sorted(directory.glob("*/*"))
-                if path.is_file()
+                if path.is_file() and not _record(path)
             ]
     for path in question.disks:
         real = parts.root / names.absolute_path(path, "the path of a disk").lstrip("/")
