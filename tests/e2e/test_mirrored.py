@@ -1,0 +1,93 @@
+"""Mirrored disks as an operator uses them; the guests are no real ones."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.cluster import Cluster, eventually
+
+WEB = "web1.gantry.test"
+FIELDS = ("pnode", "snodes", "status", "disk.redundancy")
+
+pytestmark = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+
+
+def shown(cluster: Cluster) -> tuple[str, list[str], str, list[str]]:
+    """Numbers of the nodes, the state, and how redundant each disk is."""
+    found = cluster.instance(WEB, *FIELDS)
+    nodes = [name.partition(".")[0] for name in (found["pnode"], *found["snodes"])]
+    return nodes[0], nodes[1:], found["status"], found["disk.redundancy"]
+
+
+def becomes(cluster: Cluster, *wanted: object) -> None:
+    eventually(f"web1 is {wanted}", lambda: shown(cluster) == wanted, timeout=60)
+
+
+def files(cluster: Cluster) -> list[int]:
+    """The nodes that have files of mirrored disks."""
+    return [
+        number
+        for number in (1, 2, 3)
+        if list((cluster.root(number) / "srv/ganeti/file-storage").rglob("*.mirror.*"))
+    ]
+
+
+def test_redundancy_moves_from_node_to_node_and_the_guest_follows(cluster: Cluster) -> None:
+    cluster.gnt(
+        "gnt-instance", "add", "-t", "mirror", "-s", "8M", "-o", "noop", "-n", "node1:node2",
+        "-B", "memory=32M", "--no-nics", WEB,
+    )  # fmt: skip
+    # What the script wrote is copied by the first start.
+    becomes(cluster, "node1", ["node2"], "running", ["in-sync"])
+    assert files(cluster) == [1, 2]
+
+    # Without ever being without it: a further replica first, then the old one goes.
+    cluster.gnt("gnt-instance", "add-mirror", "-b", "sda", "-n", "node3", "web1")
+    becomes(cluster, "node1", ["node2", "node3"], "running", ["in-sync"])
+    said = cluster.refused("gnt-instance", "add-mirror", "-b", "0", "-n", "node3", "web1")
+    assert "already has a replica of disk 0" in said and "number 2" in said
+    cluster.gnt("gnt-instance", "remove-mirror", "-f", "-b", "sda", "-p", "1", "web1")
+    becomes(cluster, "node1", ["node3"], "running", ["in-sync"])
+    eventually("the file is gone", lambda: files(cluster) == [1, 3])
+    assert "id: 2" in cluster.gnt("gnt-instance", "info", "web1")
+
+    cluster.gnt("gnt-instance", "failover", "-f", "web1")
+    becomes(cluster, "node3", ["node1"], "running", ["in-sync"])
+    cluster.gnt("gnt-instance", "stop", "web1")
+    cluster.gnt("gnt-instance", "rename", "--no-name-check", "web1", "www.gantry.test")
+    cluster.gnt("gnt-instance", "rename", "--no-name-check", "www", WEB)
+    cluster.gnt("gnt-instance", "start", "web1")
+    becomes(cluster, "node3", ["node1"], "running", ["in-sync"])
+    assert "WARNING" not in cluster.gnt("gnt-cluster", "verify")
+    assert "Verified 1 mirrored disk" in cluster.gnt("gnt-cluster", "verify-disks")
+    rows = cluster.rows("gnt-node", "list", "-o", "name,sinst_cnt")
+    assert [row["sinst_cnt"] for row in rows] == [1, 0, 0]
+    assert "still has 1 instance" in cluster.refused("gnt-node", "remove", "node3")
+    cluster.gnt("gnt-instance", "remove", "-f", "web1")
+    eventually("nothing is left", lambda: files(cluster) == [])
+
+
+def test_a_dead_node_is_left_and_mirrored_to_again_when_it_is_back(cluster: Cluster) -> None:
+    cluster.gnt(
+        "gnt-instance", "add", "-t", "mirror", "-s", "8M", "--no-install", "-n", "node3:node2",
+        "-B", "memory=32M", "--no-nics", WEB,
+    )  # fmt: skip
+    cluster.gnt("gnt-instance", "start", "web1")
+    becomes(cluster, "node3", ["node2"], "running", ["in-sync"])
+    cluster.kill("agent", 3)
+    # That it is silent proves nothing.
+    eventually(
+        "the node is missed",
+        lambda: "nothing proves" in cluster.try_gnt("gnt-instance", "failover", "-f", "web1").said,
+        timeout=60,
+    )
+    cluster.gnt("gnt-node", "modify", "-f", "--offline=yes", "node3")
+    cluster.gnt("gnt-instance", "failover", "-f", "web1")
+    becomes(cluster, "node2", ["node3"], "running", ["degraded"])
+    found = cluster.try_gnt("gnt-cluster", "verify-disks")
+    assert found.status == 1 and "add-mirror -b sda" in found.said
+
+    cluster.mend()
+    cluster.gnt("gnt-node", "modify", "--offline=no", "node3")
+    # Nobody does anything more.
+    becomes(cluster, "node2", ["node3"], "running", ["in-sync"])
+    assert cluster.try_gnt("gnt-cluster", "verify-disks").status == 0
