@@ -181,15 +181,16 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
         checks.node_usable(cluster, cluster.nodes[before.primary_node], what)
         checks.nowhere_else(cluster, before)
         why = ""
-        if running and edited.gone and not self.hotplug:
-            why = "a disk is not taken from a guest that runs"
+        if running and not self.hotplug:
+            # A guest has what its record says, or could not be moved and exported as it is.
+            why = "it runs"
         elif running and not edited.last:
             why = "while it runs disks come and go at the end alone: the others keep their places"
         if why:
             raise Rejected(
                 f"cannot {what}: {why}",
-                f"stop it first: gnt-instance shutdown {before.name}; or give --hotplug, which "
-                "asks the guest for its last disk",
+                f"stop it first: gnt-instance shutdown {before.name}; or give --hotplug, by which "
+                "the guest gets and gives back its last disks",
                 reason=Reason.STATE,
                 object_name=before.name,
             )
