@@ -673,6 +673,18 @@ SITUATIONS: tuple[Situation, ...] = (
     Situation(name="cluster modify", op={"OP_ID": "OP_CLUSTER_SET_PARAMS", "hooks_version": 2}),
     Situation(name="cluster verify", op={"OP_ID": "OP_CLUSTER_VERIFY"}, objects=(DOWN,)),
     Situation(
+        name="cluster verify-disks",
+        op={"OP_ID": "OP_CLUSTER_VERIFY_DISKS"},
+        objects=(WITH_DISK,),
+        prepare=disk_there,
+    ),
+    Situation(
+        name="cluster repair",
+        op={"OP_ID": "OP_CLUSTER_FIND_REPAIRS"},
+        objects=(WITH_DISK,),
+        prepare=disk_there,
+    ),
+    Situation(
         name="master failover",
         op={"OP_ID": "OP_MASTER_FAILOVER", "node_name": "node2.example.com"},
     ),

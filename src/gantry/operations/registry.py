@@ -16,6 +16,7 @@ PLACES: Final[dict[str, str]] = {
     "OP_CLUSTER_SET_PARAMS": "cluster.modify:ClusterModify",
     "OP_CLUSTER_VERIFY": "cluster.verify:ClusterVerify",
     "OP_CLUSTER_VERIFY_DISKS": "cluster.verify_disks:ClusterVerifyDisks",
+    "OP_CLUSTER_FIND_REPAIRS": "cluster.find_repairs:ClusterFindRepairs",
     "OP_CLUSTER_DESTROY": "cluster.destroy:ClusterDestroy",
     "OP_MASTER_FAILOVER": "cluster.master_failover:MasterFailover",
     "OP_MASTER_TAKEOVER": "cluster.master_failover:MasterTakeover",

@@ -26,6 +26,8 @@ LINES: dict[str, dict[str, Any]] = {
     "gnt-cluster verify --error-codes -I ENODEHOOKS -I ENODEOS": {
         "ignore_errors": ("ENODEHOOKS", "ENODEOS")
     },
+    "gnt-cluster verify-disks --no-strict -g default": {"group_name": "default"},
+    "gnt-cluster repair -f": {},
     "gnt-cluster destroy --yes-do-it": {},
     "gnt-cluster master-failover --to node2 --no-voting --ignore-offline-nodes": {
         "node_name": "node2",
@@ -114,6 +116,9 @@ LINES: dict[str, dict[str, Any]] = {
         "target_node": "node3",
         "shutdown_timeout": 5,
     },
+    "gnt-instance add-mirror -b sda -n node3 web1": {},
+    "gnt-instance remove-mirror -b sda -p 1 web1": {},
+    "gnt-instance sync-disks web1": {},
     "gnt-instance migrate -f -n node3 web1": {"target_node": "node3"},
     "gnt-instance grow-disk --no-wait-for-sync web1 sdb 10G": {
         "disk": "sdb",
@@ -346,3 +351,35 @@ async def test_a_wrong_filter_is_shown_where_it_is_wrong(gnt: Commands) -> None:
     done = await gnt("gnt-instance list -F", 'status = = "x"')
     assert done.status == 1
     assert "filter" in done.err
+
+
+async def test_what_is_wrong_with_disks_is_an_exit_status(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    for result, status in ((True, 0), (False, 1)):
+        gnt.queue.result = result
+        assert (await gnt("gnt-cluster verify-disks")).status == status
+
+
+async def test_repairs_are_shown_asked_for_and_made_one_job_each(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    gnt.queue.result = [
+        {"what": f"node{number} is odd", "operation": {"OP_ID": "OP_TEST_DUMMY"}}
+        for number in (1, 2)
+    ]
+    done = await gnt("gnt-cluster repair --show")
+    assert (done.status, done.out) == (0, "node1 is odd\nnode2 is odd\n")
+    done = await gnt("gnt-cluster repair")
+    assert (done.status, "Mend these?" in done.err) == (13, True)
+    assert len(gnt.queue.submissions) == 2
+    assert (await gnt("gnt-cluster repair -f")).status == 0
+    kinds = [one.ops[0]["OP_ID"] for one in gnt.queue.submissions]
+    assert kinds == ["OP_CLUSTER_FIND_REPAIRS"] * 3 + ["OP_TEST_DUMMY"] * 2
+    shown = (await gnt("gnt-cluster repair --show --json")).json
+    assert [one["what"] for one in shown] == ["node1 is odd", "node2 is odd"]
+    made = (await gnt("gnt-cluster repair -f --json")).json
+    assert [(one["what"], one["status"]) for one in made] == [
+        ("node1 is odd", "success"),
+        ("node2 is odd", "success"),
+    ]
+    gnt.queue.result = []
+    assert "nothing that can be mended" in (await gnt("gnt-cluster repair")).out

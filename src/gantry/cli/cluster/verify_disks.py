@@ -10,7 +10,7 @@ from gantry.cli import errors, jobs
 from gantry.cli import options as shared
 
 EXAMPLES = """
-gnt-cluster verify-disks      (are all replicas of mirrored disks in sync, and what they should be)
+gnt-cluster verify-disks      (are all disks there and as recorded, and all replicas in sync)
 gnt-cluster verify            (that, and everything else)
 """
 

@@ -1,4 +1,4 @@
-"""Are all mirrored disks as they should be: ``gnt-cluster verify-disks``."""
+"""Are all disks as they should be: ``gnt-cluster verify-disks``."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from gantry.model.names import Uuid
 from gantry.model.replica_orders import ReadReplicas, ReplicaSeen
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import mirrors, redundancy, specs, verification
+from gantry.operations.steps import measuring, mirrors, redundancy, specs, verification
 from gantry.operations.steps.finding import Finding
 from gantry.ports.steps import Outcome, Steps
 
 
 class VerifyDisksPlan(Plan, frozen=True, kw_only=True):
-    """``disks`` is how many are mirrored."""
+    """``disks`` is how many there are, ``mirrored`` how many of them are."""
 
     disks: int
+    mirrored: int
     findings: tuple[Finding, ...] = ()
 
 
@@ -44,7 +45,11 @@ class ClusterVerifyDisks(Operation[VerifyDisksPlan], frozen=True, kw_only=True):
         if self.group_name:
             cluster.group(self.group_name)
         found = [*redundancy.configuration(cluster), *redundancy.degraded(cluster)]
-        return VerifyDisksPlan(disks=len(cluster.mirrors), findings=tuple(found))
+        return VerifyDisksPlan(
+            disks=sum(len(one.disks) for one in cluster.instances.values()),
+            mirrored=len(cluster.mirrors),
+            findings=tuple(found),
+        )
 
     async def examine(
         self, plan: VerifyDisksPlan, cluster: Snapshot, ask: Examiner
@@ -56,11 +61,12 @@ class ClusterVerifyDisks(Operation[VerifyDisksPlan], frozen=True, kw_only=True):
         ]
         answers = await asyncio.gather(*(_ask(ask, uuid, cluster) for uuid in nodes))
         seen = redundancy.seen(cluster, dict(zip(nodes, answers, strict=True)))
-        found = verification.shortened([*plan.findings, *seen])
+        files = measuring.findings(cluster, await measuring.read(ask, cluster))
+        found = verification.shortened([*plan.findings, *seen, *files])
         return msgspec.structs.replace(plan, findings=tuple(found))
 
     async def run(self, plan: VerifyDisksPlan, steps: Steps) -> Outcome:
-        steps.log(f"Verified {plan.disks} mirrored disk(s)")
+        steps.log(f"Verified {plan.disks} disk(s), of which {plan.mirrored} are mirrored")
         for one in plan.findings:
             kind = LogKind.MESSAGE if one.level == "NOTICE" else LogKind.WARNING
             steps.log(f"  - {one.level}: {one.kind} {one.item}: {one.message}", kind)

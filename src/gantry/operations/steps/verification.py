@@ -5,7 +5,7 @@ Error codes are those that monitoring scripts of Ganeti's users know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from gantry.hooks import verdict
@@ -20,8 +20,9 @@ from gantry.model.names import Uuid
 from gantry.model.orders import Inspection
 from gantry.model.oses import combine, complaints
 from gantry.model.snapshot import Snapshot
-from gantry.operations.steps import candidates, redundancy
+from gantry.operations.steps import candidates, moving, ownership, redundancy
 from gantry.operations.steps.finding import Finding as Finding
+from gantry.operations.steps.ownership import Owned
 
 CODES: Final = frozenset(
     {
@@ -140,7 +141,7 @@ def nodes(
 ) -> Iterator[Finding]:
     """What the nodes say, compared with the records. Offline nodes are not in ``seen``."""
     # Once for all nodes: there may be a hundred, and ten thousand instances.
-    disks = {disk.path for one in cluster.instances.values() for disk in one.disks}
+    disks = ownership.disks(cluster)
     for uuid, said in seen.items():
         node = cluster.nodes[uuid]
         if isinstance(said, Unavailable):
@@ -155,7 +156,7 @@ def nodes(
 
 
 def _node(
-    cluster: Snapshot, node: Node, said: Inspection, disks: Set[str], now: float
+    cluster: Snapshot, node: Node, said: Inspection, disks: Mapping[str, Owned], now: float
 ) -> Iterator[Finding]:
     def finding(code: str, message: str, level: str = "ERROR") -> Finding:
         return Finding(code=code, kind="node", item=node.name, message=message, level=level)
@@ -208,10 +209,12 @@ def _capacity(cluster: Snapshot, node: Node, facts: NodeFacts) -> Iterator[tuple
 
 
 def _strangers(
-    cluster: Snapshot, node: Node, said: Inspection, disks: Set[str]
+    cluster: Snapshot, node: Node, said: Inspection, disks: Mapping[str, Owned]
 ) -> Iterator[tuple[str, str, str]]:
-    for path in sorted(set(said.disks) - disks):
-        yield "ENODEORPHANLV", f"{path} belongs to no instance", "WARNING"
+    for path in sorted(set(said.disks)):
+        why = ownership.stranger(path, node, disks)
+        if why:
+            yield "ENODEORPHANLV", why, "WARNING"
     for path in sorted(redundancy.orphans(cluster, node.uuid, said.disks)):
         message = f"{path} is no replica of its disk any more: look, and delete it there"
         yield "ENODEORPHANLV", message, "WARNING"
@@ -309,17 +312,28 @@ def _instance(
     primary = cluster.nodes.get(one.primary_node)
     if primary is None:
         return
-    for uuid in where:
-        if uuid != one.primary_node:
-            elsewhere = cluster.nodes[uuid].name
-            end = f"gnt-node end-guest {elsewhere} {one.uuid}"
-            message = f"runs on {elsewhere}, its node is {primary.name} ({end} ends that guest)"
-            yield finding("EINSTANCEWRONGNODE", message)
+    for message in _elsewhere(cluster, one, primary, where):
+        yield finding("EINSTANCEWRONGNODE", message)
     should = one.admin_state is AdminState.UP
     if should and primary.offline:
-        yield finding("EINSTANCEBADNODE", f"its node {primary.name} is offline")
+        back = f"gnt-node modify --offline=no {primary.name}, or gnt-instance failover {one.name}"
+        yield finding("EINSTANCEBADNODE", f"its node {primary.name} is offline ({back})")
     if primary.uuid in missing:
         yield from _at_home(one, primary, should, primary.uuid in where, missing[primary.uuid])
+
+
+def _elsewhere(cluster: Snapshot, one: Instance, primary: Node, where: list[Uuid]) -> Iterator[str]:
+    """It runs where it should not, each with the command that mends it."""
+    others = [cluster.nodes[uuid].name for uuid in where if uuid != primary.uuid]
+    ends = " or ".join(f"gnt-node end-guest {name} {one.uuid}" for name in others)
+    if others and len(where) > 1:
+        names = " and ".join(sorted(cluster.nodes[uuid].name for uuid in where))
+        yield f"runs on {names} at once, which destroys its disks: end one of them now ({ends})"
+    elif others:
+        message = f"runs on {others[0]}, its node is {primary.name} ({ends} ends that guest"
+        if moving.shared(one):
+            message += f"; gnt-instance failover --cleanup {one.name} leaves it there"
+        yield message + ")"
 
 
 def _at_home(
@@ -328,9 +342,12 @@ def _at_home(
     def finding(code: str, message: str, level: str = "ERROR") -> Finding:
         return Finding(code=code, kind="instance", item=one.name, message=message, level=level)
 
+    start = f"gnt-instance startup {one.name}"
     if should and not runs:
-        yield finding("EINSTANCEDOWN", f"should be up and is not, on {primary.name}")
+        yield finding("EINSTANCEDOWN", f"should be up and is not, on {primary.name} ({start})")
     if runs and not should:
-        yield finding("EINSTANCEDOWN", "runs and should not", "WARNING")
+        stop = f"gnt-instance shutdown {one.name}"
+        yield finding("EINSTANCEDOWN", f"runs and should not ({stop})", "WARNING")
     for path in sorted({disk.path for disk in one.disks} & missing):
-        yield finding("EINSTANCEMISSINGDISK", f"{path} is missing on {primary.name}")
+        anew = f"gnt-instance recreate-disks {one.name} makes it anew, empty"
+        yield finding("EINSTANCEMISSINGDISK", f"{path} is missing on {primary.name} ({anew})")
