@@ -117,7 +117,7 @@ LINES: dict[str, dict[str, Any]] = {
         "shutdown_timeout": 5,
     },
     "gnt-instance add-mirror -b sda -n node3 web1": {},
-    "gnt-instance remove-mirror -b sda -p 1 web1": {},
+    "gnt-instance remove-mirror -f -b sda -p 1 web1": {},
     "gnt-instance sync-disks web1": {},
     "gnt-instance migrate -f -n node3 web1": {"target_node": "node3"},
     "gnt-instance grow-disk --no-wait-for-sync web1 sdb 10G": {
