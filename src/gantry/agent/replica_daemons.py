@@ -99,8 +99,8 @@ class ReplicaDaemons:
                     node=self._node,
                 )
             if known is not None:
-                if overwrite or known.disk.generation != disk.generation:
-                    await self.storage.serve(disk, overwrite=overwrite)
+                if overwrite:
+                    await self.storage.serve(disk, overwrite=True)
                 again = self._again.get(disk.uuid)
                 if again is not None:
                     await asyncio.wait([again], timeout=timeouts.REPLICA_SERVED)
@@ -307,7 +307,8 @@ class ReplicaDaemons:
 
 
 def _same(known: Serving, disk: DiskSpec, peer: Peer, host: str) -> bool:
-    return (known.disk.path, known.peer.node, known.host) == (disk.path, peer.node, host)
+    wanted = (disk.path, disk.generation, peer.node, host)
+    return (known.disk.path, known.disk.generation, known.peer.node, known.host) == wanted
 
 
 def _write(directory: Path, served: Serving) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from gantry.model.backup_orders import Peer
+from gantry.model.identity import node_subject
 from gantry.model.names import Uuid
 
 
@@ -49,8 +50,8 @@ def storage_daemon(
         "verify-peer": True,
         "sanity-check": False,
     }
-    # A certificate's common name has no more than 64 characters.
-    allowed = {"qom-type": "authz-simple", "id": "peer", "identity": f"CN={peer.name[:64]}"}
+    subject = node_subject(peer.name, peer.node)
+    allowed = {"qom-type": "authz-simple", "id": "peer", "identity": subject}
     argv = [
         "qemu-storage-daemon",
         *("--blockdev", _json(node)),

@@ -7,7 +7,7 @@ Rejected (the specification cannot be run here).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -226,14 +226,28 @@ class Replicas(Protocol):
     Disks of other templates are none of its business.
     """
 
-    async def open(self, disks: Sequence[DiskSpec]) -> None:
+    async def open(self, disks: Sequence[DiskSpec]) -> Callable[[], Awaitable[None]]:
         """A guest is about to write to them; durable when this returns.
 
-        Rejected where one of them must not be used.
+        Gives back what makes that undone, where nothing was written after all. Rejected where
+        one of them must not be used.
         """
 
     async def closed(self, disks: Sequence[DiskSpec]) -> None:
         """All that was written is safe, and on all replicas; nobody writes any more."""
+
+
+class Peers(Protocol):
+    """How other nodes' exports of replicas are reached; given to a driver when it is built."""
+
+    def credentials(self) -> Path:
+        """A directory with this node's certificates, under the names that QEMU looks for."""
+
+    def host(self, node: Uuid) -> str:
+        """The name that the certificate of ``node`` has."""
+
+    async def exports(self, target: MirrorTarget) -> list[str]:
+        """The names of what is served there. OSError, EOFError: it does not answer."""
 
 
 class Taps(Protocol):

@@ -29,6 +29,7 @@ from gantry.agent.facts import Facts
 from gantry.agent.hooks import EXCHANGE
 from gantry.agent.ledger import Ledger
 from gantry.agent.memory import Memory
+from gantry.agent.mirror_peers import NodePeers
 from gantry.agent.parts import Parts
 from gantry.agent.replica_daemons import ReplicaDaemons
 from gantry.agent.transfers import Transfers
@@ -274,9 +275,12 @@ def _hypervisor(
     # Each driver is loaded only where it is used: qemu.qmp costs memory.
     if name == "kvm":
         from gantry.hypervisors.kvm import Kvm
+        from gantry.hypervisors.kvm.mirrored import Means
         from gantry.network.taps import BridgedTaps
 
-        return Kvm(root, configuration.name, BridgedTaps())
+        peers = NodePeers(root, configuration.cluster)
+        means = Means(replicas=mirrored, peers=peers)
+        return Kvm(root, configuration.name, BridgedTaps(), means)
     if name == "fake":
         from gantry.hypervisors.fake import Fake
 

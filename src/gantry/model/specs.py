@@ -48,6 +48,8 @@ class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
     on_degraded: OnDegraded = OnDegraded.WAIT
     targets: tuple[MirrorTarget, ...] = ()
     """Where else every write goes (template mirror; for a guest's start)."""
+    resync_rate: int = 0
+    """MiB a second that a copy to a replica takes at most; 0: as fast as it goes."""
 
 
 class NicSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
@@ -81,17 +81,23 @@ class MirrorStorage(FileStorage):
             await asyncio.to_thread(along)
         await super().move(disk, path)
 
-    async def open(self, disks: Sequence[DiskSpec]) -> None:
+    async def open(self, disks: Sequence[DiskSpec]) -> Callable[[], Awaitable[None]]:
         """Somebody on this node is about to write to them. Durable when this returns.
 
+        Gives back what makes the records what they were, where nothing was written after all.
         Disks of other templates are none of its business. Rejected where one must not be used,
         with the reason: foreign, of another generation, not in sync.
         """
         mirrored = [disk for disk in disks if disk.template is DiskTemplate.MIRROR]
-        for disk in mirrored:
-            await self._in_thread(disk, self._admit_here)
+        before = [(disk, await self._in_thread(disk, self._admit_here)) for disk in mirrored]
         for disk in mirrored:
             await self._in_thread(disk, self._open_here)
+
+        async def undo() -> None:
+            for disk, found in before:
+                await asyncio.to_thread(replica_record.write, self._record(disk), found)
+
+        return undo
 
     async def closed(self, disks: Sequence[DiskSpec]) -> None:
         """All that was written to them since ``open`` is safe, and nobody writes any more."""
@@ -198,7 +204,13 @@ class MirrorStorage(FileStorage):
             _, why = self._found(msgspec.structs.replace(disk, generation=generation))
             raise _unfit(disk, why)
         if fits and found is not None:
-            marked = msgspec.structs.replace(found, generation=disk.generation, state=state)
+            same = disk.generation == found.generation
+            marked = msgspec.structs.replace(
+                found,
+                generation=disk.generation,
+                state=state,
+                content=found.content if same else secrets.token_hex(8),
+            )
         else:
             status = path.stat()
             marked = ReplicaRecord(

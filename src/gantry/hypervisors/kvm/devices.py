@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from gantry.model.entities import DiskMode, NicMode, ParameterValue
+from gantry.model.entities import DiskMode, DiskTemplate, NicMode, ParameterValue
 from gantry.model.errors import Rejected
 from gantry.model.orders import DiskSpec, NicSpec
 
@@ -132,6 +132,8 @@ def nodes(
 ) -> tuple[dict[str, object], dict[str, object]]:
     """A disk's file and its image, as QEMU's block layer knows them."""
     read_only = disk.mode is DiskMode.READ_ONLY
+    if disk.template is DiskTemplate.MIRROR:
+        discard = "ignore"  # a replica keeps all its blocks: one without room would lose a write
     file: dict[str, object] = {
         "driver": "file",
         "filename": root.rstrip("/") + disk.path,

@@ -17,6 +17,7 @@ from gantry.hypervisors.kvm import (
     adoption,
     guest_agent,
     increments,
+    mirrored,
     plugging,
     resizing,
     snapshot,
@@ -42,6 +43,7 @@ class Kvm(Moves):
     """Guests as QEMU processes; see the contract.
 
     ``taps`` makes the devices of bridged NICs; without it only NICs of mode user work.
+    ``mirrored``: what disks of template mirror need; without it they do not work.
     """
 
     @property
@@ -65,6 +67,7 @@ class Kvm(Moves):
             if isinstance(found, Running):
                 if not found.gone.is_set():
                     self._running[uuid] = found
+                    await mirrored.adopt(found, self._around.mirrored)
             elif found is not None:
                 self._ended[uuid] = found
 
@@ -273,10 +276,13 @@ class Kvm(Moves):
 
     async def attach_mirror(self, uuid: Uuid, index: int, target: MirrorTarget) -> None:
         """Mirror a disk to one more node."""
-        raise OperationFailed(f"{self._up(uuid).record.spec.name} cannot be mirrored yet")
+        await mirrored.attach(self._up(uuid), index, target)
 
     async def release_mirror(self, uuid: Uuid, index: int, node: Uuid) -> None:
         """Mirror it there no longer."""
+        running = self._running.get(uuid)
+        if running is not None:
+            await mirrored.release(running, index, node)
 
     async def close(self) -> None:
         """Let go of every guest; they go on running."""

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from gantry.hypervisors.contract import Taps
 from gantry.hypervisors.kvm import facts
 from gantry.hypervisors.kvm.launch import Surroundings
+from gantry.hypervisors.kvm.mirrored import Means
 from gantry.hypervisors.kvm.record import Files
 from gantry.hypervisors.kvm.running import Running
 from gantry.model import parameters
@@ -25,8 +26,14 @@ _log = logging.getLogger(__name__)
 class Known:
     """The guests of a node, by uuid; each tells it of its changes."""
 
-    def __init__(self, root: Path, node_name: str, taps: Taps | None = None) -> None:
-        self._around = Surroundings(root=root, node=node_name, taps=taps)
+    def __init__(
+        self,
+        root: Path,
+        node_name: str,
+        taps: Taps | None = None,
+        mirrored: Means | None = None,
+    ) -> None:
+        self._around = Surroundings(root=root, node=node_name, taps=taps, mirrored=mirrored)
         self._durable = root / "var/lib/gantry/guests"
         self._volatile = root / "run/gantry/guests"
         self._changed: Callable[[GuestLive], None] = lambda _guest: None

@@ -16,7 +16,7 @@ import msgspec
 
 from gantry.host import daemon, machine
 from gantry.hypervisors.contract import Taps
-from gantry.hypervisors.kvm import command_line, guest_agent, sockets
+from gantry.hypervisors.kvm import command_line, guest_agent, mirrored, sockets
 from gantry.hypervisors.kvm.command_line import Accelerator, Handles, Place
 from gantry.hypervisors.kvm.facts import ENVIRONMENT
 from gantry.hypervisors.kvm.record import Files, Phase, Record
@@ -36,6 +36,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     root: Path
     node: str
     taps: Taps | None
+    mirrored: mirrored.Means | None = None
 
     def console_log(self, name: str) -> Path:
         """Where the guest of that name has its console log."""
@@ -60,6 +61,7 @@ async def launch(
     log = around.console_log(spec.name)
     place = _place(spec, facts, around.root, log)
     before = _prepare(spec, around, files)
+    unopened = await mirrored.open_replicas(spec, around.mirrored)
     record = Record(
         spec=spec,
         phase=Phase.STARTING,
@@ -73,16 +75,18 @@ async def launch(
     except BaseException:
         if before is not None:
             files.write(before, durably=False)
+        await unopened()
         raise
     found = process.identity
     record = msgspec.structs.replace(record, pid=found.pid, started=found.started)
     running = Running(record, files, process, owner)
     try:
-        await _begin(running, log, paused)
+        await _begin(running, log, paused, around)
     except BaseException as error:
         withdrawn = asyncio.create_task(running.withdraw(before))
         await asyncio.shield(withdrawn)
-        if isinstance(error, GantryError):
+        await unopened()
+        if isinstance(error, GantryError) and not isinstance(error, mirrored.NotBegun):
             raise _failed(running, around.node, error) from error
         raise
     return running
@@ -113,11 +117,12 @@ def _prepare(spec: GuestSpec, around: Surroundings, files: Files) -> Record | No
         ) from error
 
 
-async def _begin(running: Running, log: Path, paused: bool) -> None:
+async def _begin(running: Running, log: Path, paused: bool, around: Surroundings) -> None:
     await running.monitor(timeouts.GUEST_START)
     if (running.files.volatile / "serial").exists():
         connection = sockets.connect(running.files.volatile, "serial")
         running.serial = await Serial.open(connection, log)
+    await mirrored.begin(running, around.mirrored)
     await running.enter(Phase.UP)
     if paused:
         await running.refresh(timeouts.GUEST_START)

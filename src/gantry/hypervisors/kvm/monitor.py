@@ -75,9 +75,18 @@ class Monitor:
         self, command: str, timeout: float = timeouts.QMP, **arguments: object
     ) -> Any:
         """A command's answer. OperationFailed: QEMU's refusal; Unavailable: no answer."""
+        return await self._answer(command, timeout, arguments, at_once=False)
+
+    async def execute_at_once(self, command: str, **arguments: object) -> Any:
+        """The same, past what QEMU is just doing; few commands can do that."""
+        return await self._answer(command, timeouts.QMP, arguments, at_once=True)
+
+    async def _answer(
+        self, command: str, timeout: float, arguments: Mapping[str, object], *, at_once: bool
+    ) -> Any:
         try:
             async with asyncio.timeout(timeout):
-                return await self._client.execute(command, dict(arguments))
+                return await self._client.execute(command, dict(arguments), oob=at_once)
         except ExecuteError as error:
             raise OperationFailed(
                 f"QEMU of {self._guest} refused {command}: {error}", object_name=self._guest

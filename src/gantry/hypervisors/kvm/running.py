@@ -18,6 +18,7 @@ import msgspec
 from gantry.host import machine
 from gantry.host.daemon import Daemon
 from gantry.hypervisors.kvm import guest_agent, sockets
+from gantry.hypervisors.kvm.mirrors import Mirrors
 from gantry.hypervisors.kvm.monitor import Event, Monitor
 from gantry.hypervisors.kvm.record import Files, Phase, Record, outcome
 from gantry.hypervisors.kvm.serial import Serial
@@ -37,6 +38,7 @@ _TROUBLE: Final = {
     "guest-panicked": "the guest's kernel panicked",
 }
 
+_STATUS_0: Final = "it exited with status 0"
 _ELSEWHERE: Final = ("inmigrate", "postmigrate", "finish-migrate")
 """QEMU's states of a guest that another node has, or may have."""
 
@@ -65,6 +67,9 @@ class Running:
         self.gone = asyncio.Event()
         self.serial: Serial | None = None
         self.how = ""
+        self.mirrors: Mirrors | None = None
+        self.closed: Callable[[], Awaitable[None]] | None = None
+        """To be called once QEMU has ended in order, with all that was written safe."""
         self._process = process
         self._owner = owner
         self._monitor: Monitor | None = None
@@ -76,6 +81,8 @@ class Running:
         self._stops = 0
         self._partings: dict[str, asyncio.Event] = {}
         self._ending = False
+        self._in_order = False
+        """QEMU was told to end, and was not killed."""
         self._listeners: set[Event] = set()
         self._writing = asyncio.Lock()
         process.watch(self._process_ended)
@@ -92,7 +99,13 @@ class Running:
             vcpus=spec.vcpus,
             pid=self._process.identity.pid,
             reason=self._reason,
+            mirrors=self.mirrors.live() if self.mirrors is not None else (),
         )
+
+    def mirrors_changed(self) -> None:
+        """One of its mirrors is doing something else."""
+        if not self.gone.is_set():
+            self._owner.changed(self.live())
 
     async def monitor(self, timeout: float) -> Monitor:
         """The connection to its monitor, made again if it broke; Unavailable."""
@@ -142,7 +155,14 @@ class Running:
             await self.enter(Phase.UP)
         try:
             monitor = await self.monitor(timeouts.QMP)
-            if not paused and (await monitor.execute("query-status"))["status"] == "prelaunch":
+            if (await monitor.execute("query-status"))["status"] != "prelaunch":
+                return True
+            if self.mirrors is not None and not self.mirrors.orderly:
+                # The agent before did not come to mirror it: it must not run like that.
+                await self.withdraw(None)
+                await self._close_disks()
+                return False
+            if not paused:
                 await self.resume(timeouts.QMP)
         except Unavailable:
             return not self.gone.is_set()
@@ -223,10 +243,14 @@ class Running:
         patience = QUIT_GRACE
         try:
             monitor = await self.monitor(QUIT_GRACE)
+            self._in_order = True
+            if self.mirrors is not None:
+                self.mirrors.ending()
             await monitor.execute("quit", QUIT_GRACE)
         except GantryError:
             patience = 1.0  # it is ending already, or it hears nothing
         if not await self._gone_within(patience):
+            self._in_order = False
             self._process.kill()
             if not await self._gone_within(timeouts.URGENT):
                 pid = self._process.identity.pid
@@ -247,6 +271,8 @@ class Running:
     async def let_go(self) -> None:
         """Know no more of it; it goes on."""
         self._process.let_go()
+        if self.mirrors is not None:
+            self.mirrors.close()
         await self._disconnect()
 
     async def _ask(self, timeout: float, progress: Callable[[str], None]) -> None:
@@ -293,6 +319,8 @@ class Running:
     def _told(self, event: str, data: Mapping[str, Any]) -> None:
         for listener in tuple(self._listeners):
             listener(event, data)
+        if event.startswith("BLOCK_JOB_") and self.mirrors is not None:
+            self.mirrors.told(event, data)
         if event == "SHUTDOWN" and data.get("guest"):
             self._owner.background(self._off())
         elif event == "STOP" and self._state is GuestState.RUNNING:
@@ -340,8 +368,11 @@ class Running:
         for name in ("monitor", "serial", guest_agent.SOCKET, guest_agent.NOTE):
             (self.files.volatile / name).unlink(missing_ok=True)
         if self.record.phase is Phase.STARTING:  # the launch tells what to think of it
+            if self.mirrors is not None:
+                self.mirrors.close()
             self.gone.set()
             return
+        await self._close_disks()
         errors = "; ".join(filter(None, (self.how, self.files.last_errors())))
         state, reason = outcome(self.record, machine.boot_id(), errors)
         self._state, self._reason, self._since = state, reason, time.time()
@@ -350,6 +381,16 @@ class Running:
         await self.enter(Phase.ENDED)
         self.gone.set()
         self._owner.ended(last)
+
+    async def _close_disks(self) -> None:
+        """Its mirrors are no more; its disks are closed where it has ended in order."""
+        mirrors, self.mirrors = self.mirrors, None
+        orderly = self._in_order and self.how in ("", _STATUS_0)
+        if mirrors is not None:
+            orderly = orderly and mirrors.orderly
+            mirrors.close()
+        if orderly and self.closed is not None:
+            await self.closed()
 
     async def _disconnect(self) -> None:
         if self._monitor is not None:

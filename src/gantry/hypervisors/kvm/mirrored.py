@@ -1,0 +1,145 @@
+"""Guests with mirrored disks: their replicas here are opened and closed, their mirrors followed.
+
+A replica is opened before QEMU is started, and closed only where QEMU has ended by its own
+command and none of its mirrors had ended before: whatever else happens, it stays open, and the
+next start knows that the other replicas may differ.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from gantry.hypervisors.contract import Peers, Replicas
+from gantry.hypervisors.kvm.mirrors import Mirrors
+from gantry.hypervisors.kvm.running import Running
+from gantry.model.entities import DiskTemplate
+from gantry.model.errors import GantryError, OperationFailed, Reason, Rejected
+from gantry.model.names import Uuid
+from gantry.model.orders import DiskSpec, GuestSpec
+from gantry.model.specs import MirrorTarget
+
+_log = logging.getLogger(__name__)
+
+
+class Means(msgspec.Struct, frozen=True, kw_only=True):
+    """What the node contributes: its replicas, and the way to those of other nodes."""
+
+    replicas: Replicas
+    peers: Peers
+
+
+class NotBegun(OperationFailed):
+    """A guest's mirrors could not be begun: QEMU itself is well."""
+
+
+def any_of(spec: GuestSpec) -> bool:
+    """Whether it has mirrored disks."""
+    return any(disk.template is DiskTemplate.MIRROR for disk in spec.disks)
+
+
+async def open_replicas(spec: GuestSpec, means: Means | None) -> Callable[[], Awaitable[None]]:
+    """The guest is about to write to its replicas here; gives back what makes that undone.
+
+    Rejected where one of them must not be used.
+    """
+    if not any_of(spec):
+        return _nothing
+    if means is None:
+        raise Rejected(f"{spec.name} cannot run here: no mirrored disks here")
+    return await means.replicas.open(spec.disks)
+
+
+async def begin(running: Running, means: Means | None) -> None:
+    """Mirror all of its disks; it does not run yet. NotBegun, with the cause."""
+    spec = running.record.spec
+    if means is None or not any_of(spec):
+        return
+    try:
+        await _mirrors(running, means).begin(spec.disks)
+    except GantryError as error:
+        raise NotBegun(
+            f"{spec.name} cannot be started: {error.message}",
+            error.hint,
+            reason=error.reason,
+            object_name=spec.name,
+        ) from error
+
+
+async def adopt(running: Running, means: Means | None) -> None:
+    """Find the mirrors of a guest that an earlier agent started."""
+    spec = running.record.spec
+    if means is not None and any_of(spec):
+        await _mirrors(running, means).adopt(spec.disks)
+
+
+async def attach(running: Running, index: int, target: MirrorTarget) -> None:
+    """One mirror more. It is recorded before, so that a later agent finds it."""
+    disk = _disk(running, index)
+    if running.mirrors is None or disk.template is not DiskTemplate.MIRROR:
+        raise Rejected(
+            f"disk {index} of {running.record.spec.name} cannot be mirrored: it is of template "
+            f"{disk.template}",
+            reason=Reason.STATE,
+            object_name=running.record.spec.name,
+        )
+    if running.mirrors.attached(index, target.node):
+        return
+    others = tuple(one for one in disk.targets if one.node != target.node)
+    await _retarget(running, index, (*others, target))
+    try:
+        await running.mirrors.attach(disk, target)
+    except BaseException:
+        await _retarget(running, index, others)
+        raise
+
+
+async def release(running: Running, index: int, node: Uuid) -> None:
+    """One mirror less."""
+    if running.mirrors is None:
+        return
+    disk = _disk(running, index)
+    await running.mirrors.release(index, node)
+    await _retarget(running, index, tuple(one for one in disk.targets if one.node != node))
+
+
+def _mirrors(running: Running, means: Means) -> Mirrors:
+    running.mirrors = Mirrors(
+        running.record.spec.name, means.peers, running.monitor, running.mirrors_changed
+    )
+
+    async def closed() -> None:
+        try:
+            await means.replicas.closed(running.record.spec.disks)
+        except GantryError as error:
+            _log.error("replicas of %s stay open: %s", running.record.spec.name, error)
+
+    running.closed = closed
+    return running.mirrors
+
+
+async def _retarget(running: Running, index: int, targets: Sequence[MirrorTarget]) -> None:
+    spec = running.record.spec
+    disks = tuple(
+        msgspec.structs.replace(disk, targets=tuple(targets)) if disk.index == index else disk
+        for disk in spec.disks
+    )
+    if disks != spec.disks:
+        await running.respecify(msgspec.structs.replace(spec, disks=disks))
+
+
+def _disk(running: Running, index: int) -> DiskSpec:
+    for disk in running.record.spec.disks:
+        if disk.index == index:
+            return disk
+    raise Rejected(
+        f"{running.record.spec.name} has no disk {index}",
+        reason=Reason.UNKNOWN,
+        object_name=running.record.spec.name,
+    )
+
+
+async def _nothing() -> None:
+    """Nothing was opened."""

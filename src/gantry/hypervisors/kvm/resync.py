@@ -1,0 +1,155 @@
+"""What a replica that comes back lacks: two bitmaps in turn, in the QEMU that writes the disk.
+
+Both count every write. When both have counted for a while with every mirror of the disk in
+order, the older one is emptied: what it held is everywhere. So what they hold together is all
+that a replica may lack that was in order up to its loss. A write that is under way to a replica
+when a bitmap is emptied is in the other one, which is emptied only after a moment without any
+such write has been seen.
+
+Which content on which node they speak of is kept in QEMU as well, as the name of an empty
+bitmap: it is gone with what it speaks of. See docs/adr/0015-mirror.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gantry.hypervisors.kvm import block_jobs
+from gantry.hypervisors.kvm.monitor import Monitor
+from gantry.model import timeouts
+from gantry.model.names import Uuid
+
+_SINCE: Final = ("since0", "since1")
+_MISSING: Final = "missing"
+_KNOWN: Final = "known:"
+_COARSE: Final = 1 << 30
+
+
+class Turns:
+    """Which bitmap of one disk is to be emptied next, and when; nothing of it is in QEMU.
+
+    A next agent begins anew, with both as they are, which only means that more is copied.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._older = 0
+        self._emptied = now
+        self._quiet = False
+
+    def look(self, *, quiet: bool, now: float, pause: float) -> str | None:
+        """The bitmap that may be emptied now. ``quiet``: no write is under way to a replica.
+
+        ``pause``: seconds for which each counts at least.
+        """
+        self._quiet = self._quiet or quiet
+        if not self._quiet or now - self._emptied < pause:
+            return None
+        name = _SINCE[self._older]
+        self._older, self._emptied, self._quiet = 1 - self._older, now, False
+        return name
+
+    def disturbed(self) -> None:
+        """A mirror is not in order: what was seen counts no more."""
+        self._quiet = False
+
+
+async def count(monitor: Monitor, index: int) -> None:
+    """Both bitmaps count from now on, at the latest."""
+    there = await _bitmaps(monitor, index)
+    for name in _SINCE:
+        if name not in there:
+            await monitor.execute("block-dirty-bitmap-add", node=f"disk{index}", name=name)
+
+
+async def empty(monitor: Monitor, index: int, name: str) -> None:
+    """Forget what that bitmap holds."""
+    await monitor.execute("block-dirty-bitmap-clear", node=f"disk{index}", name=name)
+
+
+async def known(monitor: Monitor, index: int) -> dict[Uuid, str]:
+    """The words for the content of replicas that the bitmaps speak of, by node."""
+    found = {}
+    for name in await _bitmaps(monitor, index):
+        if name.startswith(_KNOWN):
+            node, _, content = name.removeprefix(_KNOWN).partition(":")
+            found[Uuid(node)] = content
+    return found
+
+
+async def know(monitor: Monitor, index: int, node: Uuid, content: str) -> None:
+    """The replica there has everything that the disk has now; its content has that word."""
+    await forget(monitor, index, node, but=content)
+    name = f"{_KNOWN}{node}:{content}"
+    if content and name not in await _bitmaps(monitor, index):
+        marker: dict[str, Any] = {
+            "node": f"disk{index}",
+            "name": name,
+            "granularity": _COARSE,
+            "disabled": True,
+        }
+        await monitor.execute("block-dirty-bitmap-add", **marker)
+
+
+async def forget(monitor: Monitor, index: int, node: Uuid, but: str = "") -> None:
+    """Nothing is known of the replica there (any more)."""
+    for name in await _bitmaps(monitor, index):
+        if name.startswith(f"{_KNOWN}{node}:") and name != f"{_KNOWN}{node}:{but}":
+            await _remove(monitor, index, name)
+
+
+async def copy(monitor: Monitor, index: int, node: Uuid, *, speed: int) -> None:
+    """Begin to copy what the bitmaps hold, while a mirror already passes new writes on.
+
+    QEMU copies a block before a new write to it, which the mirror then sends after it. Over a
+    connection of its own, which must be there (purpose ``copy``).
+    """
+    missing = _MISSING + node
+    if missing in await _bitmaps(monitor, index):
+        await _remove(monitor, index, missing)
+    node_name = f"disk{index}"
+    # Disabled: a write from now on is the mirror's.
+    made: dict[str, Any] = {"node": node_name, "name": missing, "disabled": True}
+    await monitor.execute("block-dirty-bitmap-add", **made)
+    merged: dict[str, Any] = {"node": node_name, "target": missing, "bitmaps": list(_SINCE)}
+    await monitor.execute("block-dirty-bitmap-merge", timeouts.URGENT, **merged)
+    job: dict[str, Any] = {
+        "job-id": block_jobs.copy_name(index, node),
+        "device": node_name,
+        "target": block_jobs.remote_name(index, node, "copy"),
+        "sync": "incremental",
+        "bitmap": missing,
+        "speed": speed,
+    }
+    await monitor.execute("blockdev-backup", timeouts.URGENT, **job)
+
+
+async def begun(monitor: Monitor, index: int, node: Uuid) -> bool:
+    """Whether such a copy was begun, and ``copied`` was not called since."""
+    return _MISSING + node in await _bitmaps(monitor, index)
+
+
+async def complete(monitor: Monitor, index: int, node: Uuid) -> bool:
+    """Whether the copy, whose job has ended, has copied everything: its bitmap is empty then."""
+    return (await _bitmaps(monitor, index)).get(_MISSING + node) == 0
+
+
+async def copied(monitor: Monitor, index: int, node: Uuid) -> None:
+    """What the copy needed goes; its job has ended."""
+    await block_jobs.disconnect(monitor, block_jobs.remote_name(index, node, "copy"))
+    await _remove(monitor, index, _MISSING + node)
+
+
+async def _remove(monitor: Monitor, index: int, name: str) -> None:
+    await monitor.execute("block-dirty-bitmap-remove", node=f"disk{index}", name=name)
+
+
+async def _bitmaps(monitor: Monitor, index: int) -> dict[str, int]:
+    """The bitmaps of a disk by name, and how many bytes each holds."""
+    nodes = await monitor.execute("query-named-block-nodes", flat=True)
+    return {
+        str(bitmap["name"]): int(bitmap["count"])
+        for one in nodes
+        if one["node-name"] == f"disk{index}"
+        for bitmap in one.get("dirty-bitmaps", [])
+        if "name" in bitmap
+    }
