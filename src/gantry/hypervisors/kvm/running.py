@@ -384,11 +384,10 @@ class Running:
 
     async def _close_disks(self) -> None:
         """Its mirrors are no more; its disks are closed where it has ended in order."""
-        mirrors, self.mirrors = self.mirrors, None
         orderly = self._in_order and self.how in ("", _STATUS_0)
-        if mirrors is not None:
-            orderly = orderly and mirrors.orderly
-            mirrors.close()
+        if self.mirrors is not None:
+            orderly = orderly and self.mirrors.orderly
+            self.mirrors.close()
         if orderly and self.closed is not None:
             await self.closed()
 
