@@ -200,9 +200,14 @@ def test_chains_are_not_lost_by_mistake(guest: Guest, real: Cluster) -> None:
                         "--src-dir", WEB, "--point", "2", "copy.gantry.test")  # fmt: skip
     assert "has no file" in said
     guest.check(3)
-    # What is not incremental replaces all of it, as always.
+    # What is not incremental replaces it neither there nor by the way.
+    said = real.refused("gnt-backup", "export", "-n", "node2", "--noshutdown", WEB)
+    assert "has a chain of 3 exports of web1.gantry.test, which this one would replace" in said
+    real.gnt("gnt-backup", "export", "-n", "node1", "--noshutdown", WEB)
+    assert guest.listed() == [(1, "full"), (1, "full"), (2, "incremental"), (3, "full")]
+    real.gnt("gnt-backup", "remove", WEB)
+    assert guest.listed() == []
     real.gnt("gnt-backup", "export", "-n", "node2", "--noshutdown", WEB)
-    assert guest.listed() == [(1, "full")]
     assert "was made without --incremental" in guest.export()
     said = real.refused("gnt-backup", "remove", "--point", "1", WEB)
     assert "is all that the export" in said

@@ -260,7 +260,10 @@ class FakeExports:
             self.whole[name] = self.old.pop(name)
 
     def _remove(self, order: ExportRemove) -> None:
-        config = _config(self.whole.get(_name(order.instance), {}))
+        files = self.whole.get(_name(order.instance), {})
+        if files and len(_points(files)) > 1 and not order.chain:
+            return
+        config = _config(files)
         if order.before is None or _time(config) <= int(order.before):
             self._forget(self.whole, order.instance)
 

@@ -134,7 +134,7 @@ async def settle(parts: Parts, order: ExportSettle, task: Task) -> Nothing:
 async def remove(parts: Parts, order: ExportRemove, task: Task) -> Nothing:
     """Delete it; first under another name, so that no half of it is ever listed."""
     path = where(parts.root, order.instance)
-    await guarded(parts, order.instance, lambda: _remove_older(path, order.before))
+    await guarded(parts, order.instance, lambda: _remove_meant(path, order))
     return Nothing()
 
 
@@ -255,11 +255,14 @@ def _has(export: Path, digest: str) -> bool:
     return config_digest(text(point.config), point.number) == digest
 
 
-def _remove_older(path: Path, before: float | None) -> None:
-    if before is not None:
-        with contextlib.suppress(OSError, Rejected):  # what cannot be read is not a newer one
-            if chains.last(path).read_config().timestamp > int(before):
-                return
+def _remove_meant(path: Path, order: ExportRemove) -> None:
+    with contextlib.suppress(OSError, Rejected):  # what cannot be read is not a newer one
+        points = chains.points(path)
+        if len(points) > 1 and not order.chain:
+            return
+        newer = order.before is not None and points[-1].read_config().timestamp > int(order.before)
+        if newer:
+            return
     _remove(path)
 
 

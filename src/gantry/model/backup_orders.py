@@ -240,11 +240,13 @@ class ExportRemove(Order[Nothing], frozen=True, kw_only=True, tag="export-remove
     """The export of ``instance`` is deleted; one that is not there is deleted already.
 
     ``before``: seconds since 1970; one that was made later is not meant. What is owed to a node
-    for long does not take away what was exported to it since.
+    for long does not take away what was exported to it since. One of several points is meant only
+    with ``chain``.
     """
 
     instance: str
     before: float | None = None
+    chain: bool = False
 
 
 class PointFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -67,9 +67,12 @@ async def test_points_are_added_and_the_last_one_is_meant(exports: Exports) -> N
     with pytest.raises(Rejected):
         await read(exports, 4)
     # What is owed to a node for long does not take away a chain that has a newer point.
-    await exports.do(ExportRemove(instance=NAME, before=1002.5))
+    await exports.do(ExportRemove(instance=NAME, before=1002.5, chain=True))
     assert await points(exports) == [1, 2, 3]
-    await exports.do(ExportRemove(instance=NAME, before=1003.5))
+    # Nor does anything by the way.
+    await exports.do(ExportRemove(instance=NAME, before=1003.5), ExportRemove(instance=NAME))
+    assert await points(exports) == [1, 2, 3]
+    await exports.do(ExportRemove(instance=NAME, before=1003.5, chain=True))
     assert await exports.names() == []
 
 

@@ -131,7 +131,10 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             await transfer.programs_there(
                 ask, compress, plan.transfers[0].source, plan.transfers[0].target
             )
-        return await chain_export.upon_chain(plan, cluster, ask) if self.incremental else plan
+        if self.incremental:
+            return await chain_export.upon_chain(plan, cluster, ask)
+        await chain_export.no_chain_replaced(plan, ask)
+        return plan
 
     def subject(self, plan: ExportPlan, cluster: Snapshot) -> Subject:
         return Subject(

@@ -99,7 +99,7 @@ class BackupRemove(Operation[BackupRemovePlan], frozen=True, kw_only=True):
         times = plan.times or (None,) * len(plan.nodes)
         return Outcome(
             cleanup=tuple(
-                Undo(node, ExportRemove(instance=plan.name, before=time))
+                Undo(node, ExportRemove(instance=plan.name, before=time, chain=True))
                 for node, time in zip(plan.nodes, times, strict=True)
             )
         )

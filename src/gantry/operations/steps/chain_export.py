@@ -10,6 +10,7 @@ from gantry.model import export_config, export_facts, timeouts
 from gantry.model.backup_orders import (
     EXPORT_DIRECTORY,
     ChangedBlocks,
+    ExportContents,
     ReadExport,
     ReadExports,
 )
@@ -25,14 +26,7 @@ async def upon_chain(plan: ExportPlan, cluster: Snapshot, ask: Examiner) -> Expo
     """The plan, built upon the chain that is there."""
     await _no_chain_elsewhere(plan, cluster, ask)
     instance, home = plan.instance, plan.instance.primary_node
-    directory = f"{EXPORT_DIRECTORY}/{instance.name}"
-    try:
-        question = ReadExport(directory=directory)
-        found = await ask.ask(plan.target.node, question, timeouts.URGENT)
-    except Rejected as error:
-        if error.reason is not Reason.UNKNOWN:
-            raise
-        found = None
+    found = await _there(plan, ask)
     now = increments.Now(
         instance=instance,
         node=cluster.nodes[home].name,
@@ -49,6 +43,31 @@ async def upon_chain(plan: ExportPlan, cluster: Snapshot, ask: Examiner) -> Expo
     return _built(plan, cluster, increments.decide(found, now), now.stamps)
 
 
+async def no_chain_replaced(plan: ExportPlan, ask: Examiner) -> None:
+    """A chain of several points on the target is not thrown away by the way."""
+    found = await _there(plan, ask)
+    if found is not None and len(found.points) > 1:
+        name = plan.instance.name
+        raise Rejected(
+            f"node {plan.target.name} has a chain of {len(found.points)} exports of {name}, which "
+            "this one would replace",
+            f"add to it with --incremental, or remove it first: gnt-backup remove {name}",
+            reason=Reason.STATE,
+            object_name=name,
+        )
+
+
+async def _there(plan: ExportPlan, ask: Examiner) -> ExportContents | None:
+    """The export that the target has, at its last point."""
+    question = ReadExport(directory=f"{EXPORT_DIRECTORY}/{plan.instance.name}")
+    try:
+        return await ask.ask(plan.target.node, question, timeouts.URGENT)
+    except Rejected as error:
+        if error.reason is not Reason.UNKNOWN:
+            raise
+        return None
+
+
 async def _no_chain_elsewhere(plan: ExportPlan, cluster: Snapshot, ask: Examiner) -> None:
     """A chain of several points on another node is not thrown away by the way."""
     for uuid in plan.others:
@@ -63,8 +82,7 @@ async def _no_chain_elsewhere(plan: ExportPlan, cluster: Snapshot, ask: Examiner
             if here and len(one.points) > 1:
                 raise Rejected(
                     f"node {name} has a chain of {len(one.points)} exports of {one.name}",
-                    f"export it to {name}, or remove those first (gnt-backup remove {one.name}), "
-                    "or leave --incremental out, which replaces them",
+                    f"export it to {name}, or remove those first: gnt-backup remove {one.name}",
                     reason=Reason.STATE,
                     object_name=one.name,
                 )
