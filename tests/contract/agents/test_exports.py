@@ -180,15 +180,17 @@ async def test_nobody_but_the_peer_is_let_in(exports: Exports) -> None:
     other = Peer(node=Uuid(new_uuid()), name="node9.example.com", host=address.host)
     if isinstance(exports.harness, FakeHarness):
         return  # nothing is moved between fakes
-    one = disk()
+    # In TLS 1.3 who sends little may have ended before it hears that it was refused, and the other
+    # end would wait for its peer. This is more than fits into pipes and sockets.
+    one = disk(size=64)
     await exports.do(DiskCreate(disk=one), ExportBegin(instance=NAME))
-    for way, compress in ((Way.BLOCKS, Compression.NONE), (Way.STREAM, Compression.GZIP_FAST)):
+    for way in Way:
         transfer = new_uuid()
         listening = await exports.do(
             TransferOpen(
                 transfer=transfer,
                 way=way,
-                compress=compress,
+                compress=Compression.NONE,
                 peer=other,
                 place=DumpFile(instance=NAME, name=f"dump-{way}", size=one.size),
                 lasts=60.0,
@@ -197,15 +199,13 @@ async def test_nobody_but_the_peer_is_let_in(exports: Exports) -> None:
         send = TransferSend(
             transfer=transfer,
             way=way,
-            compress=compress,
+            compress=Compression.NONE,
             peer=me,
             port=listening.port,
             place=WholeDisk(disk=one),
         )
-        # In TLS 1.3 who sends little may have ended before it hears that it was refused.
         with pytest.raises(OperationFailed):
             await exports.do(send)
-            await exports.do(TransferClose(transfer=transfer))
         await exports.do(TransferAbort(transfer=transfer))
 
 
