@@ -7,8 +7,8 @@ would have them destroyed. Nothing is changed here but by ``release``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
@@ -30,6 +30,30 @@ def by_script(parts: Parts, uuid: Uuid, name: str, script: str) -> Iterator[None
         yield
     finally:
         parts.scripts.pop(uuid, None)
+
+
+@asynccontextmanager
+async def written(parts: Parts, disks: Sequence[DiskSpec]) -> AsyncIterator[None]:
+    """Somebody here writes to these disks: replicas of mirrored ones are opened, and closed.
+
+    They are closed also where it fails, since nobody writes any more then. Rejected where a
+    replica must not be used, or is served to another node.
+    """
+    for disk in disks:
+        served = parts.replicas.served(disk.uuid)
+        if served is not None:
+            raise Rejected(
+                f"the replica of disk {disk.index} on {parts.node} is served to "
+                f"{served.peer.name}, which writes to it",
+                "it must be closed first",
+                reason=Reason.STATE,
+                node=parts.node,
+            )
+    await parts.replicas.storage.open(disks)
+    try:
+        yield
+    finally:
+        await asyncio.shield(parts.replicas.storage.closed(disks))
 
 
 def no_script(parts: Parts, uuid: Uuid, name: str) -> None:

@@ -11,7 +11,6 @@ from gantry.agent import disk_use
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.model import names
-from gantry.model.entities import DiskTemplate
 from gantry.model.orders import Nothing, OsCreate, OsDiagnose, OsList, OsRename, OsRun, OsVerify
 from gantry.model.os_texts import OsTexts, ReadOsTexts
 from gantry.osdefs.create import create as run_create
@@ -32,11 +31,8 @@ async def disks(parts: Parts, run: OsRun, script: str) -> AsyncIterator[list[str
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(disk_use.by_script(parts, run.uuid, run.name, script))
         await disk_use.unattached(parts, run.disks, run.name)
-        mirrored = [disk for disk in run.disks if disk.template is DiskTemplate.MIRROR]
-        if mirrored:
-            # What the script writes is no foreign write, and is safe when it has ended.
-            await parts.replicas.storage.open(mirrored)
-            stack.push_async_callback(parts.replicas.storage.closed, mirrored)
+        # What the script writes is no foreign write, and is safe when it has ended.
+        await stack.enter_async_context(disk_use.written(parts, run.disks))
         yield [
             await stack.enter_async_context(raw_view(parts.storage(disk), disk))
             for disk in run.disks

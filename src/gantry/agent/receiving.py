@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from gantry.agent import ends, exports, transfer_programs
+from gantry.agent import disk_use, ends, exports, transfer_programs
 from gantry.agent.effect import Task
 from gantry.agent.os_scripts import LOGS, disks
 from gantry.agent.parts import Parts
@@ -105,11 +105,13 @@ async def _receive(
 ) -> Moved:
     began = time.monotonic()
     directory = await asyncio.to_thread(parts.transfers.directory, order.transfer, "in")
+    whole = [order.place.disk] if isinstance(order.place, WholeDisk) else []
     try:
-        if order.way is Way.BLOCKS:
-            size = await _blocks(parts, order, reception, directory)
-        else:
-            size = await _stream(parts, order, reception, directory, secrets)
+        async with disk_use.written(parts, whole):
+            if order.way is Way.BLOCKS:
+                size = await _blocks(parts, order, reception, directory)
+            else:
+                size = await _stream(parts, order, reception, directory, secrets)
     finally:
         await asyncio.to_thread(ends.clear, directory)
     counted = order.way is Way.STREAM

@@ -179,6 +179,8 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     """Of a mirrored disk: one more with each promotion of a replica."""
     on_degraded: OnDegraded = OnDegraded.WAIT
+    resync_rate: int = 0
+    """MiB a second that a copy to a replica takes at most; 0: as fast as it goes."""
 
 
 class Replica(msgspec.Struct, frozen=True, kw_only=True):
