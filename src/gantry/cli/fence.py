@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+from gantry.cli import jobs
 from gantry.cli.errors import Usage
 from gantry.client.connection import Connection, quoted
 
@@ -48,9 +49,9 @@ def needed(node: dict[str, Any]) -> bool:
     return not (node["reachable"] or node["offline"])
 
 
-def warning(node: dict[str, Any]) -> str:
-    """What the operator is to know before."""
-    if not needed(node):
+def warning(node: dict[str, Any] | None) -> str:
+    """What the operator is to know before; nothing of no node."""
+    if node is None or not needed(node):
         return ""
     there = ", ".join(node["pinst_list"]) or "nothing that is known"
     return (
@@ -59,9 +60,9 @@ def warning(node: dict[str, Any]) -> str:
     )
 
 
-def operations(node: dict[str, Any]) -> list[dict[str, Any]]:
+def operations(node: dict[str, Any] | None) -> list[dict[str, Any]]:
     """What goes before, in the same job: nothing where the node answers, or is off already."""
-    if not needed(node):
+    if node is None or not needed(node):
         return []
     taken = {
         "OP_ID": "OP_OOB_COMMAND",
@@ -71,3 +72,21 @@ def operations(node: dict[str, Any]) -> list[dict[str, Any]]:
     }
     mark = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": node["name"], "offline": True}
     return [taken, mark]
+
+
+def first(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """The node of a command about all of a node's instances, where ``--fence`` was given."""
+    if not arguments.fence:
+        return None
+    if arguments.submit or arguments.dry_run != "no":
+        raise Usage(
+            "--fence goes with neither --submit nor --dry-run",
+            "gnt-node power off --ignore-status NODE first; its instances can be moved after that",
+        )
+    return of(arguments.name)
+
+
+def taken(arguments: argparse.Namespace, node: dict[str, Any] | None) -> int:
+    """Take its power, in a job of its own; 0 where that is not needed, or was done."""
+    before = operations(node)
+    return jobs.run(arguments, before) if before else 0

@@ -8,6 +8,8 @@ import msgspec
 import pytest
 from tests.integration.cli.conftest import Commands, Done, live
 
+from gantry.model.errors import Rejected
+
 
 @pytest.mark.parametrize("what", ["on", "off", "cycle"])
 async def test_nothing_is_switched_without_a_yes(gnt: Commands, what: str) -> None:
@@ -110,3 +112,24 @@ async def test_fencing_takes_a_silent_nodes_power_first(gnt: Commands) -> None:
     done = await gnt("gnt-instance failover -f --fence web1")
     assert (done.status, "no program that switches its power" in done.err) == (2, True)
     assert (await gnt("gnt-instance failover -f --fence --cleanup web1")).status == 2
+
+
+@pytest.mark.parametrize("line", ["failover -f --fence", "evacuate -f -p --fence"])
+async def test_all_of_a_silent_node_is_fenced_once_and_first(gnt: Commands, line: str) -> None:
+    gnt.queue.at_once = True
+    program = {"oob_program": "/usr/local/sbin/power"}
+    gnt.queue.put(msgspec.structs.replace(gnt.queue.cluster.cluster, ndparams=program))
+    node = gnt.queue.cluster.nodes[gnt.queue.cluster.instance("web1").primary_node]
+    gnt.queue.set_live(node.uuid, live(reachable=False))
+    gnt.queue.result = {"jobs": []}
+    await gnt(f"gnt-node {line} {node.name}")
+    first, *others = [[one["OP_ID"] for one in each.ops] for each in gnt.queue.submissions]
+    assert first == ["OP_OOB_COMMAND", "OP_NODE_SET_PARAMS"]
+    assert others
+    assert not any("OP_OOB_COMMAND" in ops for ops in others)
+    done = await gnt(f"gnt-node {line} --submit {node.name}")
+    assert (done.status, "neither --submit" in done.err) == (2, True)
+    gnt.queue.refuse = Rejected("the program says no")
+    before = len(gnt.queue.submissions)
+    assert (await gnt(f"gnt-node {line} {node.name}")).status == 1
+    assert len(gnt.queue.submissions) == before, "nothing is started elsewhere"

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         question = (
             f"Instance {arguments.name} will be shut down and started on another node.\nContinue?"
         )
-        confirm.ask((fence.warning(node) if node else "") + question, arguments.force)
+        confirm.ask(fence.warning(node) + question, arguments.force)
     operation: dict[str, Any] = {
         "OP_ID": "OP_INSTANCE_FAILOVER",
         "instance_name": arguments.name,
@@ -61,5 +61,4 @@ def run(arguments: argparse.Namespace) -> int:
         "cleanup": arguments.cleanup,
         **shared.given(arguments, "target_node", "iallocator"),
     }
-    before = fence.operations(node) if node else []
-    return jobs.run(arguments, [*before, operation])
+    return jobs.run(arguments, [*fence.operations(node), operation])

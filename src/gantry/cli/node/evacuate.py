@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gantry.cli import confirm
+from gantry.cli import confirm, fence
 from gantry.cli import options as shared
 from gantry.cli.node import emptying
 
@@ -17,6 +17,7 @@ gnt-node evacuate -f node2                        (what runs is migrated, the re
 gnt-node evacuate -f -p node2                     (its instances; not copies of others' disks)
 gnt-node modify --offline=yes node2               (it is dead, and certainly powered off)
 gnt-node evacuate -f -p node2                     (then its instances are started elsewhere)
+gnt-node evacuate --fence -p node2                (both, where a program switches its power)
 """
 
 
@@ -36,15 +37,18 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-I", "--iallocator", metavar="NAME", help=argparse.SUPPRESS)
     shared.force(parser)
+    fence.option(parser)
     shared.without_effect(parser, "--early-release", "--ignore-soft-errors")
     shared.job(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, then do it."""
+    node = fence.first(arguments)
     if arguments.dry_run == "no":
         confirm.ask(
-            f"All of node {arguments.name} will be brought to other nodes.\nContinue?",
+            f"{fence.warning(node)}All of node {arguments.name} will be brought to other nodes."
+            "\nContinue?",
             arguments.force,
         )
     mode = "all"
@@ -60,4 +64,5 @@ def run(arguments: argparse.Namespace) -> int:
     }
     if arguments.new_secondary:
         operation["remote_node"] = arguments.new_secondary
-    return emptying.run(arguments, operation)
+    status = fence.taken(arguments, node)
+    return status or emptying.run(arguments, operation)

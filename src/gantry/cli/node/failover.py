@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gantry.cli import confirm, selection
+from gantry.cli import confirm, fence, selection
 from gantry.cli import options as shared
 
 TYPE_CHECKING = False
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 gnt-node modify --offline=yes node2               (it is dead, and certainly powered off)
 gnt-node failover -f node2
+gnt-node failover --fence node2                   (both, where a program switches its power)
 """
 
 
@@ -22,6 +23,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Which node, and how."""
     parser.add_argument("name", metavar="NODE", help="its instances are failed over, each by a job")
     shared.force(parser)
+    fence.option(parser)
     shared.shutdown_timeout(parser)
     parser.add_argument(
         "--ignore-consistency",
@@ -38,10 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
     if not names:
         sys.stderr.write(f"node {arguments.name} has no instances\n")
         return 0
+    node = fence.first(arguments)
     if arguments.dry_run == "no":
         confirm.ask(
-            f"{len(names)} instances of node {arguments.name} will be stopped and started on "
-            "other nodes.\nContinue?",
+            f"{fence.warning(node)}{len(names)} instances of node {arguments.name} will be stopped "
+            "and started on other nodes.\nContinue?",
             arguments.force,
         )
 
@@ -54,4 +57,5 @@ def run(arguments: argparse.Namespace) -> int:
             **shared.given(arguments, "iallocator"),
         }
 
-    return selection.each(arguments, names, operation)
+    status = fence.taken(arguments, node)
+    return status or selection.each(arguments, names, operation)
