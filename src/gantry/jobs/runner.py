@@ -94,13 +94,24 @@ class Runner:
         )
         try:
             async with entry.lock:
-                entry.settled, entry.log = True, None
-                await self._context.journal.job(entry, job)
+                entry.settled = True
+                await self._written(entry, job)
+                entry.log = None
         except Lost:
             return
         except Exception:
             logger.exception("job %s could not be ended at all", entry.id)
             self._context.journal.fault(f"job {entry.id} could not be ended")
+
+    async def _written(self, entry: Entry, job: Job) -> None:
+        """With the job's log, from which one may learn what went wrong; else without it."""
+        try:
+            await self._context.journal.job(entry, job, entry.last_words())
+        except Lost:
+            raise
+        except Exception:
+            logger.exception("the log of job %s cannot be kept", entry.id)
+            await self._context.journal.job(entry, job)
 
     async def _run(
         self, entry: Entry, operations: list[AnyOperation] | None, left: Left | None

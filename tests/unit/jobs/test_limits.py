@@ -147,6 +147,8 @@ async def test_a_fault_in_one_job_ends_that_job_only() -> None:
     engine = await cluster.start()
     other = await cluster.submit(DELAY)
     job = await cluster.submit({**DELAY, "on_nodes": ["node3"]})
+    async with asyncio.timeout(10):
+        said = await anext(change.entries async for change in engine.follow(job) if change.entries)
     left = 2
 
     def broken(ops: Sequence[Operation]) -> bool:
@@ -163,6 +165,8 @@ async def test_a_fault_in_one_job_ends_that_job_only() -> None:
     assert (ended.status, left) == (JobStatus.ERROR, 0)
     assert ended.ops[0].error is not None
     assert "a fault in Gantry itself" in ended.ops[0].error.message
+    kept = await engine.log(job)
+    assert kept[: len(said)] == said, "what it had said may tell what went wrong"
     assert (await cluster.run(DUMMY)).status is JobStatus.SUCCESS
     assert (await engine.get(other)).status is JobStatus.RUNNING
     await cluster.close()
