@@ -23,13 +23,13 @@ import msgspec
 
 from gantry.agent import interrupted, told
 from gantry.agent.ended_file import EndedFile
-from gantry.agent.ledger_bounds import USUAL, forget
+from gantry.agent.ledger_bounds import USUAL, forget, size_kept, size_of
 from gantry.agent.ledger_bounds import Bounds as Bounds
 from gantry.agent.ledger_file import last_serial, opened
 from gantry.hooks.disabled import PREFIX as DISABLED
 from gantry.hooks.record import run_of
 from gantry.host.listing import DIRECTORY, Script, planned
-from gantry.host.outputs import MOST, text
+from gantry.host.outputs import text
 from gantry.host.process import Ended
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.hook_orders import HooksRan, HooksRun, Kept, ScriptResult, ScriptStatus
@@ -92,11 +92,19 @@ class Ledger:
         with self._lock:
             try:
                 for phase, place, started, packed in list(self._opened().execute(_OPEN_PHASES)):
-                    order = _order.decode(zlib.decompress(packed))
-                    self._interrupted(phase, place, started, order)
+                    self._recover(phase, place, started, packed)
                 self._ends.clear()
-            except (apsw.Error, OSError, msgspec.MsgspecError, zlib.error) as error:
+            except (apsw.Error, OSError) as error:
                 logger.warning("the ledger of hooks: %s", error)
+
+    def _recover(self, phase: int, place: str, started: float, packed: bytes) -> None:
+        """One phase. One that cannot be read is ended as it is: it would never be readable."""
+        try:
+            order = _order.decode(zlib.decompress(packed))
+            self._interrupted(phase, place, started, order)
+        except (OSError, msgspec.MsgspecError, zlib.error) as error:
+            logger.warning("the ledger of hooks: phase %d, %s: %s", phase, place, error)
+            self._end(phase, place, size_of(self._outputs / place))
 
     def _interrupted(self, phase: int, place: str, started: float, order: HooksRun) -> None:
         known = self._opened().execute("SELECT run FROM runs WHERE phase = ?", (phase,))
@@ -110,7 +118,7 @@ class Ledger:
         )
         if found:
             self._add(phase, [run_of(order, self._node, one, self._origin) for one in found])
-        self._end(phase, place, sum(_kept(one) for one in (*results, *found)))
+        self._end(phase, place, sum(size_kept(one) for one in (*results, *found)))
 
     # Reading
 
@@ -354,7 +362,7 @@ class Phase:
             return False
         before = self._kept.before if self._kept is not None else kept.before
         self._kept = Kept(kept.ledger, before, kept.last)
-        self._size += sum(_kept(one) for one in results)
+        self._size += sum(size_kept(one) for one in results)
         return True
 
     def close(self) -> None:
@@ -388,9 +396,3 @@ def _is_kept(result: ScriptResult) -> bool:
     """Whether there was a run to be recorded, and nobody has done so before."""
     passed = result.status is ScriptStatus.SKIPPED and not result.problem.startswith(DISABLED)
     return not passed and not result.run
-
-
-def _kept(result: ScriptResult) -> int:
-    """Bytes of its output that are kept."""
-    streams = (result.stdout, result.stderr)
-    return sum(min(one.size, MOST) for one in streams if one.file)

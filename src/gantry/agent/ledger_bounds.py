@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import apsw
@@ -9,6 +10,8 @@ import msgspec
 
 from gantry.agent import told
 from gantry.agent.ledger_file import last_serial
+from gantry.host.outputs import MOST
+from gantry.model.hook_orders import ScriptResult
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,3 +52,17 @@ def forget(database: apsw.Connection, bounds: Bounds, now: float) -> list[str]:
             "UPDATE phases SET size = 0 WHERE id = ?", [(one,) for one, _ in large]
         )
     return [name for _, name in (*gone, *large)]
+
+
+def size_kept(result: ScriptResult) -> int:
+    """Bytes of its output that are kept."""
+    streams = (result.stdout, result.stderr)
+    return sum(min(one.size, MOST) for one in streams if one.file)
+
+
+def size_of(directory: Path) -> int:
+    """Bytes of all that is kept there."""
+    try:
+        return sum(one.stat().st_size for one in directory.iterdir())
+    except OSError:
+        return 0

@@ -277,6 +277,25 @@ def test_the_script_that_ran_when_the_agent_was_killed_is_recorded(tmp_path: Pat
     assert "the agent was ended" in last.run.result.problem
 
 
+def test_a_phase_that_cannot_be_read_does_not_keep_others_from_being_closed(tmp_path: Path) -> None:
+    directory = tmp_path / DIRECTORY / "instance-start-pre.d"
+    directory.mkdir(parents=True)
+    (directory / "0-script").write_text("#!/bin/sh\n")
+    (directory / "0-script").chmod(0o755)
+    ledger = Ledger(tmp_path, NODE)
+    keep(ledger.phase(order()), "0000.out", "text")
+    ledger.phase(order())
+    ledger.close()
+    database = apsw.Connection(str(tmp_path / DATABASE))
+    database.execute('UPDATE phases SET "order" = ? WHERE id = 1', (b"nothing that was packed",))
+    again = Ledger(tmp_path, NODE)
+    again.recover()
+    assert [one.result.script for one in again.page(ReadHookRuns()).runs] == ["0-script"]
+    sizes = list(database.execute("SELECT size FROM phases ORDER BY id"))
+    assert sizes == [(4,), (0,)], "both are closed, and what was kept counts"
+    database.close()
+
+
 def brief(phase: Phase, *scripts: tuple[int, str, Ended]) -> None:
     """They have ended, and their results have not been told yet."""
     for number, name, ended in scripts:
