@@ -22,6 +22,9 @@ ON_A_FILE: Final = {
     "test_an_export_of_ganeti_s_is_imported": TRANSFER,
     "test_an_import_whose_agent_is_killed": TRANSFER,
     "test_how_far_it_is_is_seen_while_it_lasts": TRANSFER,
+    "test_a_master_that_waits_for_other_nodes_ends_when_it_is_told_to": (
+        "with etcd the store's word counts, and a master waits for no nodes"
+    ),
     "test_mistakes_are_refused": EDGE,
     "test_what_breaks_leaves_nothing_and_says_why": TRANSFER,
     "test_without_an_os_the_content_goes_as_it_is_and_holes_stay": TRANSFER,

@@ -1,6 +1,7 @@
 """Masters, agents and guests that are killed: nothing is lost, nothing is half made."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +136,24 @@ def test_a_node_whose_agent_is_gone_is_shown_as_down_and_comes_back(cluster: Clu
     assert "node3" in said
     cluster.local("up")
     eventually("the node is back", lambda: cluster.instance(WEB, "status")["status"] == "running")
+
+
+def test_a_master_that_waits_for_other_nodes_ends_when_it_is_told_to(cluster: Cluster) -> None:
+    for role, number in (("agent", 2), ("agent", 3), ("master", 1)):
+        cluster.kill(role, number)
+    log = cluster.root() / "var/log/gantry/master.log"
+    size = log.stat().st_size
+    argv = [str(cluster.root() / "bin/gantry"), "master", "--root", str(cluster.root())]
+    master = subprocess.Popen(argv, env=cluster.environment())
+    try:
+        eventually("it waits", lambda: "only 1 of 3 nodes answer" in log.read_text()[size:])
+        master.terminate()
+        assert master.wait(20) == 0
+    finally:
+        master.kill()
+        master.wait()
+    assert "before it was the master" in log.read_text()[size:]
+    cluster.local("up")
 
 
 def test_a_second_master_is_kept_out(cluster: Cluster) -> None:

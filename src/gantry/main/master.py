@@ -60,7 +60,11 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     async with contextlib.AsyncExitStack() as stack:
-        master = await _opened(root, stack, ended, elected, ready)
+        opening = loop.create_task(_opened(root, stack, ended, elected, ready))
+        if not await _done(opening, ended):
+            logger.info("ending, before it was the master")
+            return 0
+        master = opening.result()
         if master is None:
             await stack.aclose()
             return await _give(root, ended, ready)
@@ -84,6 +88,20 @@ async def serve(
         sys.stderr.write(f"gantry master: {why}\n")
         return 1
     return 0
+
+
+async def _done(opening: asyncio.Task[Master | None], ended: asyncio.Event) -> bool:
+    """Whether it is done; False where the process was told to end before, which may take long:
+    a master whose state is a file may wait for other nodes.
+    """
+    waiting = asyncio.get_running_loop().create_task(ended.wait())
+    await asyncio.wait([opening, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if opening.done():
+        return True
+    opening.cancel()
+    await asyncio.gather(opening, waiting, return_exceptions=True)
+    return False
 
 
 async def _opened(
