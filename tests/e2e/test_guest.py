@@ -31,15 +31,14 @@ def guest(real: Cluster) -> Iterator[Cluster]:
     real.remove_all()
 
 
-def _console(cluster: Cluster) -> Path:
-    (log,) = (cluster.root() / "var/log/gantry/console").glob("web1*.log")
-    return log
+def _console(cluster: Cluster, name: str = WEB) -> Path:
+    return cluster.root() / f"var/log/gantry/console/{name}.log"
 
 
-def _says(cluster: Cluster, text: str, times: int) -> None:
+def _says(cluster: Cluster, text: str, times: int, name: str = WEB) -> None:
     eventually(
         f"the guest says {text!r} {times} times",
-        lambda: _console(cluster).read_text(errors="replace").count(text) >= times,
+        lambda: _console(cluster, name).read_text(errors="replace").count(text) >= times,
         BOOT,
     )
 
@@ -55,23 +54,50 @@ def test_the_guest_tells_its_name_and_goes_down_in_an_orderly_way(guest: Cluster
 
 def test_a_user_can_type_on_the_console_and_poweroff_inside_is_noticed(guest: Cluster) -> None:
     jobs = len(guest.rows("gnt-job", "list"))
-    argv = [str(guest.root() / "bin/gnt-instance"), "console", "web1"]
+    _type(guest, WEB, "echo typed-$((6*7)); poweroff", "typed-42")
+    _says(guest, f"{WEB} is going down", 1)
+    eventually("supervision reacts", lambda: len(guest.rows("gnt-job", "list")) > jobs, 30)
+    _says(guest, f"{WEB} is up", 2)
+    assert guest.instance(WEB, "status")["status"] == "running"
+
+
+def _type(cluster: Cluster, name: str, command: str, answer: str) -> None:
+    """Into the shell on the guest's console."""
     with subprocess.Popen(
-        argv,
-        env=guest.environment(),
+        [str(cluster.root() / "bin/gnt-instance"), "console", name],
+        env=cluster.environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         bufsize=0,
     ) as console:
         assert console.stdin is not None
-        console.stdin.write(b"\necho typed-$((6*7)); poweroff\n")
-        _says(guest, "typed-42", 1)
+        console.stdin.write(f"\n{command}\n".encode())
+        _says(cluster, answer, 1, name)
         console.terminate()
-    _says(guest, f"{WEB} is going down", 1)
-    eventually("supervision reacts", lambda: len(guest.rows("gnt-job", "list")) > jobs, 30)
-    _says(guest, f"{WEB} is up", 2)
-    assert guest.instance(WEB, "status")["status"] == "running"
+
+
+def test_a_guest_comes_back_with_its_files_and_boots_under_each_new_name(guest: Cluster) -> None:
+    two, three = "web2.gantry.test", "web3.gantry.test"
+    _type(guest, WEB, "echo kept-$((6*7)) > /kept; sync; echo was-$((6*7))", "was-42")
+    said = guest.gnt("gnt-backup", "export", "-n", "node1", "--remove-instance", WEB)
+    assert guest.instances() == []
+    assert "shutting down" in said
+    guest.gnt("gnt-backup", "import", "-n", "node1", "--src-dir", WEB, two)
+    guest.gnt("gnt-instance", "start", two)
+    _says(guest, f"{two} is up, address 10.0.2.15", 1, two)
+    _type(guest, two, "cat /kept", "kept-42")
+    guest.gnt("gnt-instance", "stop", two)
+    guest.gnt("gnt-instance", "rename", "--no-name-check", two, three)
+    guest.gnt("gnt-instance", "start", three)
+    _says(guest, f"{three} is up", 1, three)
+    _type(guest, three, "cat /kept", "kept-42")
+    guest.gnt("gnt-instance", "stop", three)
+    guest.gnt("gnt-instance", "reinstall", "-f", three)
+    guest.gnt("gnt-instance", "start", three)
+    _says(guest, f"{three} is up", 2, three)
+    _type(guest, three, "test -e /kept || echo gone-$((6*7))", "gone-42")
+    guest.gnt("gnt-backup", "remove", WEB)
 
 
 def test_the_guest_outlives_its_agent_and_its_master(guest: Cluster) -> None:
