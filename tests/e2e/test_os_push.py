@@ -78,6 +78,13 @@ def test_pushed_watched_drifted_and_taken_back(pushed: Cluster, tmp_path: Path) 
     assert _installed(pushed) == "first"
     pushed.gnt("gnt-os", "push", str(place))
     assert (_states(pushed), _installed(pushed)) == (["ok"] * 3, "second")
+    pushed.gnt(
+        "gnt-instance", "add", "-t", "diskless", "-o", NAME, "-n", "node2", "-B", "memory=32M",
+        "--no-nics", "--no-start", WEB,
+    )  # fmt: skip
+    warned = pushed.try_gnt("gnt-os", "rollback", NAME, "--to", "0").said
+    assert f"{WEB} have OS {NAME}" in warned
+    assert _states(pushed) == ["none"] * 3
 
 
 def test_one_put_there_by_hand_is_shown_and_kept(pushed: Cluster, tmp_path: Path) -> None:

@@ -88,7 +88,9 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "list-fields": Command("backup.list_fields", "Show the fields that list knows"),
         "export": Command("backup.export", "Export an instance into a directory of a node"),
         "import": Command("backup.import_", "Make an instance from an export"),
-        "verify": Command("backup.verify", "Read an export again and compare its checksums"),
+        "verify": Command(
+            "backup.verify", "Read an export again: is it whole, and what was written"
+        ),
         "remove": Command("backup.remove", "Remove an instance's export"),
     },
     "gnt-os": {

@@ -157,7 +157,13 @@ def _work(
         _close(inlet, outlet)
         inlet = following
         pid = programs[-1].pid
-        started(stage, identity(pid) or Identity(pid, 0))
+        try:
+            started(stage, identity(pid) or Identity(pid, 0))
+        except BaseException:
+            # Nobody knows of it: none of them may go on.
+            _close(following, None if last else stdout)
+            _until_all_ended(programs, time.monotonic(), stop)
+            raise
     deadline = time.monotonic() + (0.0 if problem else timeout)
     ended, early = _until_all_ended(programs, deadline, stop)
     return (ended, early) if not problem else ([*ended, Ended(problem=problem)], (len(ended),))

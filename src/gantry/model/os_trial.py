@@ -29,11 +29,16 @@ class Outcome(enum.StrEnum):
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """``steps`` empty: all. ``variant`` empty: the first. ``disk`` in MiB, ``timeout`` in s."""
+    """``steps`` empty: all. ``variant`` empty: the first. ``disk`` in MiB, ``timeout`` in s.
+
+    Values of private and secret parameters are shown nowhere.
+    """
 
     steps: tuple[Step, ...] = ()
     variant: str = ""
     parameters: dict[str, str] = {}
+    private_parameters: dict[str, str] = {}
+    secret_parameters: dict[str, str] = {}
     disk: int = 1024
     timeout: float = 3600.0
     keep: bool = False

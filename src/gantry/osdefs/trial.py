@@ -53,10 +53,14 @@ class Bed:
         self._facts = running.usable(self._finder, run.os)
         self._dump = scratch / "dump"
         full = run.os + (f"+{self._variant()}" if self._variant() else "")
-        self._run = msgspec.structs.replace(run, os=full, parameters=wanted.parameters)
-        self._question = OsVerify(os=full, parameters=wanted.parameters)
+        private, self._secrets = wanted.private_parameters, wanted.secret_parameters
+        self._hidden = (*private.values(), *self._secrets.values())
+        self._run = msgspec.structs.replace(
+            run, os=full, parameters=wanted.parameters, private_parameters=private
+        )
+        question = OsVerify(os=full, parameters=wanted.parameters, private_parameters=private)
         # Also refuses a variant or parameter that the definition does not have.
-        self._told = verify.variables(self._facts, self._question)
+        self._told = verify.variables(self._facts, question, self._secrets)
         self._made: dict[str, _Guest] = {}
 
     async def attempt(self, told: Callable[[Attempt], None]) -> Trial:
@@ -113,7 +117,9 @@ class Bed:
 
     async def _install(self, step: Step, *, again: bool) -> Attempt:
         guest = self._guest(self._run.name)
-        it = create.scripted(self._facts, guest.run, [str(guest.disk)], reinstall=again)
+        it = create.scripted(
+            self._facts, guest.run, [str(guest.disk)], reinstall=again, secrets=self._secrets
+        )
         return await self._scripted(step, it, guest)
 
     async def _export(self) -> Attempt:
@@ -130,7 +136,9 @@ class Bed:
     async def _import(self) -> Attempt:
         guest = self._guest(_other(self._run.name))
         with _opened(self._dump, os.O_RDONLY) as source:
-            it = dump.importing(self._facts, guest.run, [str(guest.disk)], 0, source)
+            it = dump.importing(
+                self._facts, guest.run, [str(guest.disk)], 0, source, secrets=self._secrets
+            )
             return await self._scripted(Step.IMPORT, it, guest)
 
     async def _rename(self) -> Attempt:
@@ -138,7 +146,9 @@ class Bed:
         old = self._run.name
         guest = self._made.get(_other(old)) or self._guest(old)
         named = msgspec.structs.replace(guest.run, name=_other(old))
-        it = rename.scripted(self._facts, named, [str(guest.disk)], old_name=old)
+        it = rename.scripted(
+            self._facts, named, [str(guest.disk)], old_name=old, secrets=self._secrets
+        )
         return await self._scripted(Step.RENAME, it, guest)
 
     async def _scripted(self, step: Step, it: logged.Scripted, guest: _Guest) -> Attempt:
@@ -167,8 +177,10 @@ class Bed:
             how=ended.how,
             exit_status=ended.exit_status,
             duration=round(ended.duration, 6),
-            output=ended.output,
-            environment=dict(environment),
+            output=running.redact(ended.output, self._hidden),
+            environment={
+                name: running.redact(value, self._hidden) for name, value in environment.items()
+            },
             left=ended.left,
             stuck=ended.stuck,
             changed=self._changed(),

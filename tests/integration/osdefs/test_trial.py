@@ -54,6 +54,29 @@ def by_step(trial: Trial) -> dict[Step, Attempt]:
     return {one.step: one for one in trial.attempts}
 
 
+def test_private_and_secret_parameters_are_given_and_not_shown(
+    tmp_path: Path, scratch: Path
+) -> None:
+    said = 'echo "$OSP_DHCP is not ${OSP_KEY#s}, ${OSP_KEY:-none}, ${OSP_WORD:-none}" >&2'
+    scripts = {name: f"{said}\n{body}" for name, body in GOOD.items()}
+    place = write(tmp_path, scripts=scripts, files={"parameters.list": "dhcp x\nkey x\nword x\n"})
+    trial = attempt(
+        place,
+        parameters={"dhcp": "yes"},
+        private_parameters={"word": "watchword"},
+        secret_parameters={"key": "skeleton"},
+    )
+    assert trial.succeeded
+    found = by_step(trial)
+    for step in (Step.CREATE, Step.IMPORT, Step.RENAME, Step.REINSTALL):
+        assert "yes is not keleton, <redacted>, <redacted>" in found[step].output
+        assert found[step].environment["OSP_KEY"] == "<redacted>"
+    # An export gets none: it is to be read by whoever has no secrets.
+    assert "OSP_KEY" not in found[Step.EXPORT].environment
+    assert "skeleton" not in str(trial)
+    assert "watchword" not in str(trial)
+
+
 def test_all_scripts_do_their_work(tmp_path: Path, scratch: Path) -> None:
     place = write(tmp_path, scripts=GOOD, files={"variants.list": "one\ntwo\n"})
     trial = attempt(place, parameters={"dhcp": "yes"})

@@ -109,3 +109,20 @@ async def test_all_are_ended_when_it_takes_too_long_or_is_cancelled(run: Run) ->
     with pytest.raises(asyncio.CancelledError):
         await task
     assert run.all_ended()
+
+
+async def test_none_goes_on_that_could_not_be_noted_down(run: Run) -> None:
+    reading, writing = pipeline.pipe()
+
+    def started(stage: Stage, which: Identity) -> None:
+        run.started.append(which)
+        if len(run.started) == 2:
+            raise OSError("no room to note it down")
+
+    stages = [run.stage("sleep", "1000") for _ in range(3)]
+    with pytest.raises(OSError, match="no room to note"):
+        await pipeline.run(stages, stdout=writing, timeout=LIMIT, started=started)
+    assert len(run.started) == 2
+    assert run.all_ended()
+    assert os.read(reading, 1) == b"", "nobody has the other end any more"
+    os.close(reading)

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from gantry.cli import errors, table, values
+from gantry.cli import errors, secrets, table, values
 from gantry.cli import options as shared
 
 TYPE_CHECKING = False
@@ -17,6 +17,7 @@ EXAMPLES = """
 gnt-os test ./debian
 gnt-os test ./debian --variant trixie -O mirror=http://deb.example.com/debian
 gnt-os test ./debian --script create --show-environment
+gnt-os test ./debian --os-parameters-secret @secrets
 gnt-os test ./debian --disk-size 4G --keep
 gnt-os test ./debian --json
 """
@@ -38,6 +39,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--variant", metavar="NAME", default="", help="(the first that it has)")
     parser.add_argument("-O", "--os-parameters", default="", metavar="NAME=VALUE,…")
+    parser.add_argument("--os-parameters-private", default="", metavar="NAME=VALUE,…")
+    parser.add_argument("--os-parameters-secret", metavar="…", help=secrets.HELP)
     parser.add_argument(
         "--disk-size",
         metavar="SIZE",
@@ -70,6 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
             steps=tuple(Step(one) for one in arguments.script or ()),
             variant=arguments.variant,
             parameters=values.texts(arguments.os_parameters, "-O"),
+            private_parameters=values.texts(
+                arguments.os_parameters_private, "--os-parameters-private"
+            ),
+            secret_parameters=secrets.read(arguments.os_parameters_secret),
             disk=values.size(arguments.disk_size, "--disk-size"),
             timeout=float(arguments.timeout),
             keep=arguments.keep,

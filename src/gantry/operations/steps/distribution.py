@@ -108,7 +108,7 @@ class Push(Operation[PushPlan], frozen=True, kw_only=True):
         if plan.number and not plan.replace:
             files = rollout.bundle(cluster, plan.target, plan.number).files
             paths = {bundles.shown(plan.target, one.path) for one in files}
-            _no_conflicts(paths, [(name, answer) for _, name, answer in found])
+            _no_conflicts(plan.target, paths, [(name, answer) for _, name, answer in found])
         return msgspec.structs.replace(
             plan,
             nodes=tuple(uuid for uuid, _, _ in found),
@@ -204,7 +204,9 @@ async def _read(ask: Examiner, node: Uuid, target: str) -> InstalledBundle | Non
         return None
 
 
-def _no_conflicts(paths: set[str], nodes: Iterable[tuple[str, InstalledBundle]]) -> None:
+def _no_conflicts(
+    target: str, paths: set[str], nodes: Iterable[tuple[str, InstalledBundle]]
+) -> None:
     """Before anything is installed anywhere."""
     found = [
         f"{name}: {one.path}"
@@ -213,10 +215,13 @@ def _no_conflicts(paths: set[str], nodes: Iterable[tuple[str, InstalledBundle]])
         if one.kind is FileKind.LOCAL and one.path in paths
     ]
     if found:
+        hooks = target == bundles.HOOKS
+        them = "rename or remove them, leave them out of the bundle" if hooks else "remove it there"
         raise Rejected(
-            "what was put there by hand has names of the bundle: " + some(found, "; "),
-            "rename or remove them, leave them out of the bundle, or push with --replace, which "
-            "sets them aside",
+            "what was put there by hand has "
+            + ("names of the bundle: " if hooks else "the name of the definition: ")
+            + some(found, "; "),
+            f"{them}, or push with --replace, which sets aside what is there",
             reason=Reason.EXISTS,
         )
 
