@@ -112,6 +112,15 @@ def text(path: Path) -> str:
         return stream.read(_MOST).decode("utf-8", "replace")
 
 
+def synced(path: Path) -> None:
+    """What was written to the file by another program is on the disk when this returns."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _point(export: Path, number: int, first: int) -> Point:
     config, facts = export_facts.names(number, first)
     return Point(number, export / config, export / facts)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from gantry.agent import exports
+from gantry.agent import chains, exports
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.host import command
@@ -78,7 +78,9 @@ async def none(parts: Parts, order: ExportUnchanged, task: Task) -> Nothing:
     """Dumps in which nothing is new."""
     for dump in order.dumps:
         place = DumpFile(instance=order.instance, name=dump.name)
-        await _empty(exports.landing(parts.root, place), dump.size, dump.below)
+        file = exports.landing(parts.root, place)
+        await _empty(file, dump.size, dump.below)
+        await asyncio.to_thread(chains.synced, file)
     return Nothing()
 
 

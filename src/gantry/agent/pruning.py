@@ -122,7 +122,8 @@ class _Pruning:
             await self._whole(dump)
 
     async def _now(self, dump: DumpFacts) -> None:
-        """What is to be said of a dump that was made anew."""
+        """It is on the disk; what is to be said of it."""
+        await asyncio.to_thread(chains.synced, self._new / dump.name)
         digest = await self._digest(self._new / dump.name) if dump.sha256 else ""
         self._made[dump.name] = msgspec.structs.replace(dump, sha256=digest)
 
