@@ -52,15 +52,19 @@ def test_redundancy_moves_from_node_to_node_and_the_guest_follows(cluster: Clust
 
     cluster.gnt("gnt-instance", "failover", "-f", "web1")
     becomes(cluster, "node3", ["node1"], "running", ["in-sync"])
+    cluster.gnt("gnt-instance", "replace-disks", "-n", "node2", "web1")
+    becomes(cluster, "node3", ["node2"], "running", ["in-sync"])
+    cluster.gnt("gnt-instance", "replace-disks", "-s", "web1")
+    becomes(cluster, "node3", ["node2"], "running", ["in-sync"])
     cluster.gnt("gnt-instance", "stop", "web1")
     cluster.gnt("gnt-instance", "rename", "--no-name-check", "web1", "www.gantry.test")
     cluster.gnt("gnt-instance", "rename", "--no-name-check", "www", WEB)
     cluster.gnt("gnt-instance", "start", "web1")
-    becomes(cluster, "node3", ["node1"], "running", ["in-sync"])
+    becomes(cluster, "node3", ["node2"], "running", ["in-sync"])
     assert "WARNING" not in cluster.gnt("gnt-cluster", "verify")
     assert "Verified 1 mirrored disk" in cluster.gnt("gnt-cluster", "verify-disks")
     rows = cluster.rows("gnt-node", "list", "-o", "name,sinst_cnt")
-    assert [row["sinst_cnt"] for row in rows] == [1, 0, 0]
+    assert [row["sinst_cnt"] for row in rows] == [0, 1, 0]
     assert "still has 1 instance" in cluster.refused("gnt-node", "remove", "node3")
     cluster.gnt("gnt-instance", "remove", "-f", "web1")
     eventually("nothing is left", lambda: files(cluster) == [])

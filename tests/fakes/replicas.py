@@ -10,8 +10,8 @@ import msgspec
 from gantry.hypervisors import fake_mirrors
 from gantry.model.backup_orders import Peer
 from gantry.model.entities import DiskTemplate, ReplicaState
-from gantry.model.errors import Reason, Rejected
-from gantry.model.live import GuestLive, GuestState
+from gantry.model.errors import OperationFailed, Reason, Rejected
+from gantry.model.live import GuestLive, GuestState, MirrorPhase
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskCreate, DiskSpec
 from gantry.model.replica_orders import (
@@ -19,6 +19,7 @@ from gantry.model.replica_orders import (
     DisksDeactivate,
     MirrorAttach,
     MirrorRelease,
+    MirrorWait,
     ReadReplicas,
     ReplicaClose,
     ReplicaMark,
@@ -69,6 +70,7 @@ class FakeReplicas:
             DisksActivate: self._activate,
             DisksDeactivate: lambda order: self.deactivate(order.guest),
             ReplicasLook: self._read,
+            MirrorWait: self._wait,
         }
         self.questions: dict[type, Callable[[Any], msgspec.Struct]] = {ReadReplicas: self._read}
 
@@ -200,6 +202,16 @@ class FakeReplicas:
             disk = self._disk(order.guest, order.index)
             live = self._live(order.guest)
             self._become(fake_mirrors.released(live, disk.uuid, order.node))
+
+    def _wait(self, order: MirrorWait) -> None:
+        live = self._live(order.guest)
+        ready = [
+            one
+            for one in live.mirrors
+            if (one.disk, one.node, one.phase) == (order.disk, order.node, MirrorPhase.READY)
+        ]
+        if not ready:
+            raise OperationFailed("nothing is mirrored there any more")
 
     def _activate(self, order: DisksActivate) -> None:
         if self._node.is_up(order.guest):

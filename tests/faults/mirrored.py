@@ -148,6 +148,24 @@ MIRRORED: tuple[Situation, ...] = (
         prepare=disks_there,
     ),
     Situation(
+        name="replace a mirror by one elsewhere",
+        op=_op("REPLACE_DISKS", mode="replace_new_secondary", remote_node="node3"),
+        objects=(UP, IN_STEP),
+        prepare=running,
+    ),
+    Situation(
+        name="replace a mirror where it is",
+        op=_op("REPLACE_DISKS", mode="replace_on_secondary"),
+        objects=(UP, IN_STEP),
+        prepare=running,
+    ),
+    Situation(
+        name="replace a mirror of a stopped one",
+        op=_op("REPLACE_DISKS", mode="replace_auto"),
+        objects=(DOWN, BEHIND),
+        prepare=disks_there,
+    ),
+    Situation(
         name="remove mirror",
         op=_op("REMOVE_MDDRBD", disk_name="sda", disk_id=1),
         objects=(UP, IN_STEP),

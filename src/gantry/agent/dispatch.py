@@ -96,6 +96,7 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     replica_orders.ReplicasLook: "replicas:look",
     replica_orders.MirrorAttach: "replicas:attach",
     replica_orders.MirrorRelease: "replicas:release",
+    replica_orders.MirrorWait: "mirror_waits:wait",
     replica_orders.DisksActivate: "active_disks:activate",
     replica_orders.DisksDeactivate: "active_disks:deactivate",
     moving_orders.GuestDescribe: "moving:describe",

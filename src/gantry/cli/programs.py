@@ -69,6 +69,7 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "reinstall": Command("instance.reinstall", "Install instances again, or another OS"),
         "add-mirror": Command("instance.add_mirror", "Add a further replica of a disk"),
         "remove-mirror": Command("instance.remove_mirror", "Take a replica of a disk away"),
+        "replace-disks": Command("instance.replace_disks", "Make replicas of disks anew"),
         "sync-disks": Command("instance.sync_disks", "Mirror again what has fallen behind"),
         "failover": Command("instance.failover", "Stop an instance, start it on another node"),
         "migrate": Command("instance.migrate", "Bring a running instance to another node"),

@@ -83,6 +83,18 @@ class MirrorRelease(Order[Nothing], frozen=True, kw_only=True, tag="mirror-relea
     node: Uuid
 
 
+class MirrorWait(Order[Nothing], frozen=True, kw_only=True, tag="mirror-wait"):
+    """Until all of a disk that is mirrored to ``node`` is there; how far it is, is said.
+
+    OperationFailed where nothing is mirrored there any more.
+    """
+
+    guest: Uuid
+    hypervisor: str
+    disk: Uuid
+    node: Uuid
+
+
 class DisksActivate(Order[Nothing], frozen=True, kw_only=True, tag="disks-activate"):
     """Open the disks of an instance that is not up, and mirror them, by a storage daemon.
 
@@ -146,5 +158,6 @@ ReplicaOrder: TypeAlias = (
     | DisksActivate
     | DisksDeactivate
     | ReplicasLook
+    | MirrorWait
 )
 ReplicaQuestion: TypeAlias = ReadReplicas

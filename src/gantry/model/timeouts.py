@@ -87,6 +87,8 @@ LOOK_AGAIN: Final = 3.0
 """After which supervision looks again at a guest that a job was about."""
 RESTART_PAUSES: Final = (0.0, 10.0, 60.0, 300.0, 900.0)
 """Seconds between a try to start a guest again and the one before it; so many tries there are."""
+MIRROR_LOOK: Final = 1.0
+"""Between two looks at a copy that somebody waits for."""
 MIRROR_MISSING: Final = 10.0
 """Nothing is mirrored where something should be for so long: then it is not."""
 SYNC_PAUSES: Final = (0.0, 10.0, 60.0, 300.0, 900.0)

@@ -44,6 +44,7 @@ PLACES: Final[dict[str, str]] = {
     "OP_INSTANCE_SYNC_DISKS": "instance.sync_disks:InstanceSyncDisks",
     "OP_INSTANCE_ADD_MDDRBD": "instance.add_mirror:InstanceAddMirror",
     "OP_INSTANCE_REMOVE_MDDRBD": "instance.remove_mirror:InstanceRemoveMirror",
+    "OP_INSTANCE_REPLACE_DISKS": "instance.replace_disks:InstanceReplaceDisks",
     "OP_INSTANCE_FAILOVER": "instance.failover:InstanceFailover",
     "OP_INSTANCE_MIGRATE": "instance.migrate:InstanceMigrate",
     "OP_INSTANCE_MOVE": "instance.move:InstanceMove",

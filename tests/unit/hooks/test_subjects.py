@@ -80,6 +80,7 @@ GIVEN: Final[dict[str, dict[str, Any]]] = {
     "OP_INSTANCE_FAILOVER": {**WEB1, "target_node": "node3.example.com"},
     "OP_INSTANCE_MIGRATE": {**WEB1, "cleanup": True},
     "OP_INSTANCE_ADD_MDDRBD": {**WEB1, "disk_name": "sda", "remote_node": "node3.example.com"},
+    "OP_INSTANCE_REPLACE_DISKS": {**WEB1, "mode": "replace_on_secondary"},
     "OP_INSTANCE_REMOVE_MDDRBD": {**WEB1, "disk_name": "sda", "disk_id": 1},
     "OP_INSTANCE_MOVE": {**WEB1, "target_node": "node3.example.com"},
 }
@@ -91,7 +92,11 @@ OF_STOPPED: Final = {
 }
 OF_SHARED: Final = {"OP_INSTANCE_FAILOVER", "OP_INSTANCE_MIGRATE"}
 """Not for disks that are on their node alone."""
-OF_MIRRORED: Final = {"OP_INSTANCE_ADD_MDDRBD", "OP_INSTANCE_REMOVE_MDDRBD"}
+OF_MIRRORED: Final = {
+    "OP_INSTANCE_ADD_MDDRBD",
+    "OP_INSTANCE_REMOVE_MDDRBD",
+    "OP_INSTANCE_REPLACE_DISKS",
+}
 SOMETIMES: Final = {
     "SRC_NODE",
     "SRC_PATH",

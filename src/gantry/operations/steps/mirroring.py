@@ -124,16 +124,23 @@ async def _serve(
 
 
 async def mirror_anew(
-    steps: Steps, instance: Instance, mirroring: Mirroring, one: MirroredDisk, copy: Copy
+    steps: Steps,
+    instance: Instance,
+    mirroring: Mirroring,
+    one: MirroredDisk,
+    copy: Copy,
+    *,
+    closed: bool = False,
 ) -> tuple[MirrorChange, ...]:
     """Mirror a disk of a guest that is up to one more replica, and copy all of it there.
 
-    It is syncing before its node is told. Gives back what becomes of it where that failed.
+    It is syncing before its node is told. ``closed``: it is served to nobody. Gives back what
+    becomes of it where that failed.
     """
     disk, node = one.disk.uuid, copy.node
     syncing = ReplicaBecame(disk=disk, node=node, state=SYNCING)
     failed = (ReplicaBecame(disk=disk, node=node, state=STALE),)
-    if copy.there:
+    if copy.there and not closed:
         await close(steps, one, copy)  # it may be served to an earlier primary
     target = await serve(steps, mirroring, one, copy, full=True, first=(syncing,))
     if target is None:

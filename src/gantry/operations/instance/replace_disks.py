@@ -1,0 +1,265 @@
+"""Make replicas anew, there or elsewhere: ``gnt-instance replace-disks``."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from gantry.hooks.subject import Subject, SubjectKind
+from gantry.model import timeouts
+from gantry.model.entities import Instance, Node, ReplicaState
+from gantry.model.errors import Reason, Rejected
+from gantry.model.locks import Needs
+from gantry.model.orders import DiskCreate, DiskRemove
+from gantry.model.replica_orders import MirrorRelease, MirrorWait, ReplicaMark
+from gantry.model.replicas import MirrorChange, ReplicaAdded, ReplicaBecame, ReplicaRemoved
+from gantry.model.snapshot import Claim, Snapshot
+from gantry.operations.base import Given, Operation, Plan
+from gantry.operations.steps import checks, mirroring, mirrors, moving, placing, replacing
+from gantry.operations.steps.mirrors import IN_SYNC, STALE, SYNCING, Copy, Mirroring
+from gantry.operations.steps.replacing import Swap
+from gantry.ports.steps import Changes, Outcome, Steps, Undo
+
+ON_PRIMARY, ON_SECONDARY = "replace_on_primary", "replace_on_secondary"
+NEW_SECONDARY, AUTO = "replace_new_secondary", "replace_auto"
+MODES = (ON_PRIMARY, ON_SECONDARY, NEW_SECONDARY, AUTO)
+
+
+class ReplacePlan(Plan, frozen=True, kw_only=True):
+    """``wait``: the old replicas go once the new ones are in sync, within this job."""
+
+    before: Instance
+    after: Instance
+    mirroring: Mirroring
+    swaps: tuple[Swap, ...]
+    old: str
+    new: str | None
+    running: bool
+    wait: bool
+
+
+class InstanceReplaceDisks(Operation[ReplacePlan], frozen=True, kw_only=True):
+    """``mode`` as in Ganeti; ``old_node`` is ours, for disks with several other replicas.
+
+    ``early_release``: the old ones go at once, which leaves the guest without them meanwhile.
+    """
+
+    opcode: ClassVar[str] = "OP_INSTANCE_REPLACE_DISKS"
+    plan_type: ClassVar[type[Plan]] = ReplacePlan
+
+    instance_name: str
+    instance_uuid: str | None = None
+    mode: str
+    disks: tuple[int, ...] = ()
+    remote_node: str | None = None
+    remote_node_uuid: str | None = None
+    old_node: str | None = None
+    iallocator: str | None = None
+    early_release: bool = False
+    ignore_ipolicy: bool = False
+
+    def summary(self) -> str:
+        return f"INSTANCE_REPLACE_DISKS({self.instance_name})"
+
+    def needs(self, cluster: Snapshot) -> Needs:
+        instance = cluster.instance(self.instance_name)
+        if self.mode == ON_SECONDARY:
+            return checks.instance_locks(instance)
+        return moving.needs(cluster, instance, self.remote_node)
+
+    def check(self, cluster: Snapshot, given: Given) -> ReplacePlan:
+        moving.no_allocator(self.iallocator)
+        before = cluster.instance(self.instance_name)
+        purpose = f"replace replicas of instance {before.name}"
+        whole = mirrors.required(cluster, before, purpose)
+        self._possible(before)
+        checks.node_usable(cluster, cluster.nodes[before.primary_node], purpose)
+        old = replacing.chosen(cluster, before, self.old_node, "replace")
+        new = self._new(cluster, before, old)
+        if new is None:
+            swaps = replacing.in_place(whole, old, self.disks, before.name)
+        else:
+            swaps = replacing.elsewhere(cluster, before, whole, old, new)
+        running = checks.running(cluster, before)
+        wait = (
+            new is not None
+            and not self.early_release
+            and not all(map(replacing.may_go_before, swaps))
+        )
+        if wait and not running:
+            raise Rejected(
+                f"cannot {purpose}: it is down, and the replica on {old.name} is in sync, which a "
+                "new one is only when it was copied",
+                f"start it first: gnt-instance startup {before.name}; or give --early-release",
+                reason=Reason.STATE,
+                object_name=before.name,
+            )
+        size = sum(swap.disk.disk.size for swap in swaps) if new else 0
+        return ReplacePlan(
+            before=before,
+            after=self._after(cluster, before, swaps, given.now),
+            mirroring=whole,
+            swaps=swaps,
+            old=old.name,
+            new=new.name if new else None,
+            running=running,
+            wait=wait,
+            claims=(Claim(node=new.uuid, disk=size),) if new else (),
+        )
+
+    def _possible(self, instance: Instance) -> None:
+        if self.mode not in MODES:
+            raise Rejected(f"there is no mode {self.mode!r}", "it is one of " + ", ".join(MODES))
+        if self.mode == ON_PRIMARY:
+            raise Rejected(
+                "the primary's replica is what the guest runs with: it cannot be replaced",
+                f"gnt-instance failover {instance.name} makes another one the primary's; then "
+                "replace the old one with -s",
+                reason=Reason.STATE,
+                object_name=instance.name,
+            )
+        if (self.remote_node is not None) != (self.mode == NEW_SECONDARY):
+            raise Rejected("a new node is given with -n, and with -n alone")
+        if self.disks and self.mode != ON_SECONDARY:
+            raise Rejected("single disks can only be replaced where they are", "give -s")
+        if any(not 0 <= index < len(instance.disks) for index in self.disks):
+            raise Rejected(
+                f"instance {instance.name} has disks 0 to {len(instance.disks) - 1}",
+                reason=Reason.UNKNOWN,
+            )
+
+    def _new(self, cluster: Snapshot, instance: Instance, old: Node) -> Node | None:
+        """The node that takes the place of the old one; None where it stays."""
+        if self.remote_node is not None:
+            return cluster.node(self.remote_node)
+        if self.mode == ON_SECONDARY:
+            return None
+        if not replacing.needs_it(cluster, instance, old.uuid):
+            raise Rejected(
+                f"nothing is to be replaced: the replica of {instance.name} on {old.name} is fine",
+                "-s makes it anew all the same",
+                reason=Reason.STATE,
+                object_name=instance.name,
+            )
+        if mirrors.there(cluster, old):
+            return None
+        having = {*checks.all_nodes(instance)}
+        size = sum(disk.size for disk in instance.disks)
+        return placing.free_for_copy(cluster, instance.hypervisor, having, size)
+
+    def _after(
+        self, cluster: Snapshot, before: Instance, swaps: tuple[Swap, ...], now: float
+    ) -> Instance:
+        changes = [change for swap in swaps for change in _changes(swap, SYNCING)]
+        records = mirrors.records(cluster, before)
+        others = mirrors.secondaries(before, records, *changes)
+        return checks.changed(before, now, secondary_nodes=others)
+
+    def subject(self, plan: ReplacePlan, cluster: Snapshot) -> Subject:
+        new = plan.swaps[0].new if plan.swaps else None
+        return Subject(
+            kind=SubjectKind.INSTANCE,
+            instance=cluster.instances[plan.before.uuid],
+            values={"MODE": self.mode, "NEW_SECONDARY": plan.new, "OLD_SECONDARY": plan.old},
+            seed_values={"NEW_SECONDARY": plan.new or plan.old},
+            extra_nodes=(new.node,) if new is not None else (),
+        )
+
+    async def run(self, plan: ReplacePlan, steps: Steps) -> Outcome:
+        if plan.new is None:
+            return await _in_place(plan, steps)
+        return await _elsewhere(plan, steps)
+
+
+async def _in_place(plan: ReplacePlan, steps: Steps) -> Outcome:
+    """It is stale, then gone, then made and copied anew, like any that has fallen behind."""
+    changes: list[MirrorChange] = []
+    for swap in plan.swaps:
+        one, copy = swap.disk, swap.old
+        index = one.disk.index
+        steps.log(f"making the replica of disk {index} on node {copy.name} anew")
+        stale = ReplicaBecame(disk=one.disk.uuid, node=copy.node, state=STALE)
+        release = MirrorRelease(
+            guest=plan.before.uuid,
+            hypervisor=plan.before.hypervisor,
+            index=index,
+            node=copy.node,
+        )
+        await steps.do(
+            f"release-mirror/{index}",
+            plan.before.primary_node,
+            release,
+            first=Changes(mirrors=(stale,)),
+            timeout=timeouts.URGENT,
+        )
+        await mirroring.close(steps, one, copy)
+        await steps.do(f"remove-disk/{index}", copy.node, DiskRemove(disk=one.disk))
+        await steps.do(f"create-disk/{index}", copy.node, DiskCreate(disk=one.disk))
+        if plan.running:
+            changes += await mirroring.mirror_anew(
+                steps, plan.before, plan.mirroring, one, copy, closed=True
+            )
+        else:
+            changes.append(ReplicaBecame(disk=one.disk.uuid, node=copy.node, state=SYNCING))
+    if not plan.running:
+        steps.log("it is copied when the instance is started")
+    return Outcome(mirrors=tuple(changes))
+
+
+async def _elsewhere(plan: ReplacePlan, steps: Steps) -> Outcome:
+    """The new ones are made first; the old ones go with the commit that adds the new ones."""
+    for swap in plan.swaps:
+        assert swap.new is not None
+        await _made(plan, swap, swap.new, steps)
+    state = SYNCING
+    if plan.wait:
+        for swap in plan.swaps:
+            assert swap.new is not None
+            await _copied(plan, swap, swap.new, steps)
+        state = IN_SYNC
+    elif not plan.running:
+        steps.log("the new replicas are copied when the instance is started")
+    changes = [change for swap in plan.swaps for change in _changes(swap, state)]
+    cleanup: list[Undo] = []
+    for swap in plan.swaps:
+        cleanup += mirroring.leaving(plan.before, swap.disk, swap.old)
+    return Outcome(put=(plan.after,), mirrors=tuple(changes), cleanup=tuple(cleanup))
+
+
+async def _made(plan: ReplacePlan, swap: Swap, new: Copy, steps: Steps) -> None:
+    one = swap.disk
+    steps.log(f"making a replica of disk {one.disk.index} on node {new.name}")
+    await steps.do(
+        f"create-disk/{one.disk.index}/{new.name}",
+        new.node,
+        DiskCreate(disk=one.disk),
+        undo=DiskRemove(disk=one.disk),
+        timeout=timeouts.SLOW,
+    )
+    if plan.running:
+        target = await mirroring.serve_new(steps, plan.mirroring, one, new)
+        await mirroring.attach(steps, plan.before, one, target)
+
+
+async def _copied(plan: ReplacePlan, swap: Swap, new: Copy, steps: Steps) -> None:
+    """All of it is there, and its node has written that down."""
+    disk = swap.disk.disk
+    wait = MirrorWait(
+        guest=plan.before.uuid,
+        hypervisor=plan.before.hypervisor,
+        disk=disk.uuid,
+        node=new.node,
+    )
+    node = plan.before.primary_node
+    await steps.do(f"wait-for-copy/{disk.index}", node, wait, timeout=timeouts.TRANSFER)
+    mark = ReplicaMark(disk=disk, generation=disk.generation, state=IN_SYNC)
+    await steps.do(f"mark-replica/{disk.index}", new.node, mark, timeout=timeouts.URGENT)
+
+
+def _changes(swap: Swap, state: ReplicaState) -> list[MirrorChange]:
+    if swap.new is None:
+        return []
+    disk = swap.disk.disk.uuid
+    return [
+        ReplicaAdded(disk=disk, node=swap.new.node, state=state),
+        ReplicaRemoved(disk=disk, node=swap.old.node),
+    ]
