@@ -35,6 +35,8 @@ from gantry.pki import files as certificates
 _PING: Final = 2.0
 """Seconds to wait for a ping's answer."""
 _LOOKUP: Final = 10.0
+_DEPTHS: Final = ("*", "*/*", "*/*/*")
+"""How deep disks lie below a directory for them: INSTANCE/DISK, or with one more before that."""
 _WORTH_SAYING: Final = 0.1
 
 _BESIDE: Final = ("replica", "bitmaps")
@@ -116,8 +118,9 @@ def _look(parts: Parts, question: Inspect) -> tuple[list[str], list[tuple[str, s
         if directory.is_dir():
             disks += [
                 "/" + str(path.relative_to(parts.root))
-                for path in sorted(directory.glob("*/*"))
-                if path.is_file() and not _record(path)
+                for depth in _DEPTHS
+                for path in sorted(directory.glob(depth))
+                if path.is_file()
             ]
     for path in question.disks:
         real = parts.root / names.absolute_path(path, "the path of a disk").lstrip("/")

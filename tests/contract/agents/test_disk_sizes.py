@@ -9,7 +9,7 @@ from tests.support.agent_process import new_uuid
 
 from gantry.model.disk_orders import DiskGrow, DiskPlug, DiskUnplug, ReadDisks
 from gantry.model.errors import OperationFailed, Rejected
-from gantry.model.orders import DiskCreate, DiskRemove, DiskSpec, GuestSpec
+from gantry.model.orders import DiskCreate, DiskRemove, DiskSpec, GuestSpec, Inspect
 
 _MIB = 1 << 20
 
@@ -85,3 +85,14 @@ async def test_a_disk_comes_to_a_guest_that_runs_and_to_no_other(harness: Harnes
     await harness.agents.order(harness.address, envelope("start/1"), start(spec))
     for kind in (DiskPlug, DiskPlug, DiskUnplug, DiskUnplug):
         await order(kind)
+
+
+async def test_every_file_among_disks_is_told(harness: Harness) -> None:
+    base = "/srv/ganeti/file-storage"
+    paths = [f"{base}/a", f"{base}/web1/b", f"{base}/below/web1/c"]
+    for number, path in enumerate(paths):
+        order = DiskCreate(disk=disk(path))
+        await harness.agents.order(harness.address, envelope(f"make/{number}"), order)
+    question = Inspect(storage_dirs=(base,))
+    said = await harness.agents.ask(harness.address, question, 10.0)
+    assert sorted(said.disks) == sorted(paths)
