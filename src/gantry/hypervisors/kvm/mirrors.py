@@ -20,6 +20,7 @@ from gantry.hypervisors.contract import Peers
 from gantry.hypervisors.kvm import block_jobs, resync
 from gantry.hypervisors.kvm.block_jobs import Job
 from gantry.hypervisors.kvm.monitor import Monitor
+from gantry.hypervisors.kvm.one_mirror import Key, OneMirror
 from gantry.model import timeouts
 from gantry.model.entities import OnDegraded
 from gantry.model.errors import GantryError, OperationFailed, Reason, Unavailable
@@ -33,29 +34,6 @@ _log = logging.getLogger(__name__)
 _LEAST_TRY: Final = 3.0
 """Seconds for which an export was asked at least before it is lost."""
 _TRY_AGAIN: Final = 0.5
-_KEY = tuple[int, Uuid]
-
-
-class _One:
-    """One disk's mirror to one node."""
-
-    def __init__(self, disk: DiskSpec, target: MirrorTarget) -> None:
-        self.disk = disk
-        self.target = target
-        self.live = MirrorLive(disk=disk.uuid, node=target.node, phase=MirrorPhase.COPYING)
-        self.content = ""
-        self.ended = False
-        """The job is gone, without having been released."""
-        self.turn = asyncio.Lock()
-        self.watch: asyncio.Task[None] | None = None
-        self.answered = time.monotonic()
-        self.asked: float | None = None
-        """Since when it is asked without an answer."""
-        self.told = 0.0
-
-    @property
-    def key(self) -> _KEY:
-        return self.disk.index, self.target.node
 
 
 class Mirrors:
@@ -80,7 +58,7 @@ class Mirrors:
         self._changed = changed
         self._device = device
         self._ending = False
-        self._all: dict[_KEY, _One] = {}
+        self._all: dict[Key, OneMirror] = {}
         self._turns: dict[int, resync.Turns] = {}
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,7 +100,7 @@ class Mirrors:
             answered = False
             _log.warning("the mirrors of %s cannot be asked for: %s", self._name, error)
         for disk, target in wanted:
-            one = self._all[disk.index, target.node] = _One(disk, target)
+            one = self._all[disk.index, target.node] = OneMirror(disk, target)
             job = jobs.get(block_jobs.job_name(*one.key))
             if job is None and answered:
                 self._ended(one, "its job in QEMU ended while no agent looked")
@@ -140,9 +118,11 @@ class Mirrors:
         """Mirror there no longer; whether there was such a mirror."""
         async with self._turn:
             one = self._all.get((index, node))
+            if one is not None:
+                one.leaving = True
+            await block_jobs.release(await self._monitor(timeouts.QMP), index, node)
             if one is not None and one.watch is not None:
                 one.watch.cancel()
-            await block_jobs.release(await self._monitor(timeouts.QMP), index, node)
             self._all.pop((index, node), None)
             self._changed()
             return one is not None
@@ -175,7 +155,7 @@ class Mirrors:
     # How one begins
 
     async def _attach(self, disk: DiskSpec, target: MirrorTarget) -> None:
-        one = _One(disk, target)
+        one = OneMirror(disk, target)
         one.content = await self._content(one)
         monitor = await self._monitor(timeouts.QMP)
         await block_jobs.release(monitor, *one.key)
@@ -212,7 +192,7 @@ class Mirrors:
         self._follow(one)
         self._changed()
 
-    async def _content(self, one: _One) -> str:
+    async def _content(self, one: OneMirror) -> str:
         """The word for what is on the replica; Unavailable where it is not served."""
         try:
             async with asyncio.timeout(timeouts.REPLICA_LOST):
@@ -234,7 +214,7 @@ class Mirrors:
         words = [name.partition(".")[2] for name in found if name.startswith(one.disk.uuid + ".")]
         return words[0] if words else ""
 
-    async def _connect(self, monitor: Monitor, one: _One, purpose: str) -> None:
+    async def _connect(self, monitor: Monitor, one: OneMirror, purpose: str) -> None:
         await block_jobs.connect(
             monitor,
             block_jobs.remote_name(*one.key, purpose),
@@ -246,14 +226,14 @@ class Mirrors:
 
     # What becomes of it
 
-    async def _ready(self, one: _One) -> None:
+    async def _ready(self, one: OneMirror) -> None:
         monitor = await self._monitor(timeouts.QMP)
         if not one.content:  # adopted: its agent had asked for it
             one.content = (await resync.known(monitor, one.disk.index)).get(one.target.node, "")
         await resync.know(monitor, *one.key, one.content)
         self._become(one, MirrorPhase.READY)
 
-    async def _copied(self, one: _One) -> None:
+    async def _copied(self, one: OneMirror) -> None:
         """The copy beside the mirror has ended; how, its bitmap says."""
         monitor = await self._monitor(timeouts.QMP)
         if await resync.complete(monitor, *one.key):
@@ -265,15 +245,15 @@ class Mirrors:
         self._ended(one, "what it lacks could not be copied")
         await block_jobs.end(monitor, block_jobs.job_name(*one.key))
 
-    def _ended(self, one: _One, why: str) -> None:
-        if self._all.get(one.key) is not one or one.ended:
+    def _ended(self, one: OneMirror, why: str) -> None:
+        if self._all.get(one.key) is not one or one.ended or one.leaving:
             return
         one.ended = True
         if one.watch is not None and one.watch is not asyncio.current_task():
             one.watch.cancel()
         self._become(one, MirrorPhase.LOST, why)
 
-    def _become(self, one: _One, phase: MirrorPhase, reason: str = "") -> None:
+    def _become(self, one: OneMirror, phase: MirrorPhase, reason: str = "") -> None:
         before = one.live
         one.live = msgspec.structs.replace(before, phase=phase, reason=reason)
         if self._all.get(one.key) is one and one.live != before:
@@ -289,7 +269,7 @@ class Mirrors:
             if phase is MirrorPhase.LOST and one.disk.on_degraded is OnDegraded.CONTINUE:
                 self._background(self._go_on(one))
 
-    async def _go_on(self, one: _One) -> None:
+    async def _go_on(self, one: OneMirror) -> None:
         """The disk's writes are not to wait for anybody's word."""
         if one.ended:
             return
@@ -300,11 +280,11 @@ class Mirrors:
 
     # Looking after it
 
-    def _follow(self, one: _One) -> None:
+    def _follow(self, one: OneMirror) -> None:
         one.watch = asyncio.create_task(self._look(one))
         one.watch.add_done_callback(_done)
 
-    async def _look(self, one: _One) -> None:
+    async def _look(self, one: OneMirror) -> None:
         while not one.ended:
             began = time.monotonic()
             await self._ask(one)
@@ -313,7 +293,7 @@ class Mirrors:
             pause = timeouts.REPLICA_PROBE if one.asked is None else _TRY_AGAIN
             await asyncio.sleep(max(0.0, began + pause - time.monotonic()))
 
-    async def _ask(self, one: _One) -> None:
+    async def _ask(self, one: OneMirror) -> None:
         began = time.monotonic()
         first = began if one.asked is None else one.asked
         patience = max(one.answered + timeouts.REPLICA_LOST, first + _LEAST_TRY) - began
@@ -334,7 +314,7 @@ class Mirrors:
             return
         one.answered, one.asked = time.monotonic(), None
 
-    async def _progress(self, one: _One) -> None:
+    async def _progress(self, one: OneMirror) -> None:
         """How far a copy is; what has been lost and answers again goes on where it was."""
         try:
             async with one.turn:
@@ -343,7 +323,7 @@ class Mirrors:
         except GantryError as error:
             _log.warning("the mirrors of %s cannot be looked at: %s", self._name, error)
 
-    async def _looked(self, one: _One) -> None:
+    async def _looked(self, one: OneMirror) -> None:
         monitor = await self._monitor(timeouts.QMP)
         jobs = await block_jobs.jobs(monitor)
         job = jobs.get(block_jobs.job_name(*one.key))
@@ -366,7 +346,7 @@ class Mirrors:
         else:
             self._far(one, job)
 
-    def _far(self, one: _One, job: Job) -> None:
+    def _far(self, one: OneMirror, job: Job) -> None:
         now = time.monotonic()
         one.live = msgspec.structs.replace(one.live, done=job.offset, total=job.length)
         if now - one.told >= timeouts.MIRROR_TOLD:

@@ -1,0 +1,39 @@
+"""What is known of one disk's mirror to one node, while it is followed. Nothing is done here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from gantry.model.live import MirrorLive, MirrorPhase
+from gantry.model.names import Uuid
+from gantry.model.orders import DiskSpec
+from gantry.model.specs import MirrorTarget
+
+Key = tuple[int, Uuid]
+"""The disk's index, and the node."""
+
+
+class OneMirror:
+    """One disk's mirror to one node."""
+
+    def __init__(self, disk: DiskSpec, target: MirrorTarget) -> None:
+        self.disk = disk
+        self.target = target
+        self.live = MirrorLive(disk=disk.uuid, node=target.node, phase=MirrorPhase.COPYING)
+        self.content = ""
+        self.ended = False
+        """The job is gone, without having been released."""
+        self.leaving = False
+        """It is being released: that its job ends is no loss."""
+        self.turn = asyncio.Lock()
+        self.watch: asyncio.Task[None] | None = None
+        self.answered = time.monotonic()
+        self.asked: float | None = None
+        """Since when it is asked without an answer."""
+        self.told = 0.0
+
+    @property
+    def key(self) -> Key:
+        """By which it is known."""
+        return self.disk.index, self.target.node
