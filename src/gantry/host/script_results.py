@@ -44,11 +44,15 @@ class Ran(msgspec.Struct, frozen=True):
     began: float
     timeout: float
 
-    def brief(self, seconds: float) -> bool:
-        """Whether it came to an end by itself, and sooner than that."""
+    @property
+    def by_itself(self) -> bool:
+        """Whether it came to an end that nobody else made."""
         ended = self.ended
-        by_itself = not (ended.problem or ended.timed_out or ended.cancelled)
-        return by_itself and ended.duration < seconds
+        return not (ended.problem or ended.timed_out or ended.cancelled)
+
+    def brief(self, seconds: float) -> bool:
+        """Whether it did, and sooner than that."""
+        return self.by_itself and self.ended.duration < seconds
 
 
 class Results:

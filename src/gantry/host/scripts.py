@@ -74,12 +74,12 @@ def run_sequence(
     ``extra`` is added to each environment (``GANTRY_…``). Each script may take ``timeout``
     seconds, or where that is None what the policy says. ``on_started`` is told each process
     that does not end at once, ``on_results`` all results in their order.
-    With ``on_brief`` those of short scripts are told several at a time; of each of these it is
-    told before that, while the next one runs: its number in the sequence, when it began, and how
-    it ended. ``outputs`` is a directory that keeps what scripts write, ``exchange`` one in which
-    context and verdicts are for the time of the run. ``done`` are results by directory and script
-    of scripts that are not run again: they are told in their place. ``stop`` ends the running
-    script's process group; no other is started then.
+    With ``on_brief`` those of short scripts are told several at a time; of each that ended by
+    itself it is told before the next one begins: its number in the sequence, when it began, and
+    how it ended. ``outputs`` is a directory that keeps what scripts write, ``exchange`` one in
+    which context and verdicts are for the time of the run. ``done`` are results by directory and
+    script of scripts that are not run again: they are told in their place. ``stop`` ends the
+    running script's process group; no other is started then.
     """
     name = "-".join((order.run_id, *(one.name for one in order.directories)))
     with (
@@ -126,8 +126,8 @@ class _Run:
         self._later = ((0.0, self._meanwhile), (_NOTED, self._note), (_LONG, self._name))
         self._waiting: list[Ran | ScriptResult] = []
         """What nobody has been told of yet."""
-        self._unmarked: Ran | None = None
-        """The last of them, where ``brief`` has not heard of it."""
+        self._due = False
+        """Whether the last of them is to be looked at while the next one runs."""
         self._results: list[ScriptResult] = []
 
     def all(
@@ -182,7 +182,10 @@ class _Run:
             )
         ran = Ran(script, number, account, self._files, ended, began, timeout)
         self._waiting.append(ran)
-        self._unmarked = ran
+        # Before the next one begins: if we are killed, it must be clear which of them ran.
+        if self._on_brief is not None and ran.by_itself:
+            self._on_brief(number, script, began, ended)
+        self._due = self._on_brief is None or not ran.brief(_NOTED)
 
     def _start(
         self,
@@ -211,15 +214,8 @@ class _Run:
         """The script runs: time for all that need not be done between two of them."""
         if self._script is not None:
             self._make.look_at(self._script)
-        ran = self._unmarked
-        if ran is None:
-            return
-        tell = self._on_brief
-        if tell is None or len(self._waiting) >= _TOGETHER or not ran.brief(_NOTED):
+        if self._due or len(self._waiting) >= _TOGETHER:
             self._settle()
-        else:
-            self._unmarked = None
-            tell(ran.number, ran.script, ran.began, ran.ended)
 
     def _note(self) -> None:
         """It takes a while: if we are killed now, it must be found again; others have a turn."""
@@ -240,7 +236,7 @@ class _Run:
 
     def _settle(self) -> None:
         """Look at what the scripts left that nobody has looked at, and tell of them."""
-        waiting, self._waiting, self._unmarked = self._waiting, [], None
+        waiting, self._waiting, self._due = self._waiting, [], False
         if not waiting:
             return
         results = self._make.of_all(waiting)

@@ -65,6 +65,25 @@ async def test_every_result_is_told_once_and_in_order(hooks: Hooks) -> None:
         seen |= set(told) if how == "results" else set()
 
 
+async def test_how_a_script_ended_is_told_before_the_next_one_begins(
+    hooks: Hooks, tmp_path: Path
+) -> None:
+    """If the agent is killed, the first one without a word of it is the one that ran."""
+    told = tmp_path / "told"
+
+    class Slowly(Heard):
+        def brief(self, number: int, script: Script, began: float, ended: Ended) -> None:
+            super().brief(number, script, began, ended)
+            time.sleep(0.3)
+            (tmp_path / f"told-{number}").touch()
+
+    hooks.script("00", "exit 0")
+    hooks.script("01", f"sleep 0.1; [ ! -e {told}-0 ]")
+    hooks.script("02", f"[ ! -e {told}-1 ] || exit 0; exit 7")
+    results = await run(hooks, Slowly())
+    assert [one.exit_status for one in results] == [0, 1, 0], "a word came too late"
+
+
 async def test_where_each_counts_its_result_is_told_while_the_next_one_runs(hooks: Hooks) -> None:
     for number in range(5):
         hooks.script(f"{number:02d}", "exit 0")
