@@ -19,7 +19,7 @@ from gantry.model.backup_orders import (
     ExportSettle,
     SnapshotClose,
 )
-from gantry.model.entities import AdminState, ReplicaState
+from gantry.model.entities import AdminState, Instance, ReplicaState
 from gantry.model.errors import GantryError, Rejected, Superseded
 from gantry.model.increment_orders import ChangesClose, ExportReplace, MarksDrop
 from gantry.model.locks import Needs
@@ -27,7 +27,9 @@ from gantry.model.locks import instance as instance_lock
 from gantry.model.names import Uuid
 from gantry.model.orders import (
     BundleRestore,
+    DiskPlug,
     DiskRemove,
+    DiskUnplug,
     GuestForget,
     GuestReset,
     GuestStart,
@@ -191,6 +193,12 @@ def _due(record: DebrisRecord, cluster: Snapshot) -> bool:
         found = cluster.instances.get(order.uuid)
         # The operator has started it since: it is not to be stopped for an old job.
         return found is None or found.admin_state is not AdminState.UP or found.primary_node != node
+    if isinstance(order, DiskPlug | DiskUnplug):
+        # It has been started anew since, with the disks that its record names; or elsewhere.
+        found = cluster.instances.get(order.guest)
+        up = found is not None and _up(cluster, found, node)
+        has = found is not None and order.disk.uuid in {disk.uuid for disk in found.disks}
+        return up and has is isinstance(order, DiskPlug)
     if isinstance(order, DiskRemove) and order.disk.uuid in cluster.mirrors:
         # A replica that was removed, and may have come back to that node since.
         return node not in cluster.mirrors[order.disk.uuid].replicas
@@ -208,6 +216,11 @@ def _due(record: DebrisRecord, cluster: Snapshot) -> bool:
         wanted = rollout.wanted_hash(cluster, order.target, node)
         return wanted is None or wanted == order.sha256
     return True
+
+
+def _up(cluster: Snapshot, instance: Instance, node: Uuid) -> bool:
+    guest = cluster.guest(instance)
+    return instance.primary_node == node and guest is not None and guest.up
 
 
 def _unused(order: ReplicaClose | MirrorRelease, node: Uuid, cluster: Snapshot) -> bool:
@@ -234,7 +247,7 @@ def _needs(record: DebrisRecord, cluster: Snapshot) -> Needs:
         return Needs.of(exclusive=[instance_lock(order.spec.uuid)])
     if isinstance(order, GuestStop | GuestReset | GuestForget):
         return Needs.of(exclusive=[instance_lock(order.uuid)])
-    if isinstance(order, MirrorRelease):
+    if isinstance(order, MirrorRelease | DiskPlug | DiskUnplug):
         return Needs.of(exclusive=[instance_lock(order.guest)])
     if isinstance(order, DiskRemove | ReplicaClose) and order.disk.uuid in cluster.mirrors:
         return Needs.of(exclusive=[instance_lock(cluster.mirrors[order.disk.uuid].instance)])

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from tests.fakes.agents import Call, FakeAgents, Fault
 from tests.fakes.cluster import FakeCluster, instance, instance_uuid, node_uuid
+from tests.fakes.world import FakeDisk
 
 from gantry.jobs import codec
 from gantry.jobs.codec import DebrisRecord
@@ -20,13 +21,16 @@ from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.jobs import JobStatus
 from gantry.model.names import JobId, Uuid
 from gantry.model.orders import (
+    DiskPlug,
     DiskRemove,
     DiskSpec,
+    DiskUnplug,
     GuestSpec,
     GuestStart,
     GuestStop,
     HooksRun,
 )
+from gantry.operations.steps import specs
 from gantry.ports.agents import Address
 from gantry.ports.store import Put
 
@@ -164,6 +168,46 @@ async def test_a_disk_that_an_instance_has_now_is_not_removed() -> None:
     await cluster.start()
     await cluster.engine.settle()
     assert sent(cluster, DiskRemove) == []
+    assert await cluster.keys("debris/") == []
+    await cluster.close()
+
+
+async def test_a_disk_that_is_owed_to_a_guest_comes_or_goes_as_its_record_says() -> None:
+    made = [
+        Disk(
+            uuid=Uuid(f"00000000-0000-4000-8000-00000000999{number}"),
+            size=1,
+            path=f"/srv/ganeti/file-storage/disk{number}",
+            template=DiskTemplate.FILE,
+        )
+        for number in range(2)
+    ]
+    # web1 runs with its first disk; web2 is down.
+    cluster = await FakeCluster.make(
+        [
+            instance(1, disks=tuple(made[:1]), admin_state=AdminState.UP),
+            instance(2, disks=tuple(made[:1])),
+        ]
+    )
+    cluster.world.nodes[node_uuid(1)]._start(guest_start(1))
+    cluster.world.nodes[node_uuid(1)].disks[made[0].path] = FakeDisk(specs.disk(0, made[0]))
+    wanted: list[tuple[type[DiskPlug] | type[DiskUnplug], int, int]] = [
+        (DiskPlug, 0, 1),
+        (DiskPlug, 1, 1),
+        (DiskUnplug, 0, 1),
+        (DiskUnplug, 1, 1),
+        (DiskPlug, 0, 2),
+    ]
+    for number, (kind, index, guest) in enumerate(wanted):
+        order = kind(
+            disk=specs.disk(index, made[index]), guest=instance_uuid(guest), hypervisor="fake"
+        )
+        key = codec.debris_key(f"{number}" * 24, 0, 0)
+        await cluster.store.txn([], [Put(key, codec.encode(owed(order, cluster)))])
+    await cluster.start()
+    await cluster.engine.settle()
+    assert ["disk0" in one for one in sent(cluster, DiskPlug)] == [True]
+    assert ["disk1" in one for one in sent(cluster, DiskUnplug)] == [True]
     assert await cluster.keys("debris/") == []
     await cluster.close()
 
