@@ -10,9 +10,10 @@ import pytest
 from tests.fakes.cluster import FakeCluster, entities, instance, node_uuid, opcodes
 from tests.fakes.world import FakeDisk
 from tests.faults.breaking import BreakingStore
+from tests.unit.operations.mirrored import DISK, IN_SYNC, STALE, mirror, mirrored
 from tests.unit.operations.scene import NODE1, NODE2, NODE3, check, facts, live, snapshot, up, web
 
-from gantry.model.entities import AdminState, Cluster, Disk, DiskTemplate, Instance
+from gantry.model.entities import AdminState, Cluster, Disk, DiskTemplate, Instance, Mirror, Replica
 from gantry.model.errors import Rejected
 from gantry.model.jobs import JobStatus
 from gantry.model.live import NodeLive
@@ -179,8 +180,35 @@ def test_all_can_go_to_one_node_and_how_is_passed_on() -> None:
     assert (job["target_node"], job["mode"], job["deadline"]) == ("node3", "non-live", 60)
 
 
-def test_copies_of_mirrored_disks_are_not_left_out_silently() -> None:
-    one = web(5, primary_node=NODE2, secondary_nodes=(NODE1,))
-    with pytest.raises(Rejected, match="has copies of disks of web5"):
-        check(snapshot(one), {**EVACUATE, "mode": "all"})
-    assert check(snapshot(one), EVACUATE) is not None
+def test_replicas_go_elsewhere_before_they_go() -> None:
+    one = mirrored(primary_node=NODE2, secondary_nodes=(NODE1,))
+    swapped = Mirror(
+        uuid=DISK.uuid,
+        name=DISK.uuid,
+        instance=one.uuid,
+        replicas={node: Replica(number=n, state=IN_SYNC) for n, node in enumerate((NODE2, NODE1))},
+        next_number=2,
+    )
+    for mode in ("all", "secondary-only"):
+        plan = check(snapshot(one, swapped), {**EVACUATE, "mode": mode})
+        [[job]] = plan.found.jobs
+        assert job == {
+            "OP_ID": "OP_INSTANCE_REPLACE_DISKS",
+            "instance_name": "web1.example.com",
+            "mode": "replace_new_secondary",
+            "remote_node": "node3.example.com",
+            "old_node": "node1.example.com",
+        }
+    assert check(snapshot(one, swapped), EVACUATE).found.jobs == ()
+
+
+def test_mirrored_instances_are_failed_over_to_where_they_are_in_sync() -> None:
+    one = mirrored(admin_state=AdminState.UP)
+    running = {NODE1: live(guests=up())}
+    [[job]] = check(snapshot(one, mirror(), nodes=running), EVACUATE).found.jobs
+    assert job == {"OP_ID": "OP_INSTANCE_FAILOVER", "instance_name": "web1.example.com"}
+    off = {"nodes": {NODE1: NodeLive(reachable=False)}, "change": {NODE1: {"offline": True}}}
+    [[job]] = check(snapshot(one, mirror(), **off), EVACUATE).found.jobs  # type: ignore[arg-type]
+    assert job["OP_ID"] == "OP_INSTANCE_FAILOVER"
+    behind = check(snapshot(one, mirror(STALE), **off), EVACUATE)  # type: ignore[arg-type]
+    assert behind.found.jobs == () and "in sync" in behind.found.problems[0]

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from gantry.model import locks
 from gantry.model.entities import Node
-from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Given, Operation, Plan
@@ -62,21 +61,11 @@ class NodeEvacuate(Operation[NodeEvacuatePlan], frozen=True, kw_only=True):
         if self.mode is not EvacuateMode.SECONDARY:
             found = emptying.primary(cluster, node, self.remote_node, {})
         if self.mode is not EvacuateMode.PRIMARY:
-            _no_secondaries(cluster, node)
+            copies = emptying.secondary(cluster, node, self.remote_node)
+            found = emptying.Jobs(
+                jobs=(*found.jobs, *copies.jobs), problems=(*found.problems, *copies.problems)
+            )
         return NodeEvacuatePlan(node=node, found=found)
 
     async def run(self, plan: NodeEvacuatePlan, steps: Steps) -> Outcome:
         return emptying.submitted(plan.node, plan.found, steps)
-
-
-def _no_secondaries(cluster: Snapshot, node: Node) -> None:
-    """Copies of mirrored disks are brought away one by one, so that none is without."""
-    held = [one.name for one in cluster.instances.values() if node.uuid in one.secondary_nodes]
-    if held:
-        raise Rejected(
-            f"node {node.name} has copies of disks of {', '.join(sorted(held)[:5])}",
-            "gnt-instance replace-disks brings a copy to another node; evacuate -p moves the "
-            "instances alone",
-            reason=Reason.STATE,
-            node=node.name,
-        )

@@ -10,7 +10,7 @@ from gantry.model.entities import AdminState, DiskTemplate, Instance, Node
 from gantry.model.errors import Reason, Rejected
 from gantry.model.parameters import memory
 from gantry.model.snapshot import Claim, Snapshot
-from gantry.operations.steps import checks, death, moving
+from gantry.operations.steps import checks, death, moving, placing, promotion
 from gantry.ports.steps import Outcome, Steps
 
 Job = tuple[dict[str, Any], ...]
@@ -35,9 +35,7 @@ def primary(cluster: Snapshot, node: Node, wanted: str | None, how: dict[str, An
     for instance in sorted(cluster.instances_of(node.uuid), key=lambda one: one.name):
         try:
             job = _one(cluster, node, instance, wanted, how)
-            there = moving.target(
-                cluster, instance, wanted, memory=_memory(cluster, instance), disk=_disk(instance)
-            )
+            there = _target(cluster, instance, wanted)
         except Rejected as error:
             problems.append(f"{error.message} ({error.hint})" if error.hint else error.message)
             continue
@@ -52,6 +50,47 @@ def primary(cluster: Snapshot, node: Node, wanted: str | None, how: dict[str, An
     return Jobs(jobs=tuple(found), problems=tuple(problems))
 
 
+def secondary(cluster: Snapshot, node: Node, wanted: str | None) -> Jobs:
+    """One job for each instance that has replicas there: they are made on another node, and go
+    when those are in sync.
+    """
+    found: list[Job] = []
+    problems: list[str] = []
+    for instance in sorted(cluster.instances.values(), key=lambda one: one.name):
+        if node.uuid not in instance.secondary_nodes:
+            continue
+        size = sum(disk.size for disk in instance.disks)
+        try:
+            new = (
+                wanted
+                or placing.free_for_copy(
+                    cluster, instance.hypervisor, checks.all_nodes(instance), size
+                ).name
+            )
+            there = cluster.node(new)
+        except Rejected as error:
+            problems.append(f"{instance.name}: {error.message}")
+            continue
+        job = {
+            "OP_ID": "OP_INSTANCE_REPLACE_DISKS",
+            "instance_name": instance.name,
+            "mode": "replace_new_secondary",
+            "remote_node": new,
+            "old_node": node.name,
+        }
+        found.append((job,))
+        claim = Claim(node=there.uuid, disk=size)
+        cluster = msgspec.structs.replace(cluster, claims=(*cluster.claims, claim))
+    return Jobs(jobs=tuple(found), problems=tuple(problems))
+
+
+def _target(cluster: Snapshot, instance: Instance, wanted: str | None) -> Node:
+    needed = _memory(cluster, instance)
+    if instance.disk_template is DiskTemplate.MIRROR:
+        return promotion.target(cluster, instance, wanted, memory=needed, ignore_consistency=False)
+    return moving.target(cluster, instance, wanted, memory=needed, disk=_disk(instance))
+
+
 def _one(
     cluster: Snapshot, node: Node, instance: Instance, wanted: str | None, how: dict[str, Any]
 ) -> dict[str, Any]:
@@ -59,7 +98,7 @@ def _one(
     alive = cluster.node_live(node.uuid).reachable and not node.offline
     if not alive:
         death.proven(cluster, instance, node, f"start instance {name} elsewhere")
-        if not moving.shared(instance):
+        if not moving.shared(instance) and instance.disk_template is not DiskTemplate.MIRROR:
             raise Rejected(
                 f"instance {name} cannot go: its disks (template {instance.disk_template}) are on "
                 f"node {node.name} alone",
@@ -67,7 +106,8 @@ def _one(
                 reason=Reason.STATE,
             )
         return {"OP_ID": "OP_INSTANCE_FAILOVER", "instance_name": name}
-    if checks.running(cluster, instance):
+    mirrored = instance.disk_template is DiskTemplate.MIRROR
+    if checks.running(cluster, instance) and not mirrored:
         return {"OP_ID": "OP_INSTANCE_MIGRATE", "instance_name": name, **how}
     if instance.disk_template is DiskTemplate.FILE:
         return {"OP_ID": "OP_INSTANCE_MOVE", "instance_name": name}
