@@ -77,13 +77,15 @@ async def programs(parts: Parts, question: ReadPrograms) -> Missing:
 
 async def _blocks(parts: Parts, order: TransferSend, task: Task, directory: Path) -> int:
     source, kind = _file(parts, order.place)
+    files = [source]
     await asyncio.to_thread(ends.tls, parts.root, directory)
     with _served(parts, order.place) as served:
         image = transfer_programs.image_file(str(source), kind)
         if served is not None and isinstance(order.place, WholeDisk):
             image = snapshots.image(order.place.disk, Path(f"/proc/self/fd/{_INHERITED}"))
         elif isinstance(order.place, DumpFile) and order.place.below:
-            image = layers.image(await asyncio.to_thread(exports.layered, parts.root, order.place))
+            files = await asyncio.to_thread(exports.layered, parts.root, order.place)
+            image = layers.image(files)
         argv = transfer_programs.block_client(
             parts.configuration.cluster,
             order.peer,
@@ -98,15 +100,16 @@ async def _blocks(parts: Parts, order: TransferSend, task: Task, directory: Path
             environment=ends.environment(parts, order.transfer),
             passed={} if served is None else {_INHERITED: served},
         )
-        return await _copied(parts, order, stage, source, directory, task)
+        return await _copied(parts, order, stage, files, directory, task)
 
 
 async def _copied(
-    parts: Parts, order: TransferSend, stage: Stage, source: Path, directory: Path, task: Task
+    parts: Parts, order: TransferSend, stage: Stage, files: list[Path], directory: Path, task: Task
 ) -> int:
+    """The bytes that ``files``, which are read together, take."""
     said = directory / "progress"
     out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    kept = source.stat().st_blocks * 512
+    kept = sum(file.stat().st_blocks for file in files) * 512
     copying: list[Identity] = []
 
     def started(stage: Stage, which: Identity) -> None:

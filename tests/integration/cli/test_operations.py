@@ -154,6 +154,15 @@ LINES: dict[str, dict[str, Any]] = {
         "instance_name": "web1",
         "target_node": "node2",
     },
+    "gnt-backup export -n node2 --incremental web1": {
+        "instance_name": "web1",
+        "incremental": True,
+    },
+    "gnt-backup import -n node1 --src-node node2 --point 3 web1": {
+        "instance_name": "web1",
+        "src_point": 3,
+    },
+    "gnt-backup remove --point 3 web1": {"instance_name": "web1", "point": 3},
     "gnt-backup import -n node1 --src-node node2 -s 20G Copy.Example.COM": {
         "instance_name": "copy.example.com",
         "mode": "import",
