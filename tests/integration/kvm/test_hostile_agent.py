@@ -89,11 +89,12 @@ async def export(directory: Path) -> list[str]:
     return said
 
 
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timeouts, "GUEST_AGENT", 0.5)
-    monkeypatch.setattr(timeouts, "GUEST_FREEZE", 0.5)
-    monkeypatch.setattr(timeouts, "GUEST_AGENT_PAUSES", (0.05,) * 20)
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For those that wait for what never comes."""
+    monkeypatch.setattr(timeouts, "GUEST_AGENT", 0.3)
+    monkeypatch.setattr(timeouts, "GUEST_FREEZE", 0.3)
+    monkeypatch.setattr(timeouts, "GUEST_AGENT_PAUSES", (0.05,) * 100)
 
 
 async def test_it_is_frozen_for_the_moment_alone(tmp_path: Path) -> None:
@@ -151,6 +152,7 @@ def said_by(command: str, what: object) -> Answer:
 NESTED = b'{"return":' + b"[" * 30000 + b"]" * 30000 + b"}"
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("command", "what", "why"),
     [
@@ -203,6 +205,7 @@ async def test_one_that_hangs_up_is_said(tmp_path: Path) -> None:
         assert "no file system is frozen" in (await export(tmp_path))[0]
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_thaw_that_is_not_confirmed_is_repeated_until_it_is(tmp_path: Path) -> None:
     agent = Agent()
     refusals = 3
