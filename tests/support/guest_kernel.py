@@ -32,6 +32,11 @@ def guest_kernel_directory() -> Path:
 @pytest.fixture(scope="session")
 def guest_kernel() -> GuestKernel:
     """Kernel and initrd; downloads Debian's package where the cache is empty."""
+    return made_guest_kernel()
+
+
+def made_guest_kernel() -> GuestKernel:
+    """The same for who is no test."""
     directory = guest_kernel_directory()
     made = subprocess.run(
         [_SCRIPT, directory], capture_output=True, text=True, timeout=600, check=False

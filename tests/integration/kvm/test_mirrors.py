@@ -12,14 +12,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.integration.kvm.replica_nodes import (
+from tests.support import numbered_writer
+from tests.support.agent_process import TestAuthority
+from tests.support.replica_nodes import (
     Primary,
     ReplicaNode,
     disk_spec,
     guest_spec,
 )
-from tests.support import numbered_writer
-from tests.support.agent_process import TestAuthority
 
 from gantry.model import timeouts
 from gantry.model.entities import OnDegraded, ReplicaState

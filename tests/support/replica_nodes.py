@@ -29,7 +29,6 @@ from gantry.network import nbd
 from gantry.pki import files
 from gantry.storage.mirror import MirrorStorage
 
-HOST = "127.0.0.1"
 DIRECTORY = "/srv/ganeti/file-storage"
 PATIENCE = 60.0
 
@@ -37,8 +36,9 @@ PATIENCE = 60.0
 class ReplicaNode:
     """One machine: its certificate, its replicas, its daemons."""
 
-    def __init__(self, root: Path, ca: TestAuthority, name: str) -> None:
+    def __init__(self, root: Path, ca: TestAuthority, name: str, host: str = "127.0.0.1") -> None:
         self.root = root
+        self.host = host
         self.name = name
         self.uuid = new_uuid()
         self._ca = ca
@@ -51,7 +51,7 @@ class ReplicaNode:
 
     @property
     def peer(self) -> Peer:
-        return Peer(node=self.uuid, name=self.name, host=HOST)
+        return Peer(node=self.uuid, name=self.name, host=self.host)
 
     @property
     def means(self) -> Means:
@@ -71,8 +71,8 @@ class ReplicaNode:
     async def serve(
         self, disk: DiskSpec, to: ReplicaNode, *, overwrite: bool = False, full: bool = False
     ) -> MirrorTarget:
-        port = await self.daemons.serve(disk, to.peer, HOST, overwrite=overwrite)
-        return MirrorTarget(node=self.uuid, name=self.name, host=HOST, port=port, full=full)
+        port = await self.daemons.serve(disk, to.peer, self.host, overwrite=overwrite)
+        return MirrorTarget(node=self.uuid, name=self.name, host=self.host, port=port, full=full)
 
     async def restart_agent(self) -> None:
         await self.daemons.close()
@@ -97,7 +97,7 @@ class ReplicaNode:
         assert served is not None
         async with asyncio.timeout(PATIENCE):
             while True:
-                if self.pid(disk) != served.pid and await nbd.greets(HOST, served.port):
+                if self.pid(disk) != served.pid and await nbd.greets(self.host, served.port):
                     return
                 await asyncio.sleep(0.05)  # a daemon tells nobody
 
