@@ -52,7 +52,11 @@ async def issue(
     touched = True
     try:
         answer = await _patiently(
-            context, order_it, timeout, lambda: entry.cancel_wanted and not undo
+            context,
+            order_it,
+            timeout,
+            lambda: entry.cancel_wanted and not undo,
+            order.patience,
         )
         # An agent remembers nothing of a phase in which no script ran.
         touched = not isinstance(answer, HooksRan) or answer.ran
@@ -70,12 +74,13 @@ async def _patiently(
     order_it: Callable[[float], Awaitable[A]],
     timeout: float,
     given_up: Callable[[], bool],
+    patience: float,
 ) -> A:
     """Give the order; again after it came too late, while its agent is being restarted, and once
-    more after it went away.
+    more after it went away, or for ``patience`` seconds.
     """
     began = context.clock.monotonic()
-    again, left = False, timeout
+    again, left, lost = False, timeout, None
     while True:
         try:
             return await order_it(left)
@@ -83,8 +88,11 @@ async def _patiently(
             # An order that waited on the node for longer than a lease has not failed: it is
             # given again for as long as this is the master.
             away = not isinstance(error, (TooLate, Stopping))
-            left = timeout - (context.clock.monotonic() - began) - timeouts.RECONNECT
-            if left <= 0 or (again and away) or given_up():
+            now = context.clock.monotonic()
+            left = timeout - (now - began) - timeouts.RECONNECT
+            lost = now if lost is None and away else lost
+            patient = lost is not None and now - lost < patience
+            if left <= 0 or (again and away and not patient) or given_up():
                 raise
             again = again or away
         await context.clock.sleep(timeouts.RECONNECT)

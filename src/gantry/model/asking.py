@@ -15,9 +15,14 @@ A = TypeVar("A", bound=msgspec.Struct)
 
 
 class Order(msgspec.Struct, Generic[A], frozen=True, kw_only=True, tag_field="order"):
-    """Base of all orders; ``answer`` is the type of what comes back."""
+    """Base of all orders; ``answer`` is the type of what comes back.
+
+    ``patience`` are the seconds for which an agent that went away is asked again and again, and
+    not just once more: where it costs more to give up than to wait.
+    """
 
     answer: ClassVar[type[msgspec.Struct]] = Nothing
+    patience: ClassVar[float] = 0.0
 
 
 class Question(msgspec.Struct, Generic[A], frozen=True, kw_only=True, tag_field="question"):

@@ -10,6 +10,7 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
+from gantry.model import timeouts
 from gantry.model.asking import Nothing, Order
 from gantry.model.backup_orders import Peer
 from gantry.model.live import GuestLive
@@ -65,6 +66,7 @@ class GuestSend(Order[Nothing], frozen=True, kw_only=True, tag="guest-send"):
     at the end, ``bandwidth`` (MiB/s, 0: no limit) what it may take, ``lasts`` (s) how long.
     """
 
+    patience: ClassVar[float] = timeouts.AGENT_AWAY
     uuid: Uuid
     hypervisor: str
     peer: Peer
@@ -80,6 +82,7 @@ class GuestResume(Order[GuestLive], frozen=True, kw_only=True, tag="guest-resume
     """The guest that was received runs from now on. Rejected: it has not been received whole."""
 
     answer: ClassVar[type[msgspec.Struct]] = GuestLive
+    patience: ClassVar[float] = timeouts.AGENT_AWAY
     uuid: Uuid
     hypervisor: str
 

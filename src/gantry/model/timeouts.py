@@ -37,6 +37,8 @@ TRANSFER_LOOK: Final = 5.0
 TRANSFER_REPORT: Final = 4.0
 """Between two lines about how far a transfer is."""
 
+AGENT_AWAY: Final = 30.0
+"""For which an agent is waited for that went away while a guest was moved."""
 MIGRATION: Final = 3600.0
 """All of a running guest from one node to another, unless the operator says otherwise."""
 MIGRATION_REPORT: Final = 2.0

@@ -30,7 +30,7 @@ from tests.unit.operations.scene import (
 from gantry.model.entities import AdminState, Disk, DiskMode, DiskTemplate
 from gantry.model.errors import Rejected
 from gantry.model.jobs import JobStatus
-from gantry.model.live import GuestState, NodeLive
+from gantry.model.live import GuestState, HypervisorFacts, NodeLive
 from gantry.model.moving_orders import GuestResume, GuestSend
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
@@ -87,6 +87,19 @@ def test_how_it_is_sent_is_a_parameter_of_the_hypervisor() -> None:
     cluster = snapshot(UP, nodes=RUNNING)
     slow = settings(cluster, hvparams={"fake": {"migration_mode": "non-live"}})
     assert not check(cluster.with_changes(2, [slow]), OP).live
+
+
+def test_an_emulated_guest_is_held_still_unless_somebody_insists() -> None:
+    offer = HypervisorFacts(available=True, machine="fake-1.0", accelerator="tcg")
+    nodes = {NODE1: live(facts(hypervisors={"fake": offer}), up())}
+    cluster = snapshot(UP, nodes=nodes)
+    plan = check(cluster, OP)
+    assert (plan.live, plan.emulated) == (False, True)
+    for insists in ({"mode": "live"}, {"live": True}):
+        plan = check(cluster, {**OP, **insists})
+        assert (plan.live, plan.emulated) == (True, False)
+    plan = check(cluster, {**OP, "mode": "non-live"})
+    assert (plan.live, plan.emulated) == (False, False)
 
 
 def test_wrong_words_are_refused() -> None:

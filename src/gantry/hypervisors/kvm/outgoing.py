@@ -153,10 +153,10 @@ class _Outgoing:
             "downtime-limit": manner.downtime,
         }
         await monitor.execute("migrate-set-parameters", **tls, **limits)
-        if not manner.live:
-            await monitor.execute("stop")
         if disks:
             await mirroring.begin(monitor, self._running, link, ports.disks, disks, self._progress)
+        if not manner.live:
+            await monitor.execute("stop")
         host = f"[{link.host}]" if ":" in link.host else link.host
         await monitor.execute("migrate", uri=f"tcp:{host}:{ports.memory}")
 

@@ -37,6 +37,8 @@ from gantry.operations.instance.failover import FailoverPlan, InstanceFailover
 from gantry.operations.steps import checks, moving, specs, transfer, whereabouts
 from gantry.ports.steps import Outcome, Steps, Undo
 
+_EMULATION = "tcg"
+"""QEMU's word."""
 _MARGIN = 60.0
 """Seconds for what an agent does before and after it sends."""
 
@@ -44,7 +46,8 @@ _MARGIN = 60.0
 class MigratePlan(Plan, frozen=True, kw_only=True):
     """``instead``: it is failed over. ``found``: nothing moves, its guest runs on ``target``.
 
-    ``disks`` are the indexes of those that go with it; ``lasts`` is in seconds.
+    ``disks`` are the indexes of those that go with it; ``lasts`` is in seconds. ``emulated``:
+    that is why it is not sent as it runs, though nobody has said so.
     """
 
     instance: Instance
@@ -52,6 +55,7 @@ class MigratePlan(Plan, frozen=True, kw_only=True):
     target: Node
     spec: GuestSpec | None = None
     live: bool = True
+    emulated: bool = False
     disks: tuple[int, ...] = ()
     downtime: int = 100
     bandwidth: int = 0
@@ -61,7 +65,10 @@ class MigratePlan(Plan, frozen=True, kw_only=True):
 
 
 class InstanceMigrate(Operation[MigratePlan], frozen=True, kw_only=True):
-    """``live=False`` (or mode ``non-live``) holds the guest still while it is sent.
+    """``live=False`` (or mode ``non-live``) holds the guest still while its memory is sent.
+
+    So it is with emulated guests, unless live is asked for: QEMU then may overlook what such a
+    guest writes into a page that is just being sent.
 
     ``deadline`` (our own) are the seconds after which it is given up; the guest then goes on where
     it is. ``allow_failover``: one that does not run is failed over. ``cleanup``: as of failover.
@@ -98,7 +105,8 @@ class InstanceMigrate(Operation[MigratePlan], frozen=True, kw_only=True):
         if self.cleanup:
             node = whereabouts.found(cluster, instance)
             return MigratePlan(instance=instance, source=source, target=node, found=True)
-        live = self._live(cluster, instance)
+        asked, live = self._live(cluster, instance)
+        emulated = live and not asked and _emulated(cluster, instance)
         if self.allow_failover and not checks.running(cluster, instance):
             return self._instead(cluster, given)
         purpose = f"migrate instance {instance.name}"
@@ -116,7 +124,8 @@ class InstanceMigrate(Operation[MigratePlan], frozen=True, kw_only=True):
             source=source,
             target=target,
             spec=specs.guest(cluster.cluster, instance),
-            live=live,
+            live=live and not emulated,
+            emulated=emulated,
             disks=disks,
             downtime=int(values.get("migration_downtime") or 100),
             bandwidth=int(values.get("migration_bandwidth") or 0),
@@ -163,17 +172,20 @@ class InstanceMigrate(Operation[MigratePlan], frozen=True, kw_only=True):
             claims=plan.claims,
         )
 
-    def _live(self, cluster: Snapshot, instance: Instance) -> bool:
+    def _live(self, cluster: Snapshot, instance: Instance) -> tuple[bool, bool]:
+        """Whether somebody has said how, and whether it goes as it runs."""
         if self.mode is not None and self.live is not None:
             raise Rejected("give mode or live, not both: they say the same")
         if self.mode not in (None, "live", "non-live"):
             raise Rejected(f"mode is live or non-live, not {self.mode!r}")
         if self.live is not None:
-            return self.live
+            return True, self.live
+        if self.mode is not None:
+            return True, self.mode == "live"
         values = hypervisor_parameters(
             cluster.cluster, instance.hypervisor, instance.os, instance.hvparams
         )
-        return (self.mode or values.get("migration_mode") or "live") == "live"
+        return False, values.get("migration_mode", "live") == "live"
 
     def _lasts(self, disks: tuple[int, ...]) -> float:
         if self.deadline is None:
@@ -197,6 +209,17 @@ def _running(cluster: Snapshot, instance: Instance) -> int:
         reason=Reason.STATE,
         object_name=instance.name,
     )
+
+
+def _emulated(cluster: Snapshot, instance: Instance) -> bool:
+    """Whether QEMU itself executes the guest's instructions, and no processor."""
+    facts = cluster.node_live(instance.primary_node).facts
+    offer = facts.hypervisors.get(instance.hypervisor) if facts else None
+    values = hypervisor_parameters(
+        cluster.cluster, instance.hypervisor, instance.os, instance.hvparams
+    )
+    emulation = offer is not None and offer.accelerator == _EMULATION
+    return emulation or values.get("kvm_flag") == "disabled"
 
 
 def _local_disks(instance: Instance) -> tuple[int, ...]:
@@ -225,6 +248,12 @@ def _local_disks(instance: Instance) -> tuple[int, ...]:
 async def _migrate(plan: MigratePlan, steps: Steps) -> Outcome:
     instance, source, target = plan.instance, plan.source.uuid, plan.target.uuid
     steps.log(f"migrating instance {instance.name} to node {plan.target.name}")
+    if plan.emulated:
+        steps.warn(
+            "it is emulated, so it is held still while its memory is sent: QEMU may lose what an "
+            "emulated guest writes meanwhile (--migration-mode=live sends it as it runs all the "
+            "same)"
+        )
     described = await _describe(plan, steps)
     for index in plan.disks:
         disk = described.spec.disks[index]
