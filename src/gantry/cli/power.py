@@ -77,3 +77,10 @@ def names(arguments: argparse.Namespace, *, all_but_master: bool) -> list[str]:
 def is_master(name: str) -> bool:
     """Whether that node is the master."""
     return bool(Connection().get(f"nodes/{quoted(name)}")["role"] == "master")
+
+
+def taking(name: str, operation: dict[str, Any]) -> list[dict[str, Any]]:
+    """One job: take a node's power; then its record says that it is off, and it is marked."""
+    if is_master(name):
+        return [operation]
+    return [operation, {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": name, "offline": True}]

@@ -32,6 +32,7 @@ PROGRAMS: Final[dict[str, dict[str, Command]]] = {
         "modify": Command("cluster.modify", "Change the cluster's parameters"),
         "verify": Command("cluster.verify", "Check that everything is as it should be"),
         "verify-disks": Command("cluster.verify_disks", "Check that all disks are there"),
+        "epo": Command("cluster.epo", "Emergency: stop all guests, power nodes off; and on again"),
         "repair": Command("cluster.repair", "Mend what can be mended without losing anything"),
         "search-tags": Command("cluster.search_tags", "Find tags on all objects"),
         "destroy": Command("cluster.destroy", "End the cluster"),

@@ -120,6 +120,7 @@ LINES: dict[str, dict[str, Any]] = {
     "gnt-instance remove-mirror -f -b sda -p 1 web1": {},
     "gnt-instance sync-disks web1": {},
     "gnt-instance move -f -n node3 web1": {"target_node": "node3"},
+    "gnt-instance replace-disks -s web1": {},
     "gnt-instance migrate -f -n node3 web1": {"target_node": "node3"},
     "gnt-instance grow-disk --no-wait-for-sync web1 sdb 10G": {
         "disk": "sdb",
@@ -230,6 +231,7 @@ def test_every_command_that_submits_is_here() -> None:
     tried = {tuple(line.split()[:2]) for line in LINES}
     tried |= {
         ("gnt-instance", "rename"),
+        ("gnt-cluster", "epo"),
         ("gnt-node", "migrate"),
         ("gnt-node", "evacuate"),
         ("gnt-node", "failover"),

@@ -133,3 +133,66 @@ async def test_all_of_a_silent_node_is_fenced_once_and_first(gnt: Commands, line
     before = len(gnt.queue.submissions)
     assert (await gnt(f"gnt-node {line} {node.name}")).status == 1
     assert len(gnt.queue.submissions) == before, "nothing is started elsewhere"
+
+
+def said(gnt: Commands) -> list[list[tuple[str, Any]]]:
+    """Each job's operations: code, and what it is about."""
+    about = ("node_names", "node_name", "instance_name", "maintain_node_health", "tags")
+    return [
+        [(one["OP_ID"], next(one[name] for name in about if name in one)) for one in each.ops]
+        for each in gnt.queue.submissions
+    ]
+
+
+async def test_epo_stops_guests_first_and_takes_the_power_of_all_but_the_master(
+    gnt: Commands,
+) -> None:
+    gnt.queue.at_once = True
+    assert (await gnt("gnt-cluster epo --all")).status == 13
+    assert (await gnt("gnt-cluster epo -f")).status == 2
+    assert not gnt.queue.submissions
+    program = {"oob_program": "/usr/local/sbin/power"}
+    own = gnt.queue.cluster.node("node3")
+    gnt.queue.put(msgspec.structs.replace(own, ndparams=program))
+    done = await gnt("gnt-cluster epo -f --all")
+    assert done.status == 0, done
+    assert "by hand: node1.example.com, node2.example.com" in done.out
+    first, *stops, last = said(gnt)
+    assert first == [("OP_CLUSTER_SET_PARAMS", False), ("OP_TAGS_SET", ["gantry:epo"])]
+    assert {ops[0][0] for ops in stops} == {"OP_INSTANCE_SHUTDOWN"}
+    assert all(one.ops[0]["no_remember"] for one in gnt.queue.submissions[1:-1])
+    assert last == [
+        ("OP_OOB_COMMAND", ["node3.example.com"]),
+        ("OP_NODE_SET_PARAMS", "node3.example.com"),
+    ]
+
+
+async def test_epo_ends_where_a_guest_cannot_be_stopped(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    cluster = gnt.queue.cluster.cluster
+    gnt.queue.put(msgspec.structs.replace(cluster, maintain=False))
+    gnt.queue.refuse = Rejected("no")
+    done = await gnt("gnt-cluster epo -f --all")
+    assert (done.status, "it ended here" in done.err) == (1, True)
+    assert not gnt.queue.submissions
+
+
+async def test_epo_on_switches_on_what_it_switched_off(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    program = {"oob_program": "/usr/local/sbin/power"}
+    cluster = gnt.queue.cluster.cluster
+    gnt.queue.put(
+        msgspec.structs.replace(cluster, ndparams=program, maintain=False, tags=("gantry:epo",)),
+        msgspec.structs.replace(gnt.queue.cluster.node("node3"), offline=True),
+    )
+    assert (await gnt("gnt-cluster epo --on -f --all")).status == 0
+    assert said(gnt) == [
+        [("OP_OOB_COMMAND", ["node3.example.com"])],
+        [("OP_NODE_SET_PARAMS", "node3.example.com")],
+        [("OP_CLUSTER_SET_PARAMS", True), ("OP_TAGS_DEL", ["gantry:epo"])],
+    ]
+    gnt.queue.put(msgspec.structs.replace(cluster, ndparams=program, maintain=False))
+    before = len(gnt.queue.submissions)
+    done = await gnt("gnt-cluster epo --on -f node1 --json")
+    assert (done.status, done.json) == (0, [])
+    assert len(gnt.queue.submissions) == before, "nobody said that it was this command's doing"

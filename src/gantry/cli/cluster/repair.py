@@ -5,15 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gantry.cli import confirm, errors, jobs, table
+from gantry.cli import confirm, jobs, table, together
 from gantry.cli import options as shared
-from gantry.client.connection import Connection
-from gantry.client.errors import ApiError
-from gantry.client.jobs import submission
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 EXAMPLES = """
 gnt-cluster verify            (shows everything that is wrong, with the commands that mend it)
@@ -48,25 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.show or not found:
         return 0
     confirm.ask(f"Mend {'these' if len(found) > 1 else 'this'}?", arguments.force)
-    return _mend(arguments, found, as_json)
-
-
-def _mend(arguments: argparse.Namespace, found: list[dict[str, Any]], as_json: bool) -> int:
-    """All at once, so that one that cannot be done holds up no other."""
-    connection, worst, ended = Connection(), 0, []
-    submitted: list[tuple[dict[str, Any], int]] = []
-    for one in found:
-        body = submission([one["operation"]], **shared.submission(arguments))
-        try:
-            submitted.append((one, jobs.submit(connection, body, as_json)))
-        except ApiError as error:
-            worst = errors.report(error, as_json)
-    for one, number in submitted:
-        job = jobs.watch(number, as_json)
-        worst = max(worst, jobs.verdict(job, as_json, f"{one['what']}: "))
-        if job is None:
-            break
-        ended.append({"what": one["what"], **jobs.summary(job)})
+    wanted = [(one["what"], [one["operation"]]) for one in found]
+    ended, status = together.run(arguments, wanted, as_json)
     if as_json:
         jobs.write_json(ended)
-    return worst
+    return status

@@ -58,7 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.what != "off":
         return jobs.run(arguments, [_operation(arguments, names)])
     # One job a node: the power of one that fails keeps no other one on.
-    return max(jobs.run(arguments, _off(arguments, name)) for name in names)
+    return max(
+        jobs.run(arguments, power.taking(name, _operation(arguments, [name]))) for name in names
+    )
 
 
 def _operation(arguments: argparse.Namespace, names: list[str]) -> dict[str, Any]:
@@ -71,14 +73,6 @@ def _operation(arguments: argparse.Namespace, names: list[str]) -> dict[str, Any
         "timeout": arguments.oob_timeout,
         "power_delay": arguments.power_delay,
     }
-
-
-def _off(arguments: argparse.Namespace, name: str) -> list[dict[str, Any]]:
-    """Take its power; then its record says that it is off, and it is marked."""
-    taken = _operation(arguments, [name])
-    if power.is_master(name):
-        return [taken]
-    return [taken, {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": name, "offline": True}]
 
 
 def _status(data: dict[str, Any]) -> str:
