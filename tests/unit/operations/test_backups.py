@@ -6,8 +6,7 @@ import msgspec
 import pytest
 from tests.fakes.cluster import FakeCluster, node_uuid
 from tests.fakes.exports import exported
-from tests.unit.operations.mirrored import mirror, mirrored
-from tests.unit.operations.scene import NODE1, check, live, snapshot, up, web
+from tests.unit.operations.scene import snapshot, web
 
 from gantry.model import export_config
 from gantry.model.backup_orders import (
@@ -19,7 +18,6 @@ from gantry.model.backup_orders import (
     ExportRemove,
     ReadExports,
 )
-from gantry.model.entities import AdminState
 from gantry.model.errors import Rejected
 from gantry.model.jobs import JobStatus
 from gantry.operations.steps import exporting, importing
@@ -65,14 +63,3 @@ async def test_ganeti_s_own_exports_are_not_said_to_be_removed() -> None:
     assert job.status is JobStatus.ERROR
     assert not [one for one in cluster.agents.calls if isinstance(one.order, ExportRemove)]
     await cluster.close()
-
-
-@pytest.mark.parametrize("how", [{"shutdown": False}, {"incremental": True}])
-def test_mirrored_disks_are_exported_with_the_guest_stopped(how: dict[str, object]) -> None:
-    cluster = snapshot(
-        mirrored(admin_state=AdminState.UP), mirror(), nodes={NODE1: live(guests=up())}
-    )
-    export = {"OP_ID": "OP_BACKUP_EXPORT", "instance_name": "web1", "target_node": "node3"}
-    with pytest.raises(Rejected, match="are mirrored while it runs"):
-        check(cluster, {**export, **how})
-    assert check(cluster, export).stop

@@ -81,8 +81,6 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
         checks.node_usable(cluster, target, f"keep an export of {instance.name}")
         running = checks.running(cluster, instance)
         self._may_stop(instance, running)
-        if running and not self._stops and mirrors.of(cluster, instance) is not None:
-            raise _busy(instance)
         scripted = bool(instance.os) and not self.incremental
         run = specs.os_run(cluster, instance) if scripted else None
         guest = instance.uuid if running and not self._stops else None
@@ -225,17 +223,6 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             undo=checks.back_up(plan.instance, plan.spec, plan.running),
             timeout=self.shutdown_timeout + timeouts.GUEST_START,
         )
-
-
-def _busy(instance: Instance) -> Rejected:
-    """QEMU has one job on a disk at a time, and mirroring is one."""
-    return Rejected(
-        f"the disks of {instance.name} are mirrored while it runs: their content of one moment "
-        "cannot be kept",
-        "leave --noshutdown and --incremental out: then it is stopped meanwhile",
-        reason=Reason.STATE,
-        object_name=instance.name,
-    )
 
 
 async def _dumped(plan: ExportPlan, steps: Steps) -> None:
