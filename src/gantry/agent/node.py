@@ -120,7 +120,7 @@ def _look(parts: Parts, question: Inspect) -> tuple[list[str], list[tuple[str, s
                 "/" + str(path.relative_to(parts.root))
                 for depth in _DEPTHS
                 for path in sorted(directory.glob(depth))
-                if path.is_file()
+                if path.is_file() and not _record(path)
             ]
     for path in question.disks:
         real = parts.root / names.absolute_path(path, "the path of a disk").lstrip("/")
