@@ -47,6 +47,7 @@ def stages(
             argv=tuple(argv),
             errors=directory / name,
             environment=environment(parts, transfer),
+            called=transfer_programs.called(argv),
         )
         for argv, name in zip(argvs, names, strict=True)
     ]

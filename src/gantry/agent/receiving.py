@@ -137,6 +137,7 @@ async def _blocks(parts: Parts, order: TransferOpen, reception: Reception, direc
             errors=directory / "server",
             environment=ends.environment(parts, order.transfer, LISTEN_FDS="1"),
             passed={transfer_programs.INHERITED: listener.fileno()},
+            called=transfer_programs.called(argv),
         )
         reception.listening(listener.getsockname()[1])
         serving: list[Identity] = []

@@ -7,6 +7,7 @@ each end accepting the one node that it was told. See docs/adr/0012-backups.md.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,7 @@ _EXPAND: Final[dict[Compression, tuple[str, ...]]] = {
     Compression.LZOP: ("lzop", "-c", "-d"),
     Compression.ZSTD: ("zstd", "-q", "-c", "-d"),
 }
+_SHELL: Final = "/bin/sh"
 _SAY_NAME: Final = f'printf "%s\\n" "${NAME}"; exec "$@"'
 _HEAR_NAME: Final = (
     'exec < "$1" && shift; '
@@ -181,8 +183,15 @@ def _family(host: str) -> str:
     return "pf=ip6" if ":" in host else "pf=ip4"
 
 
+def called(argv: Sequence[str]) -> str:
+    """The program that this is, also where a shell becomes it."""
+    if argv[0] != _SHELL:
+        return Path(argv[0]).name
+    return next(one for one in argv[4:] if "/" not in one)
+
+
 def _shell(script: str, argv: list[str] | tuple[str, ...]) -> list[str]:
-    return ["/bin/sh", "-c", script, "sh", *argv]
+    return [_SHELL, "-c", script, "sh", *argv]
 
 
 def value(value: str | Path) -> str:

@@ -36,17 +36,21 @@ _COPIED: Final = re.compile(rb"^(\d+) bytes", re.MULTILINE)
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """One program. ``argv[0]`` may be a bare name; ``errors`` is the file that it appends to."""
+    """One program. ``argv[0]`` may be a bare name; ``errors`` is the file that it appends to.
+
+    ``called`` is its name where a shell becomes it.
+    """
 
     argv: tuple[str, ...]
     errors: Path
     environment: Mapping[str, str]
     passed: Mapping[int, int] = {}
+    called: str = ""
 
     @property
     def name(self) -> str:
         """Of the program, for messages."""
-        return Path(self.argv[0]).name
+        return self.called or Path(self.argv[0]).name
 
 
 class Failed(OperationFailed):

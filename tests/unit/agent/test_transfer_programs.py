@@ -57,3 +57,19 @@ def test_the_count_is_of_bytes_before_and_after_compression(compress: Compressio
     assert (len(packing) == 1) == (compress is Compression.NONE)
     packer = {one[place] for one, place in ((packing[-1], 4), (unpacking[0], 5))}
     assert packer <= set(programs.needed(compress))
+
+
+def test_a_program_is_called_by_its_own_name_also_behind_a_shell() -> None:
+    server = programs.block_server(PEER, Path("/run"), Uuid("name"), "/disk", "raw")
+    assert programs.called(server) == "qemu-nbd"
+    assert programs.called(programs.caller(CLUSTER, PEER, 1, PKI)) == "socat"
+    count = programs.copy(target="/file")
+    for argvs in (
+        programs.packing(Compression.NONE, count),
+        programs.unpacking(Compression.NONE, count, Path("/a/inlet")),
+    ):
+        assert [programs.called(each) for each in argvs] == ["dd"]
+    assert [programs.called(each) for each in programs.packing(Compression.ZSTD, count)] == [
+        "dd",
+        "zstd",
+    ]
