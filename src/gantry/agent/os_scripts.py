@@ -14,12 +14,23 @@ from gantry.model import names
 from gantry.model.orders import Nothing, OsCreate, OsDiagnose, OsList, OsRename, OsRun, OsVerify
 from gantry.model.os_texts import OsTexts, ReadOsTexts
 from gantry.osdefs.create import create as run_create
+from gantry.osdefs.logged import Care
 from gantry.osdefs.rename import rename as run_rename
 from gantry.osdefs.texts import read as read_texts
 from gantry.osdefs.verify import verify as run_verify
 from gantry.storage.raw_view import raw_view
 
 LOGS: Final = "var/log/ganeti/os"
+
+
+def care(parts: Parts, task: Task) -> Care:
+    """How a script is looked after that an order runs."""
+    return Care(
+        log_directory=parts.root / LOGS,
+        progress=task.say,
+        on_started=task.started,
+        timeout=task.envelope.timeout,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -46,12 +57,9 @@ async def create(parts: Parts, order: OsCreate, task: Task) -> Nothing:
             parts.finder,
             order.run,
             paths,
+            care(parts, task),
             reinstall=order.reinstall,
             secrets=task.envelope.secrets,
-            log_directory=parts.root / LOGS,
-            progress=task.say,
-            on_started=task.started,
-            timeout=task.envelope.timeout,
         )
     parts.facts.disturbed()
     return Nothing()
@@ -64,12 +72,9 @@ async def rename(parts: Parts, order: OsRename, task: Task) -> Nothing:
             parts.finder,
             order.run,
             paths,
+            care(parts, task),
             old_name=names.host_name(order.old_name, "the old name of an instance"),
             secrets=task.envelope.secrets,
-            log_directory=parts.root / LOGS,
-            progress=task.say,
-            on_started=task.started,
-            timeout=task.envelope.timeout,
         )
     parts.facts.disturbed()
     return Nothing()

@@ -41,6 +41,7 @@ from gantry.model.entities import DiskFormat
 from gantry.model.errors import GantryError, OperationFailed
 from gantry.osdefs import dump
 from gantry.osdefs.follow import Follower
+from gantry.osdefs.logged import Care
 from gantry.pki import files as certificates
 from gantry.storage.raw_view import raw_view
 
@@ -282,18 +283,21 @@ async def _script(
     reception: Reception,
     secrets: Mapping[str, str],
 ) -> None:
+    care = Care(
+        log_directory=parts.root / LOGS,
+        progress=reception.say,
+        on_started=lambda which: parts.transfers.noted(order.transfer, which),
+        timeout=order.lasts,
+    )
     try:
         await dump.import_disk(
             parts.finder,
             place.run,
             paths,
+            care,
             index=place.index,
             source=reading,
             secrets=secrets,
-            log_directory=parts.root / LOGS,
-            progress=reception.say,
-            on_started=lambda which: parts.transfers.noted(order.transfer, which),
-            timeout=order.lasts,
         )
     finally:
         os.close(reading)

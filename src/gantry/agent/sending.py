@@ -13,7 +13,7 @@ from typing import Final
 from gantry.agent import changes, disk_use, ends, exports, layers, snapshots, transfer_programs
 from gantry.agent.effect import Task
 from gantry.agent.how_far import HowFar, percent
-from gantry.agent.os_scripts import LOGS
+from gantry.agent.os_scripts import care
 from gantry.agent.parts import Parts
 from gantry.host import command, pipeline, signs_of_life
 from gantry.host.daemon import Identity
@@ -168,13 +168,10 @@ async def _scripted(
                 parts.finder,
                 place.run,
                 paths,
+                care(parts, task),
                 index=place.index,
                 target=writing,
                 size=prediction,
-                log_directory=parts.root / LOGS,
-                progress=task.say,
-                on_started=task.started,
-                timeout=task.envelope.timeout,
             )
         finally:
             os.close(writing)

@@ -6,11 +6,9 @@ Disks are made before and are undone by others.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gantry.model import timeouts
 from gantry.model.live import OsFacts
 from gantry.model.orders import OsRun
 from gantry.osdefs import check, environment, logged, running
@@ -21,14 +19,10 @@ async def create(
     finder: Finder,
     run: OsRun,
     disk_paths: Sequence[str],
+    care: logged.Care,
     *,
     reinstall: bool = False,
     secrets: Mapping[str, str] | None = None,
-    log_directory: Path,
-    progress: Callable[[str], None],
-    on_started: running.OnStarted | None = None,
-    timeout: float = timeouts.OS_CREATE,
-    now: Callable[[], float] = time.time,
 ) -> Path:
     """Run ``create`` to its end and return the path of its log.
 
@@ -38,11 +32,7 @@ async def create(
     facts = await asyncio.to_thread(running.usable, finder, run.os)
     return await logged.run_logged(
         scripted(facts, run, disk_paths, reinstall=reinstall, secrets=secrets),
-        log_directory=log_directory,
-        progress=progress,
-        on_started=on_started,
-        timeout=timeout,
-        now=now,
+        care,
     )
 
 

@@ -7,8 +7,7 @@ through here.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,17 +25,13 @@ async def export(
     finder: Finder,
     run: OsRun,
     disk_paths: Sequence[str],
+    care: logged.Care,
     *,
     index: int,
     device: str | None = None,
     target: int,
     size: int | None = None,
     secrets: Mapping[str, str] | None = None,
-    log_directory: Path,
-    progress: Callable[[str], None],
-    on_started: running.OnStarted | None = None,
-    timeout: float,
-    now: Callable[[], float] = time.time,
 ) -> Path:
     """Run ``export`` for the disk ``index``; it writes the dump to the descriptor ``target``.
 
@@ -50,11 +45,7 @@ async def export(
     streams = Streams(stdout=target, size=size)
     return await logged.run_logged(
         exporting(facts, run, disk_paths, index, what, streams, secrets=secrets),
-        log_directory=log_directory,
-        progress=progress,
-        on_started=on_started,
-        timeout=timeout,
-        now=now,
+        care,
     )
 
 
@@ -62,15 +53,11 @@ async def import_disk(
     finder: Finder,
     run: OsRun,
     disk_paths: Sequence[str],
+    care: logged.Care,
     *,
     index: int,
     source: int,
     secrets: Mapping[str, str] | None = None,
-    log_directory: Path,
-    progress: Callable[[str], None],
-    on_started: running.OnStarted | None = None,
-    timeout: float,
-    now: Callable[[], float] = time.time,
 ) -> Path:
     """Run ``import`` for the disk ``index``; it reads the dump from the descriptor ``source``.
 
@@ -79,11 +66,7 @@ async def import_disk(
     facts = await asyncio.to_thread(running.usable, finder, run.os, installs=False)
     return await logged.run_logged(
         importing(facts, run, disk_paths, index, source, secrets=secrets),
-        log_directory=log_directory,
-        progress=progress,
-        on_started=on_started,
-        timeout=timeout,
-        now=now,
+        care,
     )
 
 

@@ -56,33 +56,37 @@ class Scripted(msgspec.Struct, frozen=True, kw_only=True):
     streams: Streams = Streams()
 
 
+class Care(msgspec.Struct, frozen=True, kw_only=True):
+    """How one run of a script is looked after.
+
+    ``progress`` gets every line of the script's output while it runs, within bounds, and what
+    it left behind; ``on_started`` is told the process before anything waits for it; ``timeout``
+    is in seconds, ``now`` tells the time for the log's name.
+    """
+
+    log_directory: Path
+    progress: Callable[[str], None]
+    timeout: float
+    on_started: running.OnStarted | None = None
+    now: Callable[[], float] = time.time
+
+
 def directories(paths: Sequence[str]) -> tuple[str, ...]:
     """The directories of disks that are files: what is directly in them is one instance's."""
     found = {str(Path(path).parent) for path in paths if Path(path).is_file()}
     return tuple(sorted(found))
 
 
-async def run_logged(
-    it: Scripted,
-    *,
-    log_directory: Path,
-    progress: Callable[[str], None],
-    on_started: running.OnStarted | None = None,
-    timeout: float,
-    now: Callable[[], float] = time.time,
-) -> Path:
+async def run_logged(it: Scripted, care: Care) -> Path:
     """Run the script to its end and return the path of its log.
 
-    ``progress`` gets every line of the script's output while it runs, within bounds, and what
-    it left behind; ``on_started`` is told the process before anything waits for it; ``timeout``
-    is in seconds. OperationFailed where the script fails, with its last 20 lines, and where it
-    left something behind that cannot be cleared away. A cancelled call ends all of the
-    script's processes first.
+    OperationFailed where the script fails, with its last 20 lines, and where it left something
+    behind that cannot be cleared away. A cancelled call ends all of the script's processes first.
     """
-    log = await asyncio.to_thread(_make_log, log_directory, it, now())
+    log = await asyncio.to_thread(_make_log, care.log_directory, it, care.now())
 
     def say(line: str) -> None:
-        progress(running.redact(line, it.hidden))
+        care.progress(running.redact(line, it.hidden))
 
     ends: list[running.Ended] = []
     script = running.run(
@@ -90,11 +94,11 @@ async def run_logged(
         it.script,
         (),
         environment=it.variables,
-        timeout=timeout,
+        timeout=care.timeout,
         output=log,
         streams=it.streams,
         scope=scope(it),
-        on_started=on_started,
+        on_started=care.on_started,
         on_ended=ends.append,
     )
     try:

@@ -7,12 +7,10 @@ is decided elsewhere.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from gantry.model import timeouts
 from gantry.model.live import OsFacts
 from gantry.model.orders import OsRun
 from gantry.osdefs import environment, logged, running
@@ -25,14 +23,10 @@ async def rename(
     finder: Finder,
     run: OsRun,
     disk_paths: Sequence[str],
+    care: logged.Care,
     *,
     old_name: str,
     secrets: Mapping[str, str] | None = None,
-    log_directory: Path,
-    progress: Callable[[str], None],
-    on_started: running.OnStarted | None = None,
-    timeout: float = timeouts.OS_RENAME,
-    now: Callable[[], float] = time.time,
 ) -> Path:
     """Run ``rename`` to its end and return the path of its log; ``run.name`` is the new name.
 
@@ -42,11 +36,7 @@ async def rename(
     facts = await asyncio.to_thread(running.usable, finder, run.os, installs=False)
     return await logged.run_logged(
         scripted(facts, run, disk_paths, old_name=old_name, secrets=secrets),
-        log_directory=log_directory,
-        progress=progress,
-        on_started=on_started,
-        timeout=timeout,
-        now=now,
+        care,
     )
 
 

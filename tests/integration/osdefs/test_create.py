@@ -20,6 +20,7 @@ from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec, OsRun
 from gantry.osdefs import follow, running
 from gantry.osdefs.create import create
+from gantry.osdefs.logged import Care
 from gantry.osdefs.search import Finder
 
 RUN = OsRun(
@@ -64,12 +65,9 @@ class Site:
             self.finder,
             run,
             [str(self.disk)],
+            Care(log_directory=self.logs, progress=progress, timeout=timeout, now=lambda: 0.0),
             reinstall=reinstall,
             secrets=secrets or {},
-            log_directory=self.logs,
-            progress=progress,
-            timeout=timeout,
-            now=lambda: 0.0,
         )
 
     async def failure(self, **more: float) -> OperationFailed:

@@ -7,7 +7,6 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.integration.osdefs.definitions import write
@@ -15,6 +14,7 @@ from tests.integration.osdefs.test_create import RUN
 
 from gantry.model.errors import OperationFailed, Rejected
 from gantry.osdefs import dump
+from gantry.osdefs.logged import Care
 from gantry.osdefs.rename import rename
 from gantry.osdefs.search import Finder
 
@@ -28,13 +28,13 @@ class Site:
         self.disk.parent.mkdir()
         self.disk.write_bytes(b"content\n")
         self.lines: list[str] = []
-        self.common: dict[str, Any] = {
-            "log_directory": root / "var/log/ganeti/os",
-            "progress": self.lines.append,
-            "timeout": 60.0,
-            "now": lambda: 0.0,
-        }
-        self.given = (Finder(root, ("/srv/ganeti/os",)), RUN, [str(self.disk)])
+        care = Care(
+            log_directory=root / "var/log/ganeti/os",
+            progress=self.lines.append,
+            timeout=60.0,
+            now=lambda: 0.0,
+        )
+        self.given = (Finder(root, ("/srv/ganeti/os",)), RUN, [str(self.disk)], care)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 async def test_rename_knows_both_names_and_has_a_log_of_both(site: Site) -> None:
     body = 'echo "$OLD_INSTANCE_NAME -> $INSTANCE_NAME"; pwd; umask; cat; echo "$# arguments"'
     path = write(site.os, scripts={"rename": body})
-    log = await rename(*site.given, old_name="old.example.com", **site.common)
+    log = await rename(*site.given, old_name="old.example.com")
     assert site.lines == ["old.example.com -> web1.example.com", str(path), "0077", "0 arguments"]
     assert re.fullmatch(r"rename-deb-old\.example\.com-web1\.example\.com-[-0-9_]+\.log", log.name)
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
@@ -56,20 +56,20 @@ async def test_rename_knows_both_names_and_has_a_log_of_both(site: Site) -> None
 async def test_a_rename_that_fails_says_so_with_its_last_lines(site: Site) -> None:
     write(site.os, scripts={"rename": "echo cannot; exit 3"})
     with pytest.raises(OperationFailed, match=r"new name failed.*exit status 3(?s:.*)cannot"):
-        await rename(*site.given, old_name="old.example.com", **site.common)
+        await rename(*site.given, old_name="old.example.com")
 
 
 async def test_an_untrusted_definition_may_rename(site: Site) -> None:
     path = write(site.os)
     (path / "create").rename(path / "create_untrusted")
-    await rename(*site.given, old_name="old.example.com", **site.common)
+    await rename(*site.given, old_name="old.example.com")
 
 
 async def test_a_name_that_leads_elsewhere_names_no_log(site: Site) -> None:
     write(site.os)
     for name in ("../../x", "a/b", "a..b", ""):
         with pytest.raises(Rejected):
-            await rename(*site.given, old_name=name + "/", **site.common)
+            await rename(*site.given, old_name=name + "/")
 
 
 async def test_export_writes_its_stream_and_says_how_much_it_will_be(
@@ -82,9 +82,7 @@ async def test_export_writes_its_stream_and_says_how_much_it_will_be(
     write(site.os, scripts={"export": body})
     reading, writing = os.pipe()
     with (tmp_path / "dump").open("wb") as target:
-        log = await dump.export(
-            *site.given, index=0, target=target.fileno(), size=writing, **site.common
-        )
+        log = await dump.export(*site.given, index=0, target=target.fileno(), size=writing)
     os.close(writing)
     with os.fdopen(reading) as size:
         assert size.read() == "8\n"
@@ -101,7 +99,7 @@ async def test_export_writes_its_stream_and_says_how_much_it_will_be(
 async def test_an_export_without_a_size_has_no_such_descriptor(site: Site, tmp_path: Path) -> None:
     write(site.os, scripts={"export": 'echo "[$EXP_SIZE_FD]"; ls -d /proc/$$/fd/[3-9]'})
     with (tmp_path / "dump").open("wb") as target, pytest.raises(OperationFailed, match="/fd/"):
-        await dump.export(*site.given, index=0, target=target.fileno(), **site.common)
+        await dump.export(*site.given, index=0, target=target.fileno())
     assert (tmp_path / "dump").read_text() == "[]\n"
 
 
@@ -109,7 +107,7 @@ async def test_import_reads_its_stream(site: Site, tmp_path: Path) -> None:
     write(site.os, scripts={"import": 'cat > "$IMPORT_DEVICE"; echo "done $IMPORT_INDEX"'})
     (tmp_path / "dump").write_bytes(b"another\n")
     with (tmp_path / "dump").open("rb") as source:
-        log = await dump.import_disk(*site.given, index=0, source=source.fileno(), **site.common)
+        log = await dump.import_disk(*site.given, index=0, source=source.fileno())
     assert site.disk.read_bytes() == b"another\n"
     assert site.lines == ["done 0"]
     assert log.name.startswith("import-deb-web1.example.com-disk0-")

@@ -12,6 +12,7 @@ import pytest
 from gantry.model.names import Uuid
 from gantry.model.orders import OsRun, OsVerify
 from gantry.osdefs.create import create
+from gantry.osdefs.logged import Care
 from gantry.osdefs.search import Finder
 from gantry.osdefs.verify import verify
 
@@ -47,7 +48,8 @@ def debian(directory: Path) -> Path:
 async def install(finder: Finder, name: str, root: Path) -> list[str]:
     lines: list[str] = []
     await verify(finder, OsVerify(os=name))
-    await create(finder, run_of(name), [], log_directory=root / "log", progress=lines.append)
+    care = Care(log_directory=root / "log", progress=lines.append, timeout=60.0)
+    await create(finder, run_of(name), [], care)
     return lines
 
 
