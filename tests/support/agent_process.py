@@ -138,5 +138,5 @@ class SimulatedProcess(AgentProcess):
         roots = [self.others[0].root, self.root, self.others[1].root]
         crew = self.directory / "simulation1"
         (crew / NODES).parent.mkdir(parents=True, exist_ok=True)
-        (crew / NODES).write_text(json.dumps([str(root) for root in roots]))
+        (crew / NODES).write_text(json.dumps({"roots": [str(root) for root in roots]}))
         return ["simulate", "--root", str(crew)]

@@ -27,6 +27,11 @@ class _Places:
         self._free = places
         self.waiting: deque[threading.Lock] = deque()
 
+    def limit(self, places: int) -> None:
+        """So many instead, while nobody has any."""
+        with self._lock:
+            self._free = places
+
     def take(self) -> None:
         """Wait for one."""
         with self._lock:
@@ -48,6 +53,15 @@ class _Places:
 
 
 _PLACES: Final = _Places(max(2, os.cpu_count() or 1))
+
+
+def share(processes: int) -> None:
+    """Before anything is run: so many processes with many agents share the machine.
+
+    More threads than processors are left for this one would only fight for the interpreter,
+    which costs a tenth of a small script's time for each script.
+    """
+    _PLACES.limit(max(1, (os.cpu_count() or 1) // processes))
 
 
 class Turn:

@@ -26,11 +26,19 @@ from gantry.local.layout import Layout, Role
 from gantry.model.errors import OperationFailed
 
 NODES: Final = "etc/gantry/simulation.json"
-"""In the root of a crew: a JSON array with the roots of its nodes."""
+"""In the root of a crew: what it is to run, a ``CrewOrder`` as JSON."""
 RESOURCES: Final = Resources(memory=256 * 1024, disk=4 * 1024 * 1024, cpus=64, sockets=2)
 """What a simulated node says that it has."""
 _AT_ONCE: Final = 8
 """Machines that join at the same time: the master makes a certificate for each."""
+
+
+class CrewOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """The roots of a crew's nodes, and how many crews there are on the machine."""
+
+    roots: tuple[str, ...]
+    crews: int = 1
+
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,13 +69,16 @@ async def start(layout: Layout, nodes: Sequence[SimulatedNode]) -> None:
         root = layout.root(node)
         if (root / configured.FILE).exists():
             crews.setdefault(node.crew, []).append(str(root))
-    await asyncio.gather(*(_start(layout, crew, roots) for crew, roots in crews.items()))
+    orders = {
+        crew: CrewOrder(roots=tuple(roots), crews=len(crews)) for crew, roots in crews.items()
+    }
+    await asyncio.gather(*(_start(layout, crew, order) for crew, order in orders.items()))
 
 
-async def _start(layout: Layout, crew: Crew, roots: list[str]) -> None:
+async def _start(layout: Layout, crew: Crew, order: CrewOrder) -> None:
     files.make_crew(layout, crew)
     file = layout.root(crew) / NODES
-    wanted = msgspec.json.encode(roots)
+    wanted = msgspec.json.encode(order)
     if not file.exists() or file.read_bytes() != wanted:
         # An agent that is started again finds its guests and what it remembers.
         await processes.stop(layout, crew, Role.SIMULATE)

@@ -22,8 +22,8 @@ from typing import Final
 import msgspec
 
 from gantry.agent import configuration as configured
-from gantry.host import memory
-from gantry.local.simulation import NODES
+from gantry.host import memory, short_turns
+from gantry.local.simulation import NODES, CrewOrder
 from gantry.main.agent import opened, settle
 from gantry.main.daemon import log_file, log_with, say_ready
 from gantry.model.errors import Reason, Rejected
@@ -54,14 +54,16 @@ def main(arguments: Sequence[str]) -> int:
     settle()
     memory.keep_large_apart()
     log_with(_LogOfEach(root / LOG))
-    roots = _roots(root / NODES)
+    order = _order(root / NODES)
+    roots = [Path(one) for one in order.roots]
+    short_turns.share(order.crews)
     _allow_files(_DESCRIPTORS * len(roots))
     return asyncio.run(_serve(roots, given.ready_fd))
 
 
-def _roots(file: Path) -> list[Path]:
+def _order(file: Path) -> CrewOrder:
     try:
-        return [Path(root) for root in msgspec.json.decode(file.read_bytes(), type=list[str])]
+        return msgspec.json.decode(file.read_bytes(), type=CrewOrder)
     except (OSError, msgspec.MsgspecError) as error:
         raise Rejected(
             f"{file} cannot be read: {error}",

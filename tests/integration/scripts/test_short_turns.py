@@ -7,6 +7,7 @@ import os
 import threading
 import time
 
+import pytest
 from tests.integration.scripts.conftest import Hooks
 
 from gantry.host import short_turns
@@ -76,3 +77,27 @@ def test_a_turn_is_for_several_scripts_and_then_somebody_elses() -> None:
     thread.join(10)
     for turn in turns:
         turn.over()
+
+
+@pytest.mark.parametrize(("processes", "places"), [(1, 4), (2, 2), (9, 1)])
+def test_processes_that_share_the_machine_have_a_part_of_it_each(
+    monkeypatch: pytest.MonkeyPatch, processes: int, places: int
+) -> None:
+    monkeypatch.setattr(short_turns, "_PLACES", short_turns._Places(2))
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    short_turns.share(processes)
+    turns = [Turn() for _ in range(places)]
+    for turn in turns:
+        turn.go_on()
+    had = threading.Event()
+
+    def wait() -> None:
+        with Turn():
+            had.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert not had.wait(0.1), "one more than there are places for"
+    turns[0].over()
+    thread.join(10)
+    assert had.is_set()
