@@ -119,6 +119,14 @@ async def test_a_disk_comes_to_a_guest_and_goes(
     await typed("grep -q vdb /proc/partitions || echo go''ne", b"gone")
     await node.driver.plug_disk(spec.uuid, disk)
     await typed("until grep -q vdb /proc/partitions; do sleep 1; done; echo ba''ck", b"back")
+    # One that goes when nobody waits for it any more comes back, as the record says.
+    assert isinstance(node.driver, Kvm)
+    monitor = await node.driver._running[spec.uuid].monitor(20.0)
+    await typed("seen=$(dmesg | grep -c vdb); echo cou''nted", b"counted")
+    await monitor.execute("device_del", id="drive1")
+    again = "until [ $(dmesg | grep -c vdb) -gt $seen ]; do sleep 1; done; echo ag''ain"
+    await typed(again, b"again")
+    await typed("grep -q vdb /proc/partitions && echo st''ays", b"stays")
     await console.close()
 
 

@@ -7,6 +7,7 @@ shows the guest the same. Every step may have been done already, by an agent tha
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import Final
 
 import msgspec
@@ -18,6 +19,7 @@ from gantry.model import parameters, timeouts
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.orders import DiskSpec, GuestSpec
 
+_log = logging.getLogger(__name__)
 _PLUGGABLE: Final = ("paravirtual", "scsi-hd")
 
 
@@ -49,6 +51,21 @@ async def plug(running: Running, disk: DiskSpec, root: str) -> None:
         await _away(monitor, disk.index)
         raise
     await running.respecify(_with(spec, (*spec.disks, disk)))
+
+
+async def restore(running: Running, device: str, root: str) -> None:
+    """A guest let go of a disk by itself, or after its time: it has it again.
+
+    Whoever had asked for it has given up, and its record says that it has it.
+    """
+    spec = running.record.spec
+    values = parameters.fill(parameters.KVM, spec.hvparams)
+    for disk in spec.disks:
+        if device == f"drive{disk.index}" and values["disk_type"] in _PLUGGABLE:
+            _log.warning("%s has let go of disk %d: it gets it again", spec.name, disk.index)
+            parts = devices.disk_parts(spec.name, disk, values, root, devices.Buses(spec.machine))
+            monitor = await running.monitor(timeouts.QMP)
+            await monitor.execute("device_add", timeouts.URGENT, **parts.device)
 
 
 async def unplug(running: Running, disk: DiskSpec, timeout: float) -> None:

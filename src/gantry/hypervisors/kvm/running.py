@@ -26,6 +26,7 @@ from gantry.model import parameters, timeouts
 from gantry.model.errors import GantryError, OperationFailed, Unavailable
 from gantry.model.live import GuestLive, GuestState
 from gantry.model.moving_orders import Ports
+from gantry.model.names import Uuid
 from gantry.model.orders import GuestSpec
 
 POWER_BUTTON_AGAIN: Final = 5.0
@@ -53,6 +54,9 @@ class Owner(Protocol):
 
     def ended(self, guest: GuestLive) -> None:
         """Its process is gone."""
+
+    def parted(self, uuid: Uuid, device: str) -> None:
+        """It has let go of a device, and nobody had asked, or waits any more."""
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Do this, and wait for it when the driver is closed."""
@@ -327,8 +331,12 @@ class Running:
             self._owner.background(self._look())
         elif event == "RESUME":
             self._become(GuestState.RUNNING)
-        elif event == "DEVICE_DELETED" and data.get("device") in self._partings:
-            self._partings[str(data["device"])].set()
+        elif event == "DEVICE_DELETED" and "device" in data:
+            device = str(data["device"])
+            if device in self._partings:
+                self._partings[device].set()
+            else:
+                self._owner.parted(self.record.spec.uuid, device)
 
     async def _look(self) -> None:
         await self.refresh(QUIT_GRACE)
