@@ -75,7 +75,7 @@ async def unplug(running: Running, disk: DiskSpec, timeout: float) -> None:
         return
     monitor = await running.monitor(timeouts.QMP)
     device = f"drive{disk.index}"
-    async with running.parting(device) as gone:
+    async with running.partings.of(device) as gone:
         if await _there(monitor, device):
             with contextlib.suppress(OperationFailed):  # it was asked already
                 await monitor.execute("device_del", timeouts.URGENT, id=device)

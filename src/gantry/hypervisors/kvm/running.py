@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -20,6 +20,7 @@ from gantry.host.daemon import Daemon
 from gantry.hypervisors.kvm import guest_agent, sockets
 from gantry.hypervisors.kvm.mirrors import Mirrors
 from gantry.hypervisors.kvm.monitor import Event, Monitor
+from gantry.hypervisors.kvm.partings import Partings
 from gantry.hypervisors.kvm.record import Files, Phase, Record, outcome
 from gantry.hypervisors.kvm.serial import Serial
 from gantry.model import parameters, timeouts
@@ -83,7 +84,7 @@ class Running:
         self._since = record.since
         self._seen = False
         self._stops = 0
-        self._partings: dict[str, asyncio.Event] = {}
+        self.partings = Partings()
         self._ending = False
         self._in_order = False
         """QEMU was told to end, and was not killed."""
@@ -195,24 +196,6 @@ class Running:
                 # The thread cannot be called back: a later record must not be overtaken.
                 await asyncio.wait([writing])
                 raise
-
-    @asynccontextmanager
-    async def parting(self, device: str) -> AsyncIterator[Callable[[float], Awaitable[bool]]]:
-        """While in it QEMU's word that ``device`` is gone is heard, at most so many seconds."""
-        event = self._partings.setdefault(device, asyncio.Event())
-
-        async def gone(timeout: float) -> bool:
-            try:
-                async with asyncio.timeout(timeout):
-                    await event.wait()
-            except TimeoutError:
-                return False
-            return True
-
-        try:
-            yield gone
-        finally:
-            self._partings.pop(device, None)
 
     async def respecify(self, spec: GuestSpec) -> None:
         """Record what it has now, where that was changed while it runs."""
@@ -331,11 +314,9 @@ class Running:
             self._owner.background(self._look())
         elif event == "RESUME":
             self._become(GuestState.RUNNING)
-        elif event == "DEVICE_DELETED" and "device" in data:
-            device = str(data["device"])
-            if device in self._partings:
-                self._partings[device].set()
-            else:
+        elif event == "DEVICE_DELETED":
+            device = str(data.get("device", ""))
+            if not self.partings.told(device):
                 self._owner.parted(self.record.spec.uuid, device)
 
     async def _look(self) -> None:
