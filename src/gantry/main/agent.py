@@ -230,7 +230,7 @@ async def _parts(
         root=root,
         configuration=configuration,
         hypervisors=hypervisors,
-        storages=_storages(root, configuration, mirrored),
+        storages=await asyncio.to_thread(_storages, root, configuration, mirrored),
         finder=finder,
         facts=facts,
         listeners=listeners,
@@ -262,8 +262,15 @@ def _storages(
     root: Path, configuration: Configuration, mirrored: MirrorStorage
 ) -> dict[DiskTemplate, Storage]:
     shared = configuration.shared_storage_directories
+    files = FileStorage(root, configuration.storage_directories)
+    try:
+        # Not those of a shared directory: other nodes' agents may be at work there.
+        for path in files.tidy():
+            logger.warning("deleted %s, which an agent that was ended left half done", path)
+    except OSError as error:
+        logger.warning("cannot look for what was left half done: %s", error)
     return {
-        DiskTemplate.FILE: FileStorage(root, configuration.storage_directories),
+        DiskTemplate.FILE: files,
         DiskTemplate.SHAREDFILE: SharedFileStorage(root, shared),
         DiskTemplate.MIRROR: mirrored,
     }

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Final
 
-from gantry.host import command, machine
+from gantry.host import command, leftovers, machine
 from gantry.model import timeouts
 from gantry.model.entities import DiskFormat
 from gantry.model.errors import OperationFailed, Reason, Rejected
@@ -20,6 +21,8 @@ from gantry.model.orders import DiskSpec
 from gantry.storage import growing, places
 
 MIB: Final = 1024 * 1024
+_HALF: Final = re.compile(r"\..+\.disk\d+\.(raw|new)")
+"""Files beside disks that only an agent at work needs, whole copies at times."""
 _UNTOUCHED_QCOW2: Final = 256 * 1024
 """Bytes on disk of a new qcow2 file, at most; the first write of a guest takes it beyond."""
 
@@ -73,6 +76,20 @@ class FileStorage:
     async def exists(self, disk: DiskSpec) -> bool:
         """Whether it is there."""
         return await asyncio.to_thread(self._place(disk).is_file)
+
+    def tidy(self) -> list[Path]:
+        """Delete what an agent that was killed left half done beside disks; what it was.
+
+        What is still attached or mounted stays. To be called before anything is begun.
+        """
+        gone = []
+        for base in (places.below(self._root, each) for each in self._directories):
+            for path in base.rglob(".*"):
+                half = _HALF.fullmatch(path.name) and path.is_file() and not path.is_symlink()
+                if half and not leftovers.attached([str(path)]):
+                    path.unlink(missing_ok=True)
+                    gone.append(path)
+        return gone
 
     def real_path(self, disk: DiskSpec) -> str:
         """Its path on this machine, root included."""

@@ -112,3 +112,24 @@ async def test_a_disk_that_is_still_attached_is_in_use_until_it_is_removed(
         return subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True).stdout
 
     await asyncio.to_thread(eventually, "detached", lambda: str(path) not in listed())
+
+
+async def test_what_an_agent_left_half_done_goes_when_it_starts(
+    node: AgentProcess, master: HttpAgents
+) -> None:
+    one = disk()
+    await master.order(node.address, envelope("j/make"), DiskCreate(disk=one))
+    place = (node.root / one.path.lstrip("/")).parent
+    half = [place / f".{one.uuid}.file.disk0.{kind}" for kind in ("raw", "new")]
+    stays = [
+        place / f".{one.uuid}.file.disk0.snapshot",
+        place / ".somebody-else-s.raw",
+        place / f"{one.uuid}.file.disk0.raw",
+    ]
+    for path in (*half, *stays):
+        path.write_bytes(b"half")
+    await node.kill()
+    await node.start()
+    assert not any(path.exists() for path in half)
+    assert all(path.exists() for path in stays)
+    assert "left half done" in node.log()
