@@ -100,8 +100,12 @@ def test_a_guest_comes_back_with_its_files_and_boots_under_each_new_name(guest: 
     guest.gnt("gnt-backup", "remove", WEB)
 
 
-def test_the_guest_outlives_its_agent_and_its_master(guest: Cluster) -> None:
+def test_the_guest_and_its_new_disk_outlive_its_agent_and_its_master(guest: Cluster) -> None:
     before = _qemus(guest)
+    guest.gnt("gnt-instance", "modify", "--hotplug", "--disk", "add:size=16M,name=data", WEB)
+    _sees(guest, 16 << 10, "new-42")
+    guest.gnt("gnt-instance", "grow-disk", WEB, "data", "16M")
+    _sees(guest, 32 << 10, "grown-42")
     guest.kill("agent")
     guest.kill("master")
     guest.local("up")
@@ -109,6 +113,19 @@ def test_the_guest_outlives_its_agent_and_its_master(guest: Cluster) -> None:
         "the guest is taken over", lambda: guest.instance(WEB, "status")["status"] == "running"
     )
     assert _qemus(guest) == before
+    guest.gnt("gnt-instance", "grow-disk", "--absolute", WEB, "sdb", "48M")
+    _sees(guest, 48 << 10, "again-42")
+    guest.gnt("gnt-instance", "modify", "--hotplug", "--disk", "data:remove", WEB)
+    _type(guest, WEB, "grep -q vdb /proc/partitions || echo gone-$((6*7))", "gone-42")
+    guest.gnt("gnt-cluster", "verify-disks")
+    assert len(list(guest.root().glob("srv/ganeti/file-storage/*/*"))) == 1
+
+
+def _sees(cluster: Cluster, size: int, answer: str) -> None:
+    """Its second disk has so many KiB."""
+    word = answer.partition("-")[0]
+    until = f"until grep -q ' {size} vdb' /proc/partitions; do sleep 1; done"
+    _type(cluster, WEB, f"{until}; echo {word}-$((6*7))", answer)
 
 
 def _qemus(cluster: Cluster) -> list[int]:
