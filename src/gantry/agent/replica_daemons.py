@@ -90,6 +90,10 @@ class ReplicaDaemons:
         """Serve it to ``peer`` alone; the port on ``host``. See the order."""
         async with self._turn(disk.uuid):
             known = self._serving.get(disk.uuid)
+            if known is not None and not await self.storage.exists(disk):
+                # Its file was taken away from under the daemon, which goes on in the old one.
+                await self._stop(disk)
+                known = None
             if known is not None and not _same(known, disk, peer, host):
                 raise Rejected(
                     f"the replica of disk {disk.index} on {self._node} is served to "
@@ -112,20 +116,23 @@ class ReplicaDaemons:
     async def end(self, disk: DiskSpec) -> None:
         """Nobody's write reaches the replica any more when this returns."""
         async with self._turn(disk.uuid):
-            directory = self._root / DIRECTORY / disk.uuid
-            if not directory.is_dir():
-                return
-            # Once this is gone no agent starts it again.
-            (directory / "serving.json").unlink(missing_ok=True)
-            served = self._serving.pop(disk.uuid, None)
-            again = self._again.pop(disk.uuid, None)
-            if again is not None:
-                again.cancel()
-                await asyncio.wait([again])
-            await self._kill(disk.uuid)
-            if served is not None or await self.storage.exists(disk):
-                await self.storage.closed([disk])
-            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+            await self._stop(disk)
+
+    async def _stop(self, disk: DiskSpec) -> None:
+        directory = self._root / DIRECTORY / disk.uuid
+        if not directory.is_dir():
+            return
+        # Once this is gone no agent starts it again.
+        (directory / "serving.json").unlink(missing_ok=True)
+        self._serving.pop(disk.uuid, None)
+        again = self._again.pop(disk.uuid, None)
+        if again is not None:
+            again.cancel()
+            await asyncio.wait([again])
+        await self._kill(disk.uuid)
+        if await self.storage.exists(disk):
+            await self.storage.closed([disk])
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     @contextlib.asynccontextmanager
     async def _turn(self, disk: Uuid) -> AsyncIterator[None]:
