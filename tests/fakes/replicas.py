@@ -84,6 +84,10 @@ class FakeReplicas:
             "active disks": {guest: order.disks for guest, (order, _) in self.active.items()},
         }
 
+    def told(self) -> dict[Uuid, GuestLive]:
+        """What is told of instances whose disks are active."""
+        return {guest: live for guest, (_, live) in self.active.items()}
+
     def lose(self, guest: Uuid, node: Uuid) -> None:
         """Its mirrors on that node do not answer any more; event streams are told."""
         self._become(fake_mirrors.lost(self._live(guest), node, "it does not answer"))
@@ -228,7 +232,8 @@ class FakeReplicas:
         if guest in self.active:
             order, live = self.active.pop(guest)
             self.closed(order.disks)
-            self._node.tell_guest(msgspec.structs.replace(live, mirrors=()))
+            gone = msgspec.structs.replace(live, mirrors=())
+            self._node.tell_guest(gone, forgotten=guest not in self._node.guests)
 
     def _read(self, question: ReadReplicas | ReplicasLook) -> ReplicasSeen:
         return ReplicasSeen(replicas=tuple(self._seen(disk) for disk in question.disks))

@@ -203,7 +203,12 @@ class FakeNode:
     @property
     def live(self) -> tuple[GuestLive, ...]:
         """All guests, as the agent says them."""
-        return tuple(guest.live for guest in self.guests.values())
+        active = self.replicas.told()
+        mine = [
+            guest.live if guest.live.up else active.pop(uuid, guest.live)
+            for uuid, guest in self.guests.items()
+        ]
+        return (*mine, *active.values())
 
     def facts(self) -> NodeFacts:
         """As the agent says them."""
@@ -636,9 +641,9 @@ class FakeNode:
             ),
         )
 
-    def tell_guest(self, live: GuestLive) -> None:
+    def tell_guest(self, live: GuestLive, *, forgotten: bool = False) -> None:
         """Event streams are told how a guest is."""
-        self._tell(GuestChanged(guest=live))
+        self._tell(GuestChanged(guest=live, forgotten=forgotten))
 
     def _tick(self) -> float:
         self._time += 1.0

@@ -40,6 +40,13 @@ async def written(parts: Parts, disks: Sequence[DiskSpec]) -> AsyncIterator[None
     replica must not be used, or is served to another node.
     """
     for disk in disks:
+        if parts.active.holds(disk.uuid):
+            raise Rejected(
+                f"disk {disk.index} is active on {parts.node}: it is mirrored from there",
+                "deactivate it first",
+                reason=Reason.STATE,
+                node=parts.node,
+            )
         served = parts.replicas.served(disk.uuid)
         if served is not None:
             raise Rejected(

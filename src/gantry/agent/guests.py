@@ -26,6 +26,7 @@ async def start(parts: Parts, order: GuestStart, task: Task) -> GuestLive:
     """Start a guest, unless its disks are in use otherwise."""
     disk_use.no_script(parts, order.spec.uuid, order.spec.name)
     await disk_use.unattached(parts, order.spec.disks, order.spec.name)
+    await parts.active.deactivate(order.spec.uuid)
     live = await parts.hypervisor(order.spec.hypervisor).start(order.spec, paused=order.paused)
     parts.facts.disturbed()
     return live
@@ -55,10 +56,9 @@ async def forget(parts: Parts, order: GuestForget, task: Task) -> Nothing:
 
 async def read(parts: Parts, question: ReadGuests) -> GuestList:
     """Every guest, asked of the hypervisors now."""
-    found: list[GuestLive] = []
     for driver in parts.hypervisors.values():
-        found += await driver.read_guests()
-    return GuestList(guests=tuple(found))
+        await driver.read_guests()
+    return GuestList(guests=parts.guests())
 
 
 async def console(parts: Parts, question: ReadConsole) -> ConsoleAddress:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from gantry.agent.active_disks import ActiveDisks
 from gantry.agent.configuration import Configuration
 from gantry.agent.events import Listeners
 from gantry.agent.facts import Facts
@@ -16,6 +17,7 @@ from gantry.agent.transfers import Transfers
 from gantry.hypervisors.contract import Hypervisor
 from gantry.model.entities import DiskTemplate
 from gantry.model.errors import Reason, Rejected
+from gantry.model.live import GuestLive
 from gantry.model.master_orders import MasterSeen
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
@@ -38,6 +40,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger
     transfers: Transfers
     replicas: ReplicaDaemons
+    active: ActiveDisks
     leave: Callable[[], None]
     """Called when the machine has left the cluster."""
     scripts: dict[Uuid, str] = msgspec.field(default_factory=dict)
@@ -47,6 +50,13 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     def node(self) -> str:
         """The node's name, for errors."""
         return self.configuration.name
+
+    def guests(self) -> tuple[GuestLive, ...]:
+        """Every guest known, from memory; with the mirrors of disks that are active without it."""
+        active = {guest.uuid: guest for guest in self.active.guests()}
+        known = [guest for driver in self.hypervisors.values() for guest in driver.guests()]
+        mine = [guest if guest.up else active.pop(guest.uuid, guest) for guest in known]
+        return (*mine, *active.values())
 
     def hypervisor(self, name: str) -> Hypervisor:
         """The driver of that name, or Rejected."""

@@ -61,6 +61,7 @@ async def attach(parts: Parts, order: MirrorAttach, task: Task) -> Nothing:
 
 async def release(parts: Parts, order: MirrorRelease, task: Task) -> Nothing:
     """Mirror to that node no longer."""
+    await parts.active.release(order.guest, order.index, order.node)
     driver = parts.hypervisor(order.hypervisor)
     await driver.release_mirror(order.guest, order.index, order.node)
     return Nothing()

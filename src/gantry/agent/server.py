@@ -206,12 +206,11 @@ class Server:
         if 0 < before.epoch < received.epoch:
             # One that was the master till now opens its stream anew, and hears of the new one.
             self._parts.listeners.close()
-        guests = [live for one in self._parts.hypervisors.values() for live in one.guests()]
         announced = Announced(
             epoch=before.epoch,
             node=before.node,
             job=before.job,
-            guests=tuple(guests),
+            guests=self._parts.guests(),
             moment=self._effects.moment(),
         )
         return _plain(wire.answer(announced))
@@ -221,9 +220,8 @@ class Server:
         with self._parts.listeners.listen() as queue:
             # Listening begins first: what changes while the facts are read comes after them.
             facts = await self._parts.facts.told()
-            guests = [live for one in self._parts.hypervisors.values() for live in one.guests()]
             event: Event | None = Hello(
-                facts=facts, guests=tuple(guests), moment=self._effects.moment()
+                facts=facts, guests=self._parts.guests(), moment=self._effects.moment()
             )
             while event is not None:
                 await response.write(wire.encode(event) + b"\n")

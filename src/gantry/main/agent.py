@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from gantry.agent import bundles, watcher
 from gantry.agent import configuration as configured
+from gantry.agent.active_disks import ActiveDisks
 from gantry.agent.configuration import Configuration
 from gantry.agent.effects import KEEP, Effects
 from gantry.agent.events import Listeners
@@ -40,6 +41,7 @@ from gantry.main.daemon import log_to, save_memory, say_ready
 from gantry.model.entities import DiskTemplate
 from gantry.model.errors import Reason, Rejected
 from gantry.model.live import GuestLive, NodeFacts
+from gantry.model.names import Uuid
 from gantry.osdefs.search import Finder
 from gantry.pki import files as certificate_files
 from gantry.ports.agents import FactsChanged, GuestChanged
@@ -226,6 +228,15 @@ async def _parts(
     replicas = ReplicaDaemons(root, configuration.name, mirrored)
     stack.push_async_callback(replicas.close)
     await replicas.open()
+
+    def known(uuid: Uuid) -> GuestLive | None:
+        found = (guest for one in hypervisors.values() for guest in one.guests())
+        return next((guest for guest in found if guest.uuid == uuid), None)
+
+    peers = NodePeers(root, configuration.cluster)
+    active = ActiveDisks(root, mirrored, peers, known, listeners.tell)
+    stack.push_async_callback(active.close)
+    await active.open()
     return Parts(
         root=root,
         configuration=configuration,
@@ -238,6 +249,7 @@ async def _parts(
         ledger=ledger,
         transfers=transfers,
         replicas=replicas,
+        active=active,
         leave=effects.leave,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ from gantry.model.errors import Rejected
 from gantry.model.live import GuestLive, MirrorPhase
 from gantry.model.orders import DiskCreate, DiskMove, DiskRemove, DiskSpec, ReadGuests
 from gantry.model.replica_orders import (
+    DisksActivate,
+    DisksDeactivate,
     MirrorAttach,
     MirrorRelease,
     ReadReplicas,
@@ -59,9 +62,12 @@ class Node:
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
         self.count = 0
+        self.served: dict[str, DiskSpec] = {}
 
     async def do(self, order: Any) -> Any:
         self.count += 1
+        if isinstance(order, ReplicaServe):
+            self.served[order.disk.path] = order.disk
         given = envelope(f"j/{self.count}", timeout=60.0, lease=60.0)
         return await self.harness.agents.order(self.harness.address, given, order)
 
@@ -76,8 +82,11 @@ class Node:
 
 
 @pytest.fixture
-def node(harness: Harness) -> Node:
-    return Node(harness)
+async def node(harness: Harness) -> AsyncIterator[Node]:
+    node = Node(harness)
+    yield node
+    for disk in node.served.values():  # a daemon outlives its agent
+        await node.do(ReplicaClose(disk=disk))
 
 
 async def test_a_new_replica_is_in_sync_and_clean_and_leaves_nothing(node: Node) -> None:
@@ -245,3 +254,57 @@ async def test_mirrors_come_and_go_while_a_guest_is_up(harness: Harness, node: N
     await node.do(release)
     with pytest.raises(Rejected, match="not running"):
         await node.do(MirrorAttach(guest=live.uuid, hypervisor="fake", index=0, target=one))
+
+
+async def test_disks_of_a_guest_that_is_not_up_are_mirrored_until_they_are_closed(
+    harness: Harness, node: Node
+) -> None:
+    here = replica()
+    there = msgspec.structs.replace(here, path=here.path + ".there")
+    await node.do(DiskCreate(disk=here))
+    me = Peer(node=harness.address.node, name="node1", host=HOST)
+    served: ReplicaServed = await node.do(
+        ReplicaServe(disk=there, peer=me, host=HOST, overwrite=True)
+    )
+    mirrored = MirrorTarget(node=me.node, name=me.name, host=HOST, port=served.port, full=True)
+    spec = guest()
+    order = DisksActivate(
+        guest=spec.uuid,
+        name=spec.name,
+        disks=(msgspec.structs.replace(here, targets=(mirrored,)),),
+    )
+    wrong = msgspec.structs.replace(here, generation=9, targets=(mirrored,))
+    with pytest.raises(Rejected, match="of generation"):
+        await node.do(msgspec.structs.replace(order, disks=(wrong,)))
+
+    await node.do(order)
+    await node.do(order)
+
+    async with asyncio.timeout(20):
+        while True:
+            found = await harness.agents.ask(harness.address, ReadGuests(), 20.0)
+            (live,) = found.guests
+            if [one.phase for one in live.mirrors] == [MirrorPhase.READY]:
+                break
+            await asyncio.sleep(0.05)
+    assert (live.uuid, live.up) == (spec.uuid, False)
+    release = MirrorRelease(guest=spec.uuid, hypervisor="fake", index=0, node=me.node)
+    await node.do(release)
+    await node.do(DisksDeactivate(guest=spec.uuid))
+    await node.do(DisksDeactivate(guest=spec.uuid))
+    assert (await harness.agents.ask(harness.address, ReadGuests(), 20.0)).guests == ()
+    assert (await node.seen(here)).clean
+    await node.do(ReplicaClose(disk=there))
+
+
+async def test_a_guest_that_starts_closes_its_disks_first(harness: Harness, node: Node) -> None:
+    disk = replica()
+    await node.do(DiskCreate(disk=disk))
+    spec = msgspec.structs.replace(guest(), disks=(disk,))
+    await node.do(DisksActivate(guest=spec.uuid, name=spec.name, disks=(disk,)))
+
+    await node.do(start(spec))
+
+    with pytest.raises(Rejected, match="is up"):
+        await node.do(DisksActivate(guest=spec.uuid, name=spec.name, disks=(disk,)))
+    await node.do(stop(spec))
