@@ -57,12 +57,16 @@ def test_redundancy_moves_from_node_to_node_and_the_guest_follows(cluster: Clust
     cluster.gnt("gnt-instance", "replace-disks", "-s", "web1")
     becomes(cluster, "node3", ["node2"], "running", ["in-sync"])
     cluster.gnt("gnt-instance", "stop", "web1")
+    cluster.gnt("gnt-instance", "modify", "-t", "file", "web1")
+    eventually("only the file is left", lambda: files(cluster) == [3])
+    cluster.gnt("gnt-instance", "modify", "-t", "mirror", "-n", "node2", "web1")
+    assert files(cluster) == [2, 3]
     cluster.gnt("gnt-instance", "rename", "--no-name-check", "web1", "www.gantry.test")
     cluster.gnt("gnt-instance", "rename", "--no-name-check", "www", WEB)
     cluster.gnt("gnt-instance", "start", "web1")
     becomes(cluster, "node3", ["node2"], "running", ["in-sync"])
     assert "WARNING" not in cluster.gnt("gnt-cluster", "verify")
-    assert "Verified 1 mirrored disk" in cluster.gnt("gnt-cluster", "verify-disks")
+    assert "of which 1 are mirrored" in cluster.gnt("gnt-cluster", "verify-disks")
     rows = cluster.rows("gnt-node", "list", "-o", "name,sinst_cnt")
     assert [row["sinst_cnt"] for row in rows] == [0, 1, 0]
     assert "still has 1 instance" in cluster.refused("gnt-node", "remove", "node3")

@@ -191,9 +191,12 @@ class FakeReplicas:
             return
         known = (disk.uuid, order.generation)
         fits = found is not None and (found.disk, found.generation) == known
-        if found is None or not (fits or order.force):
+        if disk.path not in self._node.disks or not (fits or order.force):
             raise _unfit(disk, "it is another one, or not there")
-        found.disk, found.generation, found.state = wanted
+        if found is None:
+            self.found[disk.path] = FakeReplica(disk.uuid, disk.generation, order.state)
+        else:
+            found.disk, found.generation, found.state = wanted
 
     def _attach(self, order: MirrorAttach) -> None:
         disk = self._disk(order.guest, order.index)

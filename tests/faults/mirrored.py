@@ -12,7 +12,7 @@ from tests.faults.situation import Situation, Unsure
 from tests.unit.operations.mirrored import DISK, IN_SYNC, STALE, mirror, mirrored
 
 from gantry.model.backup_orders import Peer
-from gantry.model.entities import AdminState, Cluster, Instance
+from gantry.model.entities import AdminState, Cluster, DiskTemplate, Instance
 from gantry.model.names import Uuid
 from gantry.model.orders import GuestStart
 from gantry.model.specs import MirrorTarget
@@ -22,6 +22,8 @@ NODE1, NODE2, NODE3 = (node_uuid(number) for number in (1, 2, 3))
 WEB = instance_uuid(1)
 DOWN = mirrored()
 UP = mirrored(admin_state=AdminState.UP)
+FILE = msgspec.structs.replace(DISK, template=DiskTemplate.FILE, generation=0)
+AS_FILE = mirrored(disk_template=DiskTemplate.FILE, disks=(FILE,), secondary_nodes=())
 NAMED = {"instance_name": "web1"}
 
 
@@ -31,6 +33,12 @@ def disks_there(cluster: FakeCluster) -> None:
         node = cluster.world.nodes[node_uuid(number)]
         node.disks[DISK.path] = FakeDisk(specs.disk(0, DISK), "kept")
         node.replicas.found[DISK.path] = FakeReplica(DISK.uuid, 1, IN_SYNC)
+
+
+def file_there(cluster: FakeCluster) -> None:
+    """The disk is a file on node 1."""
+    node = cluster.world.nodes[NODE1]
+    node.disks[DISK.path] = FakeDisk(specs.disk(0, FILE), "kept")
 
 
 def running(cluster: FakeCluster) -> None:
@@ -163,6 +171,18 @@ MIRRORED: tuple[Situation, ...] = (
         name="replace a mirror of a stopped one",
         op=_op("REPLACE_DISKS", mode="replace_auto"),
         objects=(DOWN, BEHIND),
+        prepare=disks_there,
+    ),
+    Situation(
+        name="mirror a file",
+        op=_op("SET_PARAMS", disk_template="mirror", remote_node="node2"),
+        objects=(AS_FILE,),
+        prepare=file_there,
+    ),
+    Situation(
+        name="a mirrored disk becomes a file",
+        op=_op("SET_PARAMS", disk_template="file"),
+        objects=(DOWN, IN_STEP),
         prepare=disks_there,
     ),
     Situation(

@@ -65,6 +65,8 @@ PLACES: Final[dict[str, str]] = {
 
 IMPORT: Final = "backup.import_:BackupImport"
 """Of OP_INSTANCE_CREATE in mode import."""
+CONVERT: Final = "instance.convert:InstanceConvert"
+"""Of OP_INSTANCE_SET_PARAMS with a disk template."""
 
 
 @cache
@@ -93,7 +95,8 @@ def load(given: Mapping[str, Any]) -> AnyOperation:
     if not isinstance(opcode, str):
         raise Rejected("an operation needs an OP_ID, such as OP_INSTANCE_STARTUP")
     imports = opcode == "OP_INSTANCE_CREATE" and given.get("mode") == "import"
-    kind = _class(IMPORT) if imports else find(opcode)
+    converts = opcode == "OP_INSTANCE_SET_PARAMS" and given.get("disk_template") is not None
+    kind = _class(IMPORT if imports else CONVERT) if imports or converts else find(opcode)
     try:
         return msgspec.convert({k: v for k, v in given.items() if k != "OP_ID"}, kind)
     except msgspec.ValidationError as error:

@@ -30,8 +30,12 @@ _UNTOUCHED_QCOW2: Final = 256 * 1024
 class FileStorage:
     """Disks as files below ``directories``, which hang below ``root``."""
 
-    aside: ClassVar[tuple[str, ...]] = ("new", "raw", "snapshot", "changes")
-    """What may lie beside a disk, left by something that was interrupted."""
+    aside: ClassVar[tuple[str, ...]] = (
+        *("new", "raw", "snapshot", "changes"),
+        *("replica", "replica.new", "bitmaps"),
+    )
+    """What may lie beside a disk, left by something that was interrupted, or by the time when the
+    disk was mirrored."""
 
     def __init__(self, root: Path, directories: Iterable[str]) -> None:
         self._root = root

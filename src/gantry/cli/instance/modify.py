@@ -7,6 +7,7 @@ from typing import Any
 
 from gantry.cli import jobs, values
 from gantry.cli import options as shared
+from gantry.cli.errors import Usage
 
 EXAMPLES = """
 gnt-instance modify -B memory=2G,vcpus=2 web1
@@ -19,6 +20,8 @@ gnt-instance modify --disk 1:name=logs,mode=ro web1
 gnt-instance modify --disk -1:remove web1
 gnt-instance modify --hotplug --disk add:size=10G web1   (while it runs)
 gnt-instance modify --offline web1
+gnt-instance modify -t mirror -n node2 web1      (files become mirrored disks; it is stopped)
+gnt-instance modify -t file web1                 (and files again)
 """
 
 
@@ -29,6 +32,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-H", "--hypervisor-parameters", metavar="NAME=VALUE,…")
     parser.add_argument("-O", "--os-parameters", metavar="NAME=VALUE,…")
     parser.add_argument("--os-parameters-private", metavar="NAME=VALUE,…")
+    parser.add_argument(
+        "-t", "--disk-template", metavar="TEMPLATE", help="mirror or file; nothing else with it"
+    )
+    parser.add_argument(
+        "-n", "--node", metavar="NODE[:NODE…]", help="with -t mirror: where replicas go"
+    )
     parser.add_argument("-o", "--os-type", metavar="OS[+VARIANT]", help="without reinstalling")
     parser.add_argument("--force-variant", action="store_true", help="accept undeclared variants")
     parser.add_argument(
@@ -63,6 +72,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Submit it."""
+    if arguments.disk_template:
+        return jobs.modify(arguments, "instance", _conversion(arguments))
+    if arguments.node:
+        raise Usage("-n is for -t mirror", "such as -t mirror -n node2")
     operation: dict[str, Any] = {
         "OP_ID": "OP_INSTANCE_SET_PARAMS",
         "instance_name": arguments.name,
@@ -84,3 +97,23 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.offline is not None:
         operation["offline"] = arguments.offline
     return jobs.modify(arguments, "instance", operation)
+
+
+def _conversion(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Another disk template, alone."""
+    others = (
+        *("backend_parameters", "hypervisor_parameters", "os_parameters", "os_parameters_private"),
+        *("os_type", "net", "disk", "offline", "hotplug"),
+    )
+    given = [name for name in others if getattr(arguments, name)]
+    if given:
+        raise Usage(f"-t goes with nothing else: --{given[0].replace('_', '-')}")
+    nodes = [name for name in (arguments.node or "").split(":") if name]
+    found: dict[str, Any] = {
+        "OP_ID": "OP_INSTANCE_SET_PARAMS",
+        "instance_name": arguments.name,
+        "disk_template": arguments.disk_template,
+    }
+    if nodes:
+        found |= {"remote_node": nodes[0], "remote_nodes": nodes[1:]}
+    return found

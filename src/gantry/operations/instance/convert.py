@@ -1,0 +1,172 @@
+"""Files become mirrored disks and the other way round: ``gnt-instance modify -t``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from gantry.hooks.subject import Subject, SubjectKind
+from gantry.model import timeouts
+from gantry.model.entities import DiskFormat, DiskTemplate, Instance, Mirror, Node
+from gantry.model.errors import Reason, Rejected
+from gantry.model.locks import Needs
+from gantry.model.orders import DiskCreate, DiskRemove
+from gantry.model.replica_orders import ReplicaMark
+from gantry.model.snapshot import Claim, Snapshot
+from gantry.operations.base import Examiner, Given, Operation, Plan
+from gantry.operations.steps import checks, mirroring, mirrors, moving, placing, requests, specs
+from gantry.operations.steps.mirrors import IN_SYNC, Mirroring
+from gantry.ports.steps import Effect, Outcome, Steps, Undo
+
+FILE, MIRROR = DiskTemplate.FILE, DiskTemplate.MIRROR
+
+
+class ConvertPlan(Plan, frozen=True, kw_only=True):
+    """``mirroring`` is that of the mirrored instance, whether it was or will be one."""
+
+    before: Instance
+    after: Instance
+    mirroring: Mirroring
+    records: tuple[Mirror, ...]
+
+
+class InstanceConvert(Operation[ConvertPlan], frozen=True, kw_only=True):
+    """OP_INSTANCE_SET_PARAMS with another ``disk_template``; of a stopped instance.
+
+    The files stay where they are; ``remote_node`` and ``remote_nodes`` are the secondaries.
+    """
+
+    opcode: ClassVar[str] = "OP_INSTANCE_SET_PARAMS"
+    plan_type: ClassVar[type[Plan]] = ConvertPlan
+
+    instance_name: str
+    disk_template: str
+    instance_uuid: str | None = None
+    remote_node: str | None = None
+    remote_nodes: tuple[str, ...] = ()
+    wait_for_sync: bool = True
+    ignore_ipolicy: bool = False
+
+    def summary(self) -> str:
+        return f"INSTANCE_SET_PARAMS({self.instance_name})"
+
+    @property
+    def _wanted(self) -> tuple[str, ...]:
+        return (*((self.remote_node,) if self.remote_node else ()), *self.remote_nodes)
+
+    def needs(self, cluster: Snapshot) -> Needs:
+        instance = cluster.instance(self.instance_name)
+        if self.disk_template != MIRROR:
+            return checks.instance_locks(instance)
+        return moving.needs(cluster, instance, self.remote_node if not self.remote_nodes else None)
+
+    def check(self, cluster: Snapshot, given: Given) -> ConvertPlan:
+        before = cluster.instance(self.instance_name)
+        purpose = f"change the disk template of instance {before.name}"
+        template = requests.template(self.disk_template, cluster.cluster)
+        self._possible(before, template)
+        primary = cluster.nodes[before.primary_node]
+        checks.node_usable(cluster, primary, purpose)
+        checks.stopped(cluster, before, purpose)
+        others = self._secondaries(cluster, before, template, primary)
+        disks = tuple(
+            msgspec.structs.replace(
+                disk, template=template, generation=1 if template is MIRROR else 0
+            )
+            for disk in before.disks
+        )
+        after = checks.changed(
+            before,
+            given.now,
+            disk_template=template,
+            disks=disks,
+            secondary_nodes=tuple(node.uuid for node in others),
+        )
+        whole = mirrors.of(cluster, before)
+        records = mirrors.records(cluster, before)
+        if template is MIRROR:
+            made = [mirrors.made(after, disk, copied=False, now=given.now) for disk in disks]
+            placed = cluster.with_changes(cluster.revision, [after, *made])
+            whole, records = mirrors.of(placed, after), tuple(made)
+        assert whole is not None
+        size = sum(disk.size for disk in disks)
+        return ConvertPlan(
+            before=before,
+            after=after,
+            mirroring=whole,
+            records=records,
+            claims=tuple(Claim(node=node.uuid, disk=size) for node in others),
+        )
+
+    def _possible(self, before: Instance, template: DiskTemplate) -> None:
+        if template is before.disk_template:
+            raise Rejected(
+                f"nothing to change: the disks of {before.name} are of template {template}",
+                reason=Reason.STATE,
+            )
+        if {before.disk_template, template} != {FILE, MIRROR}:
+            raise Rejected(
+                f"disks of template {before.disk_template} cannot become {template}",
+                "file can become mirror, and mirror file; of others: gnt-backup export, import",
+                reason=Reason.STATE,
+                object_name=before.name,
+            )
+        if template is FILE and self._wanted:
+            raise Rejected("disks of template file have no secondary node", "leave -n out")
+        if any(disk.format is not DiskFormat.RAW for disk in before.disks):
+            raise Rejected(
+                f"a disk of {before.name} is qcow2, and mirrored ones are raw",
+                "gnt-backup export, then import with --disk 0:format=raw",
+                reason=Reason.STATE,
+                object_name=before.name,
+            )
+
+    def _secondaries(
+        self, cluster: Snapshot, before: Instance, template: DiskTemplate, primary: Node
+    ) -> tuple[Node, ...]:
+        size = sum(disk.size for disk in before.disks)
+        return placing.secondaries(
+            cluster, template, before.hypervisor, primary, self._wanted, size
+        )
+
+    async def examine(self, plan: ConvertPlan, cluster: Snapshot, ask: Examiner) -> ConvertPlan:
+        if plan.before.disk_template is MIRROR:
+            purpose = f"keep the primary's replicas of {plan.before.name} as files"
+            await mirrors.examined(plan.mirroring, plan.before, ask, purpose)
+        return plan
+
+    def subject(self, plan: ConvertPlan, cluster: Snapshot) -> Subject:
+        return Subject(
+            kind=SubjectKind.INSTANCE,
+            instance=cluster.instances[plan.before.uuid],
+            values={"NEW_DISK_TEMPLATE": plan.after.disk_template.value},
+        )
+
+    async def run(self, plan: ConvertPlan, steps: Steps) -> Outcome:
+        told: list[list[Any]] = [["disk_template", plan.after.disk_template.value]]
+        if plan.after.disk_template is FILE:
+            steps.log("the primary's replicas stay as files, the others go")
+            cleanup = (*mirroring.closing(plan.mirroring), *mirroring.removing(plan.mirroring))
+            return Outcome(put=(plan.after,), delete=plan.records, cleanup=cleanup, result=told)
+        await _mirrored(plan, steps)
+        steps.log("the replicas are copied when the instance is started")
+        return Outcome(put=(plan.after, *plan.records), result=told)
+
+
+async def _mirrored(plan: ConvertPlan, steps: Steps) -> None:
+    """Room for each replica; then the files are known as the primary's, which harms no file."""
+    for one in plan.mirroring.disks:
+        effects = [
+            Effect(
+                name=f"create-disk/{one.disk.index}/{copy.name}",
+                node=copy.node,
+                order=DiskCreate(disk=one.disk),
+                undo=Undo(copy.node, DiskRemove(disk=one.disk)),
+            )
+            for copy in one.copies
+        ]
+        await steps.all(effects, timeout=timeouts.SLOW)
+    for disk in specs.disks(plan.after):
+        mark = ReplicaMark(disk=disk, generation=0, state=IN_SYNC, force=True)
+        await steps.do(f"mark-replica/{disk.index}", plan.after.primary_node, mark)
