@@ -167,8 +167,8 @@ class Effects:
         if isinstance(order, (HooksRun, TransferSend, PowerRun, *OS_SCRIPTS)):
             effect.script = True
             with self._noting():
-                self._memory.mark(envelope.key, _marker(order))
-                self._memory.put(envelope.key, digest, None, time.time(), attempt)
+                key, now = envelope.key, time.time()
+                self._memory.begin_script(key, digest, now, attempt, _marker(order))
         self._running[envelope.key] = effect
         effect.task = asyncio.get_running_loop().create_task(
             self._run(effect, task, work, attempt), name=envelope.key
@@ -325,9 +325,8 @@ class Effects:
 
     def _remember(self, effect: Effect, outcome: bytes, attempt: int | None) -> None:
         if attempt is not None:
-            self._memory.put(effect.key, effect.digest, outcome, time.time(), attempt)
-            if effect.script:
-                self._memory.scripts_ended(effect.key)
+            remember = self._memory.end_script if effect.script else self._memory.put
+            remember(effect.key, effect.digest, outcome, time.time(), attempt)
         elif not self._closing:
             self._memory.delete(effect.key)
 

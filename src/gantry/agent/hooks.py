@@ -16,7 +16,7 @@ from gantry.agent.parts import Parts
 from gantry.host.command import in_thread
 from gantry.host.daemon import Identity
 from gantry.host.listing import DIRECTORY as DIRECTORY
-from gantry.host.listing import listing, runnable
+from gantry.host.listing import entries, listing, runnable
 from gantry.host.process import Stop
 from gantry.host.scripts import run_sequence, skipped
 from gantry.model.errors import Rejected
@@ -31,7 +31,15 @@ _DATA_DIRECTORY: Final = "GANETI_DATA_DIR"
 def nothing_to_run(parts: Parts, order: HooksRun) -> HooksRan | None:
     """The answer where no script would run, which is most often so; None where one would."""
     check_names(parts, order.directories)
-    found = listing(parts.root / DIRECTORY, order)
+    base, passed = parts.root / DIRECTORY, False
+    for script in entries(base, order):
+        # The first one that runs is enough: all are looked at again when they do.
+        if not script.skip:
+            return None
+        passed = True
+    if not passed:
+        return HooksRan(results=())
+    found = listing(base, order)
     if runnable(found):
         return None
     return HooksRan(results=tuple(skipped(script, script.skip) for script in found))

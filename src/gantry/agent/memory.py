@@ -50,7 +50,7 @@ class Memory:
     """One file; may be called from any thread. A damaged file is set aside, and said so."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._database = _open(path)
@@ -89,6 +89,18 @@ class Memory:
         )
         with self._lock:
             self._database.execute(sql, (key, digest, outcome, ended, attempt))
+
+    def begin_script(self, key: str, digest: bytes, now: float, attempt: int, marker: str) -> None:
+        """Remember that a script begins, and what it is known by: ``mark`` and ``put`` in one."""
+        with self._lock, self._database:
+            self.mark(key, marker)
+            self.put(key, digest, None, now, attempt)
+
+    def end_script(self, key: str, digest: bytes, outcome: bytes, now: float, attempt: int) -> None:
+        """Remember what came of it: ``put`` and ``scripts_ended`` in one."""
+        with self._lock, self._database:
+            self.put(key, digest, outcome, now, attempt)
+            self.scripts_ended(key)
 
     def delete(self, key: str) -> None:
         """Forget one effect."""

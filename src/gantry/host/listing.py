@@ -112,6 +112,13 @@ def runnable(scripts: Sequence[Script]) -> bool:
     return any(not script.skip for script in scripts)
 
 
+def entries(base: Path, wanted: Wanted) -> Iterator[Script]:
+    """The same in no order, with what may run for one directory only in both; one by one."""
+    for directory in wanted.directories:
+        for script, _ in _directory(base, directory.name, directory.version):
+            yield script
+
+
 def listing(base: Path, wanted: Wanted) -> list[Script]:
     """All entries of the directories, before the policy is asked, those that are skipped included.
 
