@@ -27,6 +27,8 @@ def cluster_on_etcd() -> Iterator[Cluster]:
         cluster.kill("master")
         cluster.local("up")
         cluster.whole()
+        # On a busy machine another node may have taken over meanwhile.
+        cluster.mend()
         yield cluster
 
 

@@ -69,9 +69,10 @@ def _prepare(block: Block, nodes: dict[str, Typist], typist: Typist) -> None:
         eventually("another one is the master", lambda: _another(typist), timeout=60)
     if block.where.endswith(ON):
         nodes["node2"].switch_on(*UNITS)
-        eventually("its guest runs again", lambda: _runs(typist), timeout=60)
+        eventually("its guest runs again", lambda: _shown(typist, "running"), timeout=60)
     if block.where.endswith(LOST):
         nodes["node2"].made_anew()
+        eventually("it is missed", lambda: _shown(typist, "ERROR_nodedown"), timeout=60)
 
 
 def _another(typist: Typist) -> bool:
@@ -79,6 +80,6 @@ def _another(typist: Typist) -> bool:
     return listed.status == 0 and master(typist) != "node2.example.com"
 
 
-def _runs(typist: Typist) -> bool:
+def _shown(typist: Typist, status: str) -> bool:
     done = typist.machine.run("gnt-instance", "list", "-o", "status", "--json")
-    return done.status == 0 and json.loads(done.stdout) == [{"status": "running"}]
+    return done.status == 0 and json.loads(done.stdout) == [{"status": status}]
