@@ -14,6 +14,8 @@ import time
 import uuid
 from pathlib import Path
 
+from tests.support.addresses import own_address
+
 from gantry.agent import configuration
 from gantry.agent.configuration import Configuration
 from gantry.local.simulation import NODES
@@ -68,7 +70,7 @@ class AgentProcess:
     def __init__(self, directory: Path, ca: TestAuthority, name: str = "node1") -> None:
         self.root = directory / name
         self.uuid = new_uuid()
-        host = "127.0.0.1"
+        host = own_address()
         self.configuration = Configuration(
             cluster=ca.cluster,
             node=self.uuid,

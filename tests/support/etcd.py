@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -17,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tests.support.addresses import own_address
 
 HEARTBEAT_MILLISECONDS = 50
 ELECTION_MILLISECONDS = 250
@@ -94,8 +95,7 @@ class Etcd:
     def __init__(
         self, directory: Path, count: int, arguments: Sequence[str] = (), scheme: str = "http"
     ) -> None:
-        # An address of our own: other tests may use the same ports on others.
-        host = f"127.{os.getpid() % 251 + 2}.{os.getpid() // 251 % 251 + 2}.9"
+        host = own_address()
         self.directory = directory
         self.arguments = list(arguments)
         self.tls: ssl.SSLContext | None = None

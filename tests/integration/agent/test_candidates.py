@@ -130,9 +130,10 @@ async def test_a_candidate_gets_what_a_master_needs_and_another_node_nothing(sit
     for name in ("users", "store/password", "pki/ca.key", "pki/master.key", "pki/master.pem"):
         assert held[name] == (site.root / files.BELOW / name).read_text()
     configured = msgspec.json.decode(held["master.json"], type=MasterConfiguration)
-    assert (configured.api_host, configured.api_port) == ("127.0.0.1", 5099)
+    address = site.processes[CANDIDATE].address.host
+    assert (configured.api_host, configured.api_port) == (address, 5099)
     authority = Authority.load(site.processes[CANDIDATE].root)
-    hosts = ["cluster.example.com", "node2.example.com", "127.0.0.1"]
+    hosts = ["cluster.example.com", "node2.example.com", address]
     assert authority.serves(held["pki/api.pem"], hosts, site.clock.now())
     for name in held:
         path = site.root_of(CANDIDATE) / name

@@ -29,7 +29,7 @@ class Wire:
         self.kept = asyncio.Event()
 
     async def listen(self) -> int:
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accepted, self._to[0], 0)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
@@ -85,7 +85,7 @@ async def way(tmp_path: Path) -> AsyncIterator[Way]:
     ca = TestAuthority(tmp_path)
     node = AgentProcess(tmp_path, ca)
     await node.start()
-    wire = Wire("127.0.0.1", node.address.port)
+    wire = Wire(node.address.host, node.address.port)
     agents = ca.master()
     yield Way(node, wire, await wire.listen(), agents)
     await agents.close()

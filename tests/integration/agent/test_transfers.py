@@ -169,7 +169,7 @@ async def test_a_transfer_that_nobody_called_can_be_ended(
 def frozen(tmp_path: Path, ca: TestAuthority) -> Iterator[tuple[int, list[str]]]:
     """The pid of a server of blocks, and the program that sends it some slowly."""
     made = AgentProcess(tmp_path, ca)
-    peer = Peer(node=made.uuid, name=made.address.name, host="127.0.0.1")
+    peer = Peer(node=made.uuid, name=made.address.name, host=made.address.host)
     tls = tmp_path / "tls"
     tls.mkdir()
     ends.tls(made.root, tls)
@@ -178,7 +178,7 @@ def frozen(tmp_path: Path, ca: TestAuthority) -> Iterator[tuple[int, list[str]]]
     target.touch()
     os.truncate(target, 32 << 20)
     name = Uuid(new_uuid())
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server((made.address.host, 0)) as listener:
         port = listener.getsockname()[1]
         argv = transfer_programs.block_server(peer, tls, name, str(target), "raw")
         environment = {"PATH": os.environ["PATH"], "LISTEN_FDS": "1"}
