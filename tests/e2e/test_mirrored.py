@@ -22,6 +22,20 @@ def becomes(cluster: Cluster, *wanted: object) -> None:
     eventually(f"web1 is {wanted}", lambda: shown(cluster) == wanted, timeout=60)
 
 
+NOTE = """case $GANETI_HOOKS_PATH in
+*add) what="add $GANETI_NEW_SECONDARY $GANETI_DISK_NAME" ;;
+*remove) what="remove $GANETI_OLD_SECONDARY $GANETI_DISK_NAME $GANETI_DISK_ID" ;;
+*) what="$GANETI_MODE $GANETI_OLD_SECONDARY $GANETI_NEW_SECONDARY" ;;
+esac
+echo "$GANETI_HOOKS_PATH $what" >> "$GANTRY_ROOT/noted"
+"""
+
+
+def noted(cluster: Cluster, node: int) -> list[str]:
+    """What scripts on that node were told of replicas."""
+    return (cluster.root(node) / "noted").read_text().splitlines()
+
+
 def files(cluster: Cluster) -> list[int]:
     """The nodes that have files of mirrored disks."""
     return [
@@ -41,6 +55,8 @@ def test_redundancy_moves_from_node_to_node_and_the_guest_follows(cluster: Clust
     assert files(cluster) == [1, 2]
 
     # Without ever being without it: a further replica first, then the old one goes.
+    for name in ("mirror-add-pre.d", "mirror-remove-post.d", "mirrors-replace-post.d"):
+        cluster.hook(name, "10-note", NOTE, (1, 2, 3))
     cluster.gnt("gnt-instance", "add-mirror", "-b", "sda", "-n", "node3", "web1")
     becomes(cluster, "node1", ["node2", "node3"], "running", ["in-sync"])
     said = cluster.refused("gnt-instance", "add-mirror", "-b", "0", "-n", "node3", "web1")
@@ -50,10 +66,20 @@ def test_redundancy_moves_from_node_to_node_and_the_guest_follows(cluster: Clust
     eventually("the file is gone", lambda: files(cluster) == [1, 3])
     assert "id: 2" in cluster.gnt("gnt-instance", "info", "web1")
 
+    # A new node and an old one count as the instance's.
+    told = [
+        "mirror-add add node3.gantry.test sda",
+        "mirror-remove remove node2.gantry.test sda 1",
+    ]
+    assert noted(cluster, 1) == noted(cluster, 2) == noted(cluster, 3) == told
+
     cluster.gnt("gnt-instance", "failover", "-f", "web1")
     becomes(cluster, "node3", ["node1"], "running", ["in-sync"])
     cluster.gnt("gnt-instance", "replace-disks", "-n", "node2", "web1")
     becomes(cluster, "node3", ["node2"], "running", ["in-sync"])
+    assert "mirrors-replace replace_new_secondary node1.gantry.test node2.gantry.test" in noted(
+        cluster, 2
+    )
     cluster.gnt("gnt-instance", "replace-disks", "-s", "web1")
     becomes(cluster, "node3", ["node2"], "running", ["in-sync"])
     cluster.gnt("gnt-instance", "stop", "web1")
