@@ -211,8 +211,11 @@ async def _call(
     def so_far() -> int | None:
         return pipeline.read_so_far(counting[0]) if counting else None
 
+    run = _run(parts, stages, reading, None, task, started)
+    if isinstance(order.place, WholeDisk):
+        # There is no script at either end: an export's dump is a file.
+        run = ends.moving(run, so_far, seconds=timeouts.TRANSFER_STILL, peer=order.peer.name)
     async with HowFar(task.say, so_far, size):
-        run = _run(parts, stages, reading, None, task, started)
         await ends.answered(run, so_far, order.peer, order.port)
 
 
