@@ -21,7 +21,7 @@ NAME: Final = "GANTRY_TRANSFER"
 """The variable with the transfer's number, by which both ends know that they are meant."""
 STRANGER: Final = 65
 """Exit status of the gate where another transfer came."""
-BACKLOG: Final = 128
+BACKLOG: Final = 1024
 """Callers that the kernel lets wait."""
 INHERITED: Final = 3
 """The descriptor of a listening socket that a server is given."""
@@ -94,8 +94,9 @@ def listener(cluster: Uuid, peer: Peer, host: str, pki: Path, inlet: Path) -> li
     ``peer``, and does not wait long for a caller who says nothing. It goes on until it is ended.
     """
     address = f"OPENSSL-LISTEN:0,bind={host},{_family(host)},fork,backlog={BACKLOG}"
-    patience = struct.pack("qq", int(timeouts.TRANSFER_WORD), 0).hex()
-    # Of a listening end "setsockopt" is of those that call: SO_RCVTIMEO, a struct timeval.
+    patience = struct.pack("qq", int(timeouts.HANDSHAKE), 0).hex()
+    # Of a listening end "setsockopt" is of those that call: SO_RCVTIMEO, a struct timeval. It
+    # ends a handshake; of what comes later socat waits for more.
     waits = f",max-children={_CALLERS},setsockopt-bin=1:20:x{patience}"
     return [*_SOCAT, "-u", address + waits + _pinned(cluster, peer, pki), f"OPEN:{inlet},wronly"]
 
@@ -162,7 +163,7 @@ def image_file(path: str, kind: str) -> str:
 
 
 _SOCAT: Final = ("socat", "-d", "-d", "-b1048576")
-_CALLERS: Final = 64
+_CALLERS: Final = 256
 """Those that may be in the middle of their first words at the same time."""
 _ALIVE: Final = ",keepalive,keepidle=20,keepintvl=5,keepcnt=6"
 """A network that is cut while nothing is on its way is noticed within a minute.

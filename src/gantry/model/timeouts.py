@@ -26,8 +26,6 @@ OS_VERIFY: Final = 300.0
 OS_RENAME: Final = 3600.0
 TRANSFER: Final = 86400.0
 """All bytes of one disk from one node to another."""
-TRANSFER_WORD: Final = 30.0
-"""For the next word of somebody who calls a receiving end, and has not said who he is."""
 TRANSFER_SILENCE: Final = 60.0
 """The other end acknowledges nothing of what it is sent: the network is cut, the machine dead."""
 TRANSFER_STILL: Final = 180.0
