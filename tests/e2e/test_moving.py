@@ -56,9 +56,7 @@ def counted(cluster: Cluster, node: int) -> list[Count]:
 
 def begin_to_count(cluster: Cluster, node: int) -> None:
     """Wait for the guest's boot on that node, and type the loop."""
-    eventually(
-        "it boots", lambda: "is up" in log(cluster, node).read_text("utf-8", "replace"), BOOT
-    )
+    eventually("it boots", lambda: "~#" in log(cluster, node).read_text("utf-8", "replace"), BOOT)
     argv = [str(cluster.root() / "bin/gnt-instance"), "console", "web1"]
     with subprocess.Popen(
         argv,
