@@ -1,0 +1,202 @@
+"""Three machines that share nothing but a wire, and guests with disks mirrored between them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.redundancy import guest
+from tests.support.cluster import Done, eventually
+from tests.support.fleet import Fleet
+from tests.support.guest_kernel import GuestKernel
+
+NAMES = ("w1.example.com", "w2.example.com")
+PLACES = ("node1:node2", "node2:node3")
+SIZE = "16M"
+CALM = 240.0
+"""Seconds until all is as it should be again, on a busy machine."""
+
+
+class Rig:
+    """The machines, their daemons, the guests."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.guests: dict[str, str] = {}
+        """Their uuids, by name."""
+
+    def make(self, kernel: GuestKernel, directory: Path) -> None:
+        """A cluster with its state on node 1, and the guests, running."""
+        initrd = guest.build(kernel, directory)
+        first = self.fleet.machine(1)
+        first.must(
+            "gnt-cluster", "init", "--node-name", first.name, "--primary-ip", first.address,
+            "--enabled-hypervisors", "kvm", "--enabled-disk-templates", "mirror,diskless",
+            "--no-name-check", "--no-ip-check", "cluster.example.com",
+        )  # fmt: skip
+        self.fleet.daemon("agent", 1).start()
+        self.fleet.daemon("master", 1).start()
+        for number in self.fleet.numbers[1:]:
+            self._join(number)
+        parameters = {
+            "kernel_path": str(kernel.kernel),
+            "initrd_path": str(initrd),
+            "kernel_args": guest.ARGUMENTS,
+            "root_path": "",
+        }
+        given = ",".join(f"{name}={value}" for name, value in parameters.items())
+        for name, place in zip(NAMES, PLACES, strict=True):
+            first.must(
+                "gnt-instance", "add", "-t", "mirror", "-s", SIZE, "-o", "noop", "-n", place,
+                "-B", "memory=96M", "--no-nics", "-H", f"kvm:{given}", name,
+            )  # fmt: skip
+        self.guests = {row["name"]: row["uuid"] for row in self.rows("name,uuid") or ()}
+
+    def _join(self, number: int) -> None:
+        first, new = self.fleet.machine(1), self.fleet.machine(number)
+        token = first.must("gantry", "token", new.name)
+        new.must("gantry", "join", "--address", new.address, stdin=token)
+        self.fleet.daemon("agent", number).start()
+        first.must("gnt-node", "add", new.name, "-C", "no")
+
+    def run(self, program: str, *arguments: str, timeout: float = 120) -> Done:
+        """A command on the master's node."""
+        return self.fleet.machine(1).run(program, *arguments, timeout=timeout)
+
+    def rows(self, fields: str) -> list[dict[str, Any]] | None:
+        """A listing of instances; None where nobody answers now."""
+        done = self.run("gnt-instance", "list", "--json", "-o", fields)
+        return json.loads(done.stdout) if done.status == 0 else None
+
+    def node_of(self, name: str) -> int:
+        """The machine of a guest's primary node."""
+        return self.places(name)[0]
+
+    def places(self, name: str) -> list[int]:
+        """Its primary and secondary nodes' machines."""
+
+        def look() -> list[int]:
+            for row in self.rows("name,pnode,snodes") or ():
+                if row["name"] == name:
+                    snodes = row["snodes"]
+                    several = snodes.split(",") if isinstance(snodes, str) else snodes
+                    return [_number(one) for one in (row["pnode"], *several) if one]
+            return []
+
+        return eventually(f"the nodes of {name}", look, timeout=CALM)
+
+    def calm(self) -> None:
+        """Wait until every node is heard, every job has ended, and every disk is in sync."""
+        self.fleet.all_serve()
+        try:
+            eventually("all is calm", self._is_calm, timeout=CALM)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.why()}") from None
+
+    def why(self) -> str:
+        """What an operator would look at first."""
+        told = [
+            self.run("gnt-node", "list"),
+            self.run("gnt-instance", "list", "-o", "name,pnode,snodes,status"),
+            self.run("gnt-job", "list"),
+            self.run("gnt-cluster", "verify"),
+            *(self.run("gnt-instance", "info", name) for name in self.guests),
+        ]
+        return "\n".join(one.said for one in told)
+
+    def _is_calm(self) -> bool:
+        nodes = self.run("gnt-node", "list", "--json", "-o", "name,dtotal,offline")
+        jobs = self.run("gnt-job", "list", "--json", "-o", "id,status")
+        instances = self.rows("name,status")
+        if nodes.status or jobs.status or instances is None:
+            return False
+        ended = ("success", "error", "canceled")
+        return (
+            all(row["dtotal"] is not None for row in json.loads(nodes.stdout))
+            and all(row["status"] in ended for row in json.loads(jobs.stdout))
+            and all(row["status"] == "running" for row in instances)
+            and all(self.in_sync(name) for name in self.guests)
+        )
+
+    def in_sync(self, name: str) -> bool:
+        """Whether all replicas of its disks are, by the cluster's state, and there are two."""
+        states = [state for one in self.replicas(name) for state in one.values()]
+        return len(states) >= 2 and set(states) == {"in-sync"}
+
+    def replicas(self, name: str) -> list[dict[int, str]]:
+        """Of each disk the states by machine."""
+        return [
+            {_number(one["node"]): one["state"] for one in disk["replicas"]}
+            for disk in self._disks(name)
+        ]
+
+    def numbers(self, name: str) -> dict[int, int]:
+        """The ids of the replicas of its only disk, by machine."""
+        [disk] = self._disks(name)
+        return {_number(one["node"]): one["number"] for one in disk["replicas"]}
+
+    def _disks(self, name: str) -> list[dict[str, Any]]:
+        done = self.run("gnt-instance", "info", "--json", name)
+        if done.status:
+            return []
+        [found] = json.loads(done.stdout)
+        disks: list[dict[str, Any]] = found["disks"]
+        return disks
+
+    def files(self, name: str) -> dict[int, Path]:
+        """The replica of its only disk on each machine that has one."""
+        [row] = [row for row in self.rows("name,disk.paths") or () if row["name"] == name]
+        [path] = row["disk.paths"]
+        found = {one.number: one.root / str(path).lstrip("/") for one in self.fleet.machines}
+        return {number: file for number, file in found.items() if file.exists()}
+
+    def kill_all(self, number: int) -> None:
+        """Nothing runs on that machine any more, and nothing is started again."""
+        for service in self.fleet.every(number):
+            service.stop(signal.SIGKILL)
+        for pid in self.processes(number):
+            kill(pid)
+        eventually("all is dead", lambda: not self.processes(number), timeout=20)
+
+    def come_back(self, number: int) -> None:
+        """Its daemons are started again."""
+        for service in self.fleet.every(number):
+            service.start(wait=False)
+
+    def processes(self, number: int, program: str = "") -> list[int]:
+        """What runs on a machine, of one program or of all."""
+        namespace = self.fleet.machine(number).namespace
+        argv = ["ip", "netns", "pids", namespace]
+        listed = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=20)
+        return [pid for pid in map(int, listed.stdout.split()) if _is(pid, program)]
+
+
+def kill(pid: int, how: signal.Signals = signal.SIGKILL) -> None:
+    """Send a signal; one that is gone has no need of it."""
+    try:
+        os.kill(pid, how)
+    except ProcessLookupError:
+        return
+
+
+def _is(pid: int, program: str) -> bool:
+    try:
+        argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    # A process that has ended and was not waited for has no arguments any more.
+    return bool(argv[0]) and program.encode() in argv[0]
+
+
+def _number(node: str) -> int:
+    return int(node.removeprefix("node").partition(".")[0])
+
+
+def others(numbers: Sequence[int], than: int) -> list[int]:
+    """All but one."""
+    return [one for one in numbers if one != than]

@@ -1,0 +1,62 @@
+"""One round: guests write, faults come, all is healed, and then everything must hold."""
+
+from __future__ import annotations
+
+import logging
+
+from tests.redundancy import breaking
+from tests.redundancy.cluster import CALM, Rig
+from tests.redundancy.plan import plan
+from tests.redundancy.watching import Watch, story
+from tests.support.cluster import eventually
+
+LONGEST = 14.0
+"""Seconds of the longest fault: longer than a replica may be away, and a node silent."""
+_log = logging.getLogger(__name__)
+
+
+def run(rig: Rig, seed: int) -> None:
+    """The round of that seed, from a healthy cluster to a healthy cluster."""
+    faults = plan(seed, LONGEST)
+    _log.info("seed %d: %s", seed, "; ".join(f"{one.kind} ({one.seconds:g} s)" for one in faults))
+    rig.calm()
+    watch = Watch(rig.fleet, rig.guests)
+    watch.look()
+    watch.start()
+    try:
+        for fault in faults:
+            _alive(rig, watch, fault.after)
+            try:
+                breaking.carry_out(rig, fault)
+            finally:
+                breaking.heal(rig)
+        _alive(rig, watch, 5)
+        rig.calm()
+        _same_everywhere(rig, watch)
+        _alive(rig, watch, 5)
+    finally:
+        watch.enough.set()
+        watch.join()
+    assert not watch.twice, watch.twice
+    for name, said in watch.said.items():
+        assert not story(said), (name, story(said))
+        _log.info("%s: %d blocks", name, watch.acknowledged(name))
+
+
+def _alive(rig: Rig, watch: Watch, blocks: int) -> None:
+    """Every guest gets on."""
+    assert watch.more(rig.guests, blocks, CALM), f"a guest is stuck: {rig.why()}"
+
+
+def _same_everywhere(rig: Rig, watch: Watch) -> None:
+    """What the state calls in sync is the same, byte for byte."""
+    for name in rig.guests:
+        assert rig.run("gnt-instance", "stop", "--timeout=20", name).status == 0
+
+        def same(name: str = name) -> bool:
+            contents = [file.read_bytes() for file in rig.files(name).values()]
+            return len(contents) >= 2 and len(set(contents)) == 1
+
+        eventually(f"the replicas of {name} are the same", same, timeout=CALM)
+        done = rig.run("gnt-instance", "start", name)
+        assert done.status == 0, done.said

@@ -1,0 +1,30 @@
+"""Rounds of faults with guests that write to mirrored disks; a seed replays its round:
+
+pytest tests/redundancy --seed 7                 that round
+pytest tests/redundancy -m long                  two hundred of them
+"""
+
+from __future__ import annotations
+
+import pytest
+from tests.redundancy import round as rounds
+from tests.redundancy.cluster import Rig
+
+pytestmark = [
+    pytest.mark.namespaces,
+    pytest.mark.root,
+    pytest.mark.qemu,
+    pytest.mark.timeout(900),
+]
+FEW = range(20)
+MANY = range(100, 300)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    given: list[int] | None = metafunc.config.getoption("--seed")
+    many = [pytest.param(seed, marks=pytest.mark.long) for seed in MANY]
+    metafunc.parametrize("seed", given if given is not None else [*FEW, *many])
+
+
+def test_nothing_is_lost_and_nothing_runs_twice(rig: Rig, seed: int) -> None:
+    rounds.run(rig, seed)
