@@ -37,7 +37,7 @@ class Rig:
         first.must(
             "gnt-cluster", "init", "--node-name", first.name, "--primary-ip", first.address,
             "--enabled-hypervisors", "kvm", "--enabled-disk-templates", "mirror,diskless",
-            "--no-name-check", "--no-ip-check", "cluster.example.com",
+            "--no-name-check", "--no-ip-check", "-C", "1", "cluster.example.com",
         )  # fmt: skip
         self.fleet.daemon("agent", 1).start()
         self.fleet.daemon("master", 1).start()
@@ -62,7 +62,7 @@ class Rig:
         token = first.must("gantry", "token", new.name)
         new.must("gantry", "join", "--address", new.address, stdin=token)
         self.fleet.daemon("agent", number).start()
-        first.must("gnt-node", "add", new.name, "-C", "no")
+        first.must("gnt-node", "add", new.name)
 
     def run(self, program: str, *arguments: str, timeout: float = 120) -> Done:
         """A command on the master's node."""
@@ -107,7 +107,16 @@ class Rig:
             self.run("gnt-cluster", "verify"),
             *(self.run("gnt-instance", "info", name) for name in self.guests),
         ]
-        return "\n".join(one.said for one in told)
+        return "\n".join([*(one.said for one in told), self.last_words()])
+
+    def last_words(self) -> str:
+        """The ends of the daemons' logs."""
+        found = list[str]()
+        for machine in self.fleet.machines:
+            for log in sorted((machine.root / "var/log/gantry").glob("*.log")):
+                lines = log.read_text(errors="replace").splitlines()
+                found += [f"{machine.name} {log.name}:", *lines[-30:]]
+        return "\n".join(found)
 
     def _is_calm(self) -> bool:
         nodes = self.run("gnt-node", "list", "--json", "-o", "name,dtotal,offline")
@@ -126,7 +135,7 @@ class Rig:
     def in_sync(self, name: str) -> bool:
         """Whether all replicas of its disks are, by the cluster's state, and there are two."""
         states = [state for one in self.replicas(name) for state in one.values()]
-        return len(states) >= 2 and set(states) == {"in-sync"}
+        return len(states) >= 2 and set(states) == {"primary", "in-sync"}
 
     def replicas(self, name: str) -> list[dict[int, str]]:
         """Of each disk the states by machine."""
@@ -138,7 +147,7 @@ class Rig:
     def numbers(self, name: str) -> dict[int, int]:
         """The ids of the replicas of its only disk, by machine."""
         [disk] = self._disks(name)
-        return {_number(one["node"]): one["number"] for one in disk["replicas"]}
+        return {_number(one["node"]): one["id"] for one in disk["replicas"]}
 
     def _disks(self, name: str) -> list[dict[str, Any]]:
         done = self.run("gnt-instance", "info", "--json", name)
@@ -150,9 +159,9 @@ class Rig:
 
     def files(self, name: str) -> dict[int, Path]:
         """The replica of its only disk on each machine that has one."""
-        [row] = [row for row in self.rows("name,disk.paths") or () if row["name"] == name]
-        [path] = row["disk.paths"]
-        found = {one.number: one.root / str(path).lstrip("/") for one in self.fleet.machines}
+        [disk] = self._disks(name)
+        path = str(disk["path"]).lstrip("/")
+        found = {one.number: one.root / path for one in self.fleet.machines}
         return {number: file for number, file in found.items() if file.exists()}
 
     def kill_all(self, number: int) -> None:

@@ -19,7 +19,10 @@ def rig(guest_kernel: GuestKernel, tmp_path_factory: pytest.TempPathFactory) -> 
     with fleet(NODES) as made:
         found = Rig(made)
         try:
-            found.make(guest_kernel, tmp_path_factory.mktemp("writer"))
+            try:
+                found.make(guest_kernel, tmp_path_factory.mktemp("writer"))
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{found.last_words()}") from None
             yield found
         finally:
             for number in made.numbers:
