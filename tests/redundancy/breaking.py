@@ -184,7 +184,16 @@ def _move_replica(rig: Rig, fault: Fault) -> None:
     )
     number = rig.numbers(name)[secondary]
     _until_done(
-        rig, "a replica less", "gnt-instance", "remove-mirror", "-f", "-b", "0", "-p", str(number), name
+        rig,
+        "a replica less",
+        "gnt-instance",
+        "remove-mirror",
+        "-f",
+        "-b",
+        "0",
+        "-p",
+        str(number),
+        name,
     )
 
 

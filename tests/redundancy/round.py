@@ -27,6 +27,7 @@ def run(rig: Rig, seed: int) -> None:
         for fault in faults:
             _alive(rig, watch, fault.after)
             try:
+                _log.info("%s", fault.kind)
                 breaking.carry_out(rig, fault)
             finally:
                 breaking.heal(rig)
@@ -37,9 +38,16 @@ def run(rig: Rig, seed: int) -> None:
     finally:
         watch.enough.set()
         watch.join()
-    assert not watch.twice, watch.twice
-    for name, said in watch.said.items():
-        assert not story(said), (name, story(said))
+    _check(rig, watch)
+
+
+def _check(rig: Rig, watch: Watch) -> None:
+    wrong = [
+        *watch.twice,
+        *(f"{name}: {one}" for name in rig.guests for one in story(watch.said[name])),
+    ]
+    assert not wrong, "\n".join([*wrong, rig.last_words()])
+    for name in rig.guests:
         _log.info("%s: %d blocks", name, watch.acknowledged(name))
 
 
