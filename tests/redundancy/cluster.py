@@ -113,7 +113,8 @@ class Rig:
         """The ends of the daemons' logs."""
         found = list[str]()
         for machine in self.fleet.machines:
-            for log in sorted((machine.root / "var/log/gantry").glob("*.log")):
+            logs = machine.root / "var/log/gantry"
+            for log in (*sorted(logs.glob("*.log")), *sorted(logs.glob("console/*.log"))):
                 lines = log.read_text(errors="replace").splitlines()
                 found += [f"{machine.name} {log.name}:", *lines[-30:]]
         return "\n".join(found)

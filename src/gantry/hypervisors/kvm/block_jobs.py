@@ -160,12 +160,13 @@ async def ready(monitor: Monitor, index: int, node: Uuid) -> None:
 async def release(monitor: Monitor, index: int, node: Uuid) -> None:
     """Mirror there no longer; writes that wait for it go on. What is not there is gone already.
 
-    The connection is cut first, by a command that QEMU hears even where it waits for that very
-    write; then the job is cancelled, which also ends the wait for a new connection.
+    The connections are cut first, by a command that QEMU hears even where it waits for that very
+    write; then the jobs are cancelled, which also ends the wait for a new connection.
     """
-    name = remote_name(index, node)
-    with contextlib.suppress(OperationFailed):  # there is no connection now
-        await monitor.execute_at_once("yank", instances=[{"type": "block-node", "node-name": name}])
+    for purpose in ("remote", "copy"):
+        instance = {"type": "block-node", "node-name": remote_name(index, node, purpose)}
+        with contextlib.suppress(OperationFailed):  # there is no connection now
+            await monitor.execute_at_once("yank", instances=[instance])
     for job in (copy_name(index, node), job_name(index, node)):
         await end(monitor, job)
     for purpose in ("remote", "copy"):

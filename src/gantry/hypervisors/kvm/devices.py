@@ -117,6 +117,9 @@ def disk_parts(guest: str, disk: DiskSpec, values: Values, root: str, buses: Bus
         "id": f"drive{disk.index}",
         "write-cache": "off" if cache == "writethrough" else "on",
     }
+    if disk.template is DiskTemplate.MIRROR:
+        # What goes wrong beside a mirror is no error of the guest's disk: see broken_copies.
+        device["werror"] = "stop"
     if kind == "paravirtual":
         device |= buses.slot(DISK_SLOT + disk.index)
     elif kind == "ide":

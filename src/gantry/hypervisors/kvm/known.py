@@ -43,7 +43,7 @@ class Known:
         """As long as somebody starts that guest."""
         self._asking = asyncio.Lock()
         self._facts: dict[tuple[str, float], HypervisorFacts] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     def changed(self, guest: GuestLive) -> None:
         """A guest tells its state; one that is not up yet is told of by ``start``."""
@@ -62,13 +62,13 @@ class Known:
         if running is not None:
             self.background(plugging.restore(running, device, str(self._around.root)))
 
-    def background(self, work: Coroutine[Any, Any, None]) -> None:
+    def background(self, work: Coroutine[Any, Any, object]) -> None:
         """A guest's own doing, beside what was ordered."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("following a guest failed", exc_info=error)

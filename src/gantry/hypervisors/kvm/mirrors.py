@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 _LEAST_TRY: Final = 3.0
 """Seconds for which an export was asked at least before it is lost."""
 _TRY_AGAIN: Final = 0.5
+_LATELY: Final = 10.0
+"""Seconds after the end of a copy in which a guest that stands still is told to go on."""
 
 
 class Mirrors:
@@ -62,6 +64,7 @@ class Mirrors:
         self._turns: dict[int, resync.Turns] = {}
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._disturbed = time.monotonic()
 
     def live(self) -> tuple[MirrorLive, ...]:
         """What each is doing, from memory."""
@@ -71,6 +74,11 @@ class Mirrors:
     def orderly(self) -> bool:
         """Whether none has ended by itself: what QEMU writes out at its end reaches all."""
         return not any(one.ended for one in self._all.values())
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether a copy or mirror has been ended lately, by which a write may have failed."""
+        return time.monotonic() - self._disturbed < _LATELY
 
     def attached(self, index: int, node: Uuid) -> bool:
         """Whether the disk is mirrored there."""
@@ -120,6 +128,7 @@ class Mirrors:
             one = self._all.get((index, node))
             if one is not None:
                 one.leaving = True
+            self._disturbed = time.monotonic()
             await block_jobs.release(await self._monitor(timeouts.QMP), index, node)
             if one is not None and one.watch is not None:
                 one.watch.cancel()
@@ -241,6 +250,7 @@ class Mirrors:
             await self._ready(one)
             return
         # The mirror beside it is of no use.
+        self._disturbed = time.monotonic()
         await resync.forget(monitor, *one.key)
         self._ended(one, "what it lacks could not be copied")
         await block_jobs.end(monitor, block_jobs.job_name(*one.key))

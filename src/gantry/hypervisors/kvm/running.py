@@ -17,7 +17,7 @@ import msgspec
 
 from gantry.host import machine
 from gantry.host.daemon import Daemon
-from gantry.hypervisors.kvm import guest_agent, sockets
+from gantry.hypervisors.kvm import broken_copies, guest_agent, sockets
 from gantry.hypervisors.kvm.mirrors import Mirrors
 from gantry.hypervisors.kvm.monitor import Event, Monitor
 from gantry.hypervisors.kvm.partings import Partings
@@ -59,7 +59,7 @@ class Owner(Protocol):
     def parted(self, uuid: Uuid, device: str) -> None:
         """It has let go of a device, and nobody had asked, or waits any more."""
 
-    def background(self, work: Coroutine[Any, Any, None]) -> None:
+    def background(self, work: Coroutine[Any, Any, object]) -> None:
         """Do this, and wait for it when the driver is closed."""
 
 
@@ -311,16 +311,13 @@ class Running:
         if event == "SHUTDOWN" and data.get("guest"):
             self._owner.background(self._off())
         elif event == "STOP" and self._state is GuestState.RUNNING:
-            self._owner.background(self._look())
+            self._owner.background(self.refresh(QUIT_GRACE))
         elif event == "RESUME":
             self._become(GuestState.RUNNING)
         elif event == "DEVICE_DELETED":
             device = str(data.get("device", ""))
             if not self.partings.told(device):
                 self._owner.parted(self.record.spec.uuid, device)
-
-    async def _look(self) -> None:
-        await self.refresh(QUIT_GRACE)
 
     def _status(self, status: str) -> None:
         if status == "shutdown":
@@ -329,6 +326,8 @@ class Running:
             self._become(GuestState.RUNNING)
         else:
             self._become(GuestState.PAUSED, _TROUBLE.get(status, ""))
+        if status == "io-error":
+            self._owner.background(broken_copies.relieve(self))
 
     def _become(self, state: GuestState, reason: str = "") -> None:
         first, self._seen = not self._seen, True
