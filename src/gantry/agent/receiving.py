@@ -70,7 +70,7 @@ async def close_end(parts: Parts, order: TransferClose, task: Task) -> Moved:
     assert reception.task is not None
     if order.failed:
         # The sender is gone: this end sees that soon, or never would.
-        await asyncio.wait([reception.task], timeout=timeouts.URGENT)
+        await asyncio.wait([reception.task], timeout=2 * timeouts.KILL_GRACE)
         if not reception.task.done():
             await parts.transfers.abort(order.transfer)
             raise OperationFailed("it waits for more", node=parts.node)
