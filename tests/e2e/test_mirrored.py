@@ -87,6 +87,9 @@ def test_redundancy_moves_from_node_to_node_and_the_guest_follows(cluster: Clust
     eventually("only the file is left", lambda: files(cluster) == [3])
     cluster.gnt("gnt-instance", "modify", "-t", "mirror", "-n", "node2", "web1")
     assert files(cluster) == [2, 3]
+    cluster.gnt("gnt-instance", "activate-disks", "web1")
+    becomes(cluster, "node3", ["node2"], "ADMIN_down", ["in-sync"])
+    cluster.gnt("gnt-instance", "deactivate-disks", "web1")
     cluster.gnt("gnt-instance", "rename", "--no-name-check", "web1", "www.gantry.test")
     cluster.gnt("gnt-instance", "rename", "--no-name-check", "www", WEB)
     cluster.gnt("gnt-instance", "start", "web1")

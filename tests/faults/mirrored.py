@@ -15,6 +15,7 @@ from gantry.model.backup_orders import Peer
 from gantry.model.entities import AdminState, Cluster, DiskTemplate, Instance
 from gantry.model.names import Uuid
 from gantry.model.orders import GuestStart
+from gantry.model.replica_orders import DisksActivate
 from gantry.model.specs import MirrorTarget
 from gantry.operations.steps import specs
 
@@ -49,6 +50,18 @@ def running(cluster: FakeCluster) -> None:
     two.host, two.port = "127.1.0.2", 40000
     target = MirrorTarget(node=NODE2, name="node2.example.com", host="127.1.0.2", port=40000)
     _start(cluster, target)
+
+
+def active(cluster: FakeCluster) -> None:
+    """The disks of web1 are mirrored without a guest."""
+    disks_there(cluster)
+    two = cluster.world.nodes[NODE2].replicas.found[DISK.path]
+    two.served, two.clean = Peer(node=NODE1, name="node1", host="127.1.0.1"), False
+    two.host, two.port = "127.1.0.2", 40000
+    target = MirrorTarget(node=NODE2, name="node2.example.com", host="127.1.0.2", port=40000)
+    disk = msgspec.structs.replace(specs.disk(0, DISK), targets=(target,))
+    order = DisksActivate(guest=WEB, name=DOWN.name, disks=(disk,))
+    cluster.world.nodes[NODE1].replicas.orders[DisksActivate](order)
 
 
 def running_alone(cluster: FakeCluster) -> None:
@@ -172,6 +185,24 @@ MIRRORED: tuple[Situation, ...] = (
         op=_op("REPLACE_DISKS", mode="replace_auto"),
         objects=(DOWN, BEHIND),
         prepare=disks_there,
+    ),
+    Situation(
+        name="activate mirrored disks",
+        op=_op("ACTIVATE_DISKS"),
+        objects=(DOWN, IN_STEP),
+        prepare=disks_there,
+    ),
+    Situation(
+        name="deactivate mirrored disks",
+        op=_op("DEACTIVATE_DISKS"),
+        objects=(DOWN, IN_STEP),
+        prepare=active,
+    ),
+    Situation(
+        name="start with active mirrored disks",
+        op=_op("STARTUP"),
+        objects=(DOWN, IN_STEP),
+        prepare=active,
     ),
     Situation(
         name="mirror a file",

@@ -114,12 +114,12 @@ def decide(
     home = cluster.node_live(instance.primary_node)
     if instance.disk_template is not DiskTemplate.MIRROR or guest is None or not home.reachable:
         return Decision()
-    if not guest.up:
+    if not guest.up and not guest.mirrors:
         # Where it is started again, what is not in sync is mirrored anew then.
         return Decision(again=instance.admin_state is AdminState.UP)
     return _decided(
         list(_said(cluster, instance, guest, busy=busy)),
-        [] if busy else list(_lacking(cluster, instance, guest)),
+        [] if busy or not guest.up else list(_lacking(cluster, instance, guest)),
         guards=guards,
         busy=busy,
         missing=missing,

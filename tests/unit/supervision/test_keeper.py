@@ -330,3 +330,16 @@ def test_the_instances_of_a_node_are_those_with_a_replica_there() -> None:
     scene = Scene(IN_SYNC)
     assert scene.keeper.of_node(NODE1) == scene.keeper.of_node(NODE2) == {WEB}
     assert scene.keeper.of_node(NODE3) == set()
+
+
+async def test_without_a_guest_what_is_ready_or_lost_counts_and_nothing_is_missing() -> None:
+    scene = Scene(SYNCING)
+    scene.says({NODE2: READY}, state=GuestState.STOPPED)
+    await scene.look()
+    assert scene.state is IN_SYNC
+    scene.says({NODE2: LOST}, state=GuestState.STOPPED)
+    change, (_, order) = await scene.look()
+    assert change.state is STALE and isinstance(order, MirrorRelease)
+    scene.says({}, state=GuestState.STOPPED)
+    scene.clock.advance(timeouts.MIRROR_MISSING + 1)
+    assert await scene.look() == [] and scene.submitted == []

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from gantry.model import timeouts
 from gantry.model.disk_orders import ReadDisks
 from gantry.model.entities import Instance
-from gantry.model.errors import Reason, Rejected
+from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.locks import Needs
+from gantry.model.replica_orders import DisksActivate, DisksDeactivate
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import checks, disks, specs
+from gantry.operations.steps import checks, disks, mirrors, specs
+from gantry.operations.steps.mirroring import serve_all
+from gantry.operations.steps.mirrors import Mirroring
 from gantry.ports.steps import Outcome, Steps
 
 _MIB = 1024 * 1024
@@ -22,10 +27,14 @@ class ActivatePlan(Plan, frozen=True, kw_only=True):
 
     instance: Instance
     node: str
+    mirroring: Mirroring | None = None
 
 
 class InstanceActivateDisks(Operation[ActivatePlan], frozen=True, kw_only=True):
     """Disks that are files need nothing to be done: they are looked at, with their sizes.
+
+    Mirrored ones are opened by a storage daemon on the primary node, which copies what is not in
+    sync, and mirrors on until they are deactivated or the instance is started.
 
     The result has ``[node, "disk/0", path]`` for each. ``ignore_size``: another size than the
     record's is a warning.
@@ -49,13 +58,20 @@ class InstanceActivateDisks(Operation[ActivatePlan], frozen=True, kw_only=True):
     def check(self, cluster: Snapshot, given: Given) -> ActivatePlan:
         instance = cluster.instance(self.instance_name)
         what = f"activate disks of instance {instance.name}"
-        if instance.disks:
+        whole = mirrors.of(cluster, instance)
+        if instance.disks and whole is None:
             disks.files(instance, what)
+        if whole is not None and not whole.active:
+            checks.stopped(cluster, instance, what)
         node = cluster.nodes[instance.primary_node]
         checks.node_usable(cluster, node, what)
-        return ActivatePlan(instance=instance, node=node.name)
+        return ActivatePlan(instance=instance, node=node.name, mirroring=whole)
 
     async def examine(self, plan: ActivatePlan, cluster: Snapshot, ask: Examiner) -> ActivatePlan:
+        if plan.mirroring is not None:
+            purpose = f"activate disks of instance {plan.instance.name}"
+            found = await mirrors.examined(plan.mirroring, plan.instance, ask, purpose)
+            return msgspec.structs.replace(plan, mirroring=found)
         wanted = specs.disks(plan.instance)
         said = await ask.ask(plan.instance.primary_node, ReadDisks(disks=wanted), timeouts.URGENT)
         for disk, seen in zip(wanted, said.disks, strict=True):
@@ -80,4 +96,26 @@ class InstanceActivateDisks(Operation[ActivatePlan], frozen=True, kw_only=True):
         found = [
             [plan.node, f"disk/{at}", disk.path] for at, disk in enumerate(plan.instance.disks)
         ]
+        if plan.mirroring is not None and not plan.mirroring.active:
+            await _mirrored(plan, plan.mirroring, steps)
         return Outcome(result=found)
+
+
+async def _mirrored(plan: ActivatePlan, mirroring: Mirroring, steps: Steps) -> None:
+    instance = plan.instance
+    served = await serve_all(steps, mirroring)
+    if not any(disk.targets for disk in served.disks):
+        raise OperationFailed(
+            f"no replica of instance {instance.name} beside the primary's can be had",
+            "see the warnings of the job; without any there is nothing to activate",
+            reason=Reason.ENVIRONMENT,
+            object_name=instance.name,
+        )
+    steps.log("the disks are mirrored until they are deactivated, or the instance is started")
+    await steps.do(
+        "activate-disks",
+        instance.primary_node,
+        DisksActivate(guest=instance.uuid, name=instance.name, disks=served.disks),
+        undo=DisksDeactivate(guest=instance.uuid),
+        first=served.first,
+    )

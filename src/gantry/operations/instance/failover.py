@@ -193,6 +193,8 @@ async def _promoted(plan: FailoverPlan, promoted: promotion.Promotion, steps: St
             f"{promoted.lost}: what was written since it fell behind is lost, and what is there of "
             "it may not fit together; let the guest check its file systems"
         )
+    if plan.reach and promoted.before.active:
+        await mirroring.deactivate(steps, plan.instance.uuid, plan.source.uuid)
     clean = plan.reach and await promotion.closed(steps, promoted)
     then = await promotion.promote(steps, promoted, clean=clean)
     states = then.known

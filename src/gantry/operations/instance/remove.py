@@ -10,6 +10,7 @@ from gantry.model.entities import Instance, Mirror
 from gantry.model.errors import GantryError, Rejected
 from gantry.model.locks import Needs
 from gantry.model.orders import DiskRemove, GuestForget, GuestSpec, GuestStop
+from gantry.model.replica_orders import DisksDeactivate
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Given, Operation, Plan
 from gantry.operations.steps import checks, mirroring, mirrors, specs
@@ -75,7 +76,10 @@ class InstanceRemove(Operation[RemovePlan], frozen=True, kw_only=True):
             steps.warn("its node is offline: its disks are removed when the node is back")
         steps.log(f"removing instance {plan.instance.name}")
         forget = GuestForget(uuid=plan.instance.uuid, hypervisor=plan.instance.hypervisor)
+        active = plan.mirroring is not None and plan.mirroring.active
+        ended = DisksDeactivate(guest=plan.instance.uuid)
         cleanup = [
+            *([Undo(node, ended)] if active else []),
             *mirroring.closing(plan.mirroring),
             *(Undo(node, DiskRemove(disk=disk)) for disk in specs.disks(plan.instance)),
             *mirroring.removing(plan.mirroring),

@@ -89,6 +89,14 @@ def stopped(cluster: Snapshot, instance: Instance, purpose: str) -> None:
             reason=Reason.STATE,
             object_name=instance.name,
         )
+    guest = cluster.guest(instance)
+    if guest is not None and guest.mirrors:
+        raise Rejected(
+            f"cannot {purpose}: its disks are active, and mirrored without it",
+            f"close them first: gnt-instance deactivate-disks {instance.name}",
+            reason=Reason.STATE,
+            object_name=instance.name,
+        )
     nowhere_else(cluster, instance)
 
 

@@ -13,6 +13,7 @@ from gantry.model.errors import Cancelled, GantryError
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskCreate, DiskRemove, GuestSpec, GuestStart, Order
 from gantry.model.replica_orders import (
+    DisksDeactivate,
     MirrorAttach,
     MirrorRelease,
     ReplicaClose,
@@ -210,6 +211,11 @@ async def _settled(steps: Steps, mirroring: Mirroring, instance: str) -> Mirrori
     return await looked(steps, mirroring, instance)
 
 
+async def deactivate(steps: Steps, guest: Uuid, node: Uuid) -> None:
+    """No storage daemon writes to the disks any more; they are closed in order."""
+    await steps.do("deactivate-disks", node, DisksDeactivate(guest=guest), timeout=timeouts.URGENT)
+
+
 async def looked(steps: Steps, mirroring: Mirroring, instance: str) -> Mirroring:
     """With what the primary's replicas are now that the guest was stopped there."""
     disks = tuple(one.disk for one in mirroring.disks)
@@ -244,7 +250,9 @@ async def start(
     a ``new`` instance, whose records come with its last commit, together with these.
     """
     first: Changes | None = None
-    if mirroring is not None and mirroring.pending:
+    if mirroring is not None and mirroring.active:
+        await deactivate(steps, order.spec.uuid, node)
+    if mirroring is not None and (mirroring.pending or mirroring.active):
         mirroring = await _settled(steps, mirroring, order.spec.name)
     if mirroring is not None:
         served = await serve_all(steps, mirroring, known)

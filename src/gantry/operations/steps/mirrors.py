@@ -55,6 +55,8 @@ class Mirroring(msgspec.Struct, frozen=True, kw_only=True):
     peer: Peer
     disks: tuple[MirroredDisk, ...]
     clean: bool = True
+    active: bool = False
+    """A storage daemon mirrors them, without a guest."""
     pending: dict[int, int] = {}
     """By the number of the disk: the generation that its replica's own record has still, where
     it was promoted in the store and its node has not heard of that."""
@@ -119,8 +121,10 @@ def of(cluster: Snapshot, instance: Instance) -> Mirroring | None:
     """The replicas of all disks; None where the disks are not mirrored."""
     if instance.disk_template is not DiskTemplate.MIRROR:
         return None
+    guest = cluster.guest(instance)
     return Mirroring(
         peer=peer(cluster.nodes[instance.primary_node]),
+        active=guest is not None and not guest.up and bool(guest.mirrors),
         disks=tuple(
             MirroredDisk(disk=specs.disk(index, one), copies=copies(cluster, instance, one))
             for index, one in enumerate(instance.disks)
