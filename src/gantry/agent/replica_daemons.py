@@ -209,9 +209,11 @@ class ReplicaDaemons:
         disk = served.disk.uuid
         self._serving[disk] = served
         self._daemons[disk] = found
-        found.watch(lambda how: self._ended(disk, how))
+        found.watch(lambda how: self._ended(disk, found, how))
 
-    def _ended(self, disk: Uuid, how: str) -> None:
+    def _ended(self, disk: Uuid, found: Daemon | None, how: str) -> None:
+        if self._daemons.get(disk) is not found:
+            return  # it was ended by us, or is another one's predecessor
         self._daemons.pop(disk, None)
         served = self._serving.get(disk)
         if served is None or disk in self._again:
@@ -268,9 +270,8 @@ class ReplicaDaemons:
     async def _kill(self, disk: Uuid) -> None:
         """Its daemon is gone when this returns; OperationFailed where it cannot be ended."""
         directory = self._root / DIRECTORY / disk
-        watched = self._daemons.pop(disk, None)
-        if watched is not None:
-            watched.let_go()
+        # Whoever watches it reaps it, and finds that it is not to be started again.
+        self._daemons.pop(disk, None)
         try:
             async with asyncio.timeout(timeouts.URGENT):
                 while await asyncio.to_thread(life_lock.held, directory / "lock"):
@@ -310,7 +311,7 @@ class ReplicaDaemons:
         if found is not None:
             self._watch(served, found)
         else:
-            self._ended(disk, "")
+            self._ended(disk, None, "")
 
 
 def _same(known: Serving, disk: DiskSpec, peer: Peer, host: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -21,6 +22,7 @@ from tests.support.replica_nodes import (
     guest_spec,
 )
 
+from gantry.hypervisors.kvm.snapshot import SOCKET
 from gantry.model import timeouts
 from gantry.model.entities import OnDegraded, ReplicaState
 from gantry.model.errors import OperationFailed, Rejected
@@ -28,6 +30,8 @@ from gantry.model.live import GuestState, MirrorPhase
 from gantry.model.orders import DiskSpec
 
 pytestmark = pytest.mark.qemu
+UNWRITTEN = 7 << 20
+"""Where the numbered writer never writes."""
 
 
 @dataclass
@@ -140,16 +144,20 @@ async def test_writes_wait_for_a_lost_replica_until_it_is_released_and_it_comes_
     assert numbered_writer.missing(there.path(disk), gone) != []
 
     # Its record and its content are what they were: what it lacks is copied, and no more.
+    with there.path(disk).open("r+b") as file:
+        file.seek(UNWRITTEN)
+        file.write(b"a mark")
     await there.restart_agent()
     target = await there.serve(disk, cluster.here, overwrite=True, full=True)
     assert (await there.seen(disk)).state is ReplicaState.SYNCING
     await primary.driver.attach_mirror(spec.uuid, 0, target)
     await primary.driver.attach_mirror(spec.uuid, 0, target)
-    ready = await primary.phase(there, MirrorPhase.READY)
-    assert 0 < ready.total < numbered_writer.BLOCKS * numbered_writer.BLOCK * 2
+    await primary.phase(there, MirrorPhase.READY)
     await primary.writes(spec)
     await primary.driver.stop(spec.uuid, timeout=5, force=True)
-    assert there.path(disk).read_bytes() == cluster.here.path(disk).read_bytes()
+    mine, theirs = cluster.here.path(disk).read_bytes(), there.path(disk).read_bytes()
+    assert theirs[:UNWRITTEN] == mine[:UNWRITTEN]
+    assert theirs[UNWRITTEN:].startswith(b"a mark")
 
 
 async def test_a_replica_that_hangs_is_lost_and_can_be_released(cluster: Cluster) -> None:
@@ -275,3 +283,32 @@ async def test_only_the_node_that_it_is_served_to_reaches_a_replica(cluster: Clu
     assert disk.uuid in await cluster.here.means.peers.exports(target)
     for _, writer in strangers:
         writer.close()
+
+
+async def test_what_a_mirrored_disk_was_at_one_moment_can_be_read_while_it_is_mirrored(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    primary, there, disk = cluster.primary, cluster.there, cluster.disk
+    spec = guest_spec(disk, await there.serve(disk, cluster.here))
+    await primary.driver.start(spec)
+    await primary.writes(spec)
+    overlay = str(tmp_path / "overlay")
+
+    await primary.driver.open_snapshot(spec.uuid, {0: overlay}, say=lambda _text: None)
+    opened = primary.acknowledged(spec)
+    await primary.writes(spec, 50)
+    socket = primary.driver.snapshot(spec.uuid)
+    assert socket is not None
+    copied = tmp_path / "copied"
+    with contextlib.chdir(socket):  # a socket's path is short
+        source = f"nbd+unix:///disk0?socket={SOCKET}"
+        argv = ["qemu-img", "convert", "-f", "raw", "-O", "raw", source, str(copied)]
+        done = await asyncio.create_subprocess_exec(*argv)
+        assert await asyncio.wait_for(done.wait(), 60) == 0
+    await primary.driver.close_snapshot(spec.uuid, {0: overlay}, check=True)
+
+    assert numbered_writer.missing(copied, opened - 1) == []
+    later = await primary.writes(spec)
+    assert numbered_writer.missing(copied, later) != []
+    await primary.driver.stop(spec.uuid, timeout=5, force=True)
+    assert there.path(disk).read_bytes() == cluster.here.path(disk).read_bytes()
