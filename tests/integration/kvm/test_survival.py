@@ -14,6 +14,7 @@ import pytest
 from tests.contract.hypervisors.worlds import KvmWorld, Node, reads
 
 from gantry.hypervisors.kvm import sockets
+from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.record import Files, Phase
 from gantry.model.errors import OperationFailed
 from gantry.model.live import GuestState
@@ -191,3 +192,19 @@ def test_a_socket_that_nobody_listens_on_is_an_error(tmp_path: Path) -> None:
     sockets.listen(tmp_path, "monitor").close()
     with pytest.raises(ConnectionRefusedError):
         sockets.connect(tmp_path, "monitor")
+
+
+async def test_a_dying_qemu_may_be_let_go_of_by_several_at_once(
+    node: Node, world: KvmWorld
+) -> None:
+    spec = world.spec("web1.gantry.test")
+    guest = await node.driver.start(spec)
+    await node.driver.close()
+    monitor = await Monitor.open(world.connect(guest, "monitor"), spec.name, lambda *_: None)
+
+    await world.crash_unseen(guest)
+    await asyncio.gather(*(monitor.close() for _ in range(3)))
+
+    assert not monitor.usable
+    await node.reopen()
+    assert node.guest(spec.uuid).state is GuestState.DIED

@@ -42,6 +42,7 @@ class Monitor:
     def __init__(self, client: QMPClient, guest: str) -> None:
         self._client = client
         self._guest = guest
+        self._closing = asyncio.Lock()
 
     @classmethod
     async def open(
@@ -107,8 +108,9 @@ class Monitor:
         await self.execute("getfd", fdname=name)
 
     async def close(self) -> None:
-        """Let go of the connection; QEMU goes on."""
-        try:
-            await self._client.disconnect()
-        except (EOFError, OSError, QMPError):
-            return  # QEMU was faster
+        """Let go of the connection; QEMU goes on. Several may do so at the same time."""
+        async with self._closing:  # the library cannot stand two at once
+            try:
+                await self._client.disconnect()
+            except (EOFError, OSError, QMPError):
+                return  # QEMU was faster
