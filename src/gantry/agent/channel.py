@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType
 
 from gantry.agent.effect import Effect
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, Rejected
 from gantry.model.orders import AnyOrder, Nothing
+from gantry.network import web
 from gantry.ports.agents import Envelope
 from gantry.rpc import wire
 from gantry.rpc.outbox import Outbox

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMsgType
 
 from gantry.agent.parts import Parts
 from gantry.hypervisors.contract import Console
@@ -12,6 +12,7 @@ from gantry.model import timeouts
 from gantry.model.errors import GantryError, Rejected
 from gantry.model.names import Uuid, is_uuid
 from gantry.model.orders import Nothing
+from gantry.network import web
 from gantry.rpc import wire
 
 

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
-from aiohttp import web
 
 from gantry.agent import console, dispatch, hooks
 from gantry.agent.channel import Channel, next_line
@@ -25,6 +24,7 @@ from gantry.model import timeouts
 from gantry.model.errors import GantryError, OperationFailed, Reason, Rejected
 from gantry.model.identity import Identity, Role
 from gantry.model.orders import AnyOrder, HooksRun, Nothing
+from gantry.network import web
 from gantry.network.listening import Limits, listen
 from gantry.ports.agents import Announced, Envelope, Event, Heartbeat, Hello
 from gantry.rpc import certificates, wire

@@ -5,7 +5,6 @@ What the parts do is theirs; here they are put together, started and ended.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import functools
@@ -38,6 +37,7 @@ from gantry.host import hook_exchange, orphans, process
 from gantry.host.daemon import Identity
 from gantry.hypervisors.contract import Hypervisor
 from gantry.main.daemon import log_to, save_memory, say_ready
+from gantry.main.daemon_options import daemon_options
 from gantry.model.entities import DiskTemplate
 from gantry.model.errors import Reason, Rejected
 from gantry.model.live import GuestLive, NodeFacts
@@ -62,25 +62,14 @@ _WARN_BEFORE: Final = 30 * 86400.0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The sub-command; the root is ``--root``, else ``GANTRY_ROOT``, else ``/``."""
-    given = _parser().parse_args(arguments)
-    root = given.root or os.environ.get("GANTRY_ROOT") or "/"
-    ready = [] if given.ready_fd is None else [f"--ready-fd={given.ready_fd}"]
-    return run(Path(root).absolute(), ready)
-
-
-def run(root: Path, arguments: Sequence[str]) -> int:
-    """Run the agent of the node whose files hang below ``root``; the exit status.
-
-    ``--ready-fd N``: a line is written to that descriptor once orders are accepted.
-    """
-    parser = argparse.ArgumentParser(prog="gantry agent")
-    parser.add_argument("--ready-fd", type=int, metavar="N")
-    given = parser.parse_args(arguments)
+    """The sub-command; it ends with SIGTERM."""
+    root, ready = daemon_options(
+        arguments, "agent", "Run this node's agent. A machine must have joined a cluster first."
+    )
     settle()
     configuration = configured.read(root)
     log_to(root / configured.LOG)
-    return asyncio.run(_serve(root, configuration, given.ready_fd))
+    return asyncio.run(_serve(root, configuration, ready))
 
 
 def settle() -> None:
@@ -90,17 +79,6 @@ def settle() -> None:
     save_memory()
     if sys.version_info < (3, 12):
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="gantry agent",
-        description="Run this node's agent. A machine must have joined a cluster first.",
-        epilog="example: gantry agent --root /",
-    )
-    parser.add_argument("--root", metavar="DIR", help="the node's root (default: /)")
-    parser.add_argument("--ready-fd", type=int, metavar="N", help=argparse.SUPPRESS)
-    return parser
 
 
 def _load_server() -> type[Server]:

@@ -7,7 +7,6 @@ it is woken and each time that it begins anew; only what that needs is loaded.
 
 from __future__ import annotations
 
-import argparse
 import enum
 import logging
 import os
@@ -19,6 +18,7 @@ from typing import Final
 
 from gantry.main.bell import MASTER_SOCKET, Bell, ProcessLock
 from gantry.main.daemon import log_to, say_ready
+from gantry.main.daemon_options import daemon_options
 from gantry.model.errors import Reason, Rejected
 from gantry.pki import files as certificates
 
@@ -59,22 +59,18 @@ def part(root: Path) -> Part:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The sub-command; the root is ``--root``, else ``GANTRY_ROOT``, else ``/``."""
-    parser = argparse.ArgumentParser(
-        prog="gantry master",
-        description="Run this node's master process: the cluster's master, or one that waits.",
-        epilog="example: gantry master --root /",
+    """The sub-command; it ends with SIGTERM."""
+    root, ready = daemon_options(
+        arguments,
+        "master",
+        "Run this node's master process: the cluster's master, or one that waits.",
     )
-    parser.add_argument("--root", metavar="DIR", help="the node's root (default: /)")
-    parser.add_argument("--ready-fd", type=int, metavar="N", help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    root = Path(given.root or os.environ.get("GANTRY_ROOT") or "/").absolute()
     os.umask(0o077)
     os.chdir("/")
     part(root)
     log_to(root / LOG)
     lock = ProcessLock(root)
-    return _live(root, given.ready_fd, lock)
+    return _live(root, ready, lock)
 
 
 def _live(root: Path, ready: int | None, lock: ProcessLock) -> int:

@@ -15,9 +15,9 @@ from collections import Counter
 from typing import Any, Final
 
 import msgspec
-from aiohttp import web
 
 from gantry.model import timeouts
+from gantry.network import web
 
 _BACKLOG: Final = 512
 

@@ -19,6 +19,8 @@ from gantry.model.backup_orders import ReadExports
 from gantry.model.orders import DiskCreate, GuestStop, ReadFacts
 
 HEAVY = {
+    "argparse",
+    "gettext",
     "configparser",
     "ctypes",
     "cryptography",
@@ -31,7 +33,7 @@ HEAVY = {
     "gantry.operations",
     "gantry.store",
 }
-"""Each is 0.1 to 3 MiB. (aiohttp wants argparse itself.)"""
+"""Each is 0.1 to 3 MiB."""
 RARE = {
     "gantry.agent." + code.partition(":")[0]
     for code in (*ORDERS.values(), *QUESTIONS.values())
