@@ -30,11 +30,9 @@ from tests.unit.operations.steps import Written
 
 from gantry.model.entities import AdminState, Instance, Mirror, OnDegraded
 from gantry.model.errors import OperationFailed, Rejected, Unavailable
-from gantry.model.live import GuestState, MirrorLive, MirrorPhase, NodeLive
+from gantry.model.live import NodeLive
 from gantry.model.orders import DiskCreate, DiskMove, DiskRemove, GuestStart, OsCreate
 from gantry.model.replica_orders import (
-    DisksActivate,
-    DisksDeactivate,
     ReplicaClose,
     ReplicaMark,
     ReplicaSeen,
@@ -286,55 +284,6 @@ async def test_one_that_turns_out_foreign_then_is_not_started() -> None:
     steps = Written(answers={"look-at-replicas": ReplicasSeen(replicas=(foreign,))})
     with pytest.raises(Rejected, match="a foreign write"):
         await run(cluster, START, steps, Asked({NODE1: CLEAN}))
-
-
-# Without a guest
-
-ACTIVATE: dict[str, Any] = {"OP_ID": "OP_INSTANCE_ACTIVATE_DISKS", "instance_name": "web1"}
-DEACTIVATE: dict[str, Any] = {"OP_ID": "OP_INSTANCE_DEACTIVATE_DISKS", "instance_name": "web1"}
-
-
-def active() -> dict[Any, NodeLive]:
-    """Node 1 mirrors the disks of web1, which does not run."""
-    [stopped] = up(state=GuestState.STOPPED).values()
-    mirrored_to = MirrorLive(disk=DISK.uuid, node=NODE2, phase=MirrorPhase.READY)
-    told = msgspec.structs.replace(stopped, mirrors=(mirrored_to,))
-    return {NODE1: live(guests={told.uuid: told})}
-
-
-async def test_what_is_not_in_sync_is_copied_without_a_guest() -> None:
-    outcome, steps = await run(snapshot(mirrored(), mirror(SYNCING)), ACTIVATE)
-    assert steps.names == ["serve-replica/0/node2.example.com", "activate-disks"]
-    order, undo = steps.done[-1][2:]
-    assert isinstance(order, DisksActivate) and order.disks[0].targets[0].full
-    assert isinstance(undo, DisksDeactivate)
-    assert outcome.result == [["node1.example.com", "disk/0", DISK.path]]
-
-
-async def test_without_any_other_replica_there_is_nothing_to_activate() -> None:
-    with pytest.raises(OperationFailed, match="can be had"):
-        await run(snapshot(mirrored(), mirror(), nodes={NODE2: GONE}), ACTIVATE)
-    running = {NODE1: live(guests=up())}
-    with pytest.raises(Rejected, match="running"):
-        check(snapshot(mirrored(), mirror(), nodes=running), ACTIVATE)
-
-
-async def test_a_start_closes_them_in_order_first_and_others_are_told_to() -> None:
-    cluster = snapshot(mirrored(), mirror(), nodes=active())
-    clean = {"look-at-replicas": ReplicasSeen(replicas=(CLEAN,))}
-    _, steps = await run(cluster, START, Written(answers=clean), Asked({NODE1: UNCLEAN}))
-    assert steps.names[:2] == ["deactivate-disks", "look-at-replicas"]
-    assert guest(steps).disks[0].targets[0].full is False
-    for op in (RENAME, REINSTALL):
-        with pytest.raises(Rejected, match="its disks are active"):
-            check(cluster, op)
-    outcome, _ = await run(cluster, REMOVE)
-    assert isinstance(outcome.cleanup[0].order, DisksDeactivate)
-
-
-async def test_deactivated_they_are_served_to_nobody() -> None:
-    _, steps = await run(snapshot(mirrored(), mirror(), nodes=active()), DEACTIVATE)
-    assert steps.names == ["deactivate-disks", "close-replica/0/node2.example.com"]
 
 
 # stop and reboot

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from gantry.hooks.subject import Subject, SubjectKind
 from gantry.model import timeouts
-from gantry.model.entities import Instance
+from gantry.model.entities import Instance, Mirror, Node
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.orders import DiskCreate, DiskRemove
@@ -55,20 +55,7 @@ class InstanceAddMirror(Operation[AddMirrorPlan], frozen=True, kw_only=True):
         node = cluster.node(self.remote_node)
         records = mirrors.records(cluster, before)
         record = cluster.mirrors[disk.uuid]
-        found = record.replicas.get(node.uuid)
-        if found is not None:
-            what = "the primary's" if node.uuid == before.primary_node else f"{found.state}"
-            raise Rejected(
-                f"node {node.name} already has a replica of disk {index} of {before.name}: "
-                f"number {found.number}, {what}",
-                "each replica is on a node of its own: name another node; one that is stale is "
-                f"mirrored anew with gnt-instance sync-disks {before.name}",
-                reason=Reason.EXISTS,
-                node=node.name,
-                object_name=before.name,
-            )
-        if len(record.replicas) >= placing.MOST_COPIES:
-            raise Rejected(f"a disk has at most {placing.MOST_COPIES} replicas")
+        _new(before, index, node, record)
         checks.node_usable(cluster, cluster.nodes[before.primary_node], purpose)
         placing.takes(cluster, node, disk.size, "keep a replica")
         change = ReplicaAdded(disk=disk.uuid, node=node.uuid, state=SYNCING)
@@ -122,3 +109,21 @@ class InstanceAddMirror(Operation[AddMirrorPlan], frozen=True, kw_only=True):
             steps.log("it is copied when the instance is started")
         added = ReplicaAdded(disk=one.disk.uuid, node=copy.node, state=SYNCING)
         return Outcome(put=(plan.after,), mirrors=(added,), result=copy.number)
+
+
+def _new(before: Instance, index: int, node: Node, record: Mirror) -> None:
+    """The node has no replica of the disk, and it may have one more; or Rejected."""
+    found = record.replicas.get(node.uuid)
+    if found is not None:
+        what = "the primary's" if node.uuid == before.primary_node else f"{found.state}"
+        raise Rejected(
+            f"node {node.name} already has a replica of disk {index} of {before.name}: "
+            f"number {found.number}, {what}",
+            "each replica is on a node of its own: name another node; one that is stale is "
+            f"mirrored anew with gnt-instance sync-disks {before.name}",
+            reason=Reason.EXISTS,
+            node=node.name,
+            object_name=before.name,
+        )
+    if len(record.replicas) >= placing.MOST_COPIES:
+        raise Rejected(f"a disk has at most {placing.MOST_COPIES} replicas")

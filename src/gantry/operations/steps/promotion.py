@@ -59,13 +59,7 @@ def plan(
     assert before is not None, "its disks are not mirrored"
     behind = _behind(before, target)
     if behind and not ignore_consistency:
-        raise Rejected(
-            f"cannot bring instance {instance.name} to node {target.name}: {'; '.join(behind)}",
-            _ways_out(cluster, instance, target),
-            reason=Reason.STATE,
-            node=target.name,
-            object_name=instance.name,
-        )
+        raise _refused(cluster, instance, target, behind)
     disks = tuple(
         msgspec.structs.replace(disk, generation=disk.generation + 1) for disk in instance.disks
     )
@@ -85,6 +79,16 @@ def plan(
         before=before,
         then=then,
         lost="; ".join(behind),
+    )
+
+
+def _refused(cluster: Snapshot, instance: Instance, target: Node, behind: list[str]) -> Rejected:
+    return Rejected(
+        f"cannot bring instance {instance.name} to node {target.name}: {'; '.join(behind)}",
+        _ways_out(cluster, instance, target),
+        reason=Reason.STATE,
+        node=target.name,
+        object_name=instance.name,
     )
 
 
