@@ -169,7 +169,10 @@ async def test_a_stranger_is_sent_nothing(pair: Pair, world: World) -> None:
     ports = await pair.receive(spec)
     with pytest.raises(OperationFailed):
         await pair.send(spec, ports, peer=STRANGER)
-    assert pair.states(spec.uuid) == (GuestState.RUNNING, GuestState.PAUSED)
+    here, there = pair.states(spec.uuid)
+    assert here is GuestState.RUNNING
+    # QEMU may take the call that broke off for the guest that it waits for, and gives up then.
+    assert there in (GuestState.PAUSED, GuestState.DIED)
 
 
 async def test_where_nobody_waits_it_goes_on_here(pair: Pair, world: World) -> None:
