@@ -176,8 +176,9 @@ class MirrorStorage(FileStorage):
         fits = found is not None and not why
         if not fits and not overwrite:
             raise _unfit(disk, why)
-        if not fits or found is None:
-            _allocated(Path(self.real_path(disk)), disk.size)
+        path = Path(self.real_path(disk))
+        if not fits or found is None or _sparse(path, disk.size):
+            _allocated(path, disk.size)
         opened = ReplicaRecord(
             disk=disk.uuid,
             generation=disk.generation,
@@ -295,6 +296,11 @@ def _allocate(path: Path, size: int) -> os.stat_result:
         return os.fstat(handle)
     finally:
         os.close(handle)
+
+
+def _sparse(path: Path, size: int) -> bool:
+    """Whether blocks are missing: an installation, a file that became mirrored, a discard."""
+    return path.stat().st_blocks * 512 < size * MIB
 
 
 def _allocated(path: Path, size: int) -> None:

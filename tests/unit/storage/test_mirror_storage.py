@@ -188,3 +188,19 @@ async def test_a_sparse_or_short_file_that_is_overwritten_gets_all_its_blocks(
 
     found = path(storage, disk).stat()
     assert (found.st_size, found.st_blocks * 512) == (2 << 20, 2 << 20)
+
+
+async def test_what_has_holes_gets_all_its_blocks_before_anybody_mirrors_to_it(
+    storage: MirrorStorage, disk: DiskSpec
+) -> None:
+    """An installation made it sparse, say; without room a mirror's write would be lost."""
+    await storage.create(disk)
+    await storage.open([disk])
+    file = path(storage, disk)
+    file.write_bytes(b"kept")
+    os.truncate(file, 2 << 20)
+    await storage.closed([disk])
+    assert file.stat().st_blocks * 512 < 2 << 20
+    await storage.serve(disk, overwrite=False)
+    assert file.stat().st_blocks * 512 >= 2 << 20
+    assert file.read_bytes() == b"kept".ljust(2 << 20, b"\0")
