@@ -40,6 +40,20 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--os-type", metavar="OS[+VARIANT]", help="without reinstalling")
     parser.add_argument("--force-variant", action="store_true", help="accept undeclared variants")
+    _devices(parser)
+    parser.add_argument("--no-conflicts-check", action="store_true", help="addresses may be taken")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--offline", action="store_true", default=None, help="set it aside: it cannot be started"
+    )
+    where.add_argument("--online", dest="offline", action="store_false", help="bring it back")
+    shared.without_effect(parser, "--ignore-ipolicy", "--no-wait-for-sync", "--no-hotplug")
+    shared.force(parser, "do not check against the node's memory")
+    shared.job(parser)
+
+
+def _devices(parser: argparse.ArgumentParser) -> None:
+    """NICs and disks."""
     parser.add_argument(
         "--net",
         action="append",
@@ -59,15 +73,6 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="disks come to the guest that runs, and go from it, at the end",
     )
-    parser.add_argument("--no-conflicts-check", action="store_true", help="addresses may be taken")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--offline", action="store_true", default=None, help="set it aside: it cannot be started"
-    )
-    where.add_argument("--online", dest="offline", action="store_false", help="bring it back")
-    shared.without_effect(parser, "--ignore-ipolicy", "--no-wait-for-sync", "--no-hotplug")
-    shared.force(parser, "do not check against the node's memory")
-    shared.job(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
