@@ -118,13 +118,18 @@ def _until(log: Path, text: str, patience: float) -> None:
         time.sleep(0.1)
 
 
-def pauses(where: LocalCluster, template: str, size: str, runs: int) -> list[float]:
-    """Milliseconds, of each migration."""
-    name, found = f"busy-{template}.gantry.test", list[float]()
+def pauses(
+    where: LocalCluster, template: str, size: str, runs: int
+) -> tuple[list[float], list[float]]:
+    """Milliseconds of each migration, and of as long a time before it in which nothing moves."""
+    name, found, before = f"busy-{template}.gantry.test", list[float](), list[float]()
     gnt = where.program("gnt-instance")
     with busy(where, name, template, size):
         for turn in range(runs):
             target = where.about.nodes[(turn + 1) % 2].name
+            with Ear(logs(where, name)) as ear:
+                time.sleep(3 * _SETTLE)
+            before.append(ear.longest)
             with Ear(logs(where, name)) as ear:
                 time.sleep(_SETTLE)
                 # Of an emulated guest it is not the default; see the page on moving.
@@ -132,7 +137,7 @@ def pauses(where: LocalCluster, template: str, size: str, runs: int) -> list[flo
                 command([gnt, *how], where.environment)
                 time.sleep(_SETTLE)
             found.append(ear.longest)
-    return found
+    return found, before
 
 
 def failovers(where: LocalCluster, runs: int) -> list[float]:
@@ -216,16 +221,20 @@ def measure(runs: int) -> list[Figure]:
         emptied = evacuations(where, max(1, runs // 2))
     return [
         _row("live migration, 512 MiB guest that writes, shared disk: its longest pause",
-             shared, "ms", PAUSE),
-        _row("the same with a local disk of 1 GiB, which goes with it", own, "ms", PAUSE_LOCAL),
+             shared[0], "ms", PAUSE, shared[1]),
+        _row("the same with a local disk of 1 GiB, which goes with it",
+             own[0], "ms", PAUSE_LOCAL, own[1]),
         _row("failover of a stopped instance, command to running", failed, "ms", FAILOVER),
         _row(f"`gnt-node evacuate` of {GUESTS} small running guests", emptied, "s", EVACUATE),
     ]  # fmt: skip
 
 
-def _row(what: str, values: list[float], unit: str, target: float) -> Figure:
+def _row(
+    what: str, values: list[float], unit: str, target: float, still: list[float] | None = None
+) -> Figure:
     value, best = spread(values)
-    return Figure(what=what, value=value, best=best, unit=unit, target=target)
+    reference = f"without moving {spread(still)[0]:.0f} ms" if still else ""
+    return Figure(what=what, value=value, best=best, unit=unit, target=target, reference=reference)
 
 
 if __name__ == "__main__":
