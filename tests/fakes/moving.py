@@ -12,6 +12,7 @@ from gantry.model.live import GuestLive, GuestState
 from gantry.model.moving_orders import (
     Described,
     GuestDescribe,
+    GuestDrop,
     GuestReceive,
     GuestResume,
     GuestSend,
@@ -41,6 +42,7 @@ class FakeMoving:
             GuestSend: self._send,
             GuestResume: self._resume,
             GuestTakeBack: self._take_back,
+            GuestDrop: self._drop,
         }
 
     def not_received(self, uuid: Uuid) -> None:
@@ -108,6 +110,11 @@ class FakeMoving:
         guest = self._node.guests.get(order.uuid)
         if guest is not None and guest.live.up and guest.moving == "sent":
             self._become(order.uuid, GuestState.RUNNING, "")
+
+    def _drop(self, order: GuestDrop) -> None:
+        guest = self._node.guests.get(order.uuid)
+        if guest is not None and guest.live.up and guest.moving == "sent":
+            self._node.end_guest(order.uuid, GuestState.STOPPED)
 
     def _become(self, uuid: Uuid, state: GuestState, moving: str) -> None:
         guest = self._node.guests[uuid]

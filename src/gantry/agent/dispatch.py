@@ -104,6 +104,7 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     moving_orders.GuestSend: "moving:send",
     moving_orders.GuestResume: "moving:resume",
     moving_orders.GuestTakeBack: "moving:take_back",
+    moving_orders.GuestDrop: "moving:drop",
 }
 QUESTIONS: Final[Mapping[type[msgspec.Struct], Answer | str]] = {
     orders.OsVerify: os_scripts.verify,

@@ -23,6 +23,7 @@ from gantry.model.live import GuestLive
 from gantry.model.moving_orders import (
     Described,
     GuestDescribe,
+    GuestDrop,
     GuestReceive,
     GuestResume,
     GuestSend,
@@ -81,6 +82,13 @@ async def resume(parts: Parts, order: GuestResume, task: Task) -> GuestLive:
 async def take_back(parts: Parts, order: GuestTakeBack, task: Task) -> Nothing:
     """Go on with the guest that was to be sent."""
     await parts.hypervisor(order.hypervisor).take_back(_valid(order.uuid))
+    return Nothing()
+
+
+async def drop(parts: Parts, order: GuestDrop, task: Task) -> Nothing:
+    """End the guest that was sent."""
+    await parts.hypervisor(order.hypervisor).drop(_valid(order.uuid))
+    parts.facts.disturbed()
     return Nothing()
 
 

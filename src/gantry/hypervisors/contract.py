@@ -216,6 +216,9 @@ class Hypervisor(Protocol):
     async def take_back(self, uuid: Uuid) -> None:
         """What is being sent, or was, goes on here; done where it runs, or is gone."""
 
+    async def drop(self, uuid: Uuid) -> None:
+        """End the guest that was sent; one that runs, or was not sent, stays as it is."""
+
     async def close(self) -> None:
         """Let go of everything; the guests go on running."""
 

@@ -124,6 +124,12 @@ class Moves:
         if kept is not None and kept.live.up and kept.moving is Moving.SENT:
             self._move(uuid, Moving.NO, GuestState.RUNNING)
 
+    async def drop(self, uuid: Uuid) -> None:
+        """It is ended, if it was sent."""
+        kept = self._guests.get(uuid)
+        if kept is not None and kept.live.up and kept.moving is Moving.SENT:
+            self.happen(uuid, GuestState.STOPPED)
+
     def _move(self, uuid: Uuid, moving: Moving, state: GuestState | None = None) -> None:
         kept = self._guests[uuid]
         live = kept.live

@@ -24,6 +24,7 @@ from gantry.model.errors import GantryError, Rejected, Superseded
 from gantry.model.increment_orders import ChangesClose, ExportReplace, MarksDrop
 from gantry.model.locks import Needs
 from gantry.model.locks import instance as instance_lock
+from gantry.model.moving_orders import GuestDrop, GuestTakeBack
 from gantry.model.names import Uuid
 from gantry.model.orders import (
     BundleRestore,
@@ -184,8 +185,11 @@ class Debris:
 def _due(record: DebrisRecord, cluster: Snapshot) -> bool:
     """Whether the order still makes sense; the cluster may have changed since it was made."""
     order, node = record.order, record.to.node
-    if isinstance(order, GuestStart):
-        found = cluster.instances.get(order.spec.uuid)
+    if isinstance(order, GuestStart | GuestTakeBack):
+        # It may have been started elsewhere since.
+        found = cluster.instances.get(
+            order.uuid if isinstance(order, GuestTakeBack) else order.spec.uuid
+        )
         return (
             found is not None and found.admin_state is AdminState.UP and found.primary_node == node
         )
@@ -245,7 +249,7 @@ def _needs(record: DebrisRecord, cluster: Snapshot) -> Needs:
     order = record.order
     if isinstance(order, GuestStart):
         return Needs.of(exclusive=[instance_lock(order.spec.uuid)])
-    if isinstance(order, GuestStop | GuestReset | GuestForget):
+    if isinstance(order, GuestStop | GuestReset | GuestForget | GuestTakeBack | GuestDrop):
         return Needs.of(exclusive=[instance_lock(order.uuid)])
     if isinstance(order, MirrorRelease | DiskPlug | DiskUnplug):
         return Needs.of(exclusive=[instance_lock(order.guest)])

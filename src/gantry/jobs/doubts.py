@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gantry.jobs.codec import DebrisRecord
+from gantry.model.moving_orders import GuestDrop, GuestTakeBack
 from gantry.model.names import Uuid
 from gantry.model.orders import GuestStart, GuestStop, Order
 from gantry.model.snapshot import Snapshot
@@ -27,18 +28,40 @@ def doubtful(owed: Iterable[DebrisRecord]) -> frozenset[tuple[Uuid, Uuid]]:
 def where(
     order: Order[Any], node: Uuid, cluster: Snapshot, more: Iterable[DebrisRecord] = ()
 ) -> str:
-    """The node that may run the guest which ``order`` would start on ``node``, or nothing.
+    """The node that may run the guest which ``order`` would run on ``node``, or nothing.
 
     ``more`` are owed orders that the snapshot does not know of yet.
     """
-    if not isinstance(order, GuestStart):
+    guest = _guest(order)
+    if guest is None:
         return ""
-    names = [one.name for one in cluster.may_run(order.spec.uuid, node)]
+    names = [one.name for one in cluster.may_run(guest, node)]
     names += [
         record.to.name
         for record in more
         if record.to.node != node
         and isinstance(record.order, GuestStop)
-        and record.order.uuid == order.spec.uuid
+        and record.order.uuid == guest
     ]
     return names[0] if names else ""
+
+
+def behind(order: Order[Any], node: Uuid, owed: Iterable[DebrisRecord]) -> bool:
+    """Whether ``order`` would go on with a guest whose end on that very node is owed first.
+
+    Its memory is older than its disks: the end is owed because it may have run elsewhere since.
+    """
+    guest = _guest(order)
+    return guest is not None and any(
+        record.to.node == node
+        and isinstance(record.order, GuestDrop)
+        and record.order.uuid == guest
+        for record in owed
+    )
+
+
+def _guest(order: Order[Any]) -> Uuid | None:
+    """The guest that the order would let run."""
+    if isinstance(order, GuestTakeBack):
+        return order.uuid
+    return order.spec.uuid if isinstance(order, GuestStart) else None

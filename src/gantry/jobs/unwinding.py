@@ -110,6 +110,9 @@ async def _undo(attempt: Attempt, effect: EffectRecord) -> None:
     entry, number = attempt.entry, attempt.entry.job.attempt
     order: Order[Any] = effect.undo
     key = effect_key(entry, attempt.op, f"undo/{number}/{effect.name}")
+    if doubts.behind(order, effect.undo_to.node, attempt.debris.values()):
+        _owe(attempt, effect, "the guest that was sent from there is not ended yet")
+        return
     elsewhere = _elsewhere(attempt, order, effect.undo_to.node)
     if elsewhere:
         _owe(attempt, effect, f"the guest may still run on node {elsewhere}")

@@ -97,4 +97,16 @@ class GuestTakeBack(Order[Nothing], frozen=True, kw_only=True, tag="guest-take-b
     hypervisor: str
 
 
-MovingOrder: TypeAlias = GuestDescribe | GuestReceive | GuestSend | GuestResume | GuestTakeBack
+class GuestDrop(Order[Nothing], frozen=True, kw_only=True, tag="guest-drop"):
+    """End the guest that was sent and is held still; one that runs, or was not sent, stays.
+
+    So it can come late: it is never a guest that somebody has started since.
+    """
+
+    uuid: Uuid
+    hypervisor: str
+
+
+MovingOrder: TypeAlias = (
+    GuestDescribe | GuestReceive | GuestSend | GuestResume | GuestTakeBack | GuestDrop
+)

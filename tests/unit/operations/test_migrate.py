@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from tests.fakes.agents import Call, Fault
 from tests.fakes.cluster import FakeCluster, node_uuid
+from tests.fakes.world import FakeGuest
 from tests.faults.situations import (
     UP_SHARED,
     UP_WITH_DISK,
@@ -149,6 +150,10 @@ def states(cluster: FakeCluster) -> list[str]:
     ]
 
 
+def state_of(guest: FakeGuest) -> str:
+    return guest.live.state.value
+
+
 async def test_one_that_never_ran_on_the_target_goes_on_as_it_was(made: FakeCluster) -> None:
     """Not stopped and started: it is the same guest, which had been held still."""
     made.world.nodes[node_uuid(2)].moving.lost_in_transit.add("web1.example.com")
@@ -175,6 +180,71 @@ async def test_one_that_may_have_run_on_the_target_is_started_anew(made: FakeClu
     assert job.status is JobStatus.ERROR
     assert states(made) == ["1: running"]
     assert made.world.nodes[node_uuid(1)].guests[UP_SHARED.uuid] is not before
+
+
+async def test_where_the_source_cannot_be_told_it_does_not_go_on_with_old_memory(
+    made: FakeCluster,
+) -> None:
+    """It was to be ended since the target's may have run; when it is back it is, and only then
+    is the instance started.
+    """
+    source = made.world.nodes[node_uuid(1)]
+    before = source.guests[UP_SHARED.uuid]
+
+    def fault(call: Call) -> Fault | None:
+        if isinstance(call.order, GuestResume):
+            made.agents.disconnect(source)
+            return Fault.ANSWER_LOST
+        return None
+
+    made.agents.fault = fault
+    job = await made.run(OP)
+    made.agents.fault = lambda call: None
+    assert job.status is JobStatus.ERROR
+    assert state_of(before) == "paused"
+    seen: list[str] = []
+    source.listen(lambda event: seen.append(state_of(before)))
+    made.agents.reconnect(source)
+    await made.crash()
+    await made.start()
+    await made.engine.settle()
+    assert state_of(before) == "stopped"
+    assert seen
+    assert "running" not in seen
+    assert states(made) == ["1: running"]
+    assert source.guests[UP_SHARED.uuid] is not before
+    assert await made.keys("debris/", "journal/") == []
+
+
+async def test_a_late_taking_back_is_dropped_once_it_runs_elsewhere(made: FakeCluster) -> None:
+    source = made.world.nodes[node_uuid(1)]
+
+    def fault(call: Call) -> Fault | None:
+        if isinstance(call.order, GuestSend):
+            return Fault.VANISHES
+        return None
+
+    made.agents.fault = fault
+    job = await made.run(OP)
+    made.agents.fault = lambda call: None
+    assert job.status is JobStatus.ERROR
+    live_now = NodeLive(reachable=False, problem="gone")
+    made.engine.set_live(node_uuid(1), live_now)
+    offline = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node1", "offline": True}
+    # The master is on node 1 here, which only matters to the operation that marks it.
+    assert (await made.run(offline)).status is JobStatus.ERROR
+    node = made.engine.snapshot().nodes[node_uuid(1)]
+    await made.engine.change([msgspec.structs.replace(node, offline=True)])
+    moved = await made.run({**OP, "OP_ID": "OP_INSTANCE_FAILOVER"})
+    assert moved.status is JobStatus.SUCCESS, moved.ops[0].error
+    assert states(made) == ["1: paused", "2: running"]
+    await made.engine.change([msgspec.structs.replace(node, offline=False)])
+    made.agents.reconnect(source)
+    await made.crash()
+    await made.start()
+    await made.engine.settle()
+    assert states(made) == ["2: running"]
+    assert await made.keys("debris/", "journal/") == []
 
 
 async def test_where_it_cannot_be_sent_it_goes_on_as_it_was(made: FakeCluster) -> None:

@@ -95,3 +95,11 @@ class Moves(Known):
         running = self._running.get(uuid)
         if running is not None:
             await outgoing.take_back(running)
+
+    async def drop(self, uuid: Uuid) -> None:
+        """End what was sent."""
+        from gantry.hypervisors.kvm import outgoing
+
+        running = self._running.get(uuid)
+        if running is not None:
+            await outgoing.drop(running)

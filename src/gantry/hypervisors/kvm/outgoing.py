@@ -78,6 +78,15 @@ async def take_back(running: Running) -> None:
     await secured.forget(monitor)
 
 
+async def drop(running: Running) -> None:
+    """End it if all of it has been sent, and nothing else."""
+    if running.gone.is_set():
+        return
+    monitor = await running.monitor(timeouts.QMP)
+    if (await monitor.execute("query-status"))["status"] == "postmigrate":
+        await running.stop(timeout=0, force=True, progress=lambda _text: None)
+
+
 class _Outgoing:
     """One guest that is being sent."""
 

@@ -23,6 +23,7 @@ from gantry.model.locks import Needs
 from gantry.model.moving_orders import (
     Described,
     GuestDescribe,
+    GuestDrop,
     GuestReceive,
     GuestResume,
     GuestSend,
@@ -329,7 +330,7 @@ async def _resume(plan: MigratePlan, steps: Steps) -> None:
         "resume-guest",
         plan.target.uuid,
         GuestResume(uuid=instance.uuid, hypervisor=instance.hypervisor),
-        undo=Undo(source, moving.end(instance, source, keep=True)),
+        undo=Undo(source, GuestDrop(uuid=instance.uuid, hypervisor=instance.hypervisor)),
     )
 
 

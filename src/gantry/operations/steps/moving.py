@@ -130,10 +130,10 @@ def forget(instance: Instance, node: Uuid) -> Undo:
     return Undo(node, GuestForget(uuid=instance.uuid, hypervisor=instance.hypervisor))
 
 
-def end(instance: Instance, node: Uuid, *, keep: bool = False) -> GuestStop:
-    """End the guest at once; and, unless ``keep``, drop what is kept of it there."""
+def end(instance: Instance, node: Uuid) -> GuestStop:
+    """End the guest at once, and drop what is kept of it there."""
     return GuestStop(
-        uuid=instance.uuid, hypervisor=instance.hypervisor, timeout=0, force=True, forget=not keep
+        uuid=instance.uuid, hypervisor=instance.hypervisor, timeout=0, force=True, forget=True
     )
 
 
