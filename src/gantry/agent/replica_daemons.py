@@ -22,7 +22,7 @@ from typing import Final
 import msgspec
 
 from gantry.agent import replica_programs
-from gantry.host import command, daemon, life_lock
+from gantry.host import command, daemon, image_locks, life_lock
 from gantry.host.daemon import Daemon, Identity
 from gantry.model import names, timeouts
 from gantry.model.backup_orders import Peer
@@ -110,6 +110,14 @@ class ReplicaDaemons:
                     await asyncio.wait([again], timeout=timeouts.REPLICA_SERVED)
                 await self._answers(known)
                 return known.port
+            # Before its record says anything else: who has it open may be the guest itself.
+            if await asyncio.to_thread(image_locks.held, Path(self.storage.real_path(disk))):
+                raise Rejected(
+                    f"a process on {self._node} has the replica of disk {disk.index} open already",
+                    "a guest that runs there, or what an interrupted job left: look with lsof",
+                    reason=Reason.STATE,
+                    node=self._node,
+                )
             content = await self.storage.serve(disk, overwrite=overwrite)
             return await self._begin(disk, peer, host, content)
 

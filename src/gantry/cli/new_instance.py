@@ -20,8 +20,8 @@ def disk_options(parser: argparse.ArgumentParser, templates: str) -> None:
         action="append",
         default=[],
         metavar="N:size=SIZE,…",
-        help="also mode=rw|ro, name=, format=raw|qcow2, on_degraded=wait|continue (mirror); once "
-        "for each disk",
+        help="also mode=rw|ro, name=, format=raw|qcow2, on_degraded=wait|continue, "
+        "resync_rate=MIB a second (both mirror); once for each disk",
     )
     disk.add_argument("--file-storage-dir", metavar="DIR", help="below the cluster's directory")
     disk.add_argument("--file-driver", metavar="DRIVER", help="loop")

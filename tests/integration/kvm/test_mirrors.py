@@ -211,13 +211,18 @@ async def test_a_disk_that_is_to_go_on_is_released_by_the_agent_itself(cluster: 
 async def test_a_third_replica_joins_and_the_second_leaves_while_the_guest_runs(
     cluster: Cluster,
 ) -> None:
-    primary, there, third, disk = cluster.primary, cluster.there, cluster.third, cluster.disk
+    primary, there, third = cluster.primary, cluster.there, cluster.third
+    disk = msgspec.structs.replace(cluster.disk, resync_rate=2)
     spec = guest_spec(disk, await there.serve(disk, cluster.here))
     await primary.driver.start(spec)
 
     target = await third.serve(disk, cluster.here, overwrite=True, full=True)
+    began = time.monotonic()
     await primary.driver.attach_mirror(spec.uuid, 0, target)
     await primary.phase(third, MirrorPhase.READY)
+    assert time.monotonic() - began > (disk.size - 2) / disk.resync_rate * 0.7
+    told = [one for guest in primary.told for one in guest.mirrors if one.node == third.uuid]
+    assert any(one.phase is MirrorPhase.COPYING and 0 < one.done < one.total for one in told)
     await primary.writes(spec)
     await primary.driver.release_mirror(spec.uuid, 0, there.uuid)
     live = await primary.until(lambda guest: len(guest.mirrors) == 1)
@@ -312,3 +317,18 @@ async def test_what_a_mirrored_disk_was_at_one_moment_can_be_read_while_it_is_mi
     assert numbered_writer.missing(copied, later) != []
     await primary.driver.stop(spec.uuid, timeout=5, force=True)
     assert there.path(disk).read_bytes() == cluster.here.path(disk).read_bytes()
+
+
+async def test_what_a_guest_writes_to_itself_is_not_served_whatever_is_ordered(
+    cluster: Cluster,
+) -> None:
+    primary, here, disk = cluster.primary, cluster.here, cluster.disk
+    spec = guest_spec(disk)
+    await primary.driver.start(spec)
+
+    with pytest.raises(Rejected, match="has the replica of disk 0 open already"):
+        await here.serve(disk, cluster.there, overwrite=True, full=True)
+
+    assert (await here.seen(disk)).state is ReplicaState.IN_SYNC
+    await primary.driver.stop(spec.uuid, timeout=5, force=True)
+    assert (await here.seen(disk)).clean

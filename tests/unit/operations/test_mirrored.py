@@ -159,6 +159,8 @@ def test_both_nodes_must_have_the_space() -> None:
         ({"disk_template": "file"}, "no secondary nodes"),
         ({"disks": [{"size": 128, "format": "qcow2"}]}, "is raw"),
         ({"disks": [{"size": 128, "on_degraded": "often"}]}, "wait or continue"),
+        ({"disks": [{"size": 128, "resync_rate": "fast"}]}, "MiB a second"),
+        ({"disks": [{"size": 128, "resync_rate": -1}]}, "MiB a second"),
         ({"disks": [{"size": 10**9}]}, "MiB of disk"),
         ({"snode": "node9"}, "there is no node"),
     ],
@@ -176,9 +178,9 @@ def test_a_secondary_that_is_away_or_drained_is_refused() -> None:
 
 
 def test_a_disk_may_leave_the_promise_and_file_disks_make_none() -> None:
-    disks = [{"size": 128, "on_degraded": "continue"}]
+    disks = [{"size": 128, "on_degraded": "continue", "resync_rate": "50"}]
     [disk] = check(snapshot(), {**MIRRORED, "disks": disks}).instance.disks
-    assert disk.on_degraded is OnDegraded.CONTINUE
+    assert (disk.on_degraded, disk.resync_rate) == (OnDegraded.CONTINUE, 50)
     with pytest.raises(Rejected, match="mirrored disks alone"):
         check(snapshot(), {**MIRRORED, "disk_template": "file", "snode": None, "disks": disks})
 

@@ -85,6 +85,7 @@ def _disk(view: View, one: Instance, number: int, disk: Disk) -> dict[str, Any]:
     if mirror is not None:
         shown["generation"] = disk.generation
         shown["on_degraded"] = disk.on_degraded
+        shown["resync_rate"] = disk.resync_rate
         shown["replicas"] = [
             _replica(view, one, disk, node, replica)
             for node, replica in sorted(mirror.replicas.items(), key=lambda item: item[1].number)

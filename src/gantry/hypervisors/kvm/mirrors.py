@@ -330,8 +330,11 @@ class Mirrors:
             async with one.turn:
                 if self._all.get(one.key) is one and not one.ended:
                     await self._looked(one)
+                    one.unseen = False
         except GantryError as error:
-            _log.warning("the mirrors of %s cannot be looked at: %s", self._name, error)
+            if not one.unseen and not self._ending:
+                _log.warning("the mirrors of %s cannot be looked at: %s", self._name, error)
+            one.unseen = True
 
     async def _looked(self, one: OneMirror) -> None:
         monitor = await self._monitor(timeouts.QMP)

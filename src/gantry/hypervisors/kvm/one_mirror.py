@@ -32,6 +32,8 @@ class OneMirror:
         self.asked: float | None = None
         """Since when it is asked without an answer."""
         self.told = 0.0
+        self.unseen = False
+        """QEMU did not answer when it was last asked; that is logged once."""
 
     @property
     def key(self) -> Key:

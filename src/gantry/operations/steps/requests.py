@@ -13,6 +13,8 @@ from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Given
 
 MAX_DISKS: Final = 16
+_FAST: Final = 1 << 20
+"""MiB a second that nothing reaches."""
 
 
 class DiskRequest(
@@ -26,6 +28,8 @@ class DiskRequest(
     format: str = "raw"
     on_degraded: str | None = None
     """``wait`` or ``continue``; of mirrored disks alone."""
+    resync_rate: int | str | None = None
+    """MiB a second that a copy to a replica takes at most; of mirrored disks alone."""
 
 
 def disk(
@@ -58,7 +62,21 @@ def disk(
         driver=driver,
         generation=1 if template is DiskTemplate.MIRROR else 0,
         on_degraded=_on_degraded(request.on_degraded, index, template),
+        resync_rate=_resync_rate(request.resync_rate, index, template),
     )
+
+
+def _resync_rate(given: int | str | None, index: int, template: DiskTemplate) -> int:
+    if given is None:
+        return 0
+    if template is not DiskTemplate.MIRROR:
+        raise Rejected(f"disk {index}: resync_rate is of mirrored disks alone")
+    if (
+        not (isinstance(given, int) or (given.isascii() and given.isdigit()))
+        or not 0 <= int(given) <= _FAST
+    ):
+        raise Rejected(f"disk {index}: resync_rate is MiB a second, not {given!r}", "0: no limit")
+    return int(given)
 
 
 def _on_degraded(text: str | None, index: int, template: DiskTemplate) -> OnDegraded:
