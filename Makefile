@@ -4,6 +4,8 @@
 PYTHON ?= python3
 V := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
+# How many files of tests run side by side; 0: one after the other. Most of them wait most of the time.
+TOGETHER := 0
 
 .PHONY: install demo test lint unit format clean
 install: .venv/.installed
@@ -28,7 +30,7 @@ unit: install
 	$(V)/pytest -q -m "not e2e and not qemu and not namespaces and not root and not long"
 
 test: lint
-	$(V)/pytest -m "not long"
+	$(V)/pytest -m "not long" -n $(TOGETHER)
 
 format: install
 	$(V)/ruff format .

@@ -19,13 +19,13 @@ def _rig(kept: Kept) -> Iterator[Rig]:
         yield rig
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sqlite_rig() -> Iterator[Rig]:
     """A master on node1 alone, its state in a file."""
     yield from _rig(Kept.SQLITE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def etcd_rig() -> Iterator[Rig]:
     """Three candidates, the state in three members of etcd."""
     yield from _rig(Kept.ETCD)
