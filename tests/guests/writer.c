@@ -5,9 +5,11 @@
  * Block n is 4 KiB at slot n mod SLOTS. It is written with O_DIRECT and O_DSYNC: when write()
  * returns, the guest has been told that it is on the disk. First all slots are read. Lines:
  *
- *   READ n      the highest block that is on the disk; all before it are there, or:
- *   GONE n      a block before the highest one is not there, or not what was written
- *   ACK n       block n has been acknowledged
+ * Each number is said twice: what is said while nobody listens is lost, in the middle of a line.
+ *
+ *   READ n n    the highest block that is on the disk; all before it are there, or:
+ *   GONE n n    a block before the highest one is not there, or not what was written
+ *   ACK n n     block n has been acknowledged
  *   BAD text    something that must not happen
  *
  * PAUSE are microseconds between two blocks.
@@ -44,6 +46,11 @@ static uint64_t number_of(const uint64_t *block) {
     return block[0];
 }
 
+static void say(const char *word, uint64_t number) {
+    printf("%s %llu %llu\n", word, (unsigned long long)number, (unsigned long long)number);
+    fflush(stdout);
+}
+
 static void bad(const char *what) {
     printf("BAD %s: %s\n", what, strerror(errno));
     fflush(stdout);
@@ -67,14 +74,12 @@ int main(int count, char **given) {
     /* The block after the highest one was under way: old, new or half, nobody was told. */
     if (first > 1) first++;
     for (uint64_t number = first; number < highest; number++)
-        if (found[number % slots] != number) printf("GONE %llu\n", (unsigned long long)number);
-    printf("READ %llu\n", (unsigned long long)highest);
-    fflush(stdout);
+        if (found[number % slots] != number) say("GONE", number);
+    say("READ", highest);
     for (uint64_t number = highest + 1;; number++) {
         fill(block, number);
         if (pwrite(disk, block, SIZE, (off_t)(number % slots * SIZE)) != SIZE) bad("write");
-        printf("ACK %llu\n", (unsigned long long)number);
-        fflush(stdout);
+        say("ACK", number);
         usleep(pause_between);
     }
 }

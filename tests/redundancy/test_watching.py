@@ -34,13 +34,14 @@ def test_a_console_is_read_as_it_grows(tmp_path: Path) -> None:
     log = tmp_path / "log"
     console = Console(log, 2)
     assert console.more() == []
-    log.write_bytes(b"noise\r\nREAD 0\r\nACK 1\r\nACK")
+    log.write_bytes(b"noise\r\nREAD 0 0\r\nACK 1 1\r\nACK")
     assert [(one.word, one.number) for one in console.more()] == [("READ", 0), ("ACK", 1)]
     with log.open("ab") as file:
-        file.write(b" 2\r\n")
-    assert [(one.word, one.number, one.machine) for one in console.more()] == [("ACK", 2, 2)]
+        file.write(b" 2 2\r\nACK 3 34 4\r\nACK 45 5\r\nBAD luck\r\n")
+    found = [(one.word, one.number, one.machine) for one in console.more()]
+    assert found == [("ACK", 2, 2), ("BAD", 0, 2)]
     log.rename(tmp_path / "log.1")
-    log.write_bytes(b"READ 2\r\n")
+    log.write_bytes(b"READ 2 2\r\n")
     assert [(one.word, one.number) for one in console.more()] == [("READ", 2)]
 
 

@@ -13,7 +13,7 @@ from tests.support.fleet import Fleet
 
 EVERY = 0.02
 """Seconds between two looks."""
-_LINE = re.compile(rb"(READ|GONE|ACK|BAD) (.+?)\r?\n")
+_LINE = re.compile(rb"(READ|GONE|ACK) (\d+) (\d+)\r?\n|(BAD) ([^\r\n]*)\r?\n")
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,12 @@ class Console:
         said, end = list[Said](), 0
         for match in _LINE.finditer(whole):
             end = match.end()
-            text = match[2].decode(errors="replace")
-            number = int(text) if text.isdigit() else 0
-            said.append(Said(time.time(), self._machine, match[1].decode(), number, text))
+            if match[4] is not None:
+                text = match[5].decode(errors="replace")
+                said.append(Said(time.time(), self._machine, "BAD", 0, text))
+            elif match[2] == match[3]:  # else something in the middle was lost
+                word = match[1].decode()
+                said.append(Said(time.time(), self._machine, word, int(match[2])))
         self._rest = whole[end:][-200:]
         return said
 
@@ -159,5 +162,5 @@ def story(said: list[Said]) -> list[str]:
                     wrong.append(f"block {read} was read and is gone: {one}")
                 read = max(read, one.number)
             case _:
-                wrong.append(f"{one.word} {one.text}: {one}")
+                wrong.append(f"{one.word} {one.text or one.number}: {one}")
     return wrong
