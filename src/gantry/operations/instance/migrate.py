@@ -231,6 +231,7 @@ def _local_disks(instance: Instance) -> tuple[int, ...]:
         raise Rejected(
             f"instance {instance.name} cannot be migrated: its disks are of template "
             f"{instance.disk_template}",
+            f"gnt-instance failover {instance.name} stops it, and starts it on another node",
             reason=Reason.STATE,
             object_name=instance.name,
         )
