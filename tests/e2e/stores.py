@@ -25,6 +25,8 @@ ON_A_FILE: Final = {
     "test_a_master_that_waits_for_other_nodes_ends_when_it_is_told_to": (
         "with etcd the store's word counts, and a master waits for no nodes"
     ),
+    "test_local_disks_go_along_running_or_not": TRANSFER,
+    "test_what_cannot_go_is_said_and_makes_the_command_fail": EDGE,
     "test_mistakes_are_refused": EDGE,
     "test_what_breaks_leaves_nothing_and_says_why": TRANSFER,
     "test_without_an_os_the_content_goes_as_it_is_and_holes_stay": TRANSFER,
@@ -51,6 +53,7 @@ CLUSTERS_OF_THEIR_OWN: Final = {
     "test_cut.py": "it is about what agents tell; tests/rounds cut nodes off with both stores",
     "test_demo.py": "the demo makes its own cluster, which is on a file",
     "test_guest.py": "a real guest is its agent's",
+    "test_moving.py": "what dies on the way is on both in tests/faults; the rest is the agents'",
     "test_namespaces.py": "test_many_machines.py does the same with etcd",
     "test_simulated.py": "simulated nodes are never candidates, so the store is not theirs",
 }
