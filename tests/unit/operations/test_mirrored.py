@@ -185,6 +185,12 @@ def test_a_disk_may_leave_the_promise_and_file_disks_make_none() -> None:
         check(snapshot(), {**MIRRORED, "disk_template": "file", "snode": None, "disks": disks})
 
 
+def test_nodes_are_told_how_fast_a_disk_may_be_copied() -> None:
+    plan = check(snapshot(), {**MIRRORED, "disks": [{"size": 128, "resync_rate": "50"}]})
+    assert plan.instance.disks[0].resync_rate == 50
+    assert plan.spec.disks[0].resync_rate == 50
+
+
 # start
 
 

@@ -5,7 +5,7 @@ import msgspec
 from gantry.model.entities import Disk, Nic
 from gantry.model.orders import DiskSpec, NicSpec
 
-OWN = {"index", "targets", "resync_rate"}
+OWN = {"index", "targets"}
 
 
 def test_all_that_agents_are_told_of_disks_and_nics_is_known_of_them() -> None:

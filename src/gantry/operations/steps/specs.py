@@ -17,7 +17,7 @@ from gantry.model.parameters import (
 )
 from gantry.model.snapshot import Snapshot
 
-_OWN: Final = ("index", "targets", "resync_rate")
+_OWN: Final = ("index", "targets")
 """Fields of specifications that are not an object's."""
 
 
