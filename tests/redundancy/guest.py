@@ -24,9 +24,12 @@ mount -t proc proc /proc
 modprobe -a virtio_pci virtio_blk button evdev
 acpid -l /dev/null
 until [ -b /dev/vda ]; do usleep 20000; done
-exec writer /dev/vda {SLOTS} {PAUSE} > /dev/console
+writer /dev/vda {SLOTS} {PAUSE} > /dev/console &
+while :; do sleep 1000; done
 """
 _BUTTON = """#!/bin/sh
+# A guest that goes down takes its disk away from who still writes to it.
+/bin/killall -9 writer
 exec /bin/poweroff -f
 """
 
