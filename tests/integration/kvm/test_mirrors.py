@@ -212,7 +212,7 @@ async def test_a_third_replica_joins_and_the_second_leaves_while_the_guest_runs(
     cluster: Cluster,
 ) -> None:
     primary, there, third = cluster.primary, cluster.there, cluster.third
-    disk = msgspec.structs.replace(cluster.disk, resync_rate=2)
+    disk = msgspec.structs.replace(cluster.disk, resync_rate=1)
     spec = guest_spec(disk, await there.serve(disk, cluster.here))
     await primary.driver.start(spec)
 
@@ -221,8 +221,6 @@ async def test_a_third_replica_joins_and_the_second_leaves_while_the_guest_runs(
     await primary.driver.attach_mirror(spec.uuid, 0, target)
     await primary.phase(third, MirrorPhase.READY)
     assert time.monotonic() - began > (disk.size - 2) / disk.resync_rate * 0.7
-    told = [one for guest in primary.told for one in guest.mirrors if one.node == third.uuid]
-    assert any(one.phase is MirrorPhase.COPYING and 0 < one.done < one.total for one in told)
     await primary.writes(spec)
     await primary.driver.release_mirror(spec.uuid, 0, there.uuid)
     live = await primary.until(lambda guest: len(guest.mirrors) == 1)

@@ -30,6 +30,7 @@ _JOB: Final = re.compile(r"mirror(\d+)-([0-9a-f-]{36})")
 _LAYER: Final = re.compile(r"(layer|filter)(\d+)\.(\d+)")
 _MOMENT: Final = 0.02
 _MOMENTS: Final = 1000
+_SOON: Final = 250
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,20 +158,43 @@ async def ready(monitor: Monitor, index: int, node: Uuid) -> None:
     raise OperationFailed("the mirror does not become ready")
 
 
-async def release(monitor: Monitor, index: int, node: Uuid) -> None:
+async def release(monitor: Monitor, index: int, node: Uuid, *, answers: bool = False) -> None:
     """Mirror there no longer; writes that wait for it go on. What is not there is gone already.
 
-    The connections are cut first, by a command that QEMU hears even where it waits for that very
-    write; then the jobs are cancelled, which also ends the wait for a new connection.
+    ``answers``: the other side does. Then the job comes to its own end: to have writes fail on
+    their way makes QEMU 7.2 crash now and then. Else the connection is cut first, by a command
+    that QEMU hears even where it waits for that very write; then the job is cancelled, which
+    also ends the wait for a new connection.
     """
-    for purpose in ("remote", "copy"):
-        instance = {"type": "block-node", "node-name": remote_name(index, node, purpose)}
+    if answers:
+        await end(monitor, copy_name(index, node))
+        answers = await _completed(monitor, job_name(index, node))
+    if not answers:
+        name = remote_name(index, node)
         with contextlib.suppress(OperationFailed):  # there is no connection now
-            await monitor.execute_at_once("yank", instances=[instance])
-    for job in (copy_name(index, node), job_name(index, node)):
-        await end(monitor, job)
+            instances = [{"type": "block-node", "node-name": name}]
+            await monitor.execute_at_once("yank", instances=instances)
+        for job in (copy_name(index, node), job_name(index, node)):
+            await end(monitor, job)
     for purpose in ("remote", "copy"):
         await disconnect(monitor, remote_name(index, node, purpose))
+
+
+async def _completed(monitor: Monitor, job: str) -> bool:
+    """End a job that is ready, with nothing under way; False where it does not end soon."""
+    found = (await jobs(monitor)).get(job)
+    if found is None:
+        return True
+    if not found.ready:
+        await end(monitor, job)
+        return True
+    with contextlib.suppress(OperationFailed):  # it has just ended
+        await monitor.execute("block-job-cancel", device=job)
+    for _ in range(_SOON):
+        if job not in await jobs(monitor):
+            return True
+        await asyncio.sleep(_MOMENT)
+    return False
 
 
 async def end(monitor: Monitor, job: str) -> None:

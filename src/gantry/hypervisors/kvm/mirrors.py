@@ -129,7 +129,11 @@ class Mirrors:
             if one is not None:
                 one.leaving = True
             self._disturbed = time.monotonic()
-            await block_jobs.release(await self._monitor(timeouts.QMP), index, node)
+            answers = (
+                one is not None and one.asked is None and one.live.phase is not MirrorPhase.LOST
+            )
+            monitor = await self._monitor(timeouts.QMP)
+            await block_jobs.release(monitor, index, node, answers=answers)
             if one is not None and one.watch is not None:
                 one.watch.cancel()
             self._all.pop((index, node), None)
