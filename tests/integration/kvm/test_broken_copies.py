@@ -14,7 +14,7 @@ from tests.support.agent_process import TestAuthority
 from tests.support.replica_nodes import Primary, ReplicaNode, disk_spec, guest_spec
 
 from gantry.model.entities import DiskTemplate
-from gantry.model.errors import OperationFailed
+from gantry.model.errors import OperationFailed, Unavailable
 from gantry.model.live import GuestState, MirrorPhase
 
 pytestmark = pytest.mark.qemu
@@ -42,6 +42,11 @@ def small(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", place], check=True)
 
 
+@pytest.mark.xfail(
+    strict=False,
+    raises=(Unavailable, TimeoutError),
+    reason="QEMU 7.2 may wait for the copy's connection, and hears nothing: docs/known-limits.md",
+)
 async def test_a_replica_that_is_lost_while_it_is_copied_fails_no_write(
     nodes: tuple[Primary, ReplicaNode],
 ) -> None:
