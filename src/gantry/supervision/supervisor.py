@@ -115,9 +115,15 @@ class Supervisor:
         if guest is None:
             self._dirty.add(node)
             self._catch_up.came(node)
-        else:
+        elif guest in self._mirrored or not self._up(node, guest):
             self._guests.add(guest)
+        else:
+            return
         self._wake.set()
+
+    def _up(self, node: Uuid, guest: Uuid) -> bool:
+        found = self._states.of(node).guests.get(guest)
+        return found is not None and found.up
 
     async def _restart(self) -> None:
         while True:

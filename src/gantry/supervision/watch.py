@@ -125,8 +125,7 @@ class Watch:
                 await self._greet(address)
             case GuestChanged():
                 self._states.guest(address.node, event.guest, event.forgotten)
-                if event.forgotten or not event.guest.up or event.guest.mirrors:
-                    self._changed(address.node, event.guest.uuid)
+                self._changed(address.node, event.guest.uuid)
             case FactsChanged():
                 self._states.facts(address.node, event.facts)
             case Heartbeat():

@@ -10,6 +10,7 @@ from tests.fakes.agents import FakeAgents
 from tests.fakes.cluster import instance, instance_uuid, node_uuid
 from tests.fakes.queue import FakeQueue
 from tests.fakes.world import FakeNode, World
+from tests.unit.operations.mirrored import STALE, mirror, mirrored
 from tests.unit.supervision.jumping import LoopClock, jumping
 from tests.unit.supervision.test_restarts import Queue
 
@@ -189,3 +190,40 @@ async def test_after_a_nodes_reboot_its_guests_are_started_again() -> None:
         await asyncio.sleep(timeouts.RECONNECT + 0.5)
         assert len(scene.queue.ops) == 1
         assert scene.told == ["node1.example.com"] * 2
+
+
+class MirroredScene(Scene):
+    """Two nodes; web1 is down, and its replica on the second one is stale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.node = self.world.add(FakeNode(node_uuid(1), "node1.example.com"))
+        self.world.add(FakeNode(node_uuid(2), "node2.example.com"))
+        self.agents = FakeAgents(self.world)
+        self.queue = Counting(mirrored(admin_state=AdminState.DOWN), nodes=2)
+        self.queue.put(mirror(STALE))
+        self.supervisor = Supervisor(
+            self.queue,
+            self.agents,
+            States(_Holder(self.queue), LoopClock()),
+            LoopClock(),
+            self._came,
+        )
+
+
+@jumping
+async def test_a_guest_that_is_started_is_mirrored_to_a_node_that_came_back_before() -> None:
+    scene = MirroredScene()
+    await scene.supervisor.listen([node_uuid(1), node_uuid(2)], 5)
+    scene.say(GuestState.STOPPED)
+    await asyncio.sleep(0.1)
+    scene.supervisor.start()
+    await asyncio.sleep(60)
+    assert scene.queue.ops == []
+    scene.queue.put(mirrored(admin_state=AdminState.UP))
+    scene.say(GuestState.RUNNING)
+    await asyncio.sleep(1)
+    assert [op["OP_ID"] for op in scene.queue.ops] == ["OP_INSTANCE_SYNC_DISKS"]
+    await scene.supervisor.close()
+    await scene.agents.close()
