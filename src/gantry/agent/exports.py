@@ -204,6 +204,7 @@ def _readable(root: Path, directory: str) -> Path:
 
 def _begin(root: Path, instance: str, upon: int | None) -> None:
     path, final = where(root, instance, NEW), where(root, instance)
+    recover(root, instance)
     if upon is not None and not (final.is_dir() and chains.last(final).number == upon):
         raise OperationFailed(
             f"the export {final} does not end with point {upon} any more",

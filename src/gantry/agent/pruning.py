@@ -121,10 +121,15 @@ class _Pruning:
         else:
             await self._whole(dump)
 
-    async def _now(self, dump: DumpFacts) -> None:
-        """It is on the disk; what is to be said of it."""
+    async def _now(self, dump: DumpFacts, *merged: DumpFacts) -> None:
+        """It is on the disk; what is to be said of it.
+
+        What was ``merged`` into it without a checksum of its own may have been damaged: nothing
+        may then say that the result is right.
+        """
         await asyncio.to_thread(chains.synced, self._new / dump.name)
-        digest = await self._digest(self._new / dump.name) if dump.sha256 else ""
+        sure = all(one.sha256 for one in (dump, *merged))
+        digest = await self._digest(self._new / dump.name) if sure else ""
         self._made[dump.name] = msgspec.structs.replace(dump, sha256=digest)
 
     async def _merged(self, dump: DumpFacts, below: DumpFacts) -> None:
@@ -135,7 +140,7 @@ class _Pruning:
         layers.check(self._new / below.name, below.below)
         argv = ["qemu-img", "rebase", "-q", "-f", _REST, "-F", _format(rests), "-b", rests.name]
         await self._command([*argv, str(path)])
-        await self._now(msgspec.structs.replace(dump, below=rests.name))
+        await self._now(msgspec.structs.replace(dump, below=rests.name), below)
 
     async def _whole(self, dump: DumpFacts) -> None:
         """All of the disk, raw; and what rests on it is told so."""
@@ -155,7 +160,7 @@ class _Pruning:
                 argv = ["qemu-img", "rebase", "-q", "-u", "-f", _REST, "-F", "raw", "-b"]
                 await self._command([*argv, dump.name, str(path)])
                 await self._now(other)
-        await self._now(msgspec.structs.replace(dump, below=""))
+        await self._now(msgspec.structs.replace(dump, below=""), self._dumps[dump.below])
 
     async def _own(self, name: str) -> Path:
         """A copy of a file, in place of the link to it."""

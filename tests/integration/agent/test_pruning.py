@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.contract.agents.requests import envelope
 from tests.fakes.exports import exported
@@ -15,7 +16,7 @@ from tests.support.agent_process import AgentProcess
 
 from gantry.agent import layers
 from gantry.model import export_facts
-from gantry.model.backup_orders import CONFIG, ReadExport, ReadExports
+from gantry.model.backup_orders import CONFIG, ExportBegin, ReadExport, ReadExports
 from gantry.model.errors import GantryError, OperationFailed, Rejected
 from gantry.model.export_facts import DumpFacts, Facts
 from gantry.model.increment_orders import ExportPrune, ExportReplace
@@ -155,6 +156,35 @@ async def test_what_is_damaged_is_not_merged(
     found = await master.ask(node.address, ReadExports(), 30.0)
     assert [point.number for point in found.exports[0].points] == [1, 2, 3, 4]
     assert [path.name for path in chain.path.parent.iterdir()] == [NAME]
+
+
+async def test_what_rests_on_a_dump_without_a_checksum_gets_none_when_it_is_merged(
+    node: AgentProcess, master: HttpAgents
+) -> None:
+    """Nobody knows whether it is what was written: no later checksum may say so."""
+    chain = Chain(node, master)
+    for number in range(3):
+        chain.add(full=number == 0, seed=number)
+    unsure = msgspec.structs.replace(chain.facts[1].dumps[0], sha256="")
+    facts = msgspec.structs.replace(chain.facts[1], dumps=(unsure, chain.facts[1].dumps[1]))
+    (chain.path / export_facts.FACTS).write_text(export_facts.encode(facts))
+    await chain.remove(1)
+    found = await master.ask(node.address, ReadExport(directory=DIRECTORY, point=2), 30.0)
+    assert [bool(dump.sha256) for dump in export_facts.decode(found.facts).dumps] == [False, True]
+
+
+async def test_a_chain_that_was_set_aside_is_back_before_anything_is_exported(
+    node: AgentProcess, master: HttpAgents
+) -> None:
+    """As an agent leaves it that dies while the new directory takes the old one's place."""
+    chain = Chain(node, master)
+    for number in range(3):
+        chain.add(full=number == 0, seed=number)
+    chain.path.rename(chain.path.with_name(f".{NAME}.old"))
+    chain.path.with_name(f".{NAME}.new").mkdir()
+    await chain.order(ExportBegin(instance=NAME))
+    found = await master.ask(node.address, ReadExports(), 30.0)
+    assert [point.number for point in found.exports[0].points] == [1, 2, 3]
 
 
 async def test_a_file_that_names_another_is_not_followed(

@@ -45,15 +45,13 @@ async def relieve(guest: Stopped) -> None:
 
 async def _given_up(monitor: Monitor, name: str) -> bool:
     """Cancel all copies that are made before the guest's writes; whether there was one."""
-    found = [
-        str(job["id"])
-        for job in await monitor.execute("query-jobs")
-        if job["type"] == _KIND and job["status"] != "concluded"
-    ]
+    copies = [job for job in await monitor.execute("query-jobs") if job["type"] == _KIND]
+    found = [str(job["id"]) for job in copies if job["status"] != "concluded"]
     for job in found:
         _log.warning("%s stands still: the copy %s cannot be made and is given up", name, job)
         try:
             await block_jobs.end(monitor, job)
         except GantryError as error:
             _log.error("the copy %s of %s cannot be given up: %s", job, name, error)
-    return bool(found)
+    # One that has ended by itself stays until who wanted it has seen why.
+    return bool(found) or any(job.get("error") for job in copies)

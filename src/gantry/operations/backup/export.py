@@ -180,8 +180,8 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
         return _removed(plan, result, cleanup)
 
     async def _facts(self, plan: ExportPlan, steps: Steps) -> str:
-        """With checksums, where they were asked for."""
-        if not plan.dumps or not (self.checksums or plan.since or plan.unchanged):
+        """With checksums, where they were asked for; of a chain always, since points rest on it."""
+        if not plan.dumps or not (self.checksums or self.incremental):
             return plan.facts
         order = ExportDigest(instance=plan.instance.name, names=plan.dumps, new=True)
         steps.log("reading the dumps for their checksums")
