@@ -72,6 +72,7 @@ _TOLERATED = (
     "0/close-replica/1/",
     "0/look-at-replicas",
     "0/mark-replica/",
+    "0/attach-mirror/",
 )
 
 
