@@ -1,7 +1,7 @@
 """Rounds of faults with guests that write to mirrored disks; a seed replays its round:
 
 pytest tests/redundancy --seed 7                 that round
-pytest tests/redundancy -m long                  two hundred of them
+pytest tests/redundancy -m long                  all the others
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ pytestmark = [
     pytest.mark.qemu,
     pytest.mark.timeout(900),
 ]
-FEW = range(20)
-MANY = range(100, 300)
+FEW = (1, 5, 6, 8, 10, 11, 12, 13)
+"""Each begins with another fault."""
+MANY = (*(seed for seed in range(20) if seed not in FEW), *range(100, 300))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
