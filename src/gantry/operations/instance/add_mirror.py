@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from gantry.hooks.subject import Subject, SubjectKind
-from gantry.model import timeouts
 from gantry.model.entities import Instance, Mirror, Node
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
-from gantry.model.orders import DiskCreate, DiskRemove
 from gantry.model.replicas import ReplicaAdded
 from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Given, Operation, Plan
@@ -90,18 +88,12 @@ class InstanceAddMirror(Operation[AddMirrorPlan], frozen=True, kw_only=True):
 
     async def run(self, plan: AddMirrorPlan, steps: Steps) -> Outcome:
         one, copy = plan.disk, plan.copy
-        name, index = disks.drive(one.disk.index), one.disk.index
+        name = disks.drive(one.disk.index)
         steps.log(f"making replica {copy.number} of disk {name} on node {copy.name}")
-        await steps.do(
-            f"create-disk/{index}/{copy.name}",
-            copy.node,
-            DiskCreate(disk=one.disk),
-            undo=DiskRemove(disk=one.disk),
-            timeout=timeouts.SLOW,
+        await mirroring.make_copy(
+            steps, plan.mirroring, plan.before, one, copy, running=plan.running
         )
         if plan.running:
-            target = await mirroring.serve_new(steps, plan.mirroring, one, copy)
-            await mirroring.attach(steps, plan.before, one, target)
             steps.log(
                 f"it is copied now; gnt-instance info {plan.before.name} shows how far that is"
             )

@@ -7,17 +7,15 @@ from typing import Any, ClassVar
 import msgspec
 
 from gantry.hooks.subject import Subject, SubjectKind
-from gantry.model import timeouts
 from gantry.model.entities import DiskFormat, DiskTemplate, Instance, Mirror, Node
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
-from gantry.model.orders import DiskCreate, DiskRemove
 from gantry.model.replica_orders import ReplicaMark
 from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
 from gantry.operations.steps import checks, mirroring, mirrors, moving, placing, requests, specs
 from gantry.operations.steps.mirrors import IN_SYNC, Mirroring
-from gantry.ports.steps import Effect, Outcome, Steps, Undo
+from gantry.ports.steps import Outcome, Steps
 
 FILE, MIRROR = DiskTemplate.FILE, DiskTemplate.MIRROR
 
@@ -156,17 +154,7 @@ class InstanceConvert(Operation[ConvertPlan], frozen=True, kw_only=True):
 
 async def _mirrored(plan: ConvertPlan, steps: Steps) -> None:
     """Room for each replica; then the files are known as the primary's, which harms no file."""
-    for one in plan.mirroring.disks:
-        effects = [
-            Effect(
-                name=f"create-disk/{one.disk.index}/{copy.name}",
-                node=copy.node,
-                order=DiskCreate(disk=one.disk),
-                undo=Undo(copy.node, DiskRemove(disk=one.disk)),
-            )
-            for copy in one.copies
-        ]
-        await steps.all(effects, timeout=timeouts.SLOW)
+    await mirroring.create_copies(steps, plan.mirroring)
     for disk in specs.disks(plan.after):
         mark = ReplicaMark(disk=disk, generation=0, state=IN_SYNC, force=True)
         await steps.do(f"mark-replica/{disk.index}", plan.after.primary_node, mark)

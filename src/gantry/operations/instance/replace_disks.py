@@ -228,16 +228,7 @@ async def _elsewhere(plan: ReplacePlan, steps: Steps) -> Outcome:
 async def _made(plan: ReplacePlan, swap: Swap, new: Copy, steps: Steps) -> None:
     one = swap.disk
     steps.log(f"making a replica of disk {one.disk.index} on node {new.name}")
-    await steps.do(
-        f"create-disk/{one.disk.index}/{new.name}",
-        new.node,
-        DiskCreate(disk=one.disk),
-        undo=DiskRemove(disk=one.disk),
-        timeout=timeouts.SLOW,
-    )
-    if plan.running:
-        target = await mirroring.serve_new(steps, plan.mirroring, one, new)
-        await mirroring.attach(steps, plan.before, one, target)
+    await mirroring.make_copy(steps, plan.mirroring, plan.before, one, new, running=plan.running)
 
 
 async def _copied(plan: ReplacePlan, swap: Swap, new: Copy, steps: Steps) -> None:

@@ -277,6 +277,28 @@ async def create_copies(steps: Steps, mirroring: Mirroring | None) -> None:
         await steps.all(effects, timeout=timeouts.SLOW)
 
 
+async def make_copy(
+    steps: Steps,
+    mirroring: Mirroring,
+    instance: Instance,
+    one: MirroredDisk,
+    copy: Copy,
+    *,
+    running: bool,
+) -> None:
+    """Make a further replica; of a guest that is ``running`` the disk is mirrored to it at once."""
+    await steps.do(
+        f"create-disk/{one.disk.index}/{copy.name}",
+        copy.node,
+        DiskCreate(disk=one.disk),
+        undo=DiskRemove(disk=one.disk),
+        timeout=timeouts.SLOW,
+    )
+    if running:
+        target = await serve_new(steps, mirroring, one, copy)
+        await attach(steps, instance, one, target)
+
+
 def leaving(instance: Instance, one: MirroredDisk, copy: Copy) -> tuple[Undo, ...]:
     """For after the commit that took a replica away: nothing is mirrored there, the file goes."""
     release = MirrorRelease(

@@ -47,14 +47,7 @@ def target(
     if wanted is None:
         return allocation.most_free(cluster, instance.hypervisor, memory, disk, but={own})
     node = cluster.node(wanted)
-    if node.uuid == own:
-        raise Rejected(
-            f"node {node.name} is where instance {instance.name} is already",
-            "name another one with -n",
-            reason=Reason.STATE,
-            node=node.name,
-            object_name=instance.name,
-        )
+    elsewhere(instance, node)
     checks.node_usable(cluster, node, f"bring instance {instance.name} to it")
     _able(cluster, instance, node)
     if memory:
@@ -62,6 +55,18 @@ def target(
     if disk:
         checks.disk_fits(cluster, node, disk, f"instance {instance.name}")
     return node
+
+
+def elsewhere(instance: Instance, node: Node) -> None:
+    """It is another node than the instance's, or Rejected."""
+    if node.uuid == instance.primary_node:
+        raise Rejected(
+            f"node {node.name} is where instance {instance.name} is already",
+            "name another one with -n",
+            reason=Reason.STATE,
+            node=node.name,
+            object_name=instance.name,
+        )
 
 
 def _able(cluster: Snapshot, instance: Instance, node: Node) -> None:

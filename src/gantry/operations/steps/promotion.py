@@ -17,7 +17,7 @@ from gantry.model.replicas import MirrorChange, ReplicaBecame
 from gantry.model.snapshot import Snapshot
 from gantry.model.specs import DiskSpec
 from gantry.operations.base import Examiner
-from gantry.operations.steps import checks, mirroring, mirrors
+from gantry.operations.steps import checks, mirroring, mirrors, moving
 from gantry.operations.steps.mirrors import IN_SYNC, STALE, SYNCING, Copy, MirroredDisk, Mirroring
 from gantry.ports.steps import Changes, Steps
 
@@ -120,14 +120,7 @@ def target(
     holding = _holding(cluster, instance)
     if wanted is not None:
         node = cluster.node(wanted)
-        if node.uuid == instance.primary_node:
-            raise Rejected(
-                f"node {node.name} is where instance {instance.name} is already",
-                "name another one with -n",
-                reason=Reason.STATE,
-                node=node.name,
-                object_name=instance.name,
-            )
+        moving.elsewhere(instance, node)
         if node.uuid not in holding:
             having = ", ".join(cluster.nodes[uuid].name for uuid in holding) or "none"
             raise Rejected(
