@@ -25,12 +25,28 @@ def options(parser: argparse.ArgumentParser) -> None:
     """How the table looks, and how long the program may take."""
     parser.add_argument("--no-headers", action="store_true", help="leave the titles out")
     parser.add_argument("--separator", metavar="TEXT", help="between columns, instead of aligning")
+    timeout(parser)
+
+
+def delay(parser: argparse.ArgumentParser) -> None:
+    """How slowly many nodes are switched on."""
+    parser.add_argument(
+        "--power-delay",
+        type=float,
+        default=2.0,
+        metavar="SECONDS",
+        help="between two nodes that are switched on (2)",
+    )
+
+
+def timeout(parser: argparse.ArgumentParser) -> None:
+    """How long the program may take."""
     parser.add_argument(
         "--oob-timeout",
         type=shared.whole_number,
         default=60,
         metavar="SECONDS",
-        help="how long one call of the program may take (60)",
+        help="how long one call of the program that switches power may take (60)",
     )
 
 

@@ -33,20 +33,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on", action="store_true", help="power on what it has powered off")
     shared.force(parser)
     shared.shutdown_timeout(parser)
-    parser.add_argument(
-        "--power-delay",
-        type=float,
-        default=2.0,
-        metavar="SECONDS",
-        help="between two nodes that are switched on (2)",
-    )
-    parser.add_argument(
-        "--oob-timeout",
-        type=shared.whole_number,
-        default=60,
-        metavar="SECONDS",
-        help="how long one call of the program that switches power may take (60)",
-    )
+    power.delay(parser)
+    power.timeout(parser)
     group = parser.add_argument_group("the jobs")
     group.add_argument(
         "--priority", choices=shared.PRIORITIES, default="normal", help="which jobs go first"

@@ -33,13 +33,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="take the power although guests run there, or may run there",
     )
     shared.force(parser, "do not ask, and take the power of the master too")
-    parser.add_argument(
-        "--power-delay",
-        type=float,
-        default=2.0,
-        metavar="SECONDS",
-        help="between two nodes that are switched on (2)",
-    )
+    power.delay(parser)
     power.options(parser)
     shared.without_effect(parser, "--auto-promote")
     shared.job(parser, dry_run=False)
