@@ -7,7 +7,8 @@ more, and each write of a job's record compares that record.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -211,3 +212,12 @@ def unavailable() -> Unavailable:
     return Unavailable(
         "the master is ending", "ask again: a new master takes up all jobs that were accepted"
     )
+
+
+@contextlib.contextmanager
+def told_unavailable() -> Iterator[None]:
+    """Who asks from outside of a job hears that instead of Lost."""
+    try:
+        yield
+    except Lost:
+        raise unavailable() from None

@@ -17,7 +17,7 @@ from gantry.jobs.debris import Debris
 from gantry.jobs.distributor import Distributor
 from gantry.jobs.election import Mastership
 from gantry.jobs.entry import Entry
-from gantry.jobs.journal import Journal, Lost, unavailable
+from gantry.jobs.journal import Journal, told_unavailable, unavailable
 from gantry.jobs.locks import LockTable, LockView
 from gantry.jobs.reservations import Reservations
 from gantry.jobs.runner import Left, Runner
@@ -292,17 +292,13 @@ class Engine:
         mirrors: Iterable[MirrorChange] = (),
     ) -> None:
         """Write objects outside of any job (tokens, machines that join, replicas' states)."""
-        try:
+        with told_unavailable():
             await self._journal.write([], put=put, delete=delete, mirrors=mirrors)
-        except Lost:
-            raise unavailable() from None
 
     async def tell(self, node: Uuid, order: Order[A], timeout: float) -> A:
         """An order outside of any job, once; see ``gantry.ports.queue``."""
-        try:
+        with told_unavailable():
             return await issue.alone(self._context, node, order, timeout)
-        except Lost:
-            raise unavailable() from None
 
     def on_change(self, told: Callable[[], None]) -> None:
         """Call ``told`` after every commit that changes objects."""

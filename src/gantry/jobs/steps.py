@@ -234,7 +234,7 @@ class JournaledSteps:
                 raise RuntimeError(f"two effects are called {record.name!r}")
             names.add(record.name)
         self._silent = False
-        if first != Changes() and not self.passed:
+        if (first.put or first.mirrors) and not self.passed:
             await self._pass(())  # nothing changes before the scripts agree
         ops = [*self.unsaved()]
         for group in _groups(records):
