@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gantry.model.errors import Rejected
 from gantry.model.identity import node_host, parse
@@ -123,6 +123,31 @@ def test_renewing_keeps_key_and_names(ca: Authority) -> None:
         for pem in (issued.certificate, renewed)
     )
     assert old == new
+
+
+def test_renewing_says_which_node_it_is_where_an_earlier_state_did_not(
+    ca: Authority, tmp_path: Path
+) -> None:
+    ca.save(tmp_path)
+    key = serialization.load_pem_private_key(files.key(tmp_path, files.CA).read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    issued = ca.issue_node(NODE, "node1", NOW).certificate
+    known = x509.load_pem_x509_certificate(issued.encode())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "node1")]))
+        .issuer_name(known.issuer)
+        .public_key(known.public_key())
+        .serial_number(known.serial_number)
+        .not_valid_before(known.not_valid_before_utc)
+        .not_valid_after(known.not_valid_after_utc)
+    )
+    for extension in known.extensions:
+        builder = builder.add_extension(extension.value, critical=extension.critical)
+    old = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    renewed = x509.load_pem_x509_certificate(ca.renew(old, NOW).encode())
+    assert renewed.subject == known.subject
+    assert NODE in renewed.subject.rfc4514_string()
 
 
 def test_a_foreign_certificate_is_not_renewed(ca: Authority) -> None:
