@@ -211,3 +211,35 @@ def test_chains_are_not_lost_by_mistake(guest: Guest, real: Cluster) -> None:
     assert "was made without --incremental" in guest.export()
     said = real.refused("gnt-backup", "remove", "--point", "1", WEB)
     assert "is all that the export" in said
+
+
+def test_a_chain_is_that_of_an_instance_and_not_of_a_name(real: Cluster) -> None:
+    add = ["gnt-instance", "add", "-t", "file", "-s", "1M", "--no-install", "--no-start", "-n",
+           "node1", "-H", "fake", WEB]  # fmt: skip
+    export = ["gnt-backup", "export", "-n", "node2", "--incremental", WEB]
+    try:
+        real.gnt(*add)
+        for _ in range(2):
+            real.gnt(*export)
+        real.gnt("gnt-backup", "remove", "--point", "2", WEB)
+        assert "point 3 is a full export" in real.gnt(*export)
+        real.gnt(
+            "gnt-instance", "rename", "--no-ip-check", "--no-name-check", WEB, "old.gantry.test"
+        )
+        real.gnt(*add)
+        said = real.refused(*export)
+        assert "the chain of 2 exports that is there is of another instance" in said
+        place = real.root(2) / EXPORT / WEB
+        assert f"mv /{EXPORT}/{WEB} /{EXPORT}/old-{WEB}" in said
+        place.rename(place.with_name(f"old-{WEB}"))
+        assert "the first point of a chain" in real.gnt(*export)
+        exports = real.rows("gnt-backup", "list", "-o", "export,points,problem")
+        assert exports == [
+            {"export": f"old-{WEB}", "points": 2, "problem": ""},
+            {"export": WEB, "points": 1, "problem": ""},
+        ]
+        for name in (f"old-{WEB}", WEB):
+            real.gnt("gnt-backup", "remove", name)
+    finally:
+        real.remove_all()
+        shutil.rmtree(real.root(2) / EXPORT, ignore_errors=True)

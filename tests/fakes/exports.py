@@ -46,8 +46,10 @@ from gantry.model.export_facts import DumpFacts, Facts
 from gantry.model.increment_orders import (
     ChangesClose,
     ChangesOpen,
+    ExportAside,
     ExportPrune,
     ExportReplace,
+    ExportRestore,
     ExportUnchanged,
     Marks,
     MarksDrop,
@@ -73,6 +75,7 @@ class FakeExports:
         self.whole: dict[str, Files] = {}
         self.new: dict[str, Files] = {}
         self.old: dict[str, Files] = {}
+        self.removed: dict[str, Files] = {}
         self.open: dict[Uuid, Place] = {}
         self.snapshots: set[Uuid] = set()
         """Guests of whose disks the content is kept."""
@@ -96,12 +99,14 @@ class FakeExports:
             ExportUnchanged: self._unchanged,
             ExportPrune: self._prune,
             ExportReplace: self._replace,
+            ExportAside: self._aside,
+            ExportRestore: self._restore,
             ExportBegin: self._begin,
             ExportDiscard: lambda order: self._forget(self.new, order.instance),
             ExportDigest: self._digest,
             ExportFinish: self._finish,
             ExportRevert: self._revert,
-            ExportSettle: lambda order: self._forget(self.old, order.instance),
+            ExportSettle: self._settle,
             ExportRemove: self._remove,
         }
         self.questions: dict[type, Callable[[Any], msgspec.Struct]] = {
@@ -119,6 +124,7 @@ class FakeExports:
             "unfinished": (
                 sorted(self.new),
                 sorted(self.old),
+                sorted(self.removed),
                 sorted(self.open),
                 sorted(self.snapshots),
                 sorted(self.changes),
@@ -190,6 +196,11 @@ class FakeExports:
         first = points[0]
         for name in export_facts.names(order.point, first):
             files.pop(name, None)
+        left = [number for number in points if number != order.point]
+        facts = export_facts.names(left[-1], first)[1]
+        if order.point > left[-1] and facts in files:
+            known = msgspec.structs.replace(export_facts.decode(files[facts]), highest=order.point)
+            files[facts] = export_facts.encode(known)
         if order.point == first:
             for old, new in zip(
                 export_facts.names(points[1], first),
@@ -203,7 +214,34 @@ class FakeExports:
         name = _name(order.instance)
         new, files = self.new.get(name), self.whole.get(name)
         if new and files and order.point in set(_points(files)) - set(_points(new)):
+            self.old[name] = files
             self.whole[name] = self.new.pop(name)
+
+    def _aside(self, order: ExportAside) -> None:
+        name = _name(order.instance)
+        files = self.whole.get(name, {})
+        if files and _time(_config(files)) <= int(order.before):
+            self.removed[name] = self.whole.pop(name)
+
+    def _restore(self, order: ExportRestore) -> None:
+        name = _name(order.instance)
+        kept = self.removed if order.point is None else self.old
+        if order.point is not None:
+            left = set(_points(kept.get(name, {}))) - {order.point}
+            if order.point not in _points(kept.get(name, {})) or left != set(self._now(name)):
+                return
+            self.whole.pop(name)
+        if name in kept and name not in self.whole:
+            self.whole[name] = kept.pop(name)
+
+    def _now(self, name: str) -> tuple[int, ...]:
+        return _points(self.whole[name]) if name in self.whole else ()
+
+    def _settle(self, order: ExportSettle) -> None:
+        name = _name(order.instance)
+        if not order.digest or _digest(self.whole.get(name, {})) == order.digest:
+            self.old.pop(name, None)
+        self.removed.pop(name, None)
 
     def _send(self, order: TransferSend) -> Moved:
         place = order.place
@@ -261,7 +299,7 @@ class FakeExports:
 
     def _remove(self, order: ExportRemove) -> None:
         files = self.whole.get(_name(order.instance), {})
-        if files and len(_points(files)) > 1 and not order.chain:
+        if files and len(_points(files)) > 1:
             return
         config = _config(files)
         if order.before is None or _time(config) <= int(order.before):
@@ -306,10 +344,10 @@ class FakeExports:
         )
 
 
-def chain(name: str, disk: str, mark: str, stamp: str = "") -> Files:
+def chain(name: str, disk: str, mark: str, stamp: str = "", instance: str = "") -> Files:
     """An export of ``name``: a full point, and one upon it that QEMU calls ``mark``.
 
-    ``stamp`` is the disk's then, where no guest had it open.
+    ``stamp`` is the disk's then, where no guest had it open; ``instance`` is the uuid.
     """
     files = exported(disk, "")
     config = files[CONFIG].replace("web7.example.com", name)
@@ -321,7 +359,13 @@ def chain(name: str, disk: str, mark: str, stamp: str = "") -> Files:
         FACTS: export_facts.encode(Facts(mark="gone", dumps=(one,))),
         f"2.{CONFIG}": config.replace(f"dump = {disk}", f"dump = {disk}.2"),
         f"2.{FACTS}": export_facts.encode(
-            Facts(point=2, mark=mark, dumps=(two,), stamps={disk: stamp} if stamp else {})
+            Facts(
+                point=2,
+                instance=instance,
+                mark=mark,
+                dumps=(two,),
+                stamps={disk: stamp} if stamp else {},
+            )
         ),
         f"{disk}.2": "changes",
     }
@@ -357,6 +401,8 @@ def _disk(place: Place) -> DiskSpec:
 
 
 def _points(files: Files) -> tuple[int, ...]:
+    if not files:
+        return ()
     first = _facts(files, 1, 1).point
     return (first, *export_facts.later_points(files, first))
 

@@ -170,7 +170,9 @@ def chain_there(cluster: FakeCluster) -> None:
     size = f"disk0_size = {DISK.size}"
     files = {
         name: text.replace("disk0_size = 128", size)
-        for name, text in chain(UP_WITH_DISK.name, DISK.uuid, MARK).items()
+        for name, text in chain(
+            UP_WITH_DISK.name, DISK.uuid, MARK, instance=UP_WITH_DISK.uuid
+        ).items()
     }
     cluster.world.nodes[node_uuid(2)].exports.whole[UP_WITH_DISK.name] = files
     cluster.world.nodes[node_uuid(1)].exports.marks[UP_WITH_DISK.uuid] = {MARK: (0,)}
@@ -182,7 +184,9 @@ def nothing_new(cluster: FakeCluster) -> None:
     exports = cluster.world.nodes[node_uuid(2)].exports.whole[WITH_DISK.name]
     exports |= {
         name: text.replace("disk0_size = 128", f"disk0_size = {DISK.size}")
-        for name, text in chain(WITH_DISK.name, DISK.uuid, MARK, "as it was").items()
+        for name, text in chain(
+            WITH_DISK.name, DISK.uuid, MARK, "as it was", WITH_DISK.uuid
+        ).items()
     }
     source = cluster.world.nodes[node_uuid(1)]
     source.guests.clear()

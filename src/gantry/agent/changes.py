@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
-import time
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -101,13 +102,35 @@ def stamp(file: Path) -> str:
     Its clock may tick slowly: a write soon after another one could have the same time.
     """
     try:
-        found = file.stat()
+        found, now = _looked_at(file), _clock(file.parent)
     except OSError:
         return ""
+    return written(found, now)
+
+
+def written(found: os.stat_result, now: float) -> str:
+    """The same of what was found, where the clock of the file system says ``now``."""
     latest = max(found.st_mtime, found.st_ctime)
-    if not stat.S_ISREG(found.st_mode) or not latest < time.time() - _SETTLED:
+    if not stat.S_ISREG(found.st_mode) or not latest < now - _SETTLED:
         return ""
     return f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+def _looked_at(file: Path) -> os.stat_result:
+    """NFS remembers for up to a minute what a file was like, but asks its server on opening it:
+    then whatever another node wrote before it closed the file is seen.
+    """
+    handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.fstat(handle)
+    finally:
+        os.close(handle)
+
+
+def _clock(directory: Path) -> float:
+    """What a file that is made there now has as its time. A file server's clock is its own."""
+    with tempfile.TemporaryFile(dir=directory) as made:
+        return os.fstat(made.fileno()).st_ctime
 
 
 def path(parts: Parts, disk: DiskSpec) -> Path:

@@ -90,6 +90,8 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     increment_orders.ExportUnchanged: "changes:none",
     increment_orders.ExportPrune: "pruning:prune",
     increment_orders.ExportReplace: "pruning:replace",
+    increment_orders.ExportAside: "aside:remove",
+    increment_orders.ExportRestore: "aside:restore",
     replica_orders.ReplicaServe: "replicas:serve",
     replica_orders.ReplicaClose: "replicas:close",
     replica_orders.ReplicaMark: "replicas:mark",

@@ -25,11 +25,11 @@ from typing import Final, TypeAlias
 import apsw
 import msgspec
 
+from gantry.agent import markers
 from gantry.agent.effect import Effect, Task
 from gantry.agent.memory import Memory
 from gantry.agent.turns import Turns
 from gantry.host.clock import boottime
-from gantry.model import power
 from gantry.model.errors import (
     Cancelled,
     GantryError,
@@ -48,8 +48,6 @@ from gantry.model.orders import (
     OS_SCRIPTS,
     AnyOrder,
     HooksRun,
-    OsCreate,
-    OsRename,
     PowerRun,
     TransferSend,
     encode,
@@ -90,9 +88,9 @@ class Effects:
 
     def recover(self) -> None:
         """Once, at the start: scripts that an earlier agent left have been ended."""
-        for key in self._memory.open_effects():
+        for key, marker in self._memory.open_effects().items():
             error = Interrupted(
-                "the agent was restarted while the script ran; its processes were ended",
+                f"the agent was restarted {markers.when(marker)}; its processes were ended",
                 node=self._node,
             )
             logger.warning("interrupted effect=%s", key)
@@ -168,7 +166,7 @@ class Effects:
             effect.script = True
             with self._noting():
                 key, now = envelope.key, time.time()
-                self._memory.begin_script(key, digest, now, attempt, _marker(order))
+                self._memory.begin_script(key, digest, now, attempt, markers.of(order))
         self._running[envelope.key] = effect
         effect.task = asyncio.get_running_loop().create_task(
             self._run(effect, task, work, attempt), name=envelope.key
@@ -379,17 +377,6 @@ def _digest(order: AnyOrder) -> bytes:
     else:
         same = encode(order)
     return hashlib.blake2b(same, digest_size=16).digest()
-
-
-def _marker(order: HooksRun | TransferSend | PowerRun | OsCreate | OsRename) -> str:
-    """What tells the order's scripts from all others, should their start not be noted down."""
-    if isinstance(order, HooksRun):
-        return f"GANTRY_RUN_ID={order.run_id}"
-    if isinstance(order, TransferSend):
-        return f"GANTRY_TRANSFER={order.transfer}"
-    if isinstance(order, PowerRun):
-        return f"{power.MARKER}={order.run}"
-    return f"INSTANCE_UUID={order.run.uuid}"
 
 
 def _job(key: str) -> str:

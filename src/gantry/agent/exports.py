@@ -1,8 +1,8 @@
 """The directory of exports: making one beside the old one, changing places, reading.
 
 An export is ``<instance>`` once it is whole, ``.<instance>.new`` while it is made, and
-``.<instance>.old`` until the job that replaced it has succeeded. No instance's name begins with
-a dot, and nothing that does is listed.
+``.<instance>.old`` until the job that replaced it has succeeded; ``gantry.agent.aside`` has one
+more. No instance's name begins with a dot, and nothing that does is listed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ from gantry.model.backup_orders import (
 from gantry.model.errors import OperationFailed, Reason, Rejected
 
 NEW: Final = ".new"
-_OLD: Final = ".old"
+OLD: Final = ".old"
+REMOVED: Final = ".removed"
 READABLE: Final = (EXPORT_DIRECTORY, "/srv/ganeti/export")
 """Where exports are read: ours, and where Ganeti keeps them unless told otherwise."""
 
@@ -90,7 +91,7 @@ async def begin(parts: Parts, order: ExportBegin, task: Task) -> Nothing:
 async def discard(parts: Parts, order: ExportDiscard, task: Task) -> Nothing:
     """Nothing of the new one stays."""
     path = where(parts.root, order.instance, NEW)
-    await guarded(parts, order.instance, lambda: _remove(path))
+    await guarded(parts, order.instance, lambda: delete(path))
     return Nothing()
 
 
@@ -125,14 +126,23 @@ async def revert(parts: Parts, order: ExportRevert, task: Task) -> Nothing:
 
 
 async def settle(parts: Parts, order: ExportSettle, task: Task) -> Nothing:
-    """Delete the old one."""
-    path = where(parts.root, order.instance, _OLD)
-    await guarded(parts, order.instance, lambda: _remove(path))
+    """Delete what was set aside."""
+    final, old, removed = (
+        where(parts.root, order.instance, suffix) for suffix in ("", OLD, REMOVED)
+    )
+
+    def work() -> None:
+        # What is owed to a node for long is not to take what a later job has set aside.
+        if not order.digest or _has(final, order.digest):
+            delete(old)
+        delete(removed)
+
+    await guarded(parts, order.instance, work)
     return Nothing()
 
 
 async def remove(parts: Parts, order: ExportRemove, task: Task) -> Nothing:
-    """Delete it; first under another name, so that no half of it is ever listed."""
+    """Delete it."""
     path = where(parts.root, order.instance)
     await guarded(parts, order.instance, lambda: _remove_meant(path, order))
     return Nothing()
@@ -165,21 +175,21 @@ async def guarded(parts: Parts, instance: str, work: Callable[[], None]) -> None
 
 def recover(root: Path, instance: str) -> None:
     """What an agent that died between two renames of ``replace`` had set aside is back."""
-    final, old = where(root, instance), where(root, instance, _OLD)
-    if old.exists() and not final.exists():
+    final, old, removed = (where(root, instance, suffix) for suffix in ("", OLD, REMOVED))
+    # Where all of it was removed, only what is not needed any more may be left aside.
+    if old.exists() and not final.exists() and not removed.exists():
         old.rename(final)
 
 
 def replace(root: Path, instance: str) -> None:
-    """The new directory takes the place of the export, which is deleted."""
+    """The new directory takes the place of the export, which is set aside."""
     new, final = where(root, instance, NEW), where(root, instance)
-    old = where(root, instance, _OLD)
-    _sync(new)
-    _remove(old)
+    old = where(root, instance, OLD)
+    sync(new)
+    delete(old)
     final.rename(old)
     new.rename(final)
-    _sync(final.parent)
-    _remove(old)
+    sync(final.parent)
 
 
 def where(root: Path, instance: str, suffix: str = "") -> Path:
@@ -211,7 +221,7 @@ def _begin(root: Path, instance: str, upon: int | None) -> None:
             "export it again",
             reason=Reason.STATE,
         )
-    _remove(path)
+    delete(path)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     path.mkdir(mode=0o700)
     if upon is not None:
@@ -220,7 +230,7 @@ def _begin(root: Path, instance: str, upon: int | None) -> None:
 
 def _finish(root: Path, order: ExportFinish) -> None:
     new = where(root, order.instance, NEW)
-    final, old = where(root, order.instance), where(root, order.instance, _OLD)
+    final, old = where(root, order.instance), where(root, order.instance, OLD)
     if not new.exists():
         if _has(final, config_digest(order.config, order.point)):
             return  # an earlier agent had come so far
@@ -232,18 +242,18 @@ def _finish(root: Path, order: ExportFinish) -> None:
     config, facts = export_facts.names(order.point, first)
     for name, content in ((facts, order.facts), (config, order.config)):
         write(new / name, content)
-    _sync(new)
+    sync(new)
     if final.exists():
-        _remove(old)
+        delete(old)
         final.rename(old)
     new.rename(final)
-    _sync(final.parent)
+    sync(final.parent)
 
 
 def _revert(root: Path, order: ExportRevert) -> None:
-    final, old = where(root, order.instance), where(root, order.instance, _OLD)
+    final, old = where(root, order.instance), where(root, order.instance, OLD)
     if _has(final, order.digest):
-        _remove(final)
+        delete(final)
     if old.exists() and not final.exists():
         old.rename(final)
 
@@ -258,16 +268,21 @@ def _has(export: Path, digest: str) -> bool:
 
 def _remove_meant(path: Path, order: ExportRemove) -> None:
     with contextlib.suppress(OSError, Rejected):  # what cannot be read is not a newer one
-        points = chains.points(path)
-        if len(points) > 1 and not order.chain:
+        if len(chains.points(path)) > 1:
             return
-        newer = order.before is not None and points[-1].read_config().timestamp > int(order.before)
-        if newer:
-            return
-    _remove(path)
+    if order.before is None or not newer(path, order.before):
+        delete(path)
 
 
-def _remove(path: Path) -> None:
+def newer(export: Path, moment: float) -> bool:
+    """Whether its last point was made after that moment; what cannot be read was not."""
+    with contextlib.suppress(OSError, Rejected):
+        return chains.last(export).read_config().timestamp > int(moment)
+    return False
+
+
+def delete(path: Path) -> None:
+    """First under another name, so that no half of it is ever listed."""
     gone = path.with_name(f".{path.name.lstrip('.')}.gone")
     if path.exists():
         shutil.rmtree(gone, ignore_errors=True)
@@ -285,7 +300,8 @@ def write(path: Path, content: str) -> None:
         os.fsync(stream.fileno())
 
 
-def _sync(directory: Path) -> None:
+def sync(directory: Path) -> None:
+    """What was renamed in it stays so after a crash."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

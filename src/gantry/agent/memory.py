@@ -119,11 +119,14 @@ class Memory:
         with self._lock:
             self._database.execute(sql, (before,))
 
-    def open_effects(self) -> list[str]:
-        """Keys of the scripts that had begun and not ended when the last agent did."""
-        sql = "SELECT key FROM effects WHERE outcome IS NULL"
+    def open_effects(self) -> dict[str, str]:
+        """Keys of the scripts that had begun and not ended when the last agent did.
+
+        Each with its marker, or nothing.
+        """
+        sql = "SELECT key, ifnull(marker, '') FROM effects LEFT JOIN markers USING (key) "
         with self._lock:
-            return [key for (key,) in self._database.execute(sql)]
+            return dict(self._database.execute(sql + "WHERE outcome IS NULL").fetchall())
 
     def interrupt(self, key: str, outcome: bytes, ended: float) -> None:
         """Such a script has come to an end."""

@@ -52,30 +52,30 @@ async def prune(parts: Parts, order: ExportPrune, task: Task) -> Nothing:
 
 
 async def replace(parts: Parts, order: ExportReplace, task: Task) -> Nothing:
-    """Change places; what else may be beside the export is not touched."""
+    """Change places; the export with the point is set aside."""
     name = order.instance
     export, new = (exports.where(parts.root, name, suffix) for suffix in ("", exports.NEW))
 
     def work() -> None:
         exports.recover(parts.root, name)
-        if _without(export, order.point) == _numbers(new):
+        if without(export, order.point) == numbers(new):
             exports.replace(parts.root, name)
 
     await exports.guarded(parts, name, work)
     return Nothing()
 
 
-def _numbers(export: Path) -> tuple[int, ...]:
+def numbers(export: Path) -> tuple[int, ...]:
     """Of its points; none where there is no whole one."""
     if not chains.is_plain(export / CONFIG):
         return ()
     return tuple(point.number for point in chains.points(export))
 
 
-def _without(export: Path, point: int) -> tuple[int, ...] | None:
+def without(export: Path, point: int) -> tuple[int, ...] | None:
     """Its points without that one; None where it has not got it."""
-    numbers = _numbers(export)
-    return tuple(one for one in numbers if one != point) if point in numbers else None
+    found = numbers(export)
+    return tuple(one for one in found if one != point) if point in found else None
 
 
 class _Pruning:
@@ -100,16 +100,23 @@ class _Pruning:
             if dump.below in gone:
                 export_facts.layers(dump.name, self._dumps.values())
                 await self._without(dump, self._dumps[dump.below])
+        changed = {number: self._facts(number) for number in self._chain if number != self._point}
         texts = {
-            number: export_facts.encode(
-                msgspec.structs.replace(
-                    facts, dumps=tuple(self._made.get(dump.name, dump) for dump in facts.dumps)
-                )
-            )
-            for number, facts in self._chain.items()
-            if any(dump.name in self._made for dump in facts.dumps)
+            number: export_facts.encode(facts)
+            for number, facts in changed.items()
+            if facts != self._chain[number]
         }
         await asyncio.to_thread(self._describe, first, texts, gone)
+
+    def _facts(self, number: int) -> Facts:
+        """What is to be said of a point that stays. No later one gets the number that goes."""
+        facts = self._chain[number]
+        dumps = tuple(self._made.get(dump.name, dump) for dump in facts.dumps)
+        highest = facts.highest
+        if number == max(one for one in self._chain if one != self._point):
+            highest = max(*self._chain, *(one.highest for one in self._chain.values()))
+        highest = 0 if highest <= number else highest
+        return msgspec.structs.replace(facts, dumps=dumps, highest=highest)
 
     async def _without(self, dump: DumpFacts, below: DumpFacts) -> None:
         """The dump is made anew, as it rests on what goes."""
@@ -197,8 +204,10 @@ class _Pruning:
                 (self._new / old).rename(self._new / new)
 
     def _write(self, name: str, text: str) -> None:
-        (self._new / name).unlink()
-        exports.write(self._new / name, text)
+        # Not of one of Ganeti's exports: with it, it would be taken for one of ours.
+        if (self._new / name).exists():
+            (self._new / name).unlink()
+            exports.write(self._new / name, text)
 
 
 def _format(dump: DumpFacts) -> str:

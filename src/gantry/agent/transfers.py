@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gantry.agent.memory import Memory
+from gantry.agent.transfer_programs import NAME
 from gantry.host.daemon import Identity
 from gantry.host.pipeline import Stage
 from gantry.model import names
@@ -82,7 +83,7 @@ class Transfers:
 
     def environment(self, transfer: Uuid) -> dict[str, str]:
         """What tells the programs of a transfer from all others, also after a crash."""
-        return {"GANTRY_TRANSFER": transfer, "GANTRY_ROOT": str(self._root)}
+        return {NAME: transfer, "GANTRY_ROOT": str(self._root)}
 
     async def begin(
         self, transfer: Uuid, receive: Callable[[Reception], Awaitable[Moved]]
@@ -90,7 +91,7 @@ class Transfers:
         """Receive in the background; gives it back once it listens, or raises what went wrong."""
         await self.abort(transfer)
         reception = Reception()
-        self._memory.mark(_key(transfer), f"GANTRY_TRANSFER={transfer}")
+        self._memory.mark(_key(transfer), f"{NAME}={transfer}")
         task = asyncio.create_task(self._run(transfer, reception, receive))
         reception.task = task
         self._open[transfer] = reception

@@ -21,7 +21,7 @@ from gantry.model.backup_orders import (
 )
 from gantry.model.entities import AdminState, Instance, ReplicaState
 from gantry.model.errors import GantryError, Rejected, Superseded
-from gantry.model.increment_orders import ChangesClose, ExportReplace, MarksDrop
+from gantry.model.increment_orders import ChangesClose, ExportRestore, MarksDrop
 from gantry.model.locks import Needs
 from gantry.model.locks import instance as instance_lock
 from gantry.model.moving_orders import GuestDrop, GuestTakeBack
@@ -258,7 +258,7 @@ def _needs(record: DebrisRecord, cluster: Snapshot) -> Needs:
     if isinstance(order, SnapshotClose | ChangesClose | MarksDrop):
         return Needs.of(exclusive=[instance_lock(order.guest)])
     if isinstance(
-        order, ExportDiscard | ExportRemove | ExportReplace | ExportRevert | ExportSettle
+        order, ExportDiscard | ExportRemove | ExportRestore | ExportRevert | ExportSettle
     ):
         # Another export of it may be under way, in the same place.
         known = cluster.instance_names.get(order.instance)

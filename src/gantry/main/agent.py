@@ -166,10 +166,10 @@ async def _recover(root: Path, memory: Memory, effects: Effects) -> None:
     if left:
         ended = await asyncio.to_thread(process.end_orphans, list(left))
         logger.warning("ended scripts left by an earlier agent: %d", len(ended))
-    memory.forget_scripts()
     # What they were told and what they would have answered is of no use any more.
     await asyncio.to_thread(hook_exchange.clear, root / EXCHANGE)
     effects.recover()
+    memory.forget_scripts()
 
 
 async def _parts(

@@ -231,22 +231,24 @@ def config_digest(config: str, point: int = 1) -> str:
 
 
 class ExportSettle(Order[Nothing], frozen=True, kw_only=True, tag="export-settle"):
-    """The job has succeeded: the old export, which was set aside, is deleted."""
+    """The job has succeeded: what it set aside is deleted.
+
+    ``digest`` is that of the export that took its place (``config_digest``), if one did.
+    """
 
     instance: str
+    digest: str = ""
 
 
 class ExportRemove(Order[Nothing], frozen=True, kw_only=True, tag="export-remove"):
     """The export of ``instance`` is deleted; one that is not there is deleted already.
 
     ``before``: seconds since 1970; one that was made later is not meant. What is owed to a node
-    for long does not take away what was exported to it since. One of several points is meant only
-    with ``chain``.
+    for long does not take away what was exported to it since. One of several points is not meant.
     """
 
     instance: str
     before: float | None = None
-    chain: bool = False
 
 
 class PointFacts(msgspec.Struct, frozen=True, kw_only=True):

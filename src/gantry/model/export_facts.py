@@ -42,11 +42,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What Ganeti's file has no words for: which parameters are the instance's own, and dumps.
 
     ``mark`` is what QEMU calls the moment of this point, where another one can build on it;
-    ``stamps`` are those of disks whose guest did not run then.
+    ``stamps`` are those of disks whose guest did not run then. ``instance`` is the uuid of the
+    instance, as its name may be another one's later. ``highest`` is the highest number that a
+    point of the chain has had, where points after this one were removed.
     """
 
     version: int = VERSION
     point: int = 1
+    instance: str = ""
+    highest: int = 0
     mark: str = ""
     stamps: dict[str, str] = {}
     dumps: tuple[DumpFacts, ...] = ()

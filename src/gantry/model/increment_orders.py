@@ -105,13 +105,41 @@ class ExportPrune(Order[Nothing], frozen=True, kw_only=True, tag="export-prune")
 
 
 class ExportReplace(Order[Nothing], frozen=True, kw_only=True, tag="export-replace"):
-    """The export without ``point``, if it is there, takes the place of the one with it."""
+    """The export without ``point``, if it is there, takes the place of the one with it.
+
+    That one is set aside. Undo: ExportRestore; ExportSettle deletes it.
+    """
 
     instance: str
     point: int
 
 
+class ExportAside(Order[Nothing], frozen=True, kw_only=True, tag="export-aside"):
+    """The export of ``instance`` is none any more, and can come back as long as nothing has
+    taken its place. Undo: ExportRestore; ExportSettle deletes it.
+
+    ``before``: seconds since 1970; one whose last point is later is not meant.
+    """
+
+    instance: str
+    before: float
+
+
+class ExportRestore(Order[Nothing], frozen=True, kw_only=True, tag="export-restore"):
+    """What was set aside is back: all of the export, or ``point``, unless it is another one now."""
+
+    instance: str
+    point: int | None = None
+
+
 IncrementOrder: TypeAlias = (
-    ChangesOpen | ChangesClose | MarksDrop | ExportUnchanged | ExportPrune | ExportReplace
+    ChangesOpen
+    | ChangesClose
+    | MarksDrop
+    | ExportUnchanged
+    | ExportPrune
+    | ExportReplace
+    | ExportAside
+    | ExportRestore
 )
 IncrementQuestion: TypeAlias = ReadMarks | ReadStamps

@@ -23,7 +23,7 @@ from gantry.model.backup_orders import (
 )
 from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.export_facts import Facts
-from gantry.model.increment_orders import ExportPrune, ExportReplace
+from gantry.model.increment_orders import ExportAside, ExportPrune, ExportReplace, ExportRestore
 
 
 @pytest.fixture
@@ -67,12 +67,12 @@ async def test_points_are_added_and_the_last_one_is_meant(exports: Exports) -> N
     with pytest.raises(Rejected):
         await read(exports, 4)
     # What is owed to a node for long does not take away a chain that has a newer point.
-    await exports.do(ExportRemove(instance=NAME, before=1002.5, chain=True))
+    await exports.do(ExportAside(instance=NAME, before=1002.5))
     assert await points(exports) == [1, 2, 3]
     # Nor does anything by the way.
     await exports.do(ExportRemove(instance=NAME, before=1003.5), ExportRemove(instance=NAME))
     assert await points(exports) == [1, 2, 3]
-    await exports.do(ExportRemove(instance=NAME, before=1003.5, chain=True))
+    await exports.do(ExportAside(instance=NAME, before=1003.5))
     assert await exports.names() == []
 
 
@@ -105,12 +105,17 @@ async def test_a_point_is_taken_out(exports: Exports) -> None:
         for _ in range(2):
             await exports.do(ExportReplace(instance=NAME, point=point), prune)
             assert await points(exports) == left
+        await exports.do(ExportSettle(instance=NAME))
     assert await read(exports) == (3, config(3), "mark3")
     with pytest.raises(Rejected):
         await exports.do(ExportPrune(instance=NAME, point=3))
-    # The next one goes on counting.
-    await exports.do(ExportBegin(instance=NAME, upon=3), finish(4))
-    assert await points(exports) == [3, 4]
+    # The next one goes on counting, as somebody may still call the one that went by its number.
+    found = await exports.harness.agents.ask(
+        exports.harness.address, ReadExport(directory=DIRECTORY), 30.0
+    )
+    assert export_facts.decode(found.facts).highest == 4
+    await exports.do(ExportBegin(instance=NAME, upon=3), finish(5))
+    assert await points(exports) == [3, 5]
     assert await read(exports, 3) == (3, config(3), "mark3")
 
 
@@ -121,3 +126,79 @@ async def test_nothing_but_what_was_pruned_takes_the_place(exports: Exports) -> 
     assert await points(exports) == [1, 2]
     await exports.do(ExportBegin(instance=NAME), ExportReplace(instance=NAME, point=2))
     assert await points(exports) == [1, 2]
+
+
+async def prune(exports: Exports, point: int) -> None:
+    await exports.do(
+        ExportPrune(instance=NAME, point=point), ExportReplace(instance=NAME, point=point)
+    )
+
+
+@pytest.mark.parametrize("point", [1, 2, 3])
+async def test_a_point_that_was_taken_out_comes_back(exports: Exports, point: int) -> None:
+    await add(exports, 1, 2, 3)
+    await prune(exports, point)
+    for _ in range(2):
+        await exports.do(ExportRestore(instance=NAME, point=point))
+        assert await points(exports) == [1, 2, 3]
+    await exports.do(ExportSettle(instance=NAME), ExportRestore(instance=NAME, point=point))
+    assert await points(exports) == [1, 2, 3]
+
+
+async def test_a_point_that_was_taken_out_does_not_come_back_after_another_export(
+    exports: Exports,
+) -> None:
+    """Whatever is still owed to the node then, and in whichever order it comes."""
+    await add(exports, 1, 2)
+    await prune(exports, 2)
+    await exports.do(ExportBegin(instance=NAME, upon=1))
+    await exports.do(ExportRestore(instance=NAME, point=2), ExportSettle(instance=NAME))
+    assert await points(exports) == [1, 2]
+    await exports.do(ExportDiscard(instance=NAME))
+    await prune(exports, 2)
+    await exports.do(ExportBegin(instance=NAME, upon=1), finish(3))
+    for order in (ExportRestore(instance=NAME, point=2), ExportSettle(instance=NAME)) * 2:
+        await exports.do(order)
+        assert await points(exports) == [1, 3]
+
+
+async def test_a_chain_that_was_removed_comes_back_or_is_gone(exports: Exports) -> None:
+    await add(exports, 1, 2)
+    aside = ExportAside(instance=NAME, before=1002.5)
+    await exports.do(aside, aside)
+    assert await exports.names() == []
+    for _ in range(2):
+        await exports.do(ExportRestore(instance=NAME))
+        assert await points(exports) == [1, 2]
+    await exports.do(aside)
+    with pytest.raises(OperationFailed, match="does not end with point 2"):
+        await exports.do(ExportBegin(instance=NAME, upon=2))
+    await exports.do(ExportBegin(instance=NAME), finish(1))
+    for order in (ExportRestore(instance=NAME), ExportSettle(instance=NAME)) * 2:
+        await exports.do(order)
+        assert await points(exports) == [1]
+
+
+async def test_what_was_set_aside_before_does_not_come_back_with_all_removed(
+    exports: Exports,
+) -> None:
+    """A node died before the job that took point 2 out was settled."""
+    await add(exports, 1, 2)
+    await prune(exports, 2)
+    await exports.do(ExportAside(instance=NAME, before=1001.5), ExportBegin(instance=NAME))
+    assert await exports.names() == []
+    await exports.do(ExportDiscard(instance=NAME), ExportSettle(instance=NAME))
+    await exports.do(ExportBegin(instance=NAME))
+    assert await exports.names() == []
+
+
+async def test_what_is_owed_of_an_earlier_job_leaves_what_a_later_one_set_aside(
+    exports: Exports,
+) -> None:
+    """The later one failed, and its undo is owed, too: the earlier export must come back."""
+    first, second = finish(1), ExportFinish(instance=NAME, config=config(7), facts="")
+    await exports.do(ExportBegin(instance=NAME), first)
+    await exports.do(ExportBegin(instance=NAME), second)
+    await exports.do(ExportSettle(instance=NAME, digest=config_digest(first.config)))
+    await exports.do(ExportRevert(instance=NAME, digest=config_digest(second.config)))
+    assert await read(exports) == (1, config(1), "mark1")

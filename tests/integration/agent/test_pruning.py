@@ -16,7 +16,7 @@ from tests.support.agent_process import AgentProcess
 
 from gantry.agent import layers
 from gantry.model import export_facts
-from gantry.model.backup_orders import CONFIG, ExportBegin, ReadExport, ReadExports
+from gantry.model.backup_orders import CONFIG, ExportBegin, ExportSettle, ReadExport, ReadExports
 from gantry.model.errors import GantryError, OperationFailed, Rejected
 from gantry.model.export_facts import DumpFacts, Facts
 from gantry.model.increment_orders import ExportPrune, ExportReplace
@@ -100,7 +100,9 @@ class Chain:
 
     async def remove(self, point: int) -> None:
         await self.order(
-            ExportPrune(instance=NAME, point=point), ExportReplace(instance=NAME, point=point)
+            ExportPrune(instance=NAME, point=point),
+            ExportReplace(instance=NAME, point=point),
+            ExportSettle(instance=NAME),
         )
         del self.content[point]
 

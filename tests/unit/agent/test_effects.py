@@ -13,9 +13,10 @@ from gantry.agent.effect import Effect, Task
 from gantry.agent.effects import Effects
 from gantry.agent.memory import Memory
 from gantry.host.clock import boottime
+from gantry.model.backup_orders import Compression, DumpFile, Peer, Way
 from gantry.model.errors import OperationFailed, Rejected, Stopping, Superseded
 from gantry.model.names import Uuid
-from gantry.model.orders import Delay, HooksRun, Nothing
+from gantry.model.orders import Delay, HooksRun, Nothing, TransferSend
 from gantry.ports.agents import Envelope
 from gantry.rpc import wire
 
@@ -209,6 +210,27 @@ async def test_scripts_are_interrupted_by_a_crash_and_run_again_as_a_new_attempt
     assert await code(machine.effects.begin(machine.envelope("j/pre"), hooks(3), forever)) == ""
 
 
+async def test_a_transfer_that_is_interrupted_is_not_called_a_script(machine: Machine) -> None:
+    """Raw disks are sent by QEMU's programs: the operator would look for a script in vain."""
+
+    async def forever(task: Task) -> Nothing:
+        await asyncio.Event().wait()
+        return Nothing()
+
+    machine.effects.begin(machine.envelope("j/pre"), HOOKS, forever)
+    machine.effects.begin(machine.envelope("k/send"), SEND, forever)
+    await machine.crash()
+    for key, order, during in (
+        ("j/pre", HOOKS, "while the script ran"),
+        ("k/send", SEND, "in the middle of a transfer"),
+    ):
+        found = await outcome(machine.effects.begin(machine.envelope(key), order, forever))
+        assert found.error is not None
+        assert found.error.message == (
+            f"the agent was restarted {during}; its processes were ended"
+        )
+
+
 async def test_the_epoch_outlives_a_crash(machine: Machine) -> None:
     machine.effects.announce(7, NODE)
     await machine.crash()
@@ -239,6 +261,14 @@ async def test_old_effects_are_pruned_and_running_scripts_are_not(tmp_path: Path
     memory.close()
 
 
+SEND = TransferSend(
+    transfer=OTHER,
+    way=Way.BLOCKS,
+    compress=Compression.NONE,
+    peer=Peer(node=OTHER, name="node2", host="127.0.0.1"),
+    port=1,
+    place=DumpFile(instance="web1.example.com", name="disk0"),
+)
 HOOKS = HooksRun(directories=(), environments={}, main_version=1, job=1, run_id="r", attempt=1)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from gantry.agent.changes import stamp
+from gantry.agent import changes
+from gantry.agent.changes import stamp, written
 
 LONG_AGO = time.time() - 3600
 
@@ -19,7 +23,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "disk0"
     path.write_bytes(b"x" * 65536)
     # A later look at what is there now: what matters is how long ago the last change was.
-    monkeypatch.setattr(time, "time", lambda: path.stat().st_ctime + 3600)
+    monkeypatch.setattr(changes, "_clock", lambda directory: path.stat().st_ctime + 3600)
     return path
 
 
@@ -69,3 +73,47 @@ def test_what_was_changed_just_now_or_is_no_file_has_none(tmp_path: Path) -> Non
     assert stamp(Path("/dev/null")) == ""
     os.utime(path, (LONG_AGO, LONG_AGO))
     assert stamp(path) == ""
+
+
+def test_how_long_ago_that_was_is_told_by_the_clock_of_the_file_system(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file server's may be an hour slow: what was written just now looks old by ours."""
+    monkeypatch.setattr(changes, "_clock", lambda directory: disk.stat().st_ctime + 0.5)
+    monkeypatch.setattr(time, "time", lambda: disk.stat().st_ctime + 3600)
+    assert stamp(disk) == ""
+    found = disk.stat()
+    assert written(found, found.st_ctime + 0.99) == ""
+    assert written(found, found.st_ctime + 1.01) != ""
+
+
+def test_that_clock_is_read_without_leaving_anything(tmp_path: Path) -> None:
+    before = time.time()
+    assert before - 1 < changes._clock(tmp_path) < time.time() + 1
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match="No such file"):
+        changes._clock(tmp_path / "missing")
+    assert stamp(tmp_path / "missing" / "disk0") == ""
+
+
+def test_the_disk_is_opened_as_nfs_asks_its_server_only_then(disk: Path) -> None:
+    with _opened() as paths:
+        assert stamp(disk)
+    assert str(disk) in paths
+
+
+_WATCHING: list[list[str]] = []
+
+
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and _WATCHING:
+        _WATCHING[-1].append(str(arguments[0]))
+
+
+@contextmanager
+def _opened() -> Iterator[list[str]]:
+    """The paths that Python opens meanwhile. A hook for audits cannot be taken away again."""
+    sys.addaudithook(_watch)
+    _WATCHING.append([])
+    yield _WATCHING[-1]
+    _WATCHING.pop()

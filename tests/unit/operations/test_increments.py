@@ -13,7 +13,7 @@ from tests.unit.operations.scene import web
 
 from gantry.model import export_facts
 from gantry.model.backup_orders import CONFIG, FACTS, ExportContents
-from gantry.model.entities import Disk, DiskTemplate
+from gantry.model.entities import Disk, DiskTemplate, Instance
 from gantry.model.errors import Rejected
 from gantry.model.export_facts import DumpFacts, Facts
 from gantry.model.increment_orders import Below
@@ -31,7 +31,7 @@ DISK = Disk(
 INSTANCE = web(1, disks=(DISK,), disk_template=DiskTemplate.FILE)
 GUEST = GuestLive(uuid=INSTANCE.uuid, name=INSTANCE.name, state=GuestState.RUNNING)
 NOW = Now(instance=INSTANCE, node="node1.example.com", guest=GUEST, marks={MARK: (0,)})
-FILES = chain(INSTANCE.name, DISK.uuid, MARK)
+FILES = chain(INSTANCE.name, DISK.uuid, MARK, instance=INSTANCE.uuid)
 DUMPS = (
     DumpFacts(name=DISK.uuid, scripted=False),
     DumpFacts(name=f"{DISK.uuid}.2", scripted=False, below=DISK.uuid),
@@ -47,7 +47,7 @@ FOUND = ExportContents(
 
 
 STOPPED = msgspec.structs.replace(
-    FOUND, facts=chain(INSTANCE.name, DISK.uuid, MARK, "as it was")[f"2.{FACTS}"]
+    FOUND, facts=chain(INSTANCE.name, DISK.uuid, MARK, "as it was", INSTANCE.uuid)[f"2.{FACTS}"]
 )
 
 
@@ -88,6 +88,10 @@ def test_the_first_point_is_raw() -> None:
         (changed(facts="{"), "is of no use"),
         (changed(facts=""), "made without --incremental"),
         (changed(facts=export_facts.encode(Facts(dumps=DUMPS))), "made without --incremental"),
+        (
+            changed(facts=FILES[f"2.{FACTS}"].replace(INSTANCE.uuid, DISK.uuid), points=(2,)),
+            "is of another instance of that name, and is replaced",
+        ),
     ],
 )
 def test_a_new_chain_begins(found: ExportContents | None, why: str) -> None:
@@ -139,6 +143,41 @@ def test_a_full_point_is_added_and_it_says_why(found: ExportContents, state: Now
     assert decision.upon == Upon(last=2)
     assert "point 3 is a full export" in decision.why
     assert why in decision.why
+
+
+def test_no_number_is_given_twice() -> None:
+    facts = msgspec.structs.replace(export_facts.decode(FOUND.facts), highest=7)
+    found = decide(changed(facts=export_facts.encode(facts)), NOW)
+    assert found.upon is not None
+    assert (found.upon.last, found.upon.number) == (2, 8)
+    assert "point 8 is what has changed since point 2" in found.why
+
+
+NAMESAKE = web(1, disks=OTHER.disks, disk_template=DiskTemplate.FILE)
+NAMESAKE = msgspec.structs.replace(NAMESAKE, uuid=Uuid("00000000-0000-4000-8000-000000000779"))
+OF_NOBODY = FILES[f"2.{FACTS}"].replace(INSTANCE.uuid, "")
+
+
+@pytest.mark.parametrize(
+    ("facts", "instance"),
+    [
+        (FILES[f"2.{FACTS}"], NAMESAKE),
+        (FILES[f"2.{FACTS}"], msgspec.structs.replace(NAMESAKE, disks=INSTANCE.disks)),
+        (OF_NOBODY, NAMESAKE),
+    ],
+    ids=["another one", "with the same disks", "only the disks tell"],
+)
+def test_the_chain_of_another_instance_gets_no_point(facts: str, instance: Instance) -> None:
+    """It was renamed or removed, and another one has its name now."""
+    with pytest.raises(Rejected, match="is of another instance") as told:
+        decide(changed(facts=facts), now(instance=instance))
+    assert f"mv /var/lib/ganeti/export/{instance.name} " in str(told.value.hint)
+
+
+def test_a_chain_of_disks_that_are_known_is_that_of_the_instance() -> None:
+    found = decide(changed(facts=OF_NOBODY), NOW)
+    assert found.upon is not None
+    assert found.upon.since == MARK
 
 
 def test_a_chain_has_an_end() -> None:

@@ -163,14 +163,15 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             await _start(plan, steps)
         facts = await self._facts(plan, steps)
         steps.log(f"finalizing export on {target.name}")
+        digest = config_digest(plan.config, plan.point)
         await steps.do(
             "finish",
             target.node,
             ExportFinish(instance=name, config=plan.config, facts=facts, point=plan.point),
-            undo=ExportRevert(instance=name, digest=config_digest(plan.config, plan.point)),
+            undo=ExportRevert(instance=name, digest=digest),
         )
         cleanup = [
-            Undo(target.node, ExportSettle(instance=name)),
+            Undo(target.node, ExportSettle(instance=name, digest=digest)),
             *live_export.counted_no_longer(plan),
             *(Undo(node, ExportRemove(instance=name, before=plan.now)) for node in plan.others),
         ]

@@ -11,11 +11,11 @@ from gantry.model.backup_orders import (
     EXPORT_DIRECTORY,
     ExportDiscard,
     ExportFacts,
-    ExportRemove,
+    ExportSettle,
     ReadExports,
 )
 from gantry.model.errors import Reason, Rejected, Unavailable
-from gantry.model.increment_orders import ExportPrune, ExportReplace
+from gantry.model.increment_orders import ExportAside, ExportPrune, ExportReplace, ExportRestore
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
@@ -96,12 +96,16 @@ class BackupRemove(Operation[BackupRemovePlan], frozen=True, kw_only=True):
     async def run(self, plan: BackupRemovePlan, steps: Steps) -> Outcome:
         if plan.point is not None:
             return await _pruned(plan, plan.nodes[0], plan.point, steps)
-        times = plan.times or (None,) * len(plan.nodes)
-        return Outcome(
-            cleanup=tuple(
-                Undo(node, ExportRemove(instance=plan.name, before=time, chain=True))
-                for node, time in zip(plan.nodes, times, strict=True)
+        for number, (node, time) in enumerate(zip(plan.nodes, plan.times, strict=True)):
+            # Not owed to a node that dies: it would still be there for the next export.
+            await steps.do(
+                f"remove/{number}",
+                node,
+                ExportAside(instance=plan.name, before=time),
+                undo=ExportRestore(instance=plan.name),
             )
+        return Outcome(
+            cleanup=tuple(Undo(node, ExportSettle(instance=plan.name)) for node in plan.nodes)
         )
 
     async def _of(
@@ -152,4 +156,10 @@ async def _pruned(plan: BackupRemovePlan, node: Uuid, point: int, steps: Steps) 
         undo=ExportDiscard(instance=plan.name),
         timeout=timeouts.TRANSFER,
     )
-    return Outcome(cleanup=(Undo(node, ExportReplace(instance=plan.name, point=point)),))
+    await steps.do(
+        "replace",
+        node,
+        ExportReplace(instance=plan.name, point=point),
+        undo=ExportRestore(instance=plan.name, point=point),
+    )
+    return Outcome(cleanup=(Undo(node, ExportSettle(instance=plan.name)),))

@@ -41,7 +41,7 @@ class ExportPlan(Plan, frozen=True, kw_only=True):
     @property
     def point(self) -> int:
         """Its number."""
-        return 1 if self.upon is None else self.upon.last + 1
+        return 1 if self.upon is None else self.upon.number
 
     @property
     def since(self) -> Uuid | None:

@@ -67,6 +67,7 @@ def facts(
     """What goes beside it. ``below`` are the dumps that those of the disks rest on, if any."""
     return Facts(
         point=point,
+        instance=instance.uuid,
         mark=mark,
         stamps=dict(stamps or {}),
         dumps=tuple(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from gantry.model import export_facts
-from gantry.model.backup_orders import ExportContents
+from gantry.model.backup_orders import EXPORT_DIRECTORY, ExportContents
 from gantry.model.entities import Instance
 from gantry.model.errors import Reason, Rejected
 from gantry.model.export_config import ExportConfig, parse
@@ -23,12 +23,18 @@ class Upon(msgspec.Struct, frozen=True, kw_only=True):
 
     ``last`` is its last point. ``since`` is what QEMU calls that moment, and ``below`` the dumps
     of the disks then; without ``below`` the new point is a full one, and without ``since`` one
-    in which nothing is new.
+    in which nothing is new. ``highest`` is the highest number that a point has had.
     """
 
     last: int
+    highest: int = 0
     since: Uuid | None = None
     below: tuple[Below, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """Of the new point; none is given twice, as people name points by it."""
+        return max(self.last, self.highest) + 1
 
     @property
     def unchanged(self) -> bool:
@@ -65,6 +71,9 @@ def decide(found: ExportContents | None, now: Now) -> Decision:
         facts = export_facts.decode(found.facts) if found.facts else Facts()
     except Rejected as error:
         return _new(f"the export that is there is of no use: {error.message}")
+    if _another(facts, now):
+        _no_chain(found, now)
+        return _new("the export that is there is of another instance of that name, and is replaced")
     if not facts.mark:
         return _new("the export that is there was made without --incremental, and is replaced")
     if len(found.points) >= export_facts.MOST_POINTS:
@@ -73,25 +82,52 @@ def decide(found: ExportContents | None, now: Now) -> Decision:
             f"remove some: gnt-backup remove --point N {now.instance.name}",
             reason=Reason.STATE,
         )
-    full = Upon(last=found.point)
+    full = Upon(last=found.point, highest=facts.highest)
     why = _impossible(found, facts, config, now)
     if why:
-        return Decision(upon=full, why=f"point {found.point + 1} is a full export: {why}")
+        return Decision(upon=full, why=f"point {full.number} is a full export: {why}")
+    upon = msgspec.structs.replace(full, below=_below(facts, now.instance))
     if now.guest is None:
         return Decision(
-            upon=Upon(last=found.point, below=_below(facts, now.instance)),
-            why=f"point {found.point + 1} has nothing new: {now.instance.name} does not run, and "
+            upon=upon,
+            why=f"point {upon.number} has nothing new: {now.instance.name} does not run, and "
             f"nobody has written to its disks since point {found.point}",
         )
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(config.timestamp))
     return Decision(
-        upon=Upon(last=found.point, since=Uuid(facts.mark), below=_below(facts, now.instance)),
-        why=f"point {found.point + 1} is what has changed since point {found.point} ({when})",
+        upon=msgspec.structs.replace(upon, since=Uuid(facts.mark)),
+        why=f"point {upon.number} is what has changed since point {found.point} ({when})",
     )
 
 
 def _new(why: str) -> Decision:
     return Decision(upon=None, why=f"this is a full export, the first point of a chain: {why}")
+
+
+def _another(facts: Facts, now: Now) -> bool:
+    """Whether it is another instance's: names change, uuids do not.
+
+    Where nothing is said of the instance, the disks tell.
+    """
+    if facts.instance:
+        return facts.instance != now.instance.uuid
+    disks = {_disk(dump) for dump in facts.dumps}
+    known = bool(facts.mark and disks and now.instance.disks)
+    return known and not disks & {disk.uuid for disk in now.instance.disks}
+
+
+def _no_chain(found: ExportContents, now: Now) -> None:
+    """A chain of several points is not thrown away by the way; Rejected."""
+    name = now.instance.name
+    if len(found.points) > 1:
+        raise Rejected(
+            f"the chain of {len(found.points)} exports that is there is of another instance, which "
+            f"was called {name} then",
+            f"remove it: gnt-backup remove {name}; or keep it under another name: on the node, "
+            f"mv {EXPORT_DIRECTORY}/{name} {EXPORT_DIRECTORY}/old-{name}",
+            reason=Reason.STATE,
+            object_name=name,
+        )
 
 
 def _impossible(found: ExportContents, facts: Facts, config: ExportConfig, now: Now) -> str:

@@ -1,0 +1,27 @@
+"""What the processes of an order are known by: a variable in their environment.
+
+It is noted down before they begin, and says afterwards what was interrupted.
+"""
+
+from __future__ import annotations
+
+from gantry.agent.transfer_programs import NAME
+from gantry.model import power
+from gantry.model.orders import HooksRun, OsCreate, OsRename, PowerRun, TransferSend
+
+
+def of(order: HooksRun | TransferSend | PowerRun | OsCreate | OsRename) -> str:
+    """``NAME=value``: what tells the order's processes from all others."""
+    if isinstance(order, HooksRun):
+        return f"GANTRY_RUN_ID={order.run_id}"
+    if isinstance(order, TransferSend):
+        return f"{NAME}={order.transfer}"
+    if isinstance(order, PowerRun):
+        return f"{power.MARKER}={order.run}"
+    return f"INSTANCE_UUID={order.run.uuid}"
+
+
+def when(marker: str) -> str:
+    """During what an agent died, in words. Raw disks are sent by QEMU's programs alone."""
+    transfer = marker.startswith(f"{NAME}=")
+    return "in the middle of a transfer" if transfer else "while the script ran"
