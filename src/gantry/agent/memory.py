@@ -126,7 +126,8 @@ class Memory:
         """
         sql = "SELECT key, ifnull(marker, '') FROM effects LEFT JOIN markers USING (key) "
         with self._lock:
-            return dict(self._database.execute(sql + "WHERE outcome IS NULL").fetchall())
+            rows = self._database.execute(sql + "WHERE outcome IS NULL").fetchall()
+        return {str(key): str(marker) for key, marker in rows}
 
     def interrupt(self, key: str, outcome: bytes, ended: float) -> None:
         """Such a script has come to an end."""
