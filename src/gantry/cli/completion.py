@@ -12,6 +12,7 @@ from importlib import import_module
 from shlex import quote
 from typing import Final
 
+from gantry.cli import ganeti_options
 from gantry.cli.program import parser_of
 from gantry.cli.programs import ALIASES, PROGRAMS
 
@@ -117,7 +118,7 @@ def _commands() -> Iterator[tuple[str, str]]:
         taken = [
             option
             for action in parser._actions
-            if action.help is not argparse.SUPPRESS
+            if action.help is not argparse.SUPPRESS and action.dest != ganeti_options.DESTINATION
             for option in action.option_strings
             if option.startswith("--")
         ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from gantry.cli import ganeti_options, secrets, values
 from gantry.cli import options as shared
-from gantry.cli import secrets, values
 from gantry.cli.errors import Usage
 
 
@@ -29,8 +29,12 @@ def disk_options(parser: argparse.ArgumentParser, templates: str) -> None:
 
 def os_parameters(system: Any) -> None:
     """What its OS definition is told; ``system`` is a group of options."""
-    system.add_argument("-O", "--os-parameters", metavar="NAME=VALUE,…")
-    system.add_argument("--os-parameters-private", metavar="NAME=VALUE,…")
+    system.add_argument(
+        "-O", "--os-parameters", metavar="NAME=VALUE,…", help="what differs from the cluster's"
+    )
+    system.add_argument(
+        "--os-parameters-private", metavar="NAME=VALUE,…", help="the same, shown to nobody"
+    )
     system.add_argument("--os-parameters-secret", metavar="…", help=secrets.HELP)
     system.add_argument("--force-variant", action="store_true", help="accept undeclared variants")
 
@@ -44,12 +48,22 @@ def place_options(parser: argparse.ArgumentParser, nics: str) -> Any:
         metavar="NODE[:SECONDARY…]",
         help="default: most free memory that fits; secondaries are for -t mirror",
     )
-    place.add_argument("-I", "--iallocator", metavar="NAME", help="refused: there is none")
+    ganeti_options.no_iallocator(parser)
     place.add_argument(
         "-g", "--node-group", dest="group_name", metavar="GROUP", help="there is one: default"
     )
-    place.add_argument("-B", "--backend-parameters", metavar="memory=SIZE,vcpus=N,…")
-    place.add_argument("-H", "--hypervisor-parameters", metavar="HYPERVISOR[:NAME=VALUE,…]")
+    place.add_argument(
+        "-B",
+        "--backend-parameters",
+        metavar="memory=SIZE,vcpus=N,…",
+        help="what differs from the cluster's",
+    )
+    place.add_argument(
+        "-H",
+        "--hypervisor-parameters",
+        metavar="HYPERVISOR[:NAME=VALUE,…]",
+        help="which one, and what differs from the cluster's",
+    )
     place.add_argument(
         "--net",
         action="append",
@@ -58,7 +72,7 @@ def place_options(parser: argparse.ArgumentParser, nics: str) -> Any:
         help=f"ip=, mac=, mode=bridged|user, link=, name=; {nics}",
     )
     place.add_argument("--no-nics", action="store_true", help="no network card at all")
-    place.add_argument("--tags", metavar="TAG,…")
+    place.add_argument("--tags", metavar="TAG,…", help="its tags")
     return place
 
 
@@ -70,8 +84,11 @@ def checks(parser: argparse.ArgumentParser) -> None:
             f"--{name}-check", action=argparse.BooleanOptionalAction, default=None, help=text
         )
     group.add_argument("--no-conflicts-check", action="store_true", help="addresses may be taken")
-    shared.without_effect(
+    ganeti_options.without_effect(
         parser, "--ignore-ipolicy", "--no-wait-for-sync", "--opportunistic-locking"
+    )
+    ganeti_options.without_effect(
+        parser, "--helper-startup-timeout", "--helper-shutdown-timeout", value=True
     )
 
 

@@ -63,16 +63,6 @@ def job(parser: argparse.ArgumentParser, dry_run: bool = True) -> None:
         )
 
 
-def without_effect(parser: argparse.ArgumentParser, *names: str, value: bool = False) -> None:
-    """Options of Ganeti's that scripts pass and that have nothing to do here; not in ``--help``.
-
-    ``value``: they take one, which nobody looks at.
-    """
-    action = "store" if value else "store_true"
-    for name in names:
-        parser.add_argument(name, action=action, dest="without_effect", help=argparse.SUPPRESS)
-
-
 def force(parser: argparse.ArgumentParser, what: str = "do not ask") -> None:
     """``-f``."""
     parser.add_argument("-f", "--force", action="store_true", help=what)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import re
 import shlex
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gantry.cli import program
+from gantry.cli import ganeti_options, program
 from gantry.cli.programs import ALIASES, PROGRAMS
 
 COMMANDS = [
@@ -181,3 +182,66 @@ def test_an_option_does_not_take_the_name_after_two_dashes(
 
 def test_what_follows_two_dashes_may_be_a_number() -> None:
     assert parser_of("gnt-job", "info").parse(["7", "--json", "--", "8"]).numbers == [7, 8]
+
+
+NEW_INSTANCE = """-B/--backend-parameters= --disk= -t/--disk-template= --file-storage-dir=
+--file-driver= -H/--hypervisor-parameters= -I/--iallocator= --net= -n/--node= -g= --ip-check
+--no-ip-check --name-check --no-name-check --no-conflicts-check --no-nics --no-wait-for-sync
+-O/--os-parameters= --os-parameters-private= --os-parameters-secret= -s/--os-size= --submit
+--opportunistic-locking --print-jobid --tags= --dry-run --priority= --ignore-ipolicy
+--helper-startup-timeout=
+--helper-shutdown-timeout= """
+GANETI = {
+    ("gnt-instance", "add"): NEW_INSTANCE + "--no-start -o/--os-type= --force-variant --no-install",
+    ("gnt-backup", "import"): NEW_INSTANCE
+    + "--identify-defaults --src-dir= --src-node= --compress=",
+    ("gnt-backup", "export"): """-f/--force -n/--node= --transport-compression= --noshutdown
+        --shutdown-timeout= --remove-instance --ignore-remove-failures --dry-run --priority=
+        --zero-free-space --zeroing-timeout-fixed= --zeroing-timeout-per-mib= --long-sleep
+        --submit --print-jobid""",
+    (
+        "gnt-backup",
+        "list",
+    ): "-n/--node= --no-headers --separator= --units= -o/--output= -v/--verbose",
+    ("gnt-backup", "remove"): "--dry-run --priority= --submit --print-jobid",
+}
+"""Options that Ganeti's commands have, each with ``=`` where it takes a value."""
+VALUES = {"--priority": "low", "--units": "m", "--shutdown-timeout": "1"}
+
+
+@pytest.mark.parametrize(("name", "command"), GANETI)
+def test_what_ganeti_s_command_takes_is_taken_and_shown(name: str, command: str) -> None:
+    parser = parser_of(name, command)
+    shown = {
+        option: action.help
+        for action in parser._actions
+        if action.help is not argparse.SUPPRESS
+        for option in action.option_strings
+    }
+    for word in GANETI[name, command].split():
+        for option in word.rstrip("=").split("/"):
+            assert shown.get(option), option
+            value = [VALUES.get(word.split("/")[-1].rstrip("="), "x")] if "=" in word else []
+            needed = ["-n", "node1"] if command == "export" else []
+            parser.parse([*needed, option, *value, *([] if command == "list" else ["web1"])])
+
+
+@pytest.mark.parametrize(("name", "command"), COMMANDS)
+def test_what_has_no_effect_says_why_in_its_help(name: str, command: str) -> None:
+    parser = parser_of(name, command)
+    without = [one for one in parser._actions if one.dest == ganeti_options.DESTINATION]
+    shown = " ".join(parser.format_help().split())
+    assert (ganeti_options.TITLE in shown) == bool(without)
+    for action in without:
+        assert action.option_strings[-1] in shown
+        assert str(action.help) in shown
+
+
+def test_scripts_that_pass_them_go_on_working() -> None:
+    """They mean the same as without them."""
+    module = importlib.import_module("gantry.cli.backup.import_")
+    plain = ["-n", "node1", "--src-node", "node2", "web1.example.com"]
+    more = ["--no-wait-for-sync", "--opportunistic-locking", "--ignore-ipolicy",
+            "--helper-startup-timeout=300", "--helper-shutdown-timeout", "7200"]  # fmt: skip
+    parser = parser_of("gnt-backup", "import")
+    assert module.operation(parser.parse([*more, *plain])) == module.operation(parser.parse(plain))

@@ -15,11 +15,13 @@ from gantry.model.backup_orders import (
     ExportContents,
     ExportFacts,
     ExportList,
-    ExportRemove,
     ReadExports,
 )
 from gantry.model.errors import Rejected
+from gantry.model.increment_orders import ExportAside
 from gantry.model.jobs import JobStatus
+from gantry.operations.backup.export import BackupExport
+from gantry.operations.backup.import_ import BackupImport
 from gantry.operations.steps import exporting, importing
 
 USER_DATA = "#cloud-config\nusers:\n  # us\n  - name: eve\n\n    sudo: false\n "
@@ -53,6 +55,17 @@ def test_a_raw_dump_that_is_larger_than_its_disk_is_refused() -> None:
     assert importing.source(contents(scripted[CONFIG], scripted[FACTS], 200 << 20)).dumps
 
 
+def test_options_that_have_no_effect_are_fields_that_have_none() -> None:
+    """Clients of the API pass them, too."""
+    plain = {"instance_name": "web1", "target_node": "node2"}
+    more = {"zeroing_timeout_fixed": 60, "zeroing_timeout_per_mib": 0.5, "long_sleep": True}
+    assert msgspec.convert({**plain, **more}, BackupExport).target_node == "node2"
+    import_ = {"instance_name": "web1", "mode": "import", "opportunistic_locking": True}
+    import_ |= {"helper_startup_timeout": 300, "helper_shutdown_timeout": 7200}
+    import_ |= {"ignore_ipolicy": True, "wait_for_sync": False}
+    assert msgspec.convert(import_, BackupImport).src_node is None
+
+
 async def test_ganeti_s_own_exports_are_not_said_to_be_removed() -> None:
     cluster = await FakeCluster.make([])
     node = cluster.world.nodes[node_uuid(1)]
@@ -61,5 +74,5 @@ async def test_ganeti_s_own_exports_are_not_said_to_be_removed() -> None:
     await cluster.start()
     job = await cluster.run({"OP_ID": "OP_BACKUP_REMOVE", "instance_name": "web7.example.com"})
     assert job.status is JobStatus.ERROR
-    assert not [one for one in cluster.agents.calls if isinstance(one.order, ExportRemove)]
+    assert not [one for one in cluster.agents.calls if isinstance(one.order, ExportAside)]
     await cluster.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gantry.cli import jobs
+from gantry.cli import ganeti_options, jobs
 from gantry.cli import options as shared
 
 EXAMPLES = """
@@ -54,10 +54,12 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="read the dumps again for their checksums, for gnt-backup verify",
     )
     parser.add_argument(
-        "--zero-free-space", action="store_true", help="not done here: use fstrim in the guest"
+        "--zero-free-space",
+        action="store_true",
+        help="refused: let the guest discard it (fstrim), and it is left out",
     )
-    shared.without_effect(parser, "-f", "--force", "--long-sleep")
-    shared.without_effect(
+    ganeti_options.without_effect(parser, "--force", "--long-sleep")
+    ganeti_options.without_effect(
         parser, "--zeroing-timeout-fixed", "--zeroing-timeout-per-mib", value=True
     )
     shared.job(parser)

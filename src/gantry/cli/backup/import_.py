@@ -47,9 +47,6 @@ def options(parser: argparse.ArgumentParser) -> None:
     new_instance.os_parameters(parser.add_argument_group("operating system"))
     new_instance.place_options(parser, "once for each NIC, instead of all")
     new_instance.checks(parser)
-    shared.without_effect(
-        parser, "--helper-startup-timeout", "--helper-shutdown-timeout", value=True
-    )
     shared.job(parser)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gantry.cli import options as shared
 from gantry.cli import table
 from gantry.cli.errors import Usage
 from gantry.client.connection import Connection
@@ -52,7 +51,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-headers", action="store_true", help="leave the titles out")
     parser.add_argument("--separator", metavar="TEXT", help="between columns")
     parser.add_argument("--units", choices="hmgt", help="of sizes")
-    shared.without_effect(parser, "-v", "--verbose")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="say in words why a value is missing"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
             headers=not arguments.no_headers,
             separator=arguments.separator,
             units=arguments.units,
+            verbose=arguments.verbose,
         )
     )
     return 0

@@ -6,8 +6,7 @@ import argparse
 import json
 import sys
 
-from gantry.cli import options as shared
-from gantry.cli import table
+from gantry.cli import ganeti_options, table
 from gantry.client.connection import Connection
 
 EXAMPLES = """
@@ -18,7 +17,7 @@ gnt-cluster info --json
 
 def options(parser: argparse.ArgumentParser) -> None:
     """None of its own."""
-    shared.without_effect(parser, "--roman")
+    ganeti_options.without_effect(parser, "--roman")
 
 
 def run(arguments: argparse.Namespace) -> int:

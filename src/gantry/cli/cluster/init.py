@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gantry.cli import options as shared
+from gantry.cli import ganeti_options
 from gantry.cli.cluster import modify
 
 EXAMPLES = """
@@ -20,7 +20,7 @@ gnt-cluster init --store etcd=https://etcd1.example.com:2379,https://etcd2.examp
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The cluster's name and parameters, and who this machine is."""
-    shared.without_effect(parser, "--no-etc-hosts", "--no-ssh-init")
+    ganeti_options.without_effect(parser, "--no-etc-hosts", "--no-ssh-init")
     parser.add_argument("name", metavar="CLUSTER", help="the cluster's own host name")
     parser.add_argument("--node-name", metavar="NAME", help="this machine's (its own host name)")
     parser.add_argument("--primary-ip", metavar="ADDRESS", help="where its agent listens")

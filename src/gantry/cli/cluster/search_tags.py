@@ -7,7 +7,7 @@ import json
 import re
 import sys
 
-from gantry.cli import options as shared
+from gantry.cli import ganeti_options
 from gantry.cli.errors import Usage
 from gantry.client.connection import Connection
 
@@ -20,7 +20,7 @@ gnt-cluster search-tags '^(env|tier):'
 def options(parser: argparse.ArgumentParser) -> None:
     """What to look for."""
     parser.add_argument("pattern", metavar="PATTERN", help="a regular expression, found anywhere")
-    shared.without_effect(parser, "--priority", value=True)
+    ganeti_options.without_effect(parser, "--priority", value=True)
 
 
 def run(arguments: argparse.Namespace) -> int:

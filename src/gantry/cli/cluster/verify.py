@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from gantry.cli import errors, jobs
+from gantry.cli import errors, ganeti_options, jobs
 from gantry.cli import options as shared
 
 EXAMPLES = """
@@ -29,7 +29,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="CODE",
         help="make errors of this code warnings",
     )
-    shared.without_effect(
+    ganeti_options.without_effect(
         parser, "--no-nplus1-mem", "--no-hv-param-assessment", "--verify-ssh-clutter", "--dry-run"
     )
     shared.job(parser, dry_run=False)

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from gantry.cli import errors, jobs
+from gantry.cli import errors, ganeti_options, jobs
 from gantry.cli import options as shared
 
 EXAMPLES = """
@@ -18,7 +18,7 @@ gnt-cluster verify            (that, and everything else)
 def options(parser: argparse.ArgumentParser) -> None:
     """Which ones."""
     parser.add_argument("-g", "--node-group", metavar="GROUP", help="a group, which must exist")
-    shared.without_effect(parser, "--no-strict")
+    ganeti_options.without_effect(parser, "--no-strict")
     shared.job(parser, dry_run=False)
 
 

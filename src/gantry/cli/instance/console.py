@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gantry.cli import options as shared
+from gantry.cli import ganeti_options
 from gantry.cli.errors import Usage
 from gantry.client.connection import Connection, quoted
 
@@ -19,7 +19,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Which one."""
     parser.add_argument("name", metavar="INSTANCE")
     parser.add_argument("--show-cmd", action="store_true", help="only say how to connect")
-    shared.without_effect(parser, "--priority", value=True)
+    ganeti_options.without_effect(parser, "--priority", value=True)
 
 
 def run(arguments: argparse.Namespace) -> int:

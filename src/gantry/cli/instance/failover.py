@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gantry.cli import confirm, fence, jobs
+from gantry.cli import confirm, fence, ganeti_options, jobs
 from gantry.cli import options as shared
 from gantry.cli.errors import Usage
 
@@ -39,7 +39,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="move nothing: put into the record on which node it runs",
     )
-    shared.without_effect(parser, "--ignore-ipolicy")
+    ganeti_options.without_effect(parser, "--ignore-ipolicy")
     shared.job(parser)
 
 

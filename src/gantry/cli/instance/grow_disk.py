@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gantry.cli import jobs
+from gantry.cli import ganeti_options, jobs
 from gantry.cli import options as shared
 
 EXAMPLES = """
@@ -20,13 +20,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("disk", metavar="DISK", help="its number (from 0), sda, its name or uuid")
     parser.add_argument("amount", metavar="SIZE", help="how much is added, such as 10G")
     parser.add_argument("--absolute", action="store_true", help="the size that it is to have")
-    parser.add_argument(
-        "--no-wait-for-sync",
-        dest="wait_for_sync",
-        action="store_false",
-        help="do not wait for replicas",
-    )
-    shared.without_effect(parser, "--ignore-ipolicy")
+    ganeti_options.without_effect(parser, "--ignore-ipolicy", "--no-wait-for-sync")
     shared.job(parser)
 
 
@@ -38,6 +32,5 @@ def run(arguments: argparse.Namespace) -> int:
         "disk": arguments.disk,
         "amount": arguments.amount,
         "absolute": arguments.absolute,
-        "wait_for_sync": arguments.wait_for_sync,
     }
     return jobs.run(arguments, [operation])

@@ -6,8 +6,7 @@ import argparse
 import json
 import sys
 
-from gantry.cli import options as shared
-from gantry.cli import table
+from gantry.cli import ganeti_options, table
 from gantry.cli.errors import Usage
 from gantry.client.connection import Connection, quoted
 
@@ -26,8 +25,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-s", "--static", action="store_true", help="only what is configured, no live state"
     )
-    shared.without_effect(parser, "--roman")
-    shared.without_effect(parser, "--priority", value=True)
+    ganeti_options.without_effect(parser, "--roman")
+    ganeti_options.without_effect(parser, "--priority", value=True)
 
 
 def run(arguments: argparse.Namespace) -> int:

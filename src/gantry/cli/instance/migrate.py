@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gantry.cli import confirm, jobs
+from gantry.cli import confirm, ganeti_options, jobs
 from gantry.cli import options as shared
 
 TYPE_CHECKING = False
@@ -35,7 +35,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="move nothing: put into the record on which node it runs",
     )
-    shared.without_effect(parser, "--ignore-ipolicy", "--ignore-hvversions", "--no-runtime-changes")
+    ganeti_options.without_effect(
+        parser, "--ignore-ipolicy", "--ignore-hvversions", "--no-runtime-changes"
+    )
     shared.job(parser)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from gantry.cli import jobs, values
+from gantry.cli import ganeti_options, jobs, values
 from gantry.cli import options as shared
 from gantry.cli.errors import Usage
 
@@ -47,7 +47,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--offline", action="store_true", default=None, help="set it aside: it cannot be started"
     )
     where.add_argument("--online", dest="offline", action="store_false", help="bring it back")
-    shared.without_effect(parser, "--ignore-ipolicy", "--no-wait-for-sync", "--no-hotplug")
+    ganeti_options.without_effect(parser, "--ignore-ipolicy", "--no-wait-for-sync", "--no-hotplug")
     shared.force(parser, "do not check against the node's memory")
     shared.job(parser)
 

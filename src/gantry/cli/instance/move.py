@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gantry.cli import confirm, jobs
+from gantry.cli import confirm, ganeti_options, jobs
 from gantry.cli import options as shared
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     shared.force(parser)
     shared.shutdown_timeout(parser)
-    shared.without_effect(parser, "--ignore-consistency", "--ignore-ipolicy")
+    ganeti_options.without_effect(parser, "--ignore-consistency", "--ignore-ipolicy")
     shared.job(parser)
 
 

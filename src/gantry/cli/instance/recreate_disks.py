@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from gantry.cli import jobs, values
+from gantry.cli import ganeti_options, jobs, values
 from gantry.cli import options as shared
 
 EXAMPLES = """
@@ -29,7 +29,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", "--node", metavar="NODE", help="make all of them there; the instance comes to it"
     )
-    parser.add_argument("-I", "--iallocator", metavar="NAME", help=argparse.SUPPRESS)
+    ganeti_options.no_iallocator(parser)
     shared.job(parser)
 
 

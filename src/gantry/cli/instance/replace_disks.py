@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gantry.cli import jobs
+from gantry.cli import ganeti_options, jobs
 from gantry.cli import options as shared
 from gantry.cli.errors import Usage
 
@@ -44,8 +44,8 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with -n: the old ones go at once, not when the new ones are in sync",
     )
-    shared.without_effect(parser, "--ignore-ipolicy")
-    parser.add_argument("-I", "--iallocator", metavar="NAME", help=argparse.SUPPRESS)
+    ganeti_options.without_effect(parser, "--ignore-ipolicy")
+    ganeti_options.no_iallocator(parser)
     shared.job(parser)
 
 

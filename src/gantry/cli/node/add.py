@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from gantry.cli import jobs, values
+from gantry.cli import ganeti_options, jobs, values
 from gantry.cli import options as shared
 
 EXAMPLES = """
@@ -25,7 +25,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--master-capable", type=shared.yes_no, metavar="yes|no")
     parser.add_argument("--vm-capable", type=shared.yes_no, metavar="yes|no")
     parser.add_argument("--node-parameters", metavar="NAME=VALUE,…")
-    shared.without_effect(parser, "--no-ssh-key-check", "--no-node-setup", "-v", "--verbose")
+    ganeti_options.without_effect(parser, "--no-ssh-key-check", "--no-node-setup", "--verbose")
     shared.job(parser)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gantry.cli import confirm, fence
+from gantry.cli import confirm, fence, ganeti_options
 from gantry.cli import options as shared
 from gantry.cli.node import emptying
 
@@ -35,10 +35,10 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="NODE",
         help="where all goes to (default: to each instance the node with the most free memory)",
     )
-    parser.add_argument("-I", "--iallocator", metavar="NAME", help=argparse.SUPPRESS)
+    ganeti_options.no_iallocator(parser)
     shared.force(parser)
     fence.option(parser)
-    shared.without_effect(parser, "--early-release", "--ignore-soft-errors")
+    ganeti_options.without_effect(parser, "--early-release", "--ignore-soft-errors")
     shared.job(parser)
 
 

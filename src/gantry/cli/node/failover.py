@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gantry.cli import confirm, fence, selection
+from gantry.cli import confirm, fence, ganeti_options, selection
 from gantry.cli import options as shared
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="of mirrored disks: also to a copy that is not up to date, which loses data",
     )
-    parser.add_argument("-I", "--iallocator", metavar="NAME", help=argparse.SUPPRESS)
+    ganeti_options.no_iallocator(parser)
     shared.job(parser)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gantry.cli import confirm
+from gantry.cli import confirm, ganeti_options
 from gantry.cli import options as shared
 from gantry.cli.node import emptying
 
@@ -25,7 +25,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     shared.force(parser)
     shared.target_node(parser)
     shared.migration(parser)
-    shared.without_effect(parser, "--ignore-ipolicy", "--no-runtime-changes")
+    ganeti_options.without_effect(parser, "--ignore-ipolicy", "--no-runtime-changes")
     shared.job(parser)
 
 

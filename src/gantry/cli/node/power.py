@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from gantry.cli import confirm, jobs, power
+from gantry.cli import confirm, ganeti_options, jobs, power
 from gantry.cli import options as shared
 from gantry.cli.errors import Usage
 
@@ -35,7 +35,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     shared.force(parser, "do not ask, and take the power of the master too")
     power.delay(parser)
     power.options(parser)
-    shared.without_effect(parser, "--auto-promote")
+    ganeti_options.without_effect(parser, "--auto-promote")
     shared.job(parser, dry_run=False)
 
 

@@ -7,8 +7,7 @@ import json
 import sys
 from typing import Any
 
-from gantry.cli import options as shared
-from gantry.cli import table
+from gantry.cli import ganeti_options, table
 from gantry.cli.errors import Usage
 from gantry.client.connection import Connection, quoted
 
@@ -21,7 +20,7 @@ gnt-os diagnose debian      (also shows what differs between nodes, line by line
 def options(parser: argparse.ArgumentParser) -> None:
     """Which ones."""
     parser.add_argument("names", nargs="*", metavar="OS", help="default: all")
-    shared.without_effect(parser, "--priority", value=True)
+    ganeti_options.without_effect(parser, "--priority", value=True)
 
 
 def run(arguments: argparse.Namespace) -> int:

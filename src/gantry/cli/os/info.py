@@ -6,8 +6,7 @@ import argparse
 import json
 import sys
 
-from gantry.cli import options as shared
-from gantry.cli import table
+from gantry.cli import ganeti_options, table
 from gantry.cli.errors import Usage
 from gantry.client.connection import Connection
 
@@ -20,7 +19,7 @@ gnt-os info busybox
 def options(parser: argparse.ArgumentParser) -> None:
     """Which ones."""
     parser.add_argument("names", nargs="*", metavar="OS", help="default: all")
-    shared.without_effect(parser, "--priority", value=True)
+    ganeti_options.without_effect(parser, "--priority", value=True)
 
 
 def run(arguments: argparse.Namespace) -> int:

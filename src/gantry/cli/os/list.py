@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from gantry.cli import options as shared
+from gantry.cli import ganeti_options
 from gantry.client.connection import Connection
 
 EXAMPLES = """
@@ -18,7 +18,7 @@ gnt-os list --json
 def options(parser: argparse.ArgumentParser) -> None:
     """How to show them."""
     parser.add_argument("--no-headers", action="store_true", help="leave the title out")
-    shared.without_effect(parser, "--priority", value=True)
+    ganeti_options.without_effect(parser, "--priority", value=True)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -58,6 +58,8 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
     checksums: bool = False
     incremental: bool = False
     zero_free_space: bool = False
+    zeroing_timeout_fixed: int | None = None
+    zeroing_timeout_per_mib: float | None = None
     long_sleep: bool = False
 
     def summary(self) -> str:

@@ -40,6 +40,8 @@ class NewInstance(Operation[P], frozen=True, kw_only=True):
     wait_for_sync: bool = True
     ignore_ipolicy: bool = False
     opportunistic_locking: bool = False
+    helper_startup_timeout: int | None = None
+    helper_shutdown_timeout: int | None = None
 
     def summary(self) -> str:
         return f"INSTANCE_CREATE({self.instance_name})"
