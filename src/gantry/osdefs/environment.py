@@ -1,6 +1,10 @@
 """The variables that the scripts of an OS definition get (OS interface, section 2). Pure.
 
-These are all that a script gets: nothing of the agent's own environment. The paths of disks
+These are all that a script gets: nothing of the agent's own environment. Two of Ganeti's kinds
+are never among them, as what they tell of is not there: ``NIC_<n>_NETWORK_…`` (of a NIC in a
+network, which ``gnt-network`` makes), and ``DISK_<n>_URI`` with ``EXPORT_DISK_URI`` and
+``IMPORT_DISK_URI`` (of a disk that is reached by QEMU alone, ``access=userspace`` of rbd, ext and
+gluster). That is also what a script of Ganeti's sees for such a NIC or disk. The paths of disks
 are the caller's business, since only it knows the node's root. Each script has one function
 here that puts its variables together.
 """

@@ -55,6 +55,20 @@ def test_a_raw_dump_that_is_larger_than_its_disk_is_refused() -> None:
     assert importing.source(contents(scripted[CONFIG], scripted[FACTS], 200 << 20)).dumps
 
 
+def test_what_an_exported_nic_was_in_and_cannot_be_here_is_said() -> None:
+    config = exported("dump0")[CONFIG]
+    config = config.replace("nic0_network = None", "nic0_network = dmz")
+    config = config.replace("nic0_vlan = None", "nic0_vlan = .100")
+    found = importing.source(contents(config, ""))
+    said: list[str] = []
+    [nic] = importing.nics(found, "web7.example.com", snapshot(), said.append)
+    assert (nic.network, nic.vlan) == (None, None)
+    assert ["in network dmz" in said[0], "in VLAN .100" in said[1]] == [True, True]
+    usual = importing.source(contents(exported("dump0")[CONFIG], ""))
+    importing.nics(usual, "web7.example.com", snapshot(), said.append)
+    assert len(said) == 2
+
+
 def test_options_that_have_no_effect_are_fields_that_have_none() -> None:
     """Clients of the API pass them, too."""
     plain = {"instance_name": "web1", "target_node": "node2"}

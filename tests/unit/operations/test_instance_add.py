@@ -250,6 +250,13 @@ def test_refuses_a_seventeenth_disk_and_a_ninth_nic() -> None:
     assert len(check(snapshot(), {**FILE, "disks": [{"size": 1}] * 16}).instance.disks) == 16
 
 
+def test_a_nic_is_put_into_no_network() -> None:
+    error = refused(ADD, nics=[{"network": "dmz"}])
+    assert "there is no network 'dmz'" in error.message
+    [nic] = check(snapshot(), {**ADD, "nics": [{"network": "none"}]}).instance.nics
+    assert nic.link
+
+
 def test_refuses_disks_without_an_os_to_put_there() -> None:
     assert "the OS definition is missing" in refused(FILE, os_type=None).message
     plan = check(snapshot(), {**FILE, "os_type": None, "no_install": True})

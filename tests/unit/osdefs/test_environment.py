@@ -248,6 +248,28 @@ def test_a_value_that_no_variable_can_hold_is_refused() -> None:
         environment.merge({"key": "a\0b"}, {}, {})
 
 
+@pytest.mark.parametrize("template", [one for one in DiskTemplate if one != "diskless"])
+@pytest.mark.parametrize("mode", NicMode)
+def test_neither_networks_nor_uris_are_told_of(template: DiskTemplate, mode: NicMode) -> None:
+    """As to a script of Ganeti's, of a NIC without network and a disk with a path on the node."""
+    seen = golden("53-instance-export-stopped/02-node1-capture-export.txt")
+    run, paths = run_of(seen, {})
+    run = msgspec.structs.replace(
+        run,
+        disks=tuple(msgspec.structs.replace(disk, template=template) for disk in run.disks),
+        nics=tuple(msgspec.structs.replace(nic, mode=mode) for nic in run.nics),
+    )
+    for found in (
+        environment.create(CAPTURE, run, paths),
+        environment.rename(CAPTURE, run, paths, old_name="web2.example.com"),
+        environment.export(CAPTURE, run, paths, index=0, device=paths[0]),
+        environment.import_disk(CAPTURE, run, paths, index=0),
+    ):
+        assert (found["DISK_0_PATH"], found["NIC_0_MODE"]) == (paths[0], mode.value)
+        assert not [name for name in found if name.endswith("_URI") or "_NETWORK_" in name]
+    assert not [name for name in seen if name.endswith("_URI") or "_NETWORK_" in name]
+
+
 def test_an_old_definition_is_told_the_version_that_both_sides_know() -> None:
     old = OsFacts(name="old", path="/old", api_versions=(5, 10, 25))
     assert environment.core(old, "", {})["OS_API_VERSION"] == "10"

@@ -157,6 +157,13 @@ def nics(
     found: Source, name: str, cluster: Snapshot, warn: Callable[[str], None]
 ) -> tuple[NicRequest, ...]:
     """The NICs as exported. The MAC address goes along only where the instance keeps its name."""
+    for number, nic in enumerate(found.config.nics):
+        for what, value in (("network", nic.network), ("VLAN", nic.vlan)):
+            if value is not None:
+                warn(
+                    f"NIC {number} was in {what} {value}, which there is not here: see whether "
+                    "its link is the right one before you start it"
+                )
     return tuple(
         _nic(nic, keep=found.config.name == name and _free(nic, cluster, warn))
         for nic in found.config.nics

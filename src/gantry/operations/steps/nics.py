@@ -34,6 +34,7 @@ class NicRequest(
     link: str | None = None
     bridge: str | None = None
     vlan: str | None = None
+    network: str | None = None
     name: str | None = None
 
 
@@ -62,6 +63,11 @@ def apply(request: NicRequest, nic: Nic, others: Others) -> Nic:
     """``nic`` changed as asked for. Rejected where something does not fit."""
     if request.vlan:
         raise Rejected("VLANs need a VLAN-aware bridge or Open vSwitch, not supported yet")
+    if _optional(request.network, None):
+        raise Rejected(
+            f"there is no network {request.network!r}: networks (gnt-network) are not there yet",
+            "give the NIC its mode, link and ip",
+        )
     mode = _mode(request.mode) if request.mode else nic.mode
     name = _optional(request.name, nic.name)
     changed = msgspec.structs.replace(
