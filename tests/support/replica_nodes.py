@@ -101,15 +101,30 @@ class ReplicaNode:
                     return
                 await asyncio.sleep(0.05)  # a daemon tells nobody
 
-    async def vanish(self, disk: DiskSpec) -> None:
-        """Its daemon is gone, and nobody starts it again."""
-        pid = self.pid(disk)
+    async def vanish(self, disk: DiskSpec, how: signal.Signals = signal.SIGKILL) -> None:
+        """Its daemon gets that signal, and nobody starts it again."""
+        served = self.daemons.served(disk.uuid)
+        assert served is not None
         await self.daemons.close()
-        os.kill(pid, signal.SIGKILL)
+        os.kill(served.pid, how)
+        if how is signal.SIGKILL:
+            await _refused(self.host, served.port)
 
     async def close(self, disk: DiskSpec) -> None:
         await self.daemons.end(disk)
         await self.daemons.close()
+
+
+async def _refused(host: str, port: int) -> None:
+    """Until nobody listens there any more."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(host, port)
+            except ConnectionRefusedError:
+                return
+            writer.close()
+            await asyncio.sleep(0.02)  # a process that is killed tells nobody
 
 
 class Primary:

@@ -261,6 +261,32 @@ async def test_agents_on_both_sides_are_restarted_and_find_everything(cluster: C
     await primary.phase(there, MirrorPhase.READY)
 
 
+async def test_copies_of_a_disk_wait_for_one_another_and_go_on_under_the_next_agent(
+    cluster: Cluster,
+) -> None:
+    primary, there, third = cluster.primary, cluster.there, cluster.third
+    disk = msgspec.structs.replace(cluster.disk, resync_rate=2)
+    spec = guest_spec(disk)
+    await primary.driver.start(spec)
+
+    for node in (there, third):
+        target = await node.serve(disk, cluster.here, overwrite=True, full=True)
+        await primary.driver.attach_mirror(spec.uuid, 0, target)
+    assert {one.phase for one in primary.driver.guests()[0].mirrors} == {MirrorPhase.COPYING}
+    await primary.restart_agent()
+
+    await primary.phase(third, MirrorPhase.LOST)  # its copy had not begun
+    await primary.driver.release_mirror(spec.uuid, 0, third.uuid)
+    await primary.driver.attach_mirror(spec.uuid, 0, target)
+    assert {one.phase for one in primary.driver.guests()[0].mirrors} == {MirrorPhase.COPYING}
+    await primary.phase(there, MirrorPhase.READY)
+    await primary.phase(third, MirrorPhase.READY)
+    await primary.writes(spec)
+    await primary.driver.stop(spec.uuid, timeout=5, force=True)
+    for node in (there, third):
+        assert node.path(disk).read_bytes() == cluster.here.path(disk).read_bytes()
+
+
 async def test_a_guest_does_not_start_where_a_replica_cannot_be_reached(cluster: Cluster) -> None:
     primary, there, disk = cluster.primary, cluster.there, cluster.disk
     target = await there.serve(disk, cluster.here)

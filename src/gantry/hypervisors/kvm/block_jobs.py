@@ -1,49 +1,63 @@
 """Mirroring a disk of a QEMU (or of its storage daemon) to exports of other nodes, by QMP.
 
-A mirror job wants a node that nothing but a device uses, and other jobs (exports of a running
-guest) want one that no mirror job works on. So each mirror has a layer of its own on top of
-what was there: device, filter, layer, filter, layer, disk. The device is moved to a new layer
-while the guest runs; what a mirror that has ended leaves is a layer that passes on, and is used
-again by the next one. All names are made of the disk's index and the node's uuid, so that a
-later agent finds its way.
+A mirror holds the guest's writes for as long as its replica does not answer. What is only being
+copied must not: the connections of a copy give up after a moment, and its end harms nobody. Once
+all of it is there, the guest's device changes over to a mirror that holds (``changing_over``).
+All names are made of the disk's index and the node's uuid, so that a later agent finds its way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from gantry.hypervisors.kvm import layers
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.model import timeouts
 from gantry.model.errors import OperationFailed, Unavailable
 from gantry.model.names import Uuid
 from gantry.model.specs import MirrorTarget
 
-_FOR_EVER: Final = 2**32 - 1
+FOR_EVER: Final = 2**32 - 1
 """Seconds for which QEMU holds writes where a connection is broken: as many as it takes."""
-_JOB: Final = re.compile(r"mirror(\d+)-([0-9a-f-]{36})")
-_LAYER: Final = re.compile(r"(layer|filter)(\d+)\.(\d+)")
+A_MOMENT: Final = 2
+"""The same for a copy's: as long as a storage daemon takes to be there again."""
+_OPEN: Final = 5
+"""Seconds in which a connection must come about; all of QEMU waits for it."""
 _MOMENT: Final = 0.02
 _MOMENTS: Final = 1000
 _SOON: Final = 250
+_CONCLUDED: Final = "concluded"
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as QEMU says it; ``length`` and ``offset`` are bytes."""
+    """A job as QEMU says it; ``length`` and ``offset`` are bytes.
+
+    ``ended``: it does no more, and waits for its outcome to be seen.
+    """
 
     ready: bool
     length: int
     offset: int
+    ended: bool = False
+    error: str = ""
+
+
+_FORGOTTEN: Final = Job(ready=False, length=0, offset=0, ended=True)
 
 
 def job_name(index: int, node: Uuid) -> str:
-    """The job that mirrors a disk to a node."""
+    """The job that mirrors a disk to a node, and holds writes until they are there."""
     return f"mirror{index}-{node}"
+
+
+def follow_name(index: int, node: Uuid) -> str:
+    """The job that passes on what is written while a replica is copied."""
+    return f"follow{index}-{node}"
 
 
 def copy_name(index: int, node: Uuid) -> str:
@@ -51,22 +65,25 @@ def copy_name(index: int, node: Uuid) -> str:
     return f"copy{index}-{node}"
 
 
+def names(index: int, node: Uuid) -> tuple[str, ...]:
+    """All jobs about a disk and a node, those first that others depend on."""
+    return copy_name(index, node), follow_name(index, node), job_name(index, node)
+
+
 def remote_name(index: int, node: Uuid, purpose: str = "remote") -> str:
     """The node name of a connection; QEMU allows 31 characters."""
     return f"{purpose}{index}-{node[-12:]}"
-
-
-def parse(job: str) -> tuple[int, Uuid] | None:
-    """Which disk's index and node a mirror job is of; None where it is none."""
-    found = _JOB.fullmatch(job)
-    return (int(found[1]), Uuid(found[2])) if found else None
 
 
 async def jobs(monitor: Monitor) -> dict[str, Job]:
     """All block jobs, by name."""
     return {
         str(one["device"]): Job(
-            ready=bool(one["ready"]), length=int(one["len"]), offset=int(one["offset"])
+            ready=bool(one["ready"]),
+            length=int(one["len"]),
+            offset=int(one["offset"]),
+            ended=one["status"] == _CONCLUDED,
+            error=str(one.get("error", "")),
         )
         for one in await monitor.execute("query-block-jobs")
     }
@@ -80,8 +97,12 @@ async def connect(
     export: str,
     credentials: Path,
     host: str,
+    patience: int,
 ) -> None:
-    """A node of that name is the export at ``target``, whose certificate is for ``host``."""
+    """A node of that name is the export at ``target``, whose certificate is for ``host``.
+
+    ``patience``: seconds for which what is under way waits for a broken connection.
+    """
     await disconnect(monitor, name)
     tls = {
         "qom-type": "tls-creds-x509",
@@ -105,7 +126,8 @@ async def connect(
         "export": export,
         "tls-creds": f"tls-{name}",
         "tls-hostname": host,
-        "reconnect-delay": _FOR_EVER,
+        "reconnect-delay": patience,
+        "open-timeout": _OPEN,
     }
     try:
         await monitor.execute("blockdev-add", timeouts.URGENT, **node)
@@ -116,41 +138,44 @@ async def connect(
 
 async def disconnect(monitor: Monitor, name: str) -> None:
     """There is no such connection; what is not there is gone already."""
-    if name in await _nodes(monitor):
+    if name in await layers.names(monitor):
         await monitor.execute("blockdev-del", timeouts.URGENT, **{"node-name": name})
     with contextlib.suppress(OperationFailed):  # it is not there
         await monitor.execute("object-del", id=f"tls-{name}")
 
 
-async def mirror(
-    monitor: Monitor, index: int, node: Uuid, *, full: bool, speed: int, device: bool
-) -> None:
-    """From now on every write goes to that node's connection as well. See ``connect``.
+async def mirror(monitor: Monitor, index: int, node: Uuid, *, number: int) -> None:
+    """Every write that passes that layer goes to that node's connection as well, and is held.
 
-    ``full``: and all that is there is copied, at ``speed`` bytes a second (0: at any). ``device``:
-    a guest's device has the disk; it is moved to the new layer.
+    See ``connect``; it is ready when this returns. OperationFailed where it ends at once.
     """
-    number = await _layer(monitor, index, device=device)
+    await start(monitor, job_name(index, node), index, number, remote_name(index, node))
+    await ready(monitor, job_name(index, node))
+
+
+async def start(
+    monitor: Monitor, name: str, index: int, number: int, target: str, **more: Any
+) -> None:
+    """A mirror job on that layer; without ``more`` only what is written from now on is copied."""
     arguments: dict[str, Any] = {
-        "job-id": job_name(index, node),
-        "device": f"layer{index}.{number}",
-        "target": remote_name(index, node),
-        "sync": "full" if full else "none",
+        "job-id": name,
+        "device": layers.layer(index, number),
+        "target": target,
+        "sync": "none",
         "copy-mode": "write-blocking",
-        "filter-node-name": f"filter{index}.{number}",
+        "filter-node-name": layers.filter_(index, number),
         "on-source-error": "report",
         "on-target-error": "report",
-        "speed": speed if full else 0,
+        **more,
     }
     await monitor.execute("blockdev-mirror", timeouts.URGENT, **arguments)
 
 
-async def ready(monitor: Monitor, index: int, node: Uuid) -> None:
-    """Wait until a mirror that has nothing to copy is ready. OperationFailed where it ends."""
-    name = job_name(index, node)
+async def ready(monitor: Monitor, name: str) -> None:
+    """Wait until a mirror job with nothing to copy is ready. OperationFailed where it ends."""
     for _ in range(_MOMENTS):
         found = (await jobs(monitor)).get(name)
-        if found is None:
+        if found is None or found.ended:
             raise OperationFailed("the mirror ended at once")
         if found.ready:
             return
@@ -159,42 +184,66 @@ async def ready(monitor: Monitor, index: int, node: Uuid) -> None:
 
 
 async def release(monitor: Monitor, index: int, node: Uuid, *, answers: bool = False) -> None:
-    """Mirror there no longer; writes that wait for it go on. What is not there is gone already.
+    """Mirror and copy there no longer; writes that wait for it go on. What is not there is gone.
 
-    ``answers``: the other side does. Then the job comes to its own end: to have writes fail on
-    their way makes QEMU 7.2 crash now and then. Else the connection is cut first, by a command
-    that QEMU hears even where it waits for that very write; then the job is cancelled, which
-    also ends the wait for a new connection.
+    ``answers``: the other side does. Then the jobs come to their own end: to have writes fail on
+    their way makes QEMU 7.2 crash now and then. Else the connections are cut first; then the
+    jobs are cancelled, which also ends the wait for a new connection.
     """
+    copy, follow, job = names(index, node)
     if answers:
-        await end(monitor, copy_name(index, node))
-        answers = await _completed(monitor, job_name(index, node))
+        await end(monitor, copy)
+        answers = await completed(monitor, follow) and await completed(monitor, job)
     if not answers:
-        name = remote_name(index, node)
-        with contextlib.suppress(OperationFailed):  # there is no connection now
-            instances = [{"type": "block-node", "node-name": name}]
-            await monitor.execute_at_once("yank", instances=instances)
-        for job in (copy_name(index, node), job_name(index, node)):
-            await end(monitor, job)
-    for purpose in ("remote", "copy"):
+        await cut(monitor, index, node)
+        for name in (copy, follow, job):
+            await end(monitor, name)
+    for purpose in ("remote", "follow", "copy"):
         await disconnect(monitor, remote_name(index, node, purpose))
+    await layers.tidy(monitor, index)
 
 
-async def _completed(monitor: Monitor, job: str) -> bool:
-    """End a job that is ready, with nothing under way; False where it does not end soon."""
+async def cut(
+    monitor: Monitor,
+    index: int,
+    node: Uuid,
+    purposes: tuple[str, ...] = ("copy", "follow", "remote"),
+) -> None:
+    """Cut connections, by a command that QEMU hears even where it waits for just these.
+
+    One that is broken already it does nothing to: that is waited for as long as its patience is.
+    """
+    for purpose in purposes:
+        instances = [{"type": "block-node", "node-name": remote_name(index, node, purpose)}]
+        with contextlib.suppress(OperationFailed):  # there is no connection now
+            await monitor.execute_at_once("yank", instances=instances)
+
+
+async def completed(monitor: Monitor, job: str) -> bool:
+    """End a mirror job that is ready, with nothing under way; False where it does not end soon."""
     found = (await jobs(monitor)).get(job)
     if found is None:
         return True
-    if not found.ready:
+    if not found.ready or found.ended:
         await end(monitor, job)
         return True
+    return await concluded(monitor, job) is not None
+
+
+async def concluded(monitor: Monitor, job: str) -> Job | None:
+    """What became of a mirror job that is ready and is to end with nothing under way.
+
+    None where it does not end soon. One that QEMU has forgotten by then has no error here.
+    """
     with contextlib.suppress(OperationFailed):  # it has just ended
         await monitor.execute("block-job-cancel", device=job)
     for _ in range(_SOON):
-        if job not in await jobs(monitor):
-            return True
+        found = (await jobs(monitor)).get(job, _FORGOTTEN)
+        if found.ended:
+            await dismiss(monitor, job)
+            return found
         await asyncio.sleep(_MOMENT)
-    return False
+    return None
 
 
 async def end(monitor: Monitor, job: str) -> None:
@@ -202,44 +251,21 @@ async def end(monitor: Monitor, job: str) -> None:
     try:
         await monitor.execute("block-job-cancel", timeouts.URGENT, device=job, force=True)
     except OperationFailed:
-        if job not in await jobs(monitor):
-            return
-        raise
+        found = (await jobs(monitor)).get(job)
+        if found is not None and not found.ended:
+            raise
     # It ends at once, but not within the command.
     for _ in range(_MOMENTS):
-        if job not in await jobs(monitor):
+        found = (await jobs(monitor)).get(job)
+        if found is None or found.ended:
+            await dismiss(monitor, job)
             return
         await asyncio.sleep(_MOMENT)
     raise Unavailable(f"the job {job} in QEMU does not end")
 
 
-async def _layer(monitor: Monitor, index: int, *, device: bool) -> int:
-    """The number of a layer that has no mirror yet, on top of the disk."""
-    found: dict[str, set[int]] = {"layer": set(), "filter": set()}
-    for name in await _nodes(monitor):
-        part = _LAYER.fullmatch(name)
-        if part is not None and int(part[2]) == index:
-            found[part[1]].add(int(part[3]))
-    number = max(found["layer"], default=0)
-    if number and number not in found["filter"]:
-        return number
-    below = f"filter{index}.{number}" if number else f"disk{index}"
-    name = f"layer{index}.{number + 1}"
-    layer = {"driver": "raw", "node-name": name, "file": below}
-    await monitor.execute("blockdev-add", timeouts.URGENT, **layer)
-    if device:
-        path = f"/machine/peripheral/drive{index}"
-        try:
-            await monitor.execute(
-                "qom-set", timeouts.URGENT, path=path, property="drive", value=name
-            )
-        except OperationFailed:
-            await monitor.execute("blockdev-del", timeouts.URGENT, **{"node-name": name})
-            raise
-    return number + 1
-
-
-async def _nodes(monitor: Monitor) -> set[str]:
-    return {
-        str(one["node-name"]) for one in await monitor.execute("query-named-block-nodes", flat=True)
-    }
+async def dismiss(monitor: Monitor, job: str) -> None:
+    """The outcome of a job that has ended has been seen."""
+    if job in await jobs(monitor):
+        with contextlib.suppress(OperationFailed):  # it has gone by itself
+            await monitor.execute("job-dismiss", id=job)

@@ -12,7 +12,6 @@ import logging
 from typing import Final, Protocol
 
 from gantry.hypervisors.kvm import block_jobs
-from gantry.hypervisors.kvm.mirrors import Mirrors
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.record import Record
 from gantry.model import timeouts
@@ -26,7 +25,6 @@ class Stopped(Protocol):
     """A guest that an error of a disk has stopped."""
 
     record: Record
-    mirrors: Mirrors | None
 
     async def monitor(self, timeout: float) -> Monitor:
         """The connection to its monitor."""
@@ -38,8 +36,7 @@ class Stopped(Protocol):
 async def relieve(guest: Stopped) -> None:
     """Let it go on, where a copy beside it is what could not be written."""
     monitor = await guest.monitor(timeouts.QMP)
-    lately = guest.mirrors is not None and guest.mirrors.disturbed
-    if await _given_up(monitor, guest.record.spec.name) or lately:
+    if await _given_up(monitor, guest.record.spec.name):
         await guest.resume(timeouts.QMP)
 
 

@@ -1,8 +1,10 @@
 """The mirrors of one guest's disks: what each is doing, and when it is lost.
 
-``block_jobs`` and ``resync`` speak with QEMU; here is what is known, and told on every change.
-QEMU holds a write for as long as its replica does not answer, so that a loss is decided here:
-by asking the export's address, or because the job ended by itself.
+``block_jobs``, ``changing_over`` and ``resync`` speak with QEMU; here is what is known, and told
+on every change. QEMU holds a write for as long as its replica does not answer, so that a loss is
+decided here: by asking the export's address, or because the job ended by itself. What is only
+being copied holds nothing: where it is lost, its jobs are ended at once. One replica of a disk is
+copied at a time, and is on top of those that are ready.
 See docs/adr/0015-mirror.md.
 """
 
@@ -12,30 +14,24 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from gantry.hypervisors.contract import Peers
-from gantry.hypervisors.kvm import block_jobs, resync
+from gantry.hypervisors.kvm import attaching, block_jobs, probing, resync
 from gantry.hypervisors.kvm.block_jobs import Job
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.one_mirror import Key, OneMirror
 from gantry.model import timeouts
 from gantry.model.entities import OnDegraded
-from gantry.model.errors import GantryError, OperationFailed, Reason, Unavailable
+from gantry.model.errors import GantryError, OperationFailed
 from gantry.model.live import MirrorLive, MirrorPhase
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
 from gantry.model.specs import MirrorTarget
 
 _log = logging.getLogger(__name__)
-
-_LEAST_TRY: Final = 3.0
-"""Seconds for which an export was asked at least before it is lost."""
-_TRY_AGAIN: Final = 0.5
-_LATELY: Final = 10.0
-"""Seconds after the end of a copy in which a guest that stands still is told to go on."""
 
 
 class Mirrors:
@@ -64,7 +60,6 @@ class Mirrors:
         self._turns: dict[int, resync.Turns] = {}
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._disturbed = time.monotonic()
 
     def live(self) -> tuple[MirrorLive, ...]:
         """What each is doing, from memory."""
@@ -72,13 +67,11 @@ class Mirrors:
 
     @property
     def orderly(self) -> bool:
-        """Whether none has ended by itself: what QEMU writes out at its end reaches all."""
-        return not any(one.ended for one in self._all.values())
+        """Whether none has ended by itself: what QEMU writes out at its end reaches all.
 
-    @property
-    def disturbed(self) -> bool:
-        """Whether a copy or mirror has been ended lately, by which a write may have failed."""
-        return time.monotonic() - self._disturbed < _LATELY
+        Copies do not count, as nobody counts on them.
+        """
+        return not any(one.ended and not one.copying for one in self._all.values())
 
     def attached(self, index: int, node: Uuid) -> bool:
         """Whether the disk is mirrored there."""
@@ -92,7 +85,7 @@ class Mirrors:
         Unavailable: one could not be begun; QEMU must not go on.
         """
         for disk in disks:
-            for target in disk.targets:
+            for target in sorted(disk.targets, key=lambda one: one.full):
                 await self._attach(disk, target)
 
     async def adopt(self, disks: Sequence[DiskSpec]) -> None:
@@ -100,17 +93,15 @@ class Mirrors:
         wanted = [(disk, target) for disk in disks for target in disk.targets]
         if not wanted:
             return
-        jobs: dict[str, Job] = {}
-        answered = True
+        jobs: dict[str, Job] | None = None
         try:
             jobs = await block_jobs.jobs(await self._monitor(timeouts.QMP))
         except GantryError as error:
-            answered = False
             _log.warning("the mirrors of %s cannot be asked for: %s", self._name, error)
         for disk, target in wanted:
             one = self._all[disk.index, target.node] = OneMirror(disk, target)
-            job = jobs.get(block_jobs.job_name(*one.key))
-            if job is None and answered:
+            one.copying = False  # until it is seen
+            if jobs is not None and not jobs.keys() & {*block_jobs.names(*one.key)}:
                 self._ended(one, "its job in QEMU ended while no agent looked")
                 continue
             await self._progress(one)
@@ -128,16 +119,15 @@ class Mirrors:
             one = self._all.get((index, node))
             if one is not None:
                 one.leaving = True
-            self._disturbed = time.monotonic()
             answers = (
                 one is not None and one.asked is None and one.live.phase is not MirrorPhase.LOST
             )
-            monitor = await self._monitor(timeouts.QMP)
-            await block_jobs.release(monitor, index, node, answers=answers)
+            await self._let_go(index, node, answers=answers)
             if one is not None and one.watch is not None:
                 one.watch.cancel()
             self._all.pop((index, node), None)
             self._changed()
+            self._background(self._next(index))
             return one is not None
 
     def told(self, event: str, data: Mapping[str, Any]) -> None:
@@ -147,9 +137,9 @@ class Mirrors:
             event == "BLOCK_JOB_CANCELLED" and not self._ending
         )
         for one in tuple(self._all.values()):
-            if ended and job == block_jobs.job_name(*one.key):
+            if ended and job == block_jobs.job_name(*one.key) and not one.copying:
                 self._ended(one, str(data.get("error", "")) or "its job in QEMU ended")
-            elif job in (block_jobs.job_name(*one.key), block_jobs.copy_name(*one.key)):
+            elif one.watch is not None and job in block_jobs.names(*one.key):
                 self._background(self._progress(one))
 
     def ending(self) -> None:
@@ -169,73 +159,61 @@ class Mirrors:
 
     async def _attach(self, disk: DiskSpec, target: MirrorTarget) -> None:
         one = OneMirror(disk, target)
-        one.content = await self._content(one)
-        monitor = await self._monitor(timeouts.QMP)
-        await block_jobs.release(monitor, *one.key)
-        await resync.count(monitor, disk.index)
-        turns = self._turns.setdefault(disk.index, resync.Turns(time.monotonic()))
-        turns.disturbed()
-        kept = (await resync.known(monitor, disk.index)).get(target.node, "")
-        partly = target.full and one.content != "" and kept == one.content
-        if not partly:
-            await resync.forget(monitor, disk.index, target.node)
+        if self._copied_now(disk.index) is None:
+            await self._begin(one)
+        elif one.copying:
+            one.waits = True
+            self._all[one.key] = one
+            self._changed()
+        else:
+            raise OperationFailed(f"disk {disk.index} of {self._name} is copied elsewhere now")
+
+    def _copied_now(self, index: int) -> OneMirror | None:
+        """The one to which that disk is just being copied."""
+        for one in self._all.values():
+            if one.disk.index == index and one.copying and not one.waits and not one.ended:
+                return one
+        return None
+
+    async def _next(self, index: int) -> None:
+        """Begin to copy to the next one that waits for that."""
+        async with self._turn:
+            while self._copied_now(index) is None and not self._ending:
+                every = tuple(self._all.values())
+                waiting = [one for one in every if one.waits and one.disk.index == index]
+                if not waiting:
+                    return
+                one = waiting[0]
+                one.waits = False
+                try:
+                    await self._begin(one)
+                except GantryError as error:
+                    self._all[one.key] = one
+                    self._ended(one, error.message)
+
+    async def _begin(self, one: OneMirror) -> None:
+        means, (index, node) = await self._means(), one.key
         try:
-            await self._connect(monitor, one, "remote")
-            await block_jobs.mirror(
-                monitor,
-                disk.index,
-                target.node,
-                full=target.full and not partly,
-                speed=disk.resync_rate << 20,
-                device=self._device,
-            )
-            if not target.full or partly:
-                await block_jobs.ready(monitor, *one.key)
-            if partly:
-                await self._connect(monitor, one, "copy")
-                await resync.copy(monitor, *one.key, speed=disk.resync_rate << 20)
-            elif not target.full:
+            one.content = await probing.content(self._peers, one, self._name)
+            await block_jobs.release(means.monitor, index, node)
+            await resync.count(means.monitor, index)
+            self._turns.setdefault(index, resync.Turns(time.monotonic())).disturbed()
+            if one.copying:
+                await attaching.copy(means, one)
+            else:
+                await attaching.mirror(means, one)
                 await self._ready(one)
             self._all[one.key] = one
         except BaseException:
             self._all.pop(one.key, None)
-            await block_jobs.release(monitor, *one.key)
+            await self._let_go(index, node)
             raise
-        await self._progress(one)
         self._follow(one)
         self._changed()
 
-    async def _content(self, one: OneMirror) -> str:
-        """The word for what is on the replica; Unavailable where it is not served."""
-        try:
-            async with asyncio.timeout(timeouts.REPLICA_LOST):
-                found = await self._peers.exports(one.target)
-        except (OSError, EOFError, TimeoutError) as error:
-            raise Unavailable(
-                f"disk {one.disk.index} of {self._name} cannot be mirrored to {one.target.name}: "
-                f"it does not answer at {one.target.host} port {one.target.port} ({error})",
-                "see whether the node and its secondary network are well",
-                reason=Reason.ENVIRONMENT,
-                object_name=self._name,
-            ) from error
-        if one.disk.uuid not in found:
-            raise OperationFailed(
-                f"{one.target.name} does not serve disk {one.disk.index} of {self._name} at "
-                f"{one.target.host} port {one.target.port}",
-                object_name=self._name,
-            )
-        words = [name.partition(".")[2] for name in found if name.startswith(one.disk.uuid + ".")]
-        return words[0] if words else ""
-
-    async def _connect(self, monitor: Monitor, one: OneMirror, purpose: str) -> None:
-        await block_jobs.connect(
-            monitor,
-            block_jobs.remote_name(*one.key, purpose),
-            one.target,
-            export=one.disk.uuid,
-            credentials=self._peers.credentials(),
-            host=self._peers.host(one.target.node),
-        )
+    async def _means(self) -> attaching.Means:
+        monitor = await self._monitor(timeouts.QMP)
+        return attaching.Means(monitor=monitor, peers=self._peers, device=self._device)
 
     # What becomes of it
 
@@ -244,20 +222,27 @@ class Mirrors:
         if not one.content:  # adopted: its agent had asked for it
             one.content = (await resync.known(monitor, one.disk.index)).get(one.target.node, "")
         await resync.know(monitor, *one.key, one.content)
+        one.proven = True
         self._become(one, MirrorPhase.READY)
 
     async def _copied(self, one: OneMirror) -> None:
-        """The copy beside the mirror has ended; how, its bitmap says."""
-        monitor = await self._monitor(timeouts.QMP)
-        if await resync.complete(monitor, *one.key):
-            await resync.copied(monitor, *one.key)
+        """All of it is there: from now on it is one that writes are held for."""
+        async with self._turn:
+            means = await self._means()
+            if one.ended or one.leaving:
+                return
+            work = asyncio.create_task(attaching.change_over(means, one))
+            if not (await asyncio.wait([work], timeout=timeouts.REPLICA_LOST))[0]:
+                # QEMU may wait for the copy's connection, and for no other.
+                await block_jobs.cut(means.monitor, *one.key, ("copy", "follow"))
+            try:
+                await work
+            except OperationFailed as error:
+                self._ended(one, error.message)
+                return
+            one.copying = False
             await self._ready(one)
-            return
-        # The mirror beside it is of no use.
-        self._disturbed = time.monotonic()
-        await resync.forget(monitor, *one.key)
-        self._ended(one, "what it lacks could not be copied")
-        await block_jobs.end(monitor, block_jobs.job_name(*one.key))
+        self._background(self._next(one.disk.index))
 
     def _ended(self, one: OneMirror, why: str) -> None:
         if self._all.get(one.key) is not one or one.ended or one.leaving:
@@ -266,6 +251,22 @@ class Mirrors:
         if one.watch is not None and one.watch is not asyncio.current_task():
             one.watch.cancel()
         self._become(one, MirrorPhase.LOST, why)
+        if one.copying:
+            self._background(self._give_up(one))
+
+    async def _give_up(self, one: OneMirror) -> None:
+        """Nobody counts on what was only being copied: its jobs go at once."""
+        async with self._turn:
+            if self._all.get(one.key) is one:
+                await self._let_go(*one.key)
+        await self._next(one.disk.index)
+
+    async def _let_go(self, index: int, node: Uuid, *, answers: bool = False) -> None:
+        """Its jobs end. A guest's write that failed for them is made again."""
+        monitor = await self._monitor(timeouts.QMP)
+        await block_jobs.release(monitor, index, node, answers=answers)
+        if self._device and (await monitor.execute("query-status"))["status"] == "io-error":
+            await monitor.execute("cont", timeouts.QMP)
 
     def _become(self, one: OneMirror, phase: MirrorPhase, reason: str = "") -> None:
         before = one.live
@@ -289,7 +290,7 @@ class Mirrors:
             return
         one.ended = True
         one.live = msgspec.structs.replace(one.live, released=True)
-        await block_jobs.release(await self._monitor(timeouts.QMP), *one.key)
+        await self._let_go(*one.key)
         self._changed()
 
     # Looking after it
@@ -301,32 +302,16 @@ class Mirrors:
     async def _look(self, one: OneMirror) -> None:
         while not one.ended:
             began = time.monotonic()
-            await self._ask(one)
+            why = await probing.lost(self._peers, one)
+            if why and one.copying:
+                self._ended(one, why)
+                return
+            if why and one.live.phase is not MirrorPhase.LOST:
+                self._become(one, MirrorPhase.LOST, why)
             if one.asked is None:
                 await self._progress(one)
-            pause = timeouts.REPLICA_PROBE if one.asked is None else _TRY_AGAIN
+            pause = timeouts.REPLICA_PROBE if one.asked is None else probing.TRY_AGAIN
             await asyncio.sleep(max(0.0, began + pause - time.monotonic()))
-
-    async def _ask(self, one: OneMirror) -> None:
-        began = time.monotonic()
-        first = began if one.asked is None else one.asked
-        patience = max(one.answered + timeouts.REPLICA_LOST, first + _LEAST_TRY) - began
-        try:
-            async with asyncio.timeout(max(_TRY_AGAIN, patience)):
-                await self._peers.exports(one.target)
-        except (OSError, EOFError, TimeoutError) as error:
-            one.asked = first
-            now = time.monotonic()
-            late = now - one.answered >= timeouts.REPLICA_LOST and now - first >= _LEAST_TRY
-            if late and one.live.phase is not MirrorPhase.LOST:
-                self._become(
-                    one,
-                    MirrorPhase.LOST,
-                    f"{one.target.host} port {one.target.port} does not answer: "
-                    f"{error or 'nothing comes'}",
-                )
-            return
-        one.answered, one.asked = time.monotonic(), None
 
     async def _progress(self, one: OneMirror) -> None:
         """How far a copy is; what has been lost and answers again goes on where it was."""
@@ -343,25 +328,40 @@ class Mirrors:
     async def _looked(self, one: OneMirror) -> None:
         monitor = await self._monitor(timeouts.QMP)
         jobs = await block_jobs.jobs(monitor)
-        job = jobs.get(block_jobs.job_name(*one.key))
-        if job is None:
+        follow = jobs.get(block_jobs.follow_name(*one.key))
+        holds = block_jobs.job_name(*one.key) in jobs
+        if not one.proven:
+            one.copying = follow is not None and not holds
+        if one.copying and follow is not None:
+            await self._copy_looked(monitor, one, follow, jobs)
+        elif not holds:
             if not self._ending:
                 self._ended(one, "its job in QEMU ended")
-            return
-        if one.live.phase is MirrorPhase.LOST:
-            self._become(one, MirrorPhase.COPYING)
-        if one.live.phase is MirrorPhase.READY:
+        elif one.live.phase is MirrorPhase.READY:
             await self._empty(one.disk.index, jobs)
-            return
-        copying = jobs.get(block_jobs.copy_name(*one.key))
-        if copying is not None:
-            self._far(one, copying)
-        elif await resync.begun(monitor, *one.key):
-            await self._copied(one)
-        elif job.ready:
+        elif one.proven or (follow is None and await attaching.proven(monitor, one)):
             await self._ready(one)
         else:
-            self._far(one, job)
+            self._ended(one, "no agent saw how its copy ended")
+
+    async def _copy_looked(
+        self, monitor: Monitor, one: OneMirror, follow: Job, jobs: Mapping[str, Job]
+    ) -> None:
+        copying = jobs.get(block_jobs.copy_name(*one.key))
+        if follow.ended:
+            if not self._ending:
+                self._ended(one, f"its copy ended: {follow.error or 'cancelled'}")
+        elif copying is not None:
+            self._far(one, copying)
+        elif await resync.begun(monitor, *one.key):
+            if await resync.complete(monitor, *one.key):
+                await self._copied(one)
+            else:
+                self._ended(one, "what it lacks could not be copied")
+        elif follow.ready:
+            await self._copied(one)
+        else:
+            self._far(one, follow)
 
     def _far(self, one: OneMirror, job: Job) -> None:
         now = time.monotonic()

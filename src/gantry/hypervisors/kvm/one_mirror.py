@@ -22,6 +22,12 @@ class OneMirror:
         self.target = target
         self.live = MirrorLive(disk=disk.uuid, node=target.node, phase=MirrorPhase.COPYING)
         self.content = ""
+        self.copying = target.full
+        """It is not there yet: nothing is held for it, and where it is lost its jobs end."""
+        self.waits = False
+        """Its copy has not begun: another one of that disk is under way."""
+        self.proven = False
+        """All of it is there, as seen by this agent."""
         self.ended = False
         """The job is gone, without having been released."""
         self.leaving = False

@@ -80,7 +80,7 @@ async def know(monitor: Monitor, index: int, node: Uuid, content: str) -> None:
     """The replica there has everything that the disk has now; its content has that word."""
     await forget(monitor, index, node, but=content)
     name = f"{_KNOWN}{node}:{content}"
-    if content and name not in await _bitmaps(monitor, index):
+    if name not in await _bitmaps(monitor, index):
         marker: dict[str, Any] = {
             "node": f"disk{index}",
             "name": name,
@@ -124,7 +124,7 @@ async def copy(monitor: Monitor, index: int, node: Uuid, *, speed: int) -> None:
 
 
 async def begun(monitor: Monitor, index: int, node: Uuid) -> bool:
-    """Whether such a copy was begun, and ``copied`` was not called since."""
+    """Whether such a copy was begun, and ``abandon`` was not called since."""
     return _MISSING + node in await _bitmaps(monitor, index)
 
 
@@ -133,10 +133,11 @@ async def complete(monitor: Monitor, index: int, node: Uuid) -> bool:
     return (await _bitmaps(monitor, index)).get(_MISSING + node) == 0
 
 
-async def copied(monitor: Monitor, index: int, node: Uuid) -> None:
-    """What the copy needed goes; its job has ended."""
+async def abandon(monitor: Monitor, index: int, node: Uuid) -> None:
+    """What a copy needed goes; its job has ended."""
     await block_jobs.disconnect(monitor, block_jobs.remote_name(index, node, "copy"))
-    await _remove(monitor, index, _MISSING + node)
+    if await begun(monitor, index, node):
+        await _remove(monitor, index, _MISSING + node)
 
 
 async def _remove(monitor: Monitor, index: int, name: str) -> None:

@@ -1,0 +1,74 @@
+"""How a disk comes to be mirrored to a node: at once, or by way of a copy.
+
+``changing_over`` says what a copy is, and how it becomes a mirror; ``resync`` what is copied.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gantry.hypervisors.contract import Peers
+from gantry.hypervisors.kvm import block_jobs, changing_over, layers, resync
+from gantry.hypervisors.kvm.monitor import Monitor
+from gantry.hypervisors.kvm.one_mirror import OneMirror
+
+
+class Means(msgspec.Struct, frozen=True, kw_only=True):
+    """What it takes. ``device``: a guest's device has the disk."""
+
+    monitor: Monitor
+    peers: Peers
+    device: bool
+
+
+async def mirror(means: Means, one: OneMirror) -> None:
+    """The replica has all that the disk has now; from now on every write is held for it."""
+    monitor, index, node = means.monitor, *one.key
+    await resync.forget(monitor, index, node)
+    await _connect(means, one, "remote")
+    number = await layers.free(monitor, index, device=means.device)
+    await block_jobs.mirror(monitor, index, node, number=number)
+
+
+async def copy(means: Means, one: OneMirror) -> None:
+    """Begin to copy what the replica lacks; all of it, where that is not known."""
+    monitor, index, node = means.monitor, *one.key
+    speed = one.disk.resync_rate << 20
+    await resync.abandon(monitor, index, node)
+    kept = (await resync.known(monitor, index)).get(node, "")
+    partly = one.content != "" and kept == one.content
+    if not partly:
+        await resync.forget(monitor, index, node)
+    await _connect(means, one, "follow")
+    await changing_over.follow(
+        monitor, index, node, full=not partly, speed=speed, device=means.device
+    )
+    if partly:
+        await block_jobs.ready(monitor, block_jobs.follow_name(index, node))
+        await _connect(means, one, "copy")
+        await resync.copy(monitor, index, node, speed=speed)
+
+
+async def change_over(means: Means, one: OneMirror) -> None:
+    """All of it is there: from now on every write is held for it. OperationFailed."""
+    await _connect(means, one, "remote")
+    await changing_over.change_over(means.monitor, *one.key, device=means.device)
+    await resync.abandon(means.monitor, *one.key)
+
+
+async def proven(monitor: Monitor, one: OneMirror) -> bool:
+    """Whether a mirror that an earlier agent began has all that was copied before it."""
+    known = await resync.known(monitor, one.disk.index)
+    return one.target.node in known and not await resync.begun(monitor, *one.key)
+
+
+async def _connect(means: Means, one: OneMirror, purpose: str) -> None:
+    await block_jobs.connect(
+        means.monitor,
+        block_jobs.remote_name(*one.key, purpose),
+        one.target,
+        export=one.disk.uuid,
+        credentials=means.peers.credentials(),
+        host=means.peers.host(one.target.node),
+        patience=block_jobs.FOR_EVER if purpose == "remote" else block_jobs.A_MOMENT,
+    )
