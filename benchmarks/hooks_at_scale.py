@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.hooks_at_scale [--runs 5]
 
 The phase is that after ``gnt-cluster verify``, which runs on all nodes: the master gives a hundred
-orders, the agents (in two processes) really start a thousand scripts, and record and report each.
+orders, the agents (in four processes) really start a thousand scripts, and record and report each.
 The operation with no script on any node is measured too and taken off. The reference are two
 processes that spawn and wait for five hundred of the same scripts each, with the same environment,
 and do nothing else.

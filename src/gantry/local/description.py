@@ -23,8 +23,9 @@ CLUSTER: Final = f"cluster.{DOMAIN}"
 MOST_NODES: Final = 99
 MOST_SIMULATED: Final = 250
 """As many as a block has addresses for, which is one of their own."""
-CREW: Final = 50
-"""Simulated nodes whose agents share a process."""
+CREW: Final = 25
+"""Simulated nodes whose agents share a process: each script that it starts costs it, and the
+script, something for every file that they all have open."""
 AGENT_PORT: Final = 1811
 API_PORT: Final = 5080
 ETCD_PORT: Final = 2379

@@ -72,10 +72,12 @@ async def start(layout: Layout, nodes: Sequence[SimulatedNode]) -> None:
     orders = {
         crew: CrewOrder(roots=tuple(roots), crews=len(crews)) for crew, roots in crews.items()
     }
-    await asyncio.gather(*(_start(layout, crew, order) for crew, order in orders.items()))
+    # A node may go from one crew to another: what it leaves must be gone before it starts.
+    await asyncio.gather(*(_ordered(layout, crew, order) for crew, order in orders.items()))
+    await asyncio.gather(*(processes.start(layout, crew, Role.SIMULATE) for crew in orders))
 
 
-async def _start(layout: Layout, crew: Crew, order: CrewOrder) -> None:
+async def _ordered(layout: Layout, crew: Crew, order: CrewOrder) -> None:
     files.make_crew(layout, crew)
     file = layout.root(crew) / NODES
     wanted = msgspec.json.encode(order)
@@ -83,7 +85,6 @@ async def _start(layout: Layout, crew: Crew, order: CrewOrder) -> None:
         # An agent that is started again finds its guests and what it remembers.
         await processes.stop(layout, crew, Role.SIMULATE)
         file.write_bytes(wanted)
-    await processes.start(layout, crew, Role.SIMULATE)
 
 
 async def add(master: Path, nodes: Iterable[SimulatedNode]) -> None:
