@@ -138,6 +138,8 @@ class Debris:
             cluster = self._context.state.snapshot()
             if not request.granted or doubts.where(record.order, record.to.node, cluster):
                 return False
+            if self._mirrored_to(record, cluster):
+                return False
             if _due(record, cluster):
                 problem = await self.carry_out(key, record)
                 if problem:
@@ -151,6 +153,16 @@ class Debris:
         finally:
             locks.release(request)
 
+    def _mirrored_to(self, record: DebrisRecord, cluster: Snapshot) -> bool:
+        """Whether a guest is to let go of that replica first, and can be told so now."""
+        return isinstance(record.order, ReplicaClose | DiskRemove) and any(
+            other.job == record.job
+            and isinstance(other.order, MirrorRelease)
+            and other.to.node in cluster.nodes
+            and ((live := cluster.live.get(other.to.node)) is None or live.reachable)
+            for other in self._owed.values()
+        )
+
     def _note(self) -> None:
         """What is owed changed."""
         now = doubts.doubtful(self._owed.values())
@@ -158,11 +170,15 @@ class Debris:
             self._context.state.doubtful = now
 
     def _unblocked(self, record: DebrisRecord) -> None:
-        """A guest has ended: where it is owed to be started, it can be now."""
+        """A guest has ended, or lets go of a replica: what waited for that can be done now."""
         if isinstance(record.order, GuestStop):
             for other in tuple(self._owed.values()):
                 order = other.order
                 if isinstance(order, GuestStart) and order.spec.uuid == record.order.uuid:
+                    self.node_back(other.to.node)
+        if isinstance(record.order, MirrorRelease):
+            for other in tuple(self._owed.values()):
+                if other.job == record.job:
                     self.node_back(other.to.node)
 
     def _later(self, node: Uuid) -> None:

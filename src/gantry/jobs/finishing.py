@@ -18,6 +18,7 @@ from gantry.jobs.distributor import Distributor
 from gantry.model.errors import GantryError
 from gantry.model.jobs import Job, JobStatus, LogKind, Submission
 from gantry.model.orders import NodeLeave
+from gantry.model.replica_orders import MirrorRelease
 from gantry.ports.store import Delete
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,11 @@ async def _follow_up(
     assert attempt.turn is not None
     # A node that leaves runs its last scripts before it does.
     last = [key for key, owed in attempt.debris.items() if isinstance(owed.order, NodeLeave)]
-    done += await _clean(attempt, debris, [key for key in attempt.debris if key not in last])
+    # A replica is served for as long as something is mirrored to it: QEMU would wait for it.
+    first = [key for key, owed in attempt.debris.items() if isinstance(owed.order, MirrorRelease)]
+    done += await _clean(attempt, debris, first)
+    rest = [key for key in attempt.debris if key not in (*first, *last)]
+    done += await _clean(attempt, debris, rest)
     if attempt.turn.changed:
         if attempt.operation.opcode.startswith(("OP_CLUSTER_", "OP_NODE_")):
             await distributor.distribute()

@@ -7,9 +7,10 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,6 +23,8 @@ from tests.support.replica_nodes import (
     guest_spec,
 )
 
+from gantry.hypervisors.kvm import block_jobs, sockets
+from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.snapshot import SOCKET
 from gantry.model import timeouts
 from gantry.model.entities import OnDegraded, ReplicaState
@@ -175,6 +178,60 @@ async def test_a_replica_that_hangs_is_lost_and_can_be_released(cluster: Cluster
         await primary.writes(spec)
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+class _Interrupted(Monitor):
+    """Once a job has come to its end on request, something happens before what comes next."""
+
+    meanwhile: Callable[[], Awaitable[None]]
+    happened = False
+    _asked = False
+
+    async def _answer(
+        self, command: str, timeout: float, arguments: Mapping[str, object], *, at_once: bool
+    ) -> Any:
+        if self._asked and command != "query-block-jobs" and not self.happened:
+            self.happened = True
+            await self.meanwhile()
+        self._asked |= command == "block-job-cancel" and "force" not in arguments
+        return await super()._answer(command, timeout, arguments, at_once=at_once)
+
+
+async def test_a_replica_may_go_as_soon_as_nothing_is_mirrored_to_it(cluster: Cluster) -> None:
+    """To close a connection QEMU writes everything out first, and would wait for ever."""
+    primary, there, disk = cluster.primary, cluster.there, cluster.disk
+    spec = guest_spec(disk, await there.serve(disk, cluster.here))
+    await primary.driver.start(spec)
+    await primary.writes(spec)
+    await primary.driver.close()  # it would hold the monitor
+    directory = cluster.here.root / "run/gantry/guests" / spec.uuid
+    connection = sockets.connect(directory, "monitor")
+    monitor = await _Interrupted.open(connection, spec.name, lambda _event, _data: None)
+    assert isinstance(monitor, _Interrupted)
+    monitor.meanwhile = lambda: there.vanish(disk)
+
+    await block_jobs.release(monitor, 0, there.uuid, answers=True)
+
+    assert monitor.happened
+    await monitor.close()
+    await primary.writes(spec)
+    await primary.restart_agent()
+
+
+async def test_a_replica_that_has_just_gone_is_released_as_one_that_is_lost(
+    cluster: Cluster,
+) -> None:
+    primary, there, disk = cluster.primary, cluster.there, cluster.disk
+    spec = guest_spec(disk, await there.serve(disk, cluster.here))
+    await primary.driver.start(spec)
+    await primary.writes(spec)
+
+    await there.vanish(disk)
+    [live] = primary.driver.guests()
+    assert [one.phase for one in live.mirrors] == [MirrorPhase.READY]  # nobody has noticed yet
+    await primary.driver.release_mirror(spec.uuid, 0, there.uuid)
+
+    await primary.writes(spec)
 
 
 async def test_a_replica_that_answers_again_before_it_was_released_goes_on(

@@ -198,6 +198,9 @@ async def release(monitor: Monitor, index: int, node: Uuid, *, answers: bool = F
         await cut(monitor, index, node)
         for name in (copy, follow, job):
             await end(monitor, name)
+    # QEMU writes everything out before it closes a connection: with one that breaks at just that
+    # moment it would wait for ever, and hear nothing any more.
+    await cut(monitor, index, node)
     for purpose in ("remote", "follow", "copy"):
         await disconnect(monitor, remote_name(index, node, purpose))
     await layers.tidy(monitor, index)

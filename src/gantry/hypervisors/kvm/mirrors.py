@@ -119,9 +119,7 @@ class Mirrors:
             one = self._all.get((index, node))
             if one is not None:
                 one.leaving = True
-            answers = (
-                one is not None and one.asked is None and one.live.phase is not MirrorPhase.LOST
-            )
+            answers = one is not None and await one.answers(self._peers)
             await self._let_go(index, node, answers=answers)
             if one is not None and one.watch is not None:
                 one.watch.cancel()

@@ -1,10 +1,12 @@
-"""What is known of one disk's mirror to one node, while it is followed. Nothing is done here."""
+"""What is known of one disk's mirror to one node, while it is followed."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
+from gantry.hypervisors.contract import Peers
+from gantry.model import timeouts
 from gantry.model.live import MirrorLive, MirrorPhase
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
@@ -45,3 +47,14 @@ class OneMirror:
     def key(self) -> Key:
         """By which it is known."""
         return self.disk.index, self.target.node
+
+    async def answers(self, peers: Peers) -> bool:
+        """Whether the other side does now: the last look may be seconds old."""
+        if self.asked is not None or self.live.phase is MirrorPhase.LOST:
+            return False
+        try:
+            async with asyncio.timeout(timeouts.REPLICA_LOST):
+                await peers.exports(self.target)
+        except (OSError, EOFError, TimeoutError):
+            return False
+        return True
