@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from tests.support.cluster import Cluster
+from tests.support.ganeti import Ganeti
+from tests.support.ganeti import ganeti as ganeti
 
 MIB = 1024 * 1024
 EXPORT = "var/lib/ganeti/export"
@@ -196,14 +198,28 @@ def test_how_far_it_is_is_seen_while_it_lasts(copying: Cluster, tmp_path: Path) 
         assert watching.returncode == 0
 
 
-def test_an_export_of_ganeti_s_is_imported(copying: Cluster) -> None:
-    place = copying.root(2) / EXPORT / "old.example.com"
-    place.mkdir(parents=True)
+def test_an_export_of_ganeti_s_is_imported(copying: Cluster, ganeti: Ganeti) -> None:
+    """Its description is written by Ganeti's own code."""
+    nic = {"mac": "aa:00:00:0f:42:5b", "ip": None, "name": None, "network": None}
+    place = ganeti.exports(
+        copying.root(2) / EXPORT,
+        name="old.example.com",
+        primary_node="node1.example.com",
+        os="copy",
+        hypervisor="fake",
+        hvparams={"migration_mode": "live", "kernel_args": "ro", "vnc_magic": True},
+        beparams={"maxmem": 96, "minmem": 96, "vcpus": 2, "spindle_use": 1, "auto_balance": True},
+        osparams={},
+        osparams_private={},
+        tags=["env:prod"],
+        nics=[{**nic, "nicparams": {"mode": "bridged", "link": "br0", "vlan": ""}}],
+        disks=[{"uuid": "0fe51ee8", "iv_name": "disk/0", "size": 8, "name": None}],
+    )
     (place / "0fe51ee8").write_bytes(b"content" + bytes(8 * MIB - 7))
-    (place / "config.ini").write_text(_GANETI)
     said = copying.gnt("gnt-backup", "import", "-n", "node1", "old.example.com")
     assert "kernel_args, vnc_magic" in said
-    found = copying.instance("old.example.com", "be/maxmem", "be/vcpus", "nic.macs", "os")
+    found = copying.instance("old.example.com", "be/maxmem", "be/vcpus", "nic.macs", "os", "tags")
+    assert found["tags"] == ["env:prod"]
     assert (found["be/maxmem"], found["be/vcpus"], found["os"]) == (96, 2, "copy")
     assert found["nic.macs"] == ["aa:00:00:0f:42:5b"]
     assert disk(copying, 1, "old.example.com").read_bytes().startswith(b"content")
@@ -249,51 +265,3 @@ def test_mistakes_are_refused(cluster: Cluster, arguments: tuple[str, ...], why:
     if not cluster.instances():
         cluster.add("web1.gantry.test", "--no-start")
     assert why in cluster.refused("gnt-backup", *arguments)
-
-
-_GANETI = """\
-[export]
-version = 0
-timestamp = 1795189954
-source = node1.example.com
-os = copy
-compression = none
-
-[instance]
-name = old.example.com
-maxmem = 96
-minmem = 96
-memory = 96
-vcpus = 2
-disk_template = file
-hypervisor = fake
-nic0_mac = aa:00:00:0f:42:5b
-nic0_ip = None
-nic0_network = None
-nic0_name = None
-nic0_mode = user
-nic0_link =
-nic_count = 1
-disk0_ivname = disk/0
-disk0_dump = 0fe51ee8
-disk0_size = 8
-disk0_name = None
-disk_count = 1
-
-[hypervisor]
-migration_mode = live
-kernel_args = ro
-vnc_magic = True
-
-[backend]
-always_failover = False
-auto_balance = True
-maxmem = 96
-minmem = 96
-spindle_use = 1
-vcpus = 2
-
-[os]
-
-[os_private]
-"""

@@ -17,6 +17,8 @@ from gantry.model.errors import Reason, Rejected
 
 VERSION: Final = "0"
 _NOTHING: Final = "None"
+GLOBAL: Final = frozenset({"migration_bandwidth", "migration_mode", "migration_port", "xen_cmd"})
+"""Hypervisor parameters that Ganeti takes of clusters alone: an instance with one is refused."""
 _SECTIONS: Final = ("export", "instance", "hypervisor", "backend", "os", "os_private")
 _MOST: Final = 16
 _LATEST: Final = 1 << 40
@@ -100,8 +102,9 @@ def write(config: ExportConfig) -> str:
         }
     )
     parser["instance"] = _escaped(_instance(config))
+    hvparams = {name: value for name, value in config.hvparams.items() if name not in GLOBAL}
     for section, values in (
-        ("hypervisor", config.hvparams),
+        ("hypervisor", hvparams),
         ("backend", config.beparams),
         ("os", config.osparams),
         ("os_private", config.osparams_private),
@@ -153,13 +156,20 @@ def _config(found: Mapping[str, dict[str, str]]) -> ExportConfig:
         disk_template=instance.get("disk_template", ""),
         hypervisor=instance.get("hypervisor", ""),
         tags=tuple(instance.get("tags", "").split()),
-        disks=tuple(_disk(instance, n) for n in range(_count(instance, "disk_count"))),
+        disks=tuple(_disk(instance, n) for n in _disks(instance)),
         nics=tuple(_nic(instance, n) for n in range(_count(instance, "nic_count"))),
         hvparams=found["hypervisor"],
         beparams=found["backend"],
         osparams=found["os"],
         osparams_private=found["os_private"],
     )
+
+
+def _disks(instance: Mapping[str, str]) -> list[int]:
+    """The numbers of the disks. Ganeti leaves out one of which it could make no snapshot."""
+    count = _count(instance, "disk_count")
+    found = [n for n in range(_MOST) if f"disk{n}_size" in instance]
+    return found if len(found) == count else list(range(count))
 
 
 def _count(instance: Mapping[str, str], name: str) -> int:

@@ -60,6 +60,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     osparams: dict[str, str] = {}
     osparams_private: dict[str, str] = {}
     """OS parameters of several lines, of which Ganeti's file loses the blanks and some lines."""
+    hvparams: dict[str, str] = {}
+    """The instance's own of those that only clusters have there: Ganeti would refuse the file."""
 
     @property
     def incremental(self) -> bool:

@@ -44,7 +44,7 @@ disk_count = 1
 tags = env:prod tier:1
 
 [hypervisor]
-migration_mode = live
+acpi = True
 
 [backend]
 always_failover = False
@@ -179,3 +179,18 @@ def test_what_is_kept_of_any_text_is_what_is_read(values: dict[str, str]) -> Non
 
 def test_lines_are_not_kept_as_they_are() -> None:
     assert kept({"a": "x", "b": "x\n  y\n# z"}) == {"a": "x", "b": "x\ny"}
+
+
+def test_a_disk_of_which_ganeti_had_no_snapshot_is_left_out() -> None:
+    """Its number is missing, and the others keep theirs."""
+    found = parse(GANETI.replace("disk0_", "disk1_"))
+    assert [disk.size for disk in found.disks] == [64]
+    with pytest.raises(Rejected, match="disk1_size is missing"):
+        parse(GANETI.replace("disk_count = 1", "disk_count = 2"))
+
+
+def test_what_ganeti_takes_of_clusters_alone_is_not_written() -> None:
+    config = msgspec.structs.replace(
+        parse(GANETI), hvparams={"kernel_args": "ro", "migration_mode": "live"}
+    )
+    assert parse(write(config)).hvparams == {"kernel_args": "ro"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from gantry.model.backup_orders import DumpFile
 from gantry.model.entities import Instance, ParameterValue
-from gantry.model.export_config import ExportConfig, ExportedDisk, ExportedNic, kept
+from gantry.model.export_config import GLOBAL, ExportConfig, ExportedDisk, ExportedNic, kept
 from gantry.model.export_facts import DumpFacts, Facts, dump_name
 from gantry.model.parameters import backend, backend_parameters, hypervisor_parameters
 from gantry.model.snapshot import Snapshot
@@ -83,6 +83,7 @@ def facts(
         own_hvparams=tuple(sorted(instance.hvparams)),
         own_beparams=tuple(sorted(instance.beparams)),
         own_osparams=tuple(sorted(instance.osparams)),
+        hvparams=_texts({name: instance.hvparams[name] for name in GLOBAL & {*instance.hvparams}}),
         osparams=_lost(instance.osparams),
         osparams_private=_lost(instance.osparams_private),
     )

@@ -91,6 +91,7 @@ def source(found: ExportContents) -> Source:
     if facts is not None:
         config = msgspec.structs.replace(
             config,
+            hvparams={**config.hvparams, **facts.hvparams},
             osparams=exporting.found_again(config.osparams, facts.osparams),
             osparams_private=exporting.found_again(config.osparams_private, facts.osparams_private),
         )
