@@ -21,6 +21,7 @@ from gantry.model.errors import (
     Cancelled,
     ErrorInfo,
     GantryError,
+    Interrupted,
     OperationFailed,
     Reason,
     Rejected,
@@ -63,6 +64,8 @@ class Fault(enum.Enum):
     """The agent is being stopped; nothing was done."""
     ANSWER_LOST = "answer-lost"
     """It was done; the master sees Unavailable."""
+    RESTARTED = "restarted"
+    """It was done, but the agent has been restarted meanwhile and says Interrupted."""
     VANISHES = "vanishes"
     """It was done, and from then on the node does not answer."""
     CRASH_BEFORE = "crash-before"
@@ -387,6 +390,8 @@ class FakeAgents:
                 raise OperationFailed(f"injected failure on {to.name}", node=to.name)
             case Fault.ANSWER_LOST:
                 raise self._gone(to)
+            case Fault.RESTARTED:
+                raise Interrupted(f"the agent of node {to.name} was restarted", node=to.name)
             case Fault.VANISHES:
                 self.disconnect(self.world.nodes[to.node])
                 raise self._gone(to)

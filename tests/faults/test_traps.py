@@ -15,6 +15,7 @@ from tests.fakes.cluster import FakeCluster, instance, node_uuid
 from tests.faults.breaking import BreakingStore, next_master
 
 from gantry.jobs.archive import BATCH
+from gantry.jobs.phases import TURNS
 from gantry.model.errors import Unavailable
 from gantry.model.jobs import JobStatus, Submission
 from gantry.model.orders import DiskCreate, DiskRemove, GuestStart, HooksRun, OsCreate
@@ -265,7 +266,32 @@ async def test_scripts_run_again_after_a_crash_with_the_same_environment(
     second = cluster.world.nodes[node_uuid(1)].hook_runs[1]
     assert second.environments == first.environments
     assert second.run_id == first.run_id
-    assert (first.attempt, second.attempt) == (1, 2)
+    assert 1 == first.attempt < second.attempt
+
+
+async def test_no_two_repeats_are_the_same_attempt_whoever_dies(cluster: FakeCluster) -> None:
+    """The agent in each turn but the last, and the master in that one; twice."""
+    node = cluster.world.nodes[node_uuid(1)]
+
+    def decide(call: Call) -> Fault | None:
+        if not isinstance(call.order, HooksRun) or call.node is not node:
+            return None
+        last = (len(node.hook_runs) + 1) % TURNS == 0
+        return Fault.CRASH_AFTER if last else Fault.RESTARTED
+
+    cluster.agents.fault = decide
+    job = await cluster.submit({"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web2"})
+    for _ in range(2):
+        await cluster.agents.crashed.wait()
+        await cluster.crash()
+        cluster.agents.crashed.clear()
+        await cluster.start()
+    await cluster.agents.crashed.wait()
+    attempts = [run.attempt for run in node.hook_runs]
+    assert attempts == list(range(1, 3 * TURNS + 1))
+    await next_master(cluster)
+    assert (await cluster.engine.wait(job)).status is JobStatus.SUCCESS
+    assert len({run.run_id for run in node.hook_runs}) == 1
 
 
 async def test_a_script_that_denies_leaves_everything_as_it_was(cluster: FakeCluster) -> None:

@@ -248,7 +248,7 @@ class Phases:
             main_version=run.main_version,
             job=entry.id,
             run_id=self._run_id,
-            attempt=entry.job.attempt + turn,
+            attempt=_attempt(entry.job.attempt, turn),
             dry_run=entry.job.dry_run is DryRun.HOOKS,
             about=run.about,
             context=msgspec.Raw(msgspec.json.encode({**round_.document, "node": to.name})),
@@ -274,3 +274,12 @@ class Phases:
     def _warn(self, lines: Iterable[str]) -> None:
         for line in lines:
             issue.say(self._context, self._entry, line, LogKind.WARNING, self._op)
+
+
+def _attempt(master: int, turn: int) -> int:
+    """Of a node's scripts: no two repeats have the same, and a later one has a higher one.
+
+    ``master`` counts the masters that the job has had, and is written down; a turn is not, so
+    each master has numbers of its own for all that it may take.
+    """
+    return (master - 1) * TURNS + turn + 1
