@@ -45,6 +45,16 @@ def files(cluster: Cluster) -> list[int]:
     ]
 
 
+def sizes(cluster: Cluster) -> dict[int, int]:
+    """MiB of the only mirrored disk on each node that has it."""
+    return {
+        number: file.stat().st_size >> 20
+        for number in (1, 2, 3)
+        for file in (cluster.root(number) / "srv/ganeti/file-storage").rglob("*.mirror.disk0")
+        if not file.name.startswith(".")
+    }
+
+
 def test_redundancy_moves_from_node_to_node_and_the_guest_follows(cluster: Cluster) -> None:
     cluster.gnt(
         "gnt-instance", "add", "-t", "mirror", "-s", "8M", "-o", "noop", "-n", "node1:node2",
@@ -82,7 +92,10 @@ def test_redundancy_moves_from_node_to_node_and_the_guest_follows(cluster: Clust
     )
     cluster.gnt("gnt-instance", "replace-disks", "-s", "web1")
     becomes(cluster, "node3", ["node2"], "running", ["in-sync"])
+    cluster.gnt("gnt-instance", "grow-disk", "web1", "0", "4M")
     cluster.gnt("gnt-instance", "stop", "web1")
+    cluster.gnt("gnt-instance", "grow-disk", "--absolute", "web1", "sda", "16M")
+    assert sizes(cluster) == {2: 16, 3: 16}
     cluster.gnt("gnt-instance", "modify", "-t", "file", "web1")
     eventually("only the file is left", lambda: files(cluster) == [3])
     cluster.gnt("gnt-instance", "modify", "-t", "mirror", "-n", "node2", "web1")

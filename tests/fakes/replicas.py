@@ -13,7 +13,7 @@ from gantry.model.entities import DiskTemplate, ReplicaState
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import GuestLive, GuestState, MirrorPhase
 from gantry.model.names import Uuid
-from gantry.model.orders import DiskCreate, DiskSpec
+from gantry.model.orders import DiskCreate, DiskGrow, DiskSpec
 from gantry.model.replica_orders import (
     DisksActivate,
     DisksDeactivate,
@@ -22,7 +22,9 @@ from gantry.model.replica_orders import (
     MirrorWait,
     ReadReplicas,
     ReplicaClose,
+    ReplicaGrow,
     ReplicaMark,
+    ReplicaReserve,
     ReplicaSeen,
     ReplicaServe,
     ReplicaServed,
@@ -46,6 +48,8 @@ class FakeReplica(msgspec.Struct):
     host: str = ""
     port: int = 0
     problem: str = ""
+    reserved: int = 0
+    """MiB that are kept for it beyond what it has."""
 
 
 class FakeReplicas:
@@ -65,6 +69,8 @@ class FakeReplicas:
             ReplicaServe: self._serve,
             ReplicaClose: self._close,
             ReplicaMark: self._mark,
+            ReplicaReserve: self._reserve,
+            ReplicaGrow: lambda order: self._grow(self._known(order.disk), order.disk.size),
             MirrorAttach: self._attach,
             MirrorRelease: self._release,
             DisksActivate: self._activate,
@@ -125,6 +131,7 @@ class FakeReplicas:
                 raise _unfit(disk, why)
         for disk in mirrored:
             self.found[disk.path].clean = False
+            self._grow(disk, disk.size)
 
     def closed(self, disks: tuple[DiskSpec, ...]) -> None:
         """They were closed in order."""
@@ -147,6 +154,8 @@ class FakeReplicas:
         if target.full:
             theirs.content = mine.content
         served = found.served is not None and found.served.node == self._node.uuid
+        if theirs.spec.size != mine.spec.size:
+            self.broken.append(f"{disk.path} is larger on one of {self._node.name}, {other.name}")
         if theirs.content != mine.content or not served:
             self.broken.append(f"{disk.path} of {self._node.name} on {other.name}")
 
@@ -168,6 +177,7 @@ class FakeReplicas:
             raise _unfit(disk, why)
         if disk.path not in self._node.disks:
             self._node.create_disk(DiskCreate(disk=disk))
+        self._grow(disk, disk.size)
         if found is None or order.overwrite:
             made = FakeReplica(disk.uuid, disk.generation, ReplicaState.SYNCING)
             made.served, made.port = (found.served, found.port) if found else (None, 0)
@@ -197,6 +207,35 @@ class FakeReplicas:
             self.found[disk.path] = FakeReplica(disk.uuid, disk.generation, order.state)
         else:
             found.disk, found.generation, found.state = wanted
+
+    def _known(self, disk: DiskSpec) -> DiskSpec:
+        why = self._problem(_mirrored(disk))
+        if why:
+            raise _unfit(disk, why)
+        return disk
+
+    def _reserve(self, order: ReplicaReserve) -> None:
+        disk = self._known(order.disk)
+        more = order.size - self._node.disks[disk.path].spec.size
+        if more > self._node.facts().disk_free:
+            raise OperationFailed("it does not fit", reason=Reason.NO_RESOURCES)
+        self.found[disk.path].reserved = max(more, 0)
+
+    def _grow(self, disk: DiskSpec, size: int) -> None:
+        found = self._node.disks[disk.path]
+        if found.spec.size < size:
+            found.spec = msgspec.structs.replace(found.spec, size=size)
+            self.found[disk.path].reserved = 0
+
+    def grow(self, order: DiskGrow) -> None:
+        """The primary's replica; one that is not as large is lost to a guest that runs."""
+        disk = self._known(order.disk)
+        self._grow(disk, order.size)
+        guest = self._node.guests.get(order.guest)
+        for one in guest.live.mirrors if guest is not None and guest.live.up else ():
+            there = self.others()[one.node].disks[disk.path]
+            if one.disk == disk.uuid and there.spec.size != order.size:
+                self.lose(order.guest, one.node)
 
     def _attach(self, order: MirrorAttach) -> None:
         disk = self._disk(order.guest, order.index)

@@ -24,6 +24,7 @@ from gantry.model import bundles, names, timeouts
 from gantry.model.bundles import HOOKS
 from gantry.model.candidate_orders import MASTER_FILES
 from gantry.model.disk_orders import DiskSeen, DisksSeen
+from gantry.model.entities import DiskTemplate
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.hook_files import HookFile, HookInventory, ReadHookFiles
 from gantry.model.hook_orders import HookSequence, ListedHooks, ListedScript
@@ -337,6 +338,9 @@ class FakeNode:
         found = self.disks.get(self._path(order.disk.path))
         if found is None:
             raise OperationFailed(f"{order.disk.path} is not there")
+        if order.disk.template is DiskTemplate.MIRROR:
+            self.replicas.grow(order)
+            return
         if order.size - found.spec.size > self.facts().disk_free:
             raise OperationFailed("it does not fit", reason=Reason.NO_RESOURCES)
         size = max(found.spec.size, order.size)

@@ -250,7 +250,7 @@ def _without_replicas(seen: Seen) -> Seen:
     for name, state in seen.nodes.items():
         guests = {uuid: (_untargeted(spec), live) for uuid, (spec, live) in state["guests"].items()}
         disks = {
-            path: disk if (path, name) in homes else disk[:3]
+            path: disk if (path, name) in homes else disk[1:3]
             for path, disk in state["disks"].items()
         }
         nodes[name] = {**state, "guests": guests, "disks": disks}

@@ -217,6 +217,18 @@ MIRRORED: tuple[Situation, ...] = (
         prepare=disks_there,
     ),
     Situation(
+        name="grow a mirrored disk",
+        op=_op("GROW_DISK", disk=0, amount="1G"),
+        objects=(DOWN, IN_STEP),
+        prepare=disks_there,
+    ),
+    Situation(
+        name="grow a mirrored disk of one that runs",
+        op=_op("GROW_DISK", disk="sda", amount=256, absolute=True),
+        objects=(UP, IN_STEP),
+        prepare=running,
+    ),
+    Situation(
         name="remove mirror",
         op=_op("REMOVE_MDDRBD", disk_name="sda", disk_id=1),
         objects=(UP, IN_STEP),
@@ -246,6 +258,7 @@ def _disk(cluster: FakeCluster, instance: Instance, disk: Uuid, path: str, numbe
     home = cluster.world.nodes[instance.primary_node]
     assert replicas[instance.primary_node].state is IN_SYNC
     own = home.replicas.found[path]
+    size = next(one.size for one in instance.disks if one.uuid == disk)
     # One that was promoted in the store may not have heard of it yet: the next start tells it.
     assert own.generation in (number, number - 1)
     guest = home.guests.get(instance.uuid)
@@ -256,6 +269,8 @@ def _disk(cluster: FakeCluster, instance: Instance, disk: Uuid, path: str, numbe
             continue
         node = cluster.world.nodes[uuid]
         record = node.replicas.found[path]
+        assert node.disks[path].spec.size <= size, f"larger than it should be on {node.name}"
+        assert not record.reserved or node.disks[path].spec.size < size, "room that nobody needs"
         assert (record.generation, record.state) == (number, IN_SYNC), f"on {node.name}"
         assert node.disks[path].content == home.disks[path].content or not own.clean
         assert not up or uuid in mirrored_to, f"in sync, and nothing is mirrored to {node.name}"

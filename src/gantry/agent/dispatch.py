@@ -95,6 +95,8 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     replica_orders.ReplicaServe: "replicas:serve",
     replica_orders.ReplicaClose: "replicas:close",
     replica_orders.ReplicaMark: "replicas:mark",
+    replica_orders.ReplicaReserve: "replica_sizes:reserve",
+    replica_orders.ReplicaGrow: "replica_sizes:grow",
     replica_orders.ReplicasLook: "replicas:look",
     replica_orders.MirrorAttach: "replicas:attach",
     replica_orders.MirrorRelease: "replicas:release",

@@ -126,6 +126,25 @@ class ReplicaDaemons:
         async with self._turn(disk.uuid):
             await self._stop(disk)
 
+    async def grow(self, disk: DiskSpec) -> None:
+        """It has the disk's size, also for the node that it is served to: at the same port.
+
+        That node waits for the moment in which its daemon is another one.
+        """
+        async with self._turn(disk.uuid):
+            await self.storage.grow(disk)
+            known = self._serving.get(disk.uuid)
+            if known is None or known.disk.size == disk.size:
+                return
+            again = self._again.pop(disk.uuid, None)
+            if again is not None:
+                again.cancel()
+                await asyncio.wait([again])
+            await self._kill(disk.uuid)
+            self._serving[disk.uuid] = msgspec.structs.replace(known, disk=disk)
+            await asyncio.wait([self._begin_again(disk.uuid)], timeout=timeouts.REPLICA_SERVED)
+            await self._answers(known)
+
     async def _stop(self, disk: DiskSpec) -> None:
         directory = self._root / DIRECTORY / disk.uuid
         if not directory.is_dir():
@@ -227,9 +246,13 @@ class ReplicaDaemons:
         if served is None or disk in self._again:
             return
         _log.warning("the daemon of replica %s ended: %s", served.disk.path, how or "unseen")
+        self._begin_again(disk)
+
+    def _begin_again(self, disk: Uuid) -> asyncio.Task[None]:
         task = asyncio.create_task(self._start_again(disk))
         self._again[disk] = task
         task.add_done_callback(lambda done: self._started_again(disk, done))
+        return task
 
     def _started_again(self, disk: Uuid, task: asyncio.Task[None]) -> None:
         if self._again.get(disk) is task:

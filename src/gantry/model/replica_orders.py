@@ -58,6 +58,26 @@ class ReplicaMark(Order[Nothing], frozen=True, kw_only=True, tag="replica-mark")
     force: bool = False
 
 
+class ReplicaReserve(Order[Nothing], frozen=True, kw_only=True, tag="replica-reserve"):
+    """There is room for ``size`` on this node, and what is there stays as it is.
+
+    Of what is as large already nothing more is kept than it has. OperationFailed: no room.
+    """
+
+    disk: DiskSpec
+    size: int
+
+
+class ReplicaGrow(Order[Nothing], frozen=True, kw_only=True, tag="replica-grow"):
+    """This node's replica has the disk's size, which is in the store by now.
+
+    One that is served stays so, at the same port. What a guest here has open itself is made
+    larger by ``DiskGrow``.
+    """
+
+    disk: DiskSpec
+
+
 class MirrorAttach(Order[Nothing], frozen=True, kw_only=True, tag="mirror-attach"):
     """Mirror a disk of a guest that is up to one more target, from now on.
 
@@ -153,6 +173,8 @@ ReplicaOrder: TypeAlias = (
     ReplicaServe
     | ReplicaClose
     | ReplicaMark
+    | ReplicaReserve
+    | ReplicaGrow
     | MirrorAttach
     | MirrorRelease
     | DisksActivate

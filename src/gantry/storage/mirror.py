@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from gantry.model.entities import DiskFormat, DiskTemplate, ReplicaState
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.orders import DiskSpec
 from gantry.model.replica_orders import ReplicaSeen
-from gantry.storage import replica_record
+from gantry.storage import replica_growth, replica_record
 from gantry.storage.file import MIB, FileStorage, beside
 from gantry.storage.replica_record import ReplicaRecord
 
@@ -122,6 +123,22 @@ class MirrorStorage(FileStorage):
         """Its record becomes this state, at the disk's generation; see the order."""
         await self._in_thread(disk, lambda one: self._mark(one, generation, state, force))
 
+    async def reserve(self, disk: DiskSpec, size: int) -> None:
+        """There is room for ``size`` MiB; for no more than it has, where that is less."""
+        await self._in_thread(disk, lambda one: self._reserve(one, size))
+
+    async def grow(self, disk: DiskSpec) -> None:
+        """It has the disk's size. Rejected where it is not that disk's."""
+        await self._in_thread(disk, self._grown)
+
+    async def growing(self, disk: DiskSpec) -> None:
+        """Who has it open is about to give it the disk's size; there is room. Durable."""
+        await self._in_thread(disk, self._growing)
+
+    async def grew(self, disk: DiskSpec) -> None:
+        """That was done."""
+        await self._in_thread(disk, self._grew)
+
     async def seen(self, disk: DiskSpec) -> ReplicaSeen:
         """What is there of it."""
         return await self._in_thread(disk, self._seen)
@@ -135,10 +152,49 @@ class MirrorStorage(FileStorage):
 
     def _unwritten(self, disk: DiskSpec) -> bool:
         found, why = self._found(disk)
-        return found is not None and not why and not found.written
+        whole = found is not None and found.size == disk.size and not found.before
+        return whole and found is not None and not why and not found.written
+
+    def _reserve(self, disk: DiskSpec, size: int) -> None:
+        found, path = self._fit(disk), Path(self.real_path(disk))
+        with replica_growth.touched(self._record(disk), found, path):
+            if size > found.size:
+                replica_growth.reserve(disk, path, size)
+            elif not found.before:
+                replica_growth.unreserve(path)
+
+    def _grown(self, disk: DiskSpec) -> None:
+        found = self._fit(disk)
+        replica_growth.grow(disk, self._record(disk), found, Path(self.real_path(disk)))
+
+    def _growing(self, disk: DiskSpec) -> None:
+        found = self._fit(disk)
+        if found.size < disk.size:
+            replica_growth.reserve(disk, Path(self.real_path(disk)), disk.size)
+            replica_growth.begun(self._record(disk), found, disk.size)
+
+    def _grew(self, disk: DiskSpec) -> None:
+        found, path = self._fit(disk), Path(self.real_path(disk))
+        if found.before:
+            _allocated(path, path.stat().st_size // MIB)
+            replica_growth.ended(self._record(disk), found, path)
+
+    def _fit(self, disk: DiskSpec) -> ReplicaRecord:
+        """Its record, where it is this disk's, of whatever size; else Rejected."""
+        found, why = self._found(msgspec.structs.replace(disk, size=sys.maxsize))
+        if why or found is None:
+            raise _unfit(disk, why)
+        return found
+
+    def _caught_up(self, disk: DiskSpec) -> tuple[ReplicaRecord | None, str]:
+        """Its record, and why it must not be used; one that missed a growth grows."""
+        found, why = self._found(disk)
+        if found is not None and not why:
+            found = replica_growth.grow(disk, self._record(disk), found, Path(self.real_path(disk)))
+        return found, why
 
     def _admit_here(self, disk: DiskSpec) -> ReplicaRecord:
-        found, why = self._found(disk)
+        found, why = self._caught_up(disk)
         if not why and found is not None and found.state is not ReplicaState.IN_SYNC:
             why = f"it is {found.state}, and not in sync"
         if not why and found is not None and not found.clean:
@@ -165,14 +221,16 @@ class MirrorStorage(FileStorage):
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             os.fsync(handle)
-            mtime = os.fstat(handle).st_mtime_ns
+            mtime, size = os.fstat(handle).st_mtime_ns, os.fstat(handle).st_size
         finally:
             os.close(handle)
-        closed = msgspec.structs.replace(found, clean=True, mtime_ns=mtime)
+        closed = msgspec.structs.replace(
+            found, clean=True, mtime_ns=mtime, size=size // MIB, before=0
+        )
         replica_record.write(self._record(disk), closed)
 
     def _serve(self, disk: DiskSpec, overwrite: bool) -> str:
-        found, why = self._found(disk)
+        found, why = self._caught_up(disk)
         fits = found is not None and not why
         if not fits and not overwrite:
             raise _unfit(disk, why)

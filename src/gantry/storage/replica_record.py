@@ -17,6 +17,7 @@ from gantry.model.entities import ReplicaState
 from gantry.model.names import Uuid
 
 NAME: Final = "replica"
+_MIB: Final = 1024 * 1024
 
 
 class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +26,7 @@ class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     ``clean``: it was closed in order since it was last opened. ``written``: it was ever opened.
     ``content`` is another random word whenever somebody else than the node that it was served
     to may have written to it: with the same word it is what that node knows of it.
+    ``before``: the MiB that it had before a growth to ``size`` which has not come to its end.
     """
 
     disk: Uuid
@@ -35,6 +37,7 @@ class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     mtime_ns: int = 0
     written: bool = False
     content: str = ""
+    before: int = 0
 
 
 def read(path: Path) -> ReplicaRecord | None:
@@ -66,7 +69,8 @@ def problem(
 ) -> str:
     """Why a replica must not be used as the one of that disk and generation; "" where it may.
 
-    ``file`` is what is there, None where nothing is. ``size`` is the disk's, in MiB.
+    ``file`` is what is there, None where nothing is. ``size`` is the disk's, in MiB: one that is
+    smaller missed a growth, and becomes as large when it is opened.
     """
     if file is None:
         return "it is not there"
@@ -76,8 +80,11 @@ def problem(
         return f"it belongs to another disk ({found.disk})"
     if found.generation != generation:
         return f"it is of generation {found.generation}, not {generation}"
-    if file.st_size != size * 1024 * 1024:
-        return f"it has {file.st_size} bytes instead of {size} MiB"
-    if found.clean and file.st_mtime_ns != found.mtime_ns:
+    least = found.before or found.size
+    if not least * _MIB <= file.st_size <= found.size * _MIB:
+        return f"it has {file.st_size} bytes instead of {found.size} MiB"
+    if file.st_size > size * _MIB:
+        return f"it has {found.size} MiB, and the disk has {size}"
+    if found.clean and not found.before and file.st_mtime_ns != found.mtime_ns:
         return "somebody else has written to it since it was last closed"
     return ""

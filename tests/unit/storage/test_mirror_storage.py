@@ -100,7 +100,7 @@ async def test_a_foreign_write_is_seen_only_between_an_orderly_end_and_the_next_
     [
         ({"uuid": OTHER}, "belongs to another disk"),
         ({"generation": 4}, "is of generation 3, not 4"),
-        ({"size": 3}, "bytes instead of 3 MiB"),
+        ({"size": 1}, "it has 2 MiB, and the disk has 1"),
         ({"path": f"{DIRECTORY}/web1.gantry.test/disk1"}, "is not there"),
     ],
 )

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from gantry.hypervisors.contract import Peers, Replicas
-from gantry.hypervisors.kvm.mirrors import Mirrors
+from gantry.hypervisors.kvm import held
+from gantry.hypervisors.kvm.renewing import GuestMirrors
 from gantry.hypervisors.kvm.running import Running
 from gantry.model.entities import DiskTemplate
 from gantry.model.errors import GantryError, OperationFailed, Reason, Rejected
@@ -73,6 +74,7 @@ async def adopt(running: Running, means: Means | None) -> None:
     spec = running.record.spec
     if means is not None and any_of(spec):
         await _mirrors(running, means).adopt(spec.disks)
+        await held.go_on(running)
 
 
 async def attach(running: Running, index: int, target: MirrorTarget) -> None:
@@ -105,8 +107,8 @@ async def release(running: Running, index: int, node: Uuid) -> None:
     await _retarget(running, index, tuple(one for one in disk.targets if one.node != node))
 
 
-def _mirrors(running: Running, means: Means) -> Mirrors:
-    running.mirrors = Mirrors(
+def _mirrors(running: Running, means: Means) -> GuestMirrors:
+    running.mirrors = GuestMirrors(
         running.record.spec.name, means.peers, running.monitor, running.mirrors_changed
     )
 

@@ -37,7 +37,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """``pid`` and ``started`` name the process; ``boot_id`` the machine's boot it belongs to.
 
     ``last`` is how it ended, in phase ENDED. ``since`` is when it was started. ``incoming``: it
-    waits for the guest from another node, at these ports; it has never run here.
+    waits for the guest from another node, at these ports; it has never run here. ``held``: it
+    stands still because we want it to, until its mirrors are there; see ``held``.
     """
 
     spec: GuestSpec
@@ -48,6 +49,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     started: int = 0
     last: GuestLive | None = None
     incoming: Ports | None = None
+    held: bool = False
 
 
 def outcome(record: Record, boot_id: str, errors: str) -> tuple[GuestState, str]:

@@ -17,11 +17,11 @@ import msgspec
 
 from gantry.host import machine
 from gantry.host.daemon import Daemon
-from gantry.hypervisors.kvm import broken_copies, guest_agent, sockets
-from gantry.hypervisors.kvm.mirrors import Mirrors
+from gantry.hypervisors.kvm import broken_copies, guest_agent, held, sockets
 from gantry.hypervisors.kvm.monitor import Event, Monitor
 from gantry.hypervisors.kvm.partings import Partings
 from gantry.hypervisors.kvm.record import Files, Phase, Record, outcome
+from gantry.hypervisors.kvm.renewing import GuestMirrors
 from gantry.hypervisors.kvm.serial import Serial
 from gantry.model import parameters, timeouts
 from gantry.model.errors import GantryError, OperationFailed, Unavailable
@@ -72,7 +72,7 @@ class Running:
         self.gone = asyncio.Event()
         self.serial: Serial | None = None
         self.how = ""
-        self.mirrors: Mirrors | None = None
+        self.mirrors: GuestMirrors | None = None
         self.closed: Callable[[], Awaitable[None]] | None = None
         """To be called once QEMU has ended in order, with all that was written safe."""
         self._process = process
@@ -85,6 +85,7 @@ class Running:
         self._seen = False
         self._stops = 0
         self.partings = Partings()
+        self.holding = asyncio.Lock()
         self._ending = False
         self._in_order = False
         """QEMU was told to end, and was not killed."""
@@ -111,6 +112,8 @@ class Running:
         """One of its mirrors is doing something else."""
         if not self.gone.is_set():
             self._owner.changed(self.live())
+            if self.record.held:
+                self._owner.background(held.go_on(self))
 
     async def monitor(self, timeout: float) -> Monitor:
         """The connection to its monitor, made again if it broke; Unavailable."""
@@ -282,7 +285,7 @@ class Running:
             return  # it must not run here
         if status == "prelaunch":  # it never ran an instruction: nothing to shut down
             return
-        if status == "paused":
+        if status == "paused" and not self.record.held:
             await monitor.execute("cont", timeout)
         progress(f"the guest has {timeout:g} s to shut down")
         while not self.gone.is_set():
@@ -310,7 +313,7 @@ class Running:
             self.mirrors.told(event, data)
         if event == "SHUTDOWN" and data.get("guest"):
             self._owner.background(self._off())
-        elif event == "STOP" and self._state is GuestState.RUNNING:
+        elif event == "STOP" and self._state is GuestState.RUNNING and not self.record.held:
             self._owner.background(self.refresh(QUIT_GRACE))
         elif event == "RESUME":
             self._become(GuestState.RUNNING)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -12,10 +12,14 @@ from gantry.model.disk_orders import DiskGrow, ReadDisks
 from gantry.model.entities import DiskTemplate, Instance
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
+from gantry.model.names import Uuid
 from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import checks, disks, specs
+from gantry.operations.steps import checks, disks, growing, specs
+from gantry.operations.steps.growing import Growth
 from gantry.ports.steps import Outcome, Steps
+
+_SEEN: Final = "the guest sees it now; its file system is grown from within"
 
 
 class GrowPlan(Plan, frozen=True, kw_only=True):
@@ -26,13 +30,15 @@ class GrowPlan(Plan, frozen=True, kw_only=True):
     index: int
     more: int
     running: bool
+    mirrored: Growth | None = None
 
 
 class InstanceGrowDisk(Operation[GrowPlan], frozen=True, kw_only=True):
     """``amount`` (MiB, or text such as ``10G``) is added; with ``absolute`` it is the new size.
 
     What has grown is not made smaller again: where the job fails after that, the disk is larger
-    than its record says, which does no harm, and the next growth puts it right.
+    than its record says, which does no harm, and the next growth puts it right. Of a mirrored
+    disk the record comes first, and the same size once more does what was left.
     """
 
     opcode: ClassVar[str] = "OP_INSTANCE_GROW_DISK"
@@ -56,7 +62,8 @@ class InstanceGrowDisk(Operation[GrowPlan], frozen=True, kw_only=True):
         before = cluster.instance(self.instance_name)
         what = f"grow a disk of instance {before.name}"
         disks.some(before, what)
-        disks.files(before, what)
+        if before.disk_template is not DiskTemplate.MIRROR:
+            disks.files(before, what)
         at = disks.index(before, self.disk)
         disk = before.disks[at]
         size = self._size(before, at)
@@ -64,20 +71,32 @@ class InstanceGrowDisk(Operation[GrowPlan], frozen=True, kw_only=True):
         checks.node_usable(cluster, node, what)
         checks.nowhere_else(cluster, before)
         more = size - disk.size
-        own = before.disk_template is DiskTemplate.FILE
-        if own:
-            checks.disk_fits(cluster, node, more, f"disk {at} of instance {before.name}")
         larger = disks.with_disk(before, at, msgspec.structs.replace(disk, size=size))
+        after = checks.changed(before, given.now, disks=larger)
+        mirrored: Growth | None = None
+        nodes: tuple[Uuid, ...] = (node.uuid,)
+        if before.disk_template is DiskTemplate.MIRROR:
+            mirrored = growing.plan(cluster, before, after, at)
+            nodes = mirrored.nodes
+        elif before.disk_template is DiskTemplate.SHAREDFILE:
+            nodes = ()
+        for uuid in nodes:
+            what = f"disk {at} of instance {before.name}"
+            checks.disk_fits(cluster, cluster.nodes[uuid], more, what)
         return GrowPlan(
             before=before,
-            after=checks.changed(before, given.now, disks=larger),
+            after=after,
             index=at,
             more=more,
             running=checks.running(cluster, before),
-            claims=(Claim(node=node.uuid, disk=more),) if own else (),
+            mirrored=mirrored,
+            claims=tuple(Claim(node=uuid, disk=more) for uuid in nodes),
         )
 
     async def examine(self, plan: GrowPlan, cluster: Snapshot, ask: Examiner) -> GrowPlan:
+        if plan.mirrored is not None:
+            await growing.examined(plan.mirrored, ask)
+            return plan
         disk = specs.disk(plan.index, plan.before.disks[plan.index])
         question = ReadDisks(disks=(disk,))
         said = await ask.ask(plan.before.primary_node, question, timeouts.URGENT)
@@ -103,6 +122,11 @@ class InstanceGrowDisk(Operation[GrowPlan], frozen=True, kw_only=True):
     async def run(self, plan: GrowPlan, steps: Steps) -> Outcome:
         size = plan.after.disks[plan.index].size
         steps.log(f"growing disk {plan.index} of {plan.before.name} by {plan.more} MiB to {size}")
+        if plan.mirrored is not None:
+            error = await growing.grow(steps, plan.mirrored)
+            if plan.running and error is None:
+                steps.log(_SEEN)
+            return Outcome(put=(plan.after,), error=error)
         order = DiskGrow(
             disk=specs.disk(plan.index, plan.before.disks[plan.index]),
             size=size,
@@ -111,7 +135,7 @@ class InstanceGrowDisk(Operation[GrowPlan], frozen=True, kw_only=True):
         )
         await steps.do(f"grow-disk/{plan.index}", plan.before.primary_node, order)
         if plan.running:
-            steps.log("the guest sees it now; its file system is grown from within")
+            steps.log(_SEEN)
         return Outcome(put=(plan.after,))
 
     def _size(self, instance: Instance, at: int) -> int:
@@ -119,7 +143,8 @@ class InstanceGrowDisk(Operation[GrowPlan], frozen=True, kw_only=True):
         amount = sizes.parse(str(self.amount), "the amount")
         now = instance.disks[at].size
         size = amount if self.absolute else now + amount
-        if size <= now:
+        again = self.absolute and instance.disk_template is DiskTemplate.MIRROR
+        if size < now or (size == now and not again):
             raise Rejected(
                 f"disk {at} of instance {instance.name} has {now} MiB already: it cannot be made "
                 "smaller",
