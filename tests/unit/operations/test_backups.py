@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from tests.fakes.cluster import FakeCluster, node_uuid
 from tests.fakes.exports import exported
+from tests.faults.situations import UP_WITH_DISK, chain_there, running_with_disk
 from tests.unit.operations.scene import snapshot, web
 
 from gantry.model import export_config
@@ -16,9 +17,11 @@ from gantry.model.backup_orders import (
     ExportFacts,
     ExportList,
     ReadExports,
+    SnapshotClose,
+    SnapshotOpen,
 )
 from gantry.model.errors import Rejected
-from gantry.model.increment_orders import ExportAside
+from gantry.model.increment_orders import ChangesClose, ChangesOpen, ExportAside, MarksDrop
 from gantry.model.jobs import JobStatus
 from gantry.operations.backup.export import BackupExport
 from gantry.operations.backup.import_ import BackupImport
@@ -89,4 +92,25 @@ async def test_ganeti_s_own_exports_are_not_said_to_be_removed() -> None:
     job = await cluster.run({"OP_ID": "OP_BACKUP_REMOVE", "instance_name": "web7.example.com"})
     assert job.status is JobStatus.ERROR
     assert not [one for one in cluster.agents.calls if isinstance(one.order, ExportAside)]
+    await cluster.close()
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+async def test_no_order_about_a_guest_that_goes_on_is_given(incremental: bool) -> None:
+    """But that its content is kept, or what has changed in it."""
+    cluster = await FakeCluster.make([UP_WITH_DISK])
+    (chain_there if incremental else running_with_disk)(cluster)
+    await cluster.start()
+    op = {
+        "OP_ID": "OP_BACKUP_EXPORT",
+        "instance_name": "web1",
+        "target_node": "node2",
+        "shutdown": False,
+        "incremental": incremental,
+    }
+    assert (await cluster.run(op)).status is JobStatus.SUCCESS
+    orders = {type(call.order) for call in cluster.agents.calls}
+    kept = {ChangesOpen, ChangesClose, MarksDrop} if incremental else {SnapshotOpen, SnapshotClose}
+    about = {one for one in orders if one in kept or one.__name__.startswith("Guest")}
+    assert about == kept
     await cluster.close()
