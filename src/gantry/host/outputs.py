@@ -47,10 +47,23 @@ class Output:
         self.as_stderr = appended(self.path, 2)
         self.name = ""
         self.may_be_named = may_be_named
+        self._ahead = -1
+
+    def open_ahead(self) -> None:
+        """Have the descriptor for the next script, if there may be one; OSError."""
+        if self._ahead < 0:
+            self._ahead = os.open(self.path, _ITS_FLAGS)
 
     def opened(self) -> int:
         """A descriptor for the script, so that it has the file open by itself; OSError."""
-        return os.open(self.path, _ITS_FLAGS)
+        self.open_ahead()
+        descriptor, self._ahead = self._ahead, -1
+        return descriptor
+
+    def unused(self) -> None:
+        """No script was given the descriptor that was opened for it."""
+        if self._ahead >= 0:
+            os.close(self.opened())
 
     @property
     def reusable(self) -> bool:
@@ -90,6 +103,7 @@ class Outputs:
         self.tidy()
         while self._free:
             output = self._free.pop()
+            output.unused()
             if self._above and output.may_be_named and len(self._spare) < _KEPT:
                 self._spare.append(output)
             else:
@@ -107,10 +121,18 @@ class Outputs:
             for output in pair:
                 os.fchown(output.descriptor, owner, -1)
             return pair
-        free = self._free
-        while len(free) < 2:
-            free.append(self._fresh())
-        return free.pop(), free.pop()
+        self._two()
+        return self._free.pop(), self._free.pop()
+
+    def get_ready(self) -> None:
+        """Open what the next script needs while there is time; OSError as ``take``."""
+        self._two()
+        for output in self._free[-2:]:
+            output.open_ahead()
+
+    def _two(self) -> None:
+        while len(self._free) < 2:
+            self._free.append(self._fresh())
 
     def tidy(self) -> None:
         """Close what has been read."""
@@ -140,6 +162,7 @@ class Outputs:
 
     def close(self, output: Output, name: str, *, reuse: bool = True) -> tuple[bytes, Stream]:
         """What a script wrote; the file is kept as ``name`` where that is anything."""
+        output.unused()
         # Cheaper than fstat; nobody else has this place in the file, and all writing is appending.
         size = os.lseek(output.descriptor, 0, os.SEEK_END)
         if size == 0:

@@ -11,6 +11,7 @@ long.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -121,6 +122,8 @@ class _Run:
         self._program: process.Program | None = None
         self._files: tuple[Output, Output] | None = None
         self._number = 0
+        self._last = 0
+        """The number of the last one."""
         self._script: Script | None = None
         """The one that runs, if it is to be looked at."""
         self._later = ((0.0, self._meanwhile), (_NOTED, self._note), (_LONG, self._name))
@@ -139,6 +142,7 @@ class _Run:
         """Every result, in the order of the run."""
         if len(scripts) >= _SEVERAL:
             self._starter.many()
+        self._last = len(scripts) - 1
         try:
             for number, script in enumerate(scripts):
                 if self._stop.wanted:
@@ -216,6 +220,9 @@ class _Run:
             self._make.look_at(self._script)
         if self._due or len(self._waiting) >= _TOGETHER:
             self._settle()
+        if self._starter.quick and self._number < self._last:
+            with contextlib.suppress(OSError):  # the next script says so, if it is so still
+                self._outputs.get_ready()
 
     def _note(self) -> None:
         """It takes a while: if we are killed now, it must be found again; others have a turn."""

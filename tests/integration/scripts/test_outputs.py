@@ -184,3 +184,28 @@ async def test_nothing_is_left_open(hooks: Hooks, kept: Path, tmp_path: Path) ->
     for _ in range(3):
         assert (await run(hooks, kept))[2].signal == signal.SIGKILL
     assert held() == before
+
+
+async def test_nothing_is_left_open_of_what_was_opened_ahead(hooks: Hooks, kept: Path) -> None:
+    """Files are opened while the script before runs, also for one that does not run then."""
+    bad = hooks.script("20-bad")
+    bad.write_text("#!/no/such/interpreter\n")
+    hooks.script("30-ok", "exit 0")
+    hooks.script("50-ok", "exit 0")
+
+    async def statuses() -> list[ScriptStatus]:
+        gone = hooks.script("40-gone")
+        hooks.script("10-removes", f"rm {gone}")
+        return [one.status for one in await run(hooks, kept)]
+
+    def held() -> int:
+        return len(list(Path("/proc/self/fd").iterdir())) - len(outputs._spare(device))
+
+    device = kept.stat().st_dev
+    ok, failed, skipped = ScriptStatus.SUCCEEDED, ScriptStatus.FAILED, ScriptStatus.SKIPPED
+    assert await statuses() == [ok, failed, ok, skipped, ok]
+    before = held()
+    for _ in range(3):
+        await statuses()
+    assert held() == before
+    assert all(one.reusable for one in outputs._spare(device)), "somebody has one of them open"
