@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
 
-from gantry.model.bundles import os_name
+from gantry.model.bundles import HOOKS, os_name
 from gantry.model.entities import Bundle, Rollout
 from gantry.model.errors import Reason, Rejected
 from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
 
+_PRE: Final = re.compile(r"[^/]+-pre\.d/[a-zA-Z0-9_-]+")
 KEPT = 10
 """Bundles of a target that the cluster keeps, beside those that are to be on some node."""
 
@@ -50,11 +53,15 @@ def bundle(cluster: Snapshot, target: str, number: int) -> Bundle:
             return found
     raise Rejected(
         f"there is no {described(target, number)}",
-        f"kept are {', '.join(str(one.number) for one in known)}"
-        if known
-        else f"{program(target)} push makes one",
+        numbers(cluster, target) or f"{program(target)} push makes one",
         reason=Reason.UNKNOWN,
     )
+
+
+def numbers(cluster: Snapshot, target: str) -> str:
+    """Which bundles of a target are kept, in words; empty where none is."""
+    known = kept(cluster, target)
+    return f"kept are {', '.join(str(one.number) for one in known)}" if known else ""
 
 
 def by_hash(cluster: Snapshot, target: str, sha256: str) -> Bundle | None:
@@ -80,6 +87,22 @@ def before(cluster: Snapshot, target: str, number: int) -> int:
     """The bundle that came before that one: 0 where it was the first that is kept."""
     older = [one.number for one in kept(cluster, target) if one.number < number]
     return max(older, default=0)
+
+
+def lost(cluster: Snapshot, target: str, number: int, nodes: Iterable[Uuid]) -> tuple[str, ...]:
+    """Scripts that could deny, and that nodes which are to have them lose with that bundle."""
+    if target != HOOKS:
+        return ()
+    new = next((one for one in kept(cluster, target) if one.number == number), None)
+    still = _denying(new)
+    old = {wanted(cluster, target, node) for node in nodes}
+    found = {path for one in kept(cluster, target) if one.number in old for path in _denying(one)}
+    return tuple(sorted(found - still))
+
+
+def _denying(bundle: Bundle | None) -> set[str]:
+    files = bundle.files if bundle is not None else ()
+    return {one.path for one in files if _PRE.fullmatch(one.path) and one.mode & 0o100}
 
 
 def behind(cluster: Snapshot) -> dict[tuple[str, Uuid], str]:

@@ -15,7 +15,7 @@ from gantry.model import bundles, rollout
 from gantry.model.bundles import HOOKS, BundleFile
 from gantry.model.entities import Rollout
 from gantry.model.errors import Rejected
-from gantry.model.jobs import Job, JobStatus
+from gantry.model.jobs import Job, JobStatus, LogKind
 from gantry.model.orders import BundleRestore
 
 PUSH = {"OP_ID": "OP_HOOK_PUSH"}
@@ -70,6 +70,22 @@ async def test_all_nodes_then_one_then_back(cluster: FakeCluster) -> None:
     assert job.ops[0].result["bundle"] == 0
     assert there(cluster) == [""] * 3
     assert "nothing to go back from" in await refused(cluster)
+
+
+async def test_going_back_says_which_rules_go_with_it(cluster: FakeCluster) -> None:
+    async def warned(**fields: Any) -> list[str]:
+        job = await push(cluster, **fields)
+        lines = await cluster.engine.log(job.id)
+        return [one.text for one in lines if one.kind is LogKind.WARNING]
+
+    assert await warned(bundle=1) == await warned(bundle=2) == []
+    [back] = await warned(bundle=1, node_names=("node1",))
+    assert "could deny: instance-add-pre.d/20-2; gnt-hook rollback --to 2 brings" in back
+    [gone] = await warned(bundle=0)
+    assert "20-1, instance-add-pre.d/20-2; gnt-hook rollback --to 2" in gone, "of both kinds"
+    assert "instance-add-pre.d/10-all" in gone
+    assert await warned(bundle=0) == []
+    assert "kept are 1, 2; gnt-hook rollback --to N" in await refused(cluster)
 
 
 async def test_what_is_not_there_is_refused(cluster: FakeCluster) -> None:

@@ -46,6 +46,9 @@ class PushPlan(Plan, frozen=True, kw_only=True):
     there: tuple[str, ...] = ()
     away: tuple[str, ...] = ()
     after: Rollout | None = None
+    lost: tuple[str, ...] = ()
+    back: int = 0
+    """What is taken away that could deny, and the number of the bundle that had it."""
 
 
 class Push(Operation[PushPlan], frozen=True, kw_only=True):
@@ -85,6 +88,7 @@ class Push(Operation[PushPlan], frozen=True, kw_only=True):
         bundle = rollout.bundle(cluster, target, number) if number else None
         away = [uuid for uuid in nodes if not _answers(cluster, uuid)]
         now = [uuid for uuid in nodes if uuid not in away]
+        had = max((rollout.wanted(cluster, target, uuid) or 0 for uuid in nodes), default=0)
         return PushPlan(
             target=target,
             number=number,
@@ -95,6 +99,9 @@ class Push(Operation[PushPlan], frozen=True, kw_only=True):
             names=tuple(cluster.nodes[uuid].name for uuid in now),
             away=tuple(cluster.nodes[uuid].name for uuid in away),
             after=None if self.catch_up else self._after(cluster, number, nodes, given),
+            # Who pushes a newer one has it before him.
+            lost=rollout.lost(cluster, target, number, nodes) if number < had else (),
+            back=had,
         )
 
     async def examine(self, plan: PushPlan, cluster: Snapshot, ask: Examiner) -> PushPlan:
@@ -138,6 +145,11 @@ class Push(Operation[PushPlan], frozen=True, kw_only=True):
         if effects:
             steps.log(f"{what} for {some(plan.names)}")
             await steps.all(effects, timeout=timeouts.NORMAL)
+        if plan.lost:
+            steps.warn(
+                f"with it go scripts that could deny: {some(plan.lost)}; "
+                f"gnt-hook rollback --to {plan.back} brings them back"
+            )
         for name in plan.away:
             steps.warn(f"node {name} does not answer: it gets {what} when it is back")
         result = {
@@ -171,7 +183,13 @@ class Push(Operation[PushPlan], frozen=True, kw_only=True):
         if self.catch_up:
             return number
         if not number:
-            raise Rejected("there is nothing to go back from: no bundle was pushed to these nodes")
+            known = rollout.numbers(cluster, self.target)
+            raise Rejected(
+                "there is nothing to go back from: these nodes are to have no bundle",
+                f"{known}; {rollout.program(self.target)} rollback --to N puts one there"
+                if known
+                else f"{rollout.program(self.target)} push makes one",
+            )
         return rollout.before(cluster, self.target, number)
 
     def _after(self, cluster: Snapshot, number: int, nodes: list[Uuid], given: Given) -> Rollout:
