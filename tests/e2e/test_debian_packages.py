@@ -5,12 +5,15 @@ its own view of both, so that nothing of this machine is changed.
 """
 
 import fcntl
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,7 @@ from tests.support.cluster import (
     processes_below,
     short_directory,
 )
+from tests.support.emulated_machine import ran
 from tests.support.guest_kernel import GuestKernel
 from tests.support.guest_kernel import guest_kernel as guest_kernel
 
@@ -33,6 +37,17 @@ pytestmark = [
     pytest.mark.timeout(BUILD + 2 * BOOT),
 ]
 OS = "debootstrap+default"
+NIC = ("--net", "0:mode=user")
+TRIAL = """
+cp -a /mnt/packages/. /
+echo SUITE=bookworm >> /etc/default/ganeti-instance-debootstrap
+mount --bind /mnt/cache /var/cache/ganeti-instance-debootstrap
+{gnt_os} test --json --keep /usr/share/ganeti/os/debootstrap > /mnt/trial.json ||
+  cat /mnt/trial.json
+"""
+SPARED = ("usr/share/doc", "usr/share/locale", "usr/share/man", "usr/lib/udev/hwdb*",
+          "var/cache/*", "var/lib/apt/lists/*")  # fmt: skip
+"""What a guest does without: an emulated machine takes long to copy it."""
 _VIEW = """
 set -eu
 over() { mount -t overlay overlay -o "lowerdir=$1,upperdir=$2,workdir=$3" "$1"; }
@@ -149,6 +164,30 @@ def site(view: Path, packages: Path, guest_kernel: GuestKernel) -> Iterator[Conf
         yield cluster
 
 
+@pytest.fixture
+def small(site: ConfinedCluster, view: Path, tmp_path: Path) -> Path:
+    """What debootstrap made for the package, as it keeps it, without what nobody needs to boot."""
+    [kept] = [*_kept(view)] or [_built(site, view)]
+    tree, cache = tmp_path / "tree", tmp_path / "cache"
+    tree.mkdir()
+    cache.mkdir()
+    attributes = ("--acls", "--selinux", "--xattrs", "--xattrs-include=*")
+    left_out = [f"--exclude=./{one}" for one in SPARED]
+    subprocess.run(["tar", *attributes, *left_out, "-xf", kept, "-C", tree], check=True)
+    subprocess.run(["tar", *attributes, "-cf", cache / kept.name, "-C", tree, "."], check=True)
+    return cache
+
+
+def _kept(view: Path) -> Iterator[Path]:
+    return (view / "cache/ganeti-instance-debootstrap").glob("cache-bookworm-*.tar")
+
+
+def _built(cluster: Cluster, view: Path) -> Path:
+    _add(cluster, "first.gantry.test")
+    [kept] = _kept(view)
+    return kept
+
+
 def _disk(cluster: Cluster, name: str) -> Path:
     (path,) = (cluster.root() / "srv/ganeti/file-storage" / name).glob("*")
     return path
@@ -159,40 +198,88 @@ def _hostname(cluster: Cluster, name: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def _uuid(cluster: Cluster, name: str) -> str:
+    """Of the file system."""
+    argv = ["blkid", "-p", "-o", "value", "-s", "UUID", str(_disk(cluster, name))]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _asks(cluster: Cluster, name: str) -> bool:
+    (console,) = (cluster.root() / "var/log/gantry/console").glob(f"{name}*.log")
+    return f"{name} login:" in console.read_text(errors="replace")
+
+
+def _boots(cluster: Cluster, *names: str) -> None:
+    """They ask who wants to log in, and are stopped."""
+    for name in names:
+        cluster.gnt("gnt-instance", "start", name)
+    for name in names:
+        eventually(
+            f"guest {name} asks who wants to log in", partial(_asks, cluster, name), timeout=BOOT
+        )
+    for name in names:
+        cluster.gnt("gnt-instance", "stop", "--timeout=0", name)
+
+
+def _add(cluster: Cluster, name: str, *arguments: str) -> None:
+    cluster.gnt(
+        "gnt-instance", "add", "-t", "file", "-s", "1G", "-o", OS, "-n", "node1",
+        "-B", "memory=512M", *NIC, "--no-start", *arguments, name, timeout=BUILD,
+    )  # fmt: skip
+
+
 def test_debootstrap_from_create_to_a_login_prompt_of_the_imported_and_renamed_guest(
     site: ConfinedCluster,
 ) -> None:
-    nic = ("--net", "0:mode=user")
-    site.gnt(
-        "gnt-instance", "add", "-t", "file", "-s", "1G", "-o", OS, "-n", "node1",
-        "-B", "memory=512M", *nic, "--no-start", "one.gantry.test", timeout=BUILD,
-    )  # fmt: skip
+    _add(site, "one.gantry.test")
     assert _hostname(site, "one.gantry.test") == "one.gantry.test"
 
     site.gnt("gnt-backup", "export", "-n", "node1", "one", timeout=BOOT)
     site.gnt("gnt-instance", "remove", "-f", "one")
     site.gnt(
         "gnt-backup", "import", "-n", "node1", "--src-node", "node1",
-        "--src-dir", "one.gantry.test", *nic, "two.gantry.test", timeout=BOOT,
+        "--src-dir", "one.gantry.test", *NIC, "two.gantry.test", timeout=BOOT,
     )  # fmt: skip
     assert _hostname(site, "two.gantry.test") == "two.gantry.test"
     site.gnt("gnt-instance", "rename", "two", "three.gantry.test", timeout=BOOT)
     assert _hostname(site, "three.gantry.test") == "three.gantry.test"
 
-    site.gnt("gnt-instance", "start", "three")
-    (console,) = (site.root() / "var/log/gantry/console").glob("three*.log")
-    eventually(
-        "the guest asks who wants to log in",
-        lambda: "three login:" in console.read_text(errors="replace"),
-        BOOT,
-    )
-    site.gnt("gnt-instance", "stop", "--timeout=0", "three")
-
-    site.gnt("gnt-instance", "reinstall", "-f", "three", timeout=BUILD)
-    assert _hostname(site, "three.gantry.test") == "three.gantry.test"
-    assert site.instance("three", "status")["status"] == "ADMIN_down"
+    # And one that is installed again, over what is there.
+    _add(site, "four.gantry.test")
+    before = _uuid(site, "four.gantry.test")
+    site.gnt("gnt-instance", "reinstall", "-f", "four", timeout=BUILD)
+    assert _uuid(site, "four.gantry.test") != before
+    assert site.instance("four", "status")["status"] == "ADMIN_down"
     loops = subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True).stdout
     assert str(site.directory) not in loops
+    _boots(site, "three", "four")
+
+
+def test_the_default_partition_style_where_there_is_a_device_mapper(
+    site: ConfinedCluster, packages: Path, small: Path, guest_kernel: GuestKernel, tmp_path: Path
+) -> None:
+    """In an emulated guest that has one; what was made there boots here."""
+    script = TRIAL.format(gnt_os=Path(sys.executable).with_name("gnt-os"))
+    with ran(script, {"packages": packages, "cache": small}, BUILD) as left:
+        trial = json.loads((left / "trial.json").read_text())
+        outcomes = {one["step"]: one["outcome"] for one in trial["attempts"]}
+        steps = ["verify", "create", "export", "import", "rename", "reinstall"]
+        assert outcomes == dict.fromkeys(steps, "succeeded"), trial
+        assert not any(one["left"] or one["stuck"] or one["changed"] for one in trial["attempts"])
+        (renamed,) = (a["environment"] for a in trial["attempts"] if a["step"] == "rename")
+        disk = tmp_path / "disk"
+        source = left / Path(renamed["DISK_0_PATH"]).relative_to("/mnt")
+        subprocess.run(["cp", "--sparse=always", source, disk], check=True)
+    table = subprocess.run(["sfdisk", "-J", disk], capture_output=True, text=True, check=True)
+    found = json.loads(table.stdout)["partitiontable"]
+    assert found["label"] == "dos"
+    [partition] = found["partitions"]
+    assert (partition["start"], partition["type"], partition["bootable"]) == (2048, "83", True)
+
+    name = renamed["INSTANCE_NAME"]
+    _add(site, name, "--no-install", "--no-name-check", "-H", "kvm:root_path=/dev/vda1")
+    subprocess.run(["cp", "--sparse=always", disk, _disk(site, name)], check=True)
+    _boots(site, name.partition(".")[0])
 
 
 def test_noop_goes_through_all_scripts(site: ConfinedCluster) -> None:

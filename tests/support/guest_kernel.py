@@ -35,11 +35,13 @@ def guest_kernel() -> GuestKernel:
     return made_guest_kernel()
 
 
-def made_guest_kernel() -> GuestKernel:
-    """The same for who is no test."""
+def made_guest_kernel(*modules: str) -> GuestKernel:
+    """The same for who is no test; with kernel modules that the guest loads besides."""
     directory = guest_kernel_directory()
+    if modules:
+        directory = directory.with_name("-".join([directory.name, *modules]))
     made = subprocess.run(
-        [_SCRIPT, directory], capture_output=True, text=True, timeout=600, check=False
+        [_SCRIPT, directory, *modules], capture_output=True, text=True, timeout=600, check=False
     )
     if made.returncode != 0:
         pytest.fail(f"no kernel for guests: {made.stderr}", pytrace=False)

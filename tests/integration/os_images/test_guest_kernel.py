@@ -14,10 +14,13 @@ _SCRIPT = Path(__file__).resolve().parents[3] / "packaging" / "guest-kernel"
 
 
 def _run(
-    target: str | Path, path: str | None = None, command: tuple[str | Path, ...] = (_SCRIPT,)
+    target: str | Path,
+    path: str | None = None,
+    command: tuple[str | Path, ...] = (_SCRIPT,),
+    modules: tuple[str, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*command, target],
+        [*command, target, *modules],
         env={"PATH": path or os.environ["PATH"]},
         capture_output=True,
         text=True,
@@ -75,6 +78,25 @@ def test_a_directory_that_was_left_half_made_is_made_anew(tmp_path: Path) -> Non
     assert "apt-get: E: no route to host" in done.stderr
     assert "cannot download linux-image-9.9-test: is the network up?" in done.stderr
     assert list(target.glob(".new.*")) == []
+
+
+def test_a_directory_with_other_modules_is_made_anew(tmp_path: Path) -> None:
+    for name, text in {
+        "vmlinuz": "k",
+        "initrd.img": "i",
+        "version": "6.1\n",
+        ".recipe": "1\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    assert _run(tmp_path, path="/nowhere:/bin").returncode == 0
+    path = _with_program(tmp_path / "bin", "apt-cache", "exit 1")
+    done = _run(tmp_path, path=path, command=(_SCRIPT,), modules=("dm_mod", "loop"))
+    assert "apt knows no package" in done.stderr
+    (tmp_path / ".recipe").write_text("1 dm_mod loop\n")
+    done = _run(tmp_path, path="/nowhere:/bin", modules=("dm_mod", "loop"))
+    assert (done.returncode, done.stderr) == (0, "")
+    done = _run(tmp_path, modules=("../loop",))
+    assert (done.returncode, done.stderr) == (1, "guest-kernel: '../loop' is no name of a module\n")
 
 
 def test_says_to_update_apt_where_it_has_no_lists(tmp_path: Path) -> None:
