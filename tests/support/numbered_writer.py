@@ -128,3 +128,22 @@ def missing(path: Path, last: int) -> list[int]:
         if found < number:
             lost.append(number)
     return lost
+
+
+def moment(path: Path) -> int:
+    """The number that had been written last when the disk was what it is there.
+
+    Fails where it never was: blocks are written one after the other, so that all of them are
+    told by the last one.
+    """
+    with path.open("rb") as file:
+        file.seek(AREA)
+        area = file.read(BLOCKS * BLOCK)
+    blocks = [area[place : place + BLOCK] for place in range(0, len(area), BLOCK)]
+    found = [int.from_bytes(block[:4], "little") for block in blocks]
+    torn = [place for place, block in enumerate(blocks) if block != block[:4] * (BLOCK // 4)]
+    assert not torn, f"blocks that are half written: {torn}"
+    last = max(found)
+    earlier = [last - (last - place) % BLOCKS for place in range(BLOCKS)]
+    assert found == [max(0, number) for number in earlier], f"no moment up to {last} had this"
+    return last

@@ -189,7 +189,17 @@ class _Pruning:
         return await exports.sha256(path, self._task.envelope.timeout)
 
     async def _command(self, argv: list[str]) -> None:
-        await command.run(argv, timeout=self._task.envelope.timeout)
+        try:
+            await command.run(argv, timeout=self._task.envelope.timeout)
+        except command.CommandFailed as error:
+            if "No space left" not in error.message:
+                raise
+            raise OperationFailed(
+                f"point {self._point} stays, since no space is left beside it: {error.message}",
+                "what rests on a point is made anew before it goes: make room for as much, or "
+                "remove the whole export",
+                reason=Reason.NO_RESOURCES,
+            ) from error
 
     def _describe(self, first: int, texts: Mapping[int, str], gone: Collection[str]) -> None:
         for number, text in texts.items():
