@@ -6,11 +6,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from tests.fakes.export_files import (
+    Files,
+    config_of,
+    digest_of,
+    disk_of,
+    facts_of,
+    indexes_of,
+    name_of,
+    of_another,
+    points_of,
+    time_of,
+)
 
-from gantry.model import export_config, export_facts, names
+from gantry.model import export_facts, names
 from gantry.model.backup_orders import (
-    CONFIG,
-    FACTS,
     ChangedBlocks,
     Digests,
     DumpFile,
@@ -32,7 +42,6 @@ from gantry.model.backup_orders import (
     ReadExport,
     ReadExports,
     ReadPrograms,
-    ScriptedDisk,
     SnapshotClose,
     SnapshotOpen,
     TransferAbort,
@@ -42,7 +51,6 @@ from gantry.model.backup_orders import (
     config_digest,
 )
 from gantry.model.errors import OperationFailed, Reason, Rejected
-from gantry.model.export_facts import DumpFacts, Facts
 from gantry.model.increment_orders import (
     ChangesClose,
     ChangesOpen,
@@ -58,12 +66,10 @@ from gantry.model.increment_orders import (
     Stamps,
 )
 from gantry.model.names import Uuid
-from gantry.model.orders import DiskSpec
 
 if TYPE_CHECKING:
     from tests.fakes.world import FakeNode
 
-Files = dict[str, str]
 MOVED = Moved(size=1, seconds=1.0)
 
 
@@ -146,7 +152,7 @@ class FakeExports:
             raise Rejected("the guest is not running", reason=Reason.STATE)
         self.snapshots.add(order.guest)
         if order.mark is not None:
-            self.marks[order.guest] = {order.mark: _indexes(order.disks)}
+            self.marks[order.guest] = {order.mark: indexes_of(order.disks)}
 
     def _snapshot_end(self, order: SnapshotClose) -> None:
         self.snapshots.discard(order.guest)
@@ -160,7 +166,7 @@ class FakeExports:
             raise OperationFailed("what has changed is not known any more")
         self.marks[order.guest] = {
             order.since: known[order.since],
-            order.mark: _indexes(order.disks),
+            order.mark: indexes_of(order.disks),
         }
         self.changes.add(order.guest)
 
@@ -173,22 +179,22 @@ class FakeExports:
             self.marks.get(guest, {}).pop(mark, None)
 
     def _begin(self, order: ExportBegin) -> None:
-        name = _name(order.instance)
+        name = name_of(order.instance)
         old = self.whole.get(name, {})
-        if order.upon is not None and (not old or _points(old)[-1] != order.upon):
+        if order.upon is not None and (not old or points_of(old)[-1] != order.upon):
             raise OperationFailed(f"the export does not end with point {order.upon} any more")
         self.new[name] = {} if order.upon is None else dict(old)
 
     def _unchanged(self, order: ExportUnchanged) -> None:
-        new = self.new.get(_name(order.instance))
+        new = self.new.get(name_of(order.instance))
         if new is None:
             raise OperationFailed("the export was not begun")
         new.update({dump.name: "nothing new" for dump in order.dumps})
 
     def _prune(self, order: ExportPrune) -> None:
         """Without merging: what is in a fake's dumps is not looked at."""
-        files = dict(self.whole.get(_name(order.instance), {}))
-        points = _points(files) if files else ()
+        files = dict(self.whole.get(name_of(order.instance), {}))
+        points = points_of(files) if files else ()
         if order.point not in points:
             return
         if len(points) == 1:
@@ -208,38 +214,38 @@ class FakeExports:
                 strict=True,
             ):
                 files[new] = files.pop(old)
-        self.new[_name(order.instance)] = files
+        self.new[name_of(order.instance)] = files
 
     def _replace(self, order: ExportReplace) -> None:
-        name = _name(order.instance)
+        name = name_of(order.instance)
         new, files = self.new.get(name), self.whole.get(name)
-        if new and files and order.point in set(_points(files)) - set(_points(new)):
+        if new and files and order.point in set(points_of(files)) - set(points_of(new)):
             self.old[name] = files
             self.whole[name] = self.new.pop(name)
 
     def _aside(self, order: ExportAside) -> None:
-        name = _name(order.instance)
+        name = name_of(order.instance)
         files = self.whole.get(name, {})
-        if files and _time(_config(files)) <= int(order.before):
+        if files and time_of(config_of(files)) <= int(order.before):
             self.removed[name] = self.whole.pop(name)
 
     def _restore(self, order: ExportRestore) -> None:
-        name = _name(order.instance)
+        name = name_of(order.instance)
         kept = self.removed if order.point is None else self.old
         if order.point is not None:
-            left = set(_points(kept.get(name, {}))) - {order.point}
-            if order.point not in _points(kept.get(name, {})) or left != set(self._now(name)):
+            left = set(points_of(kept.get(name, {}))) - {order.point}
+            if order.point not in points_of(kept.get(name, {})) or left != set(self._now(name)):
                 return
             self.whole.pop(name)
         if name in kept and name not in self.whole:
             self.whole[name] = kept.pop(name)
 
     def _now(self, name: str) -> tuple[int, ...]:
-        return _points(self.whole[name]) if name in self.whole else ()
+        return points_of(self.whole[name]) if name in self.whole else ()
 
     def _settle(self, order: ExportSettle) -> None:
-        name = _name(order.instance)
-        if not order.digest or _digest(self.whole.get(name, {})) == order.digest:
+        name = name_of(order.instance)
+        if not order.digest or digest_of(self.whole.get(name, {})) == order.digest:
             self.old.pop(name, None)
         self.removed.pop(name, None)
 
@@ -253,8 +259,8 @@ class FakeExports:
                 raise OperationFailed("there is no file with what has changed")
         elif place.guest is not None and place.guest not in self.snapshots:
             raise OperationFailed("the content of its disks is not kept")
-        elif _disk(place).path not in self._node.disks:
-            raise OperationFailed(f"{_disk(place).path} is not there")
+        elif disk_of(place).path not in self._node.disks:
+            raise OperationFailed(f"{disk_of(place).path} is not there")
         return MOVED
 
     def _close(self, order: TransferClose) -> Moved:
@@ -266,24 +272,24 @@ class FakeExports:
         if isinstance(place, DumpFile):
             self.new[place.instance][place.name] = "a dump"
         else:
-            self._node.disks[_disk(place).path].content = "imported"
+            self._node.disks[disk_of(place).path].content = "imported"
         return MOVED
 
     def _abort(self, transfer: Uuid) -> None:
         self.open.pop(transfer, None)
 
     def _digest(self, order: ExportDigest) -> Digests:
-        files = (self.new if order.new else self.whole).get(_name(order.instance), {})
+        files = (self.new if order.new else self.whole).get(name_of(order.instance), {})
         return Digests({name: f"digest of {files[name]}" for name in order.names})
 
     def _finish(self, order: ExportFinish) -> None:
-        name = _name(order.instance)
+        name = name_of(order.instance)
         if name not in self.new:
-            if _digest(self.whole.get(name, {})) == config_digest(order.config, order.point):
+            if digest_of(self.whole.get(name, {})) == config_digest(order.config, order.point):
                 return
             raise OperationFailed("what was exported is not there any more")
         files = self.new.pop(name)
-        first = 1 if order.point == 1 else _points(files)[0]
+        first = 1 if order.point == 1 else points_of(files)[0]
         config, facts = export_facts.names(order.point, first)
         files = {**files, config: order.config, facts: order.facts}
         if name in self.whole:
@@ -291,33 +297,33 @@ class FakeExports:
         self.whole[name] = files
 
     def _revert(self, order: ExportRevert) -> None:
-        name = _name(order.instance)
-        if _digest(self.whole.get(name, {})) == order.digest:
+        name = name_of(order.instance)
+        if digest_of(self.whole.get(name, {})) == order.digest:
             del self.whole[name]
         if name in self.old and name not in self.whole:
             self.whole[name] = self.old.pop(name)
 
     def _remove(self, order: ExportRemove) -> None:
-        files = self.whole.get(_name(order.instance), {})
-        if files and len(_points(files)) > 1:
+        files = self.whole.get(name_of(order.instance), {})
+        if files and (len(points_of(files)) > 1 or of_another(files, order.owner)):
             return
-        config = _config(files)
-        if order.before is None or _time(config) <= int(order.before):
+        config = config_of(files)
+        if order.before is None or time_of(config) <= int(order.before):
             self._forget(self.whole, order.instance)
 
     @staticmethod
     def _forget(kept: dict[str, Files], instance: str) -> None:
-        kept.pop(_name(instance), None)
+        kept.pop(name_of(instance), None)
 
     def _list(self) -> ExportList:
         return ExportList(
             tuple(
                 ExportFacts(
                     name=name,
-                    time=_time(_config(files)),
+                    time=time_of(config_of(files)),
                     points=tuple(
                         PointFacts(number=number, time=0.0, incremental=number > 1, size=1)
-                        for number in _points(files)
+                        for number in points_of(files)
                     ),
                 )
                 for name, files in sorted(self.whole.items())
@@ -329,7 +335,7 @@ class FakeExports:
         if name not in self.whole:
             raise Rejected(f"no export in {question.directory}", reason=Reason.UNKNOWN)
         files = self.whole[name]
-        points = _points(files)
+        points = points_of(files)
         point = points[-1] if question.point is None else question.point
         if point not in points:
             raise Rejected(f"no point {point}", reason=Reason.UNKNOWN)
@@ -340,102 +346,5 @@ class FakeExports:
             files={name: len(text) for name, text in files.items()},
             point=point,
             points=points,
-            dumps=tuple(dump for each in points for dump in _facts(files, each, points[0]).dumps),
+            dumps=tuple(dump for each in points for dump in facts_of(files, each, points[0]).dumps),
         )
-
-
-def chain(name: str, disk: str, mark: str, stamp: str = "", instance: str = "") -> Files:
-    """An export of ``name``: a full point, and one upon it that QEMU calls ``mark``.
-
-    ``stamp`` is the disk's then, where no guest had it open; ``instance`` is the uuid.
-    """
-    files = exported(disk, "")
-    config = files[CONFIG].replace("web7.example.com", name)
-    one = DumpFacts(name=disk, scripted=False)
-    two = DumpFacts(name=f"{disk}.2", scripted=False, below=disk)
-    return {
-        **files,
-        CONFIG: config,
-        FACTS: export_facts.encode(Facts(mark="gone", dumps=(one,))),
-        f"2.{CONFIG}": config.replace(f"dump = {disk}", f"dump = {disk}.2"),
-        f"2.{FACTS}": export_facts.encode(
-            Facts(
-                point=2,
-                instance=instance,
-                mark=mark,
-                dumps=(two,),
-                stamps={disk: stamp} if stamp else {},
-            )
-        ),
-        f"{disk}.2": "changes",
-    }
-
-
-def exported(disk: str, os: str = "noop") -> Files:
-    """An export of web7 with one disk of 128 MiB, whose dump is called ``disk``."""
-    config = export_config.ExportConfig(
-        timestamp=1,
-        source="node1.example.com",
-        os=os,
-        name="web7.example.com",
-        maxmem=128,
-        minmem=128,
-        vcpus=1,
-        disk_template="file",
-        hypervisor="fake",
-        disks=(export_config.ExportedDisk(name=None, size=128, dump=disk),),
-        nics=(export_config.ExportedNic(mac="aa:00:00:00:00:07", mode="user"),),
-        beparams={"maxmem": "128", "minmem": "128"},
-    )
-    dump = DumpFacts(name=disk, scripted=bool(os), sha256="digest of a dump")
-    return {
-        CONFIG: export_config.write(config),
-        FACTS: export_facts.encode(Facts(dumps=(dump,))),
-        disk: "a dump",
-    }
-
-
-def _disk(place: Place) -> DiskSpec:
-    assert not isinstance(place, DumpFile)
-    return place.run.disks[place.index] if isinstance(place, ScriptedDisk) else place.disk
-
-
-def _points(files: Files) -> tuple[int, ...]:
-    if not files:
-        return ()
-    first = _facts(files, 1, 1).point
-    return (first, *export_facts.later_points(files, first))
-
-
-def _facts(files: Files, point: int, first: int) -> Facts:
-    try:
-        return export_facts.decode(files[export_facts.names(point, first)[1]])
-    except (KeyError, Rejected):
-        return Facts()
-
-
-def _config(files: Files) -> str:
-    """Of the last point."""
-    if not files:
-        return ""
-    points = _points(files)
-    return files.get(export_facts.names(points[-1], points[0])[0], "")
-
-
-def _digest(files: Files) -> str:
-    return config_digest(_config(files), _points(files)[-1]) if files else ""
-
-
-def _indexes(disks: tuple[DiskSpec, ...]) -> tuple[int, ...]:
-    return tuple(disk.index for disk in disks)
-
-
-def _time(config: str) -> int:
-    try:
-        return export_config.parse(config).timestamp
-    except Rejected:
-        return 0
-
-
-def _name(instance: str) -> str:
-    return names.host_name(instance, "the name of an instance")

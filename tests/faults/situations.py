@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from tests.fakes.cluster import CLUSTER, FakeCluster, entities, instance, node_uuid
-from tests.fakes.exports import chain, exported
+from tests.fakes.export_files import chain, exported
 from tests.fakes.world import NOOP, FakeDisk, FakeNode
 from tests.faults.mirrored import MIRRORED
 from tests.faults.situation import Situation, Unsure

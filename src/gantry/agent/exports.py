@@ -268,10 +268,16 @@ def _has(export: Path, digest: str) -> bool:
 
 def _remove_meant(path: Path, order: ExportRemove) -> None:
     with contextlib.suppress(OSError, Rejected):  # what cannot be read is not a newer one
-        if len(chains.points(path)) > 1:
+        if len(chains.points(path)) > 1 or _of_another(path, order.owner):
             return
     if order.before is None or not newer(path, order.before):
         delete(path)
+
+
+def _of_another(export: Path, owner: str) -> bool:
+    """Whether it says that it is another instance's."""
+    facts = chains.last(export).read_facts()
+    return facts is not None and bool(facts.instance) and owner not in ("", facts.instance)
 
 
 def newer(export: Path, moment: float) -> bool:

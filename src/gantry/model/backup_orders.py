@@ -244,11 +244,13 @@ class ExportRemove(Order[Nothing], frozen=True, kw_only=True, tag="export-remove
     """The export of ``instance`` is deleted; one that is not there is deleted already.
 
     ``before``: seconds since 1970; one that was made later is not meant. What is owed to a node
-    for long does not take away what was exported to it since. One of several points is not meant.
+    for long does not take away what was exported to it since. One of several points is not meant,
+    nor one of another instance than ``owner`` (a uuid), which had the name then.
     """
 
     instance: str
     before: float | None = None
+    owner: str = ""
 
 
 class PointFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.contract.agents.harness import Harness
 from tests.contract.agents.test_exports import DIRECTORY, NAME, Exports
-from tests.fakes.exports import exported
+from tests.fakes.export_files import exported
 
 from gantry.model import export_facts
 from gantry.model.backup_orders import (
@@ -202,3 +202,15 @@ async def test_what_is_owed_of_an_earlier_job_leaves_what_a_later_one_set_aside(
     await exports.do(ExportSettle(instance=NAME, digest=config_digest(first.config)))
     await exports.do(ExportRevert(instance=NAME, digest=config_digest(second.config)))
     assert await read(exports) == (1, config(1), "mark1")
+
+
+async def test_the_export_of_another_instance_of_that_name_is_not_removed_by_the_way(
+    exports: Exports,
+) -> None:
+    facts = export_facts.encode(Facts(instance="theirs"))
+    made = ExportFinish(instance=NAME, config=config(1), facts=facts)
+    await exports.do(ExportBegin(instance=NAME), made)
+    await exports.do(ExportRemove(instance=NAME, before=1002.0, owner="ours"))
+    assert await points(exports) == [1]
+    await exports.do(ExportRemove(instance=NAME, before=1002.0, owner="theirs"))
+    assert await points(exports) == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.contract.agents.harness import FakeHarness, Harness
 from tests.contract.agents.requests import disk, envelope
-from tests.fakes.exports import exported
+from tests.fakes.export_files import exported
 from tests.support.agent_process import new_uuid
 
 from gantry.model.backup_orders import (

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 from tests.contract.agents.requests import disk, envelope
-from tests.fakes.exports import exported
+from tests.fakes.export_files import exported
 from tests.support.agent_process import AgentProcess, new_uuid
 
 from gantry.agent import transfer_programs

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.contract.agents.requests import envelope
-from tests.fakes.exports import exported
+from tests.fakes.export_files import exported
 from tests.support.agent_process import AgentProcess
 
 from gantry.agent import layers

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.fakes.exports import exported
+from tests.fakes.export_files import exported
 
 from gantry.agent import exports
 from gantry.model.backup_orders import CONFIG, EXPORT_DIRECTORY

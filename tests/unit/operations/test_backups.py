@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 from tests.fakes.cluster import FakeCluster, node_uuid
-from tests.fakes.exports import exported
+from tests.fakes.export_files import exported
 from tests.faults.situations import UP_WITH_DISK, chain_there, running_with_disk
 from tests.unit.operations.scene import snapshot, web
 
-from gantry.model import export_config
+from gantry.model import export_config, export_facts
 from gantry.model.backup_orders import (
     CONFIG,
     FACTS,
@@ -21,6 +21,7 @@ from gantry.model.backup_orders import (
     SnapshotOpen,
 )
 from gantry.model.errors import Rejected
+from gantry.model.export_facts import Facts
 from gantry.model.increment_orders import ChangesClose, ChangesOpen, ExportAside, MarksDrop
 from gantry.model.jobs import JobStatus
 from gantry.operations.backup.export import BackupExport
@@ -113,4 +114,27 @@ async def test_no_order_about_a_guest_that_goes_on_is_given(incremental: bool) -
     kept = {ChangesOpen, ChangesClose, MarksDrop} if incremental else {SnapshotOpen, SnapshotClose}
     about = {one for one in orders if one in kept or one.__name__.startswith("Guest")}
     assert about == kept
+    await cluster.close()
+
+
+async def test_what_another_instance_of_that_name_had_exported_is_said_and_elsewhere_left() -> None:
+    """The one that is exported here was made after the other one was renamed."""
+    cluster = await FakeCluster.make([UP_WITH_DISK])
+    running_with_disk(cluster)
+    files = exported("dump0", os="")
+    theirs = {**files, FACTS: export_facts.encode(Facts(instance="another"))}
+    for number in (2, 3):
+        cluster.world.nodes[node_uuid(number)].exports.whole[UP_WITH_DISK.name] = dict(theirs)
+    await cluster.start()
+    op = {"OP_ID": "OP_BACKUP_EXPORT", "instance_name": "web1", "target_node": "node2"}
+    job = await cluster.run(op)
+    assert job.status is JobStatus.SUCCESS
+    said = [line.text for line in await cluster.engine.log(job.id)]
+    assert any("is of another instance, which was called web1" in line for line in said)
+    there = {
+        number: cluster.world.nodes[node_uuid(number)].exports.whole[UP_WITH_DISK.name]
+        for number in (2, 3)
+    }
+    assert there[2][FACTS] != theirs[FACTS]
+    assert there[3] == theirs
     await cluster.close()

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes.exports import chain
+from tests.fakes.export_files import chain
 from tests.unit.operations.scene import web
 
 from gantry.model import export_facts

@@ -175,7 +175,7 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
         cleanup = [
             Undo(target.node, ExportSettle(instance=name, digest=digest)),
             *live_export.counted_no_longer(plan),
-            *(Undo(node, ExportRemove(instance=name, before=plan.now)) for node in plan.others),
+            *_older(plan),
         ]
         result = [True, [True] * len(plan.dumps)]
         if not self.remove_instance:
@@ -226,6 +226,13 @@ class BackupExport(Operation[ExportPlan], frozen=True, kw_only=True):
             undo=checks.back_up(plan.instance, plan.spec, plan.running),
             timeout=self.shutdown_timeout + timeouts.GUEST_START,
         )
+
+
+def _older(plan: ExportPlan) -> list[Undo]:
+    """Exports on other nodes, which this one takes the place of."""
+    instance = plan.instance
+    order = ExportRemove(instance=instance.name, before=plan.now, owner=instance.uuid)
+    return [Undo(node, order) for node in plan.others]
 
 
 async def _dumped(plan: ExportPlan, steps: Steps) -> None:

@@ -46,8 +46,10 @@ async def upon_chain(plan: ExportPlan, cluster: Snapshot, ask: Examiner) -> Expo
 async def no_chain_replaced(plan: ExportPlan, ask: Examiner) -> None:
     """A chain of several points on the target is not thrown away by the way."""
     found = await _there(plan, ask)
+    name = plan.instance.name
+    if found is not None and increments.of_another(found, plan.instance):
+        ask.warn(f"the export that is there is of another instance, which was called {name} then")
     if found is not None and len(found.points) > 1:
-        name = plan.instance.name
         raise Rejected(
             f"node {plan.target.name} has a chain of {len(found.points)} exports of {name}, which "
             "this one would replace",

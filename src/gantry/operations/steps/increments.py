@@ -71,7 +71,7 @@ def decide(found: ExportContents | None, now: Now) -> Decision:
         facts = export_facts.decode(found.facts) if found.facts else Facts()
     except Rejected as error:
         return _new(f"the export that is there is of no use: {error.message}")
-    if _another(facts, now):
+    if _another(facts, now.instance):
         _no_chain(found, now)
         return _new("the export that is there is of another instance of that name, and is replaced")
     if not facts.mark:
@@ -104,16 +104,25 @@ def _new(why: str) -> Decision:
     return Decision(upon=None, why=f"this is a full export, the first point of a chain: {why}")
 
 
-def _another(facts: Facts, now: Now) -> bool:
+def of_another(found: ExportContents, instance: Instance) -> bool:
+    """Whether an export is another instance's, as far as can be told."""
+    try:
+        facts = export_facts.decode(found.facts) if found.facts else Facts()
+    except Rejected:
+        return False
+    return _another(facts, instance)
+
+
+def _another(facts: Facts, instance: Instance) -> bool:
     """Whether it is another instance's: names change, uuids do not.
 
     Where nothing is said of the instance, the disks tell.
     """
     if facts.instance:
-        return facts.instance != now.instance.uuid
+        return facts.instance != instance.uuid
     disks = {_disk(dump) for dump in facts.dumps}
-    known = bool(facts.mark and disks and now.instance.disks)
-    return known and not disks & {disk.uuid for disk in now.instance.disks}
+    known = bool(facts.mark and disks and instance.disks)
+    return known and not disks & {disk.uuid for disk in instance.disks}
 
 
 def _no_chain(found: ExportContents, now: Now) -> None:
