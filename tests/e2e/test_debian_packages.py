@@ -156,7 +156,7 @@ def site(view: Path, packages: Path, guest_kernel: GuestKernel) -> Iterator[Conf
         eventually("the definitions are known", lambda: OS in cluster.gnt("gnt-os", "list"))
         kernel = (
             f"kernel_path={guest_kernel.kernel},initrd_path={guest_kernel.initrd},"
-            "root_path=/dev/vda,kernel_args=ro quiet cryptomgr.notests "
+            "root_path=/dev/vda,kernel_args=ro quiet cryptomgr.notests no_timer_check "
             # On a busy machine that emulates, the device of the usual one may be there too late.
             "systemd.mask=serial-getty@ttyS0.service systemd.wants=console-getty.service"
         )

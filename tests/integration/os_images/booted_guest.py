@@ -14,7 +14,7 @@ from tests.integration.os_images.definition import MAC
 from tests.support.guest_kernel import GuestKernel
 
 BOOT_SECONDS = 60.0
-KERNEL_ARGUMENTS = "ro quiet cryptomgr.notests panic=10 console=ttyS0,115200"
+KERNEL_ARGUMENTS = "ro quiet cryptomgr.notests no_timer_check panic=10 console=ttyS0,115200"
 USER_NIC = ("-netdev", "user,id=n0", "-device", f"virtio-net-pci,netdev=n0,mac={MAC}")
 
 

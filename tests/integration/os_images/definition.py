@@ -43,13 +43,18 @@ class Definition:
         unprivileged: bool = False,
         timeout: float = 60,
     ) -> Outcome:
-        """Runs one script in its own directory, with umask 077 and no other environment."""
+        """Runs one script in its own directory, with umask 077 and no other environment.
+
+        An unprivileged one has its temporary files beside the definition: not every machine's
+        /tmp is open to everybody.
+        """
         argv = [str(self.directory / script), *arguments]
+        temporary = {"TMPDIR": str(self.directory.parent)} if unprivileged else {}
         if unprivileged and os.geteuid() == 0:
             argv = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *argv]
         done = subprocess.run(
             argv,
-            env={"PATH": PATH, **environment},
+            env={"PATH": PATH, **temporary, **environment},
             cwd=self.directory,
             input=stdin,
             capture_output=True,

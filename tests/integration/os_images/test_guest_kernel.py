@@ -18,10 +18,14 @@ def _run(
     path: str | None = None,
     command: tuple[str | Path, ...] = (_SCRIPT,),
     modules: tuple[str, ...] = (),
+    temporary: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*command, target, *modules],
-        env={"PATH": path or os.environ["PATH"]},
+        env={
+            "PATH": path or os.environ["PATH"],
+            **({"TMPDIR": str(temporary)} if temporary else {}),
+        },
         capture_output=True,
         text=True,
         timeout=110,
@@ -57,7 +61,9 @@ def test_calls_at_the_same_time_download_once_and_need_no_rights(place: Path) ->
         command = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command)
     target = place / "kernel"
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        outcomes = list(pool.map(lambda _: _run(target, command=command), range(3)))
+        outcomes = list(
+            pool.map(lambda _: _run(target, command=command, temporary=place), range(3))
+        )
     assert [done.returncode for done in outcomes] == [0, 0, 0], outcomes
     assert sum("downloading" in done.stdout for done in outcomes) == 1
     visible = sorted(path.name for path in target.iterdir() if not path.name.startswith("."))
