@@ -52,13 +52,13 @@ class Machine:
         assert done.status == 0, f"{program} {' '.join(arguments)}: {done.said}"
         return done.stdout
 
-    def start(self, role: str) -> None:
-        """A daemon; returns when it serves."""
+    def start(self, role: str, **timeouts: float) -> None:
+        """A daemon; returns when it serves. ``timeouts``, by their names, are other than usual."""
         ready, inherited = os.pipe()
         try:
             self.daemons.append(
                 subprocess.Popen(
-                    self.argv("gantry", role, "--ready-fd", str(inherited)),
+                    [*self._daemon(timeouts), role, "--ready-fd", str(inherited)],
                     env=self.environment(),
                     pass_fds=[inherited],
                 )
@@ -87,6 +87,15 @@ class Machine:
         call += ", sys.argv[1:]))"
         argv = GANTRY if program == "gantry" else [sys.executable, "-I", "-c", call]
         return ["ip", "netns", "exec", self.namespace, *argv, *arguments]
+
+    def _daemon(self, timeouts: dict[str, float]) -> list[str]:
+        if not timeouts:
+            return self.argv("gantry")
+        lines = ["import sys", "from gantry.model import timeouts"]
+        lines += [f"timeouts.{name} = {seconds!r}" for name, seconds in timeouts.items()]
+        lines += ["from gantry.main.gantry import main", "sys.exit(main())"]
+        start = ["ip", "netns", "exec", self.namespace, sys.executable, "-I", "-c"]
+        return [*start, "; ".join(lines)]
 
     def environment(self) -> dict[str, str]:
         return {
