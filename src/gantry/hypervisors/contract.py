@@ -236,8 +236,17 @@ class Replicas(Protocol):
         one of them must not be used.
         """
 
-    async def closed(self, disks: Sequence[DiskSpec]) -> None:
-        """All that was written is safe, and on all replicas; nobody writes any more."""
+    async def closed(self, disks: Sequence[DiskSpec], kept: Collection[Uuid] = ()) -> None:
+        """All that was written is safe, and on all replicas; nobody writes any more.
+
+        ``kept``: the disks for which what was counted has been kept, by their uuids.
+        """
+
+    def bitmaps(self, disk: DiskSpec) -> Path:
+        """The file for what was counted, while nobody writes."""
+
+    async def kept(self, disks: Sequence[DiskSpec]) -> frozenset[Uuid]:
+        """The disks that nobody has written to since that was kept; to be asked before ``open``."""
 
 
 class Peers(Protocol):

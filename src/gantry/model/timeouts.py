@@ -113,6 +113,8 @@ REPLICA_AGAIN: Final = (0.0, 0.2, 1.0, 2.0, 5.0)
 """Seconds before a storage daemon that ended is started again; the last one again and again."""
 BITMAP_TURN: Final = 60.0
 """For which each of the two bitmaps counts at least what was written to a mirrored disk."""
+BITMAPS_KEPT: Final = 10.0
+"""For QEMU, before it ends, to write down what was written to mirrored disks."""
 MIRROR_TOLD: Final = 3.0
 """Between two words about how far the copy to a replica is."""
 GUEST_START: Final = 60.0

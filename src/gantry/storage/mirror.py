@@ -8,10 +8,11 @@ replica that has no room for a write would be one that has lost it. Beside each 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
@@ -20,9 +21,10 @@ import msgspec
 
 from gantry.model.entities import DiskFormat, DiskTemplate, ReplicaState
 from gantry.model.errors import OperationFailed, Reason, Rejected
+from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
 from gantry.model.replica_orders import ReplicaSeen
-from gantry.storage import replica_growth, replica_record
+from gantry.storage import kept_bitmaps, replica_growth, replica_record
 from gantry.storage.file import MIB, FileStorage, beside
 from gantry.storage.replica_record import ReplicaRecord
 
@@ -37,7 +39,7 @@ class MirrorStorage(FileStorage):
         *FileStorage.aside,
         replica_record.NAME,
         f"{replica_record.NAME}.new",
-        "bitmaps",
+        kept_bitmaps.NAME,
     )
 
     async def make(self, disk: DiskSpec, path: Path) -> None:
@@ -100,11 +102,24 @@ class MirrorStorage(FileStorage):
 
         return undo
 
-    async def closed(self, disks: Sequence[DiskSpec]) -> None:
-        """All that was written to them since ``open`` is safe, and nobody writes any more."""
+    async def closed(self, disks: Sequence[DiskSpec], kept: Collection[Uuid] = ()) -> None:
+        """All that was written to them since ``open`` is safe, and nobody writes any more.
+
+        ``kept``: the disks for which what QEMU counted was put into ``bitmaps`` since ``open``.
+        """
         for disk in disks:
             if disk.template is DiskTemplate.MIRROR:
-                await self._in_thread(disk, self._closed)
+                counted = disk.uuid in kept
+                await self._in_thread(disk, functools.partial(self._closed, counted=counted))
+
+    def bitmaps(self, disk: DiskSpec) -> Path:
+        """The file for what QEMU counted, while nobody writes."""
+        return beside(Path(self.real_path(disk)), kept_bitmaps.NAME)
+
+    async def kept(self, disks: Sequence[DiskSpec]) -> frozenset[Uuid]:
+        """The disks whose ``bitmaps`` hold: nobody has opened or changed them since."""
+        mirrored = [disk for disk in disks if disk.template is DiskTemplate.MIRROR]
+        return frozenset([one.uuid for one in mirrored if await self._in_thread(one, self._kept)])
 
     async def serve(self, disk: DiskSpec, *, overwrite: bool) -> str:
         """Another node is about to write to it; gives back the word for its content.
@@ -209,11 +224,17 @@ class MirrorStorage(FileStorage):
     def _open_here(self, disk: DiskSpec) -> None:
         found = self._admit_here(disk)
         opened = msgspec.structs.replace(
-            found, clean=False, written=True, content=secrets.token_hex(8)
+            found, clean=False, written=True, content=secrets.token_hex(8), bitmaps=""
         )
         replica_record.write(self._record(disk), opened)
 
-    def _closed(self, disk: DiskSpec) -> None:
+    def _kept(self, disk: DiskSpec) -> bool:
+        found, why = self._found(disk)
+        if why or found is None or not found.clean or not found.bitmaps:
+            return False
+        return kept_bitmaps.digest(self.bitmaps(disk)) == found.bitmaps
+
+    def _closed(self, disk: DiskSpec, *, counted: bool) -> None:
         found, _ = self._found(disk)
         if found is None or found.disk != disk.uuid or found.clean:
             return
@@ -224,8 +245,11 @@ class MirrorStorage(FileStorage):
             mtime, size = os.fstat(handle).st_mtime_ns, os.fstat(handle).st_size
         finally:
             os.close(handle)
+        bitmaps = kept_bitmaps.keep(self.bitmaps(disk)) if counted else ""
+        if not bitmaps:
+            kept_bitmaps.drop(self.bitmaps(disk))
         closed = msgspec.structs.replace(
-            found, clean=True, mtime_ns=mtime, size=size // MIB, before=0
+            found, clean=True, mtime_ns=mtime, size=size // MIB, before=0, bitmaps=bitmaps
         )
         replica_record.write(self._record(disk), closed)
 
@@ -269,6 +293,7 @@ class MirrorStorage(FileStorage):
                 generation=disk.generation,
                 state=state,
                 content=found.content if same else secrets.token_hex(8),
+                bitmaps="",
             )
         else:
             status = path.stat()

@@ -67,7 +67,8 @@ def give_back(handle: int) -> None:
 
 def begun(record: Path, found: ReplicaRecord, size: int) -> ReplicaRecord:
     """Somebody is about to make the file so large; written down before."""
-    growing = msgspec.structs.replace(found, size=size, before=found.before or found.size)
+    before = found.before or found.size
+    growing = msgspec.structs.replace(found, size=size, before=before, bitmaps="")
     replica_record.write(record, growing)
     return growing
 

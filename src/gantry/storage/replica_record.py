@@ -27,6 +27,8 @@ class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     ``content`` is another random word whenever somebody else than the node that it was served
     to may have written to it: with the same word it is what that node knows of it.
     ``before``: the MiB that it had before a growth to ``size`` which has not come to its end.
+    ``bitmaps``: the digest of the file with what QEMU had counted at that orderly end; "" where
+    there is none, and as soon as anybody is about to write.
     """
 
     disk: Uuid
@@ -38,6 +40,7 @@ class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     written: bool = False
     content: str = ""
     before: int = 0
+    bitmaps: str = ""
 
 
 def read(path: Path) -> ReplicaRecord | None:

@@ -27,6 +27,7 @@ from gantry.model.entities import NicMode
 from gantry.model.errors import GantryError, OperationFailed, Rejected
 from gantry.model.live import HypervisorFacts
 from gantry.model.moving_orders import Ports
+from gantry.model.names import Uuid
 from gantry.model.orders import GuestSpec
 
 
@@ -61,7 +62,7 @@ async def launch(
     log = around.console_log(spec.name)
     place = _place(spec, facts, around.root, log)
     before = _prepare(spec, around, files)
-    unopened = await mirrored.open_replicas(spec, around.mirrored)
+    replicas = await mirrored.open_replicas(spec, around.mirrored)
     record = Record(
         spec=spec,
         phase=Phase.STARTING,
@@ -75,17 +76,17 @@ async def launch(
     except BaseException:
         if before is not None:
             files.write(before, durably=False)
-        await unopened()
+        await replicas.undo()
         raise
     found = process.identity
     record = msgspec.structs.replace(record, pid=found.pid, started=found.started)
     running = Running(record, files, process, owner)
     try:
-        await _begin(running, log, paused, around)
+        await _begin(running, log, paused, around, replicas.kept)
     except BaseException as error:
         withdrawn = asyncio.create_task(running.withdraw(before))
         await asyncio.shield(withdrawn)
-        await unopened()
+        await replicas.undo()
         if isinstance(error, GantryError) and not isinstance(error, mirrored.NotBegun):
             raise _failed(running, around.node, error) from error
         raise
@@ -117,12 +118,14 @@ def _prepare(spec: GuestSpec, around: Surroundings, files: Files) -> Record | No
         ) from error
 
 
-async def _begin(running: Running, log: Path, paused: bool, around: Surroundings) -> None:
+async def _begin(
+    running: Running, log: Path, paused: bool, around: Surroundings, kept: frozenset[Uuid]
+) -> None:
     await running.monitor(timeouts.GUEST_START)
     if (running.files.volatile / "serial").exists():
         connection = sockets.connect(running.files.volatile, "serial")
         running.serial = await Serial.open(connection, log)
-    await mirrored.begin(running, around.mirrored)
+    await mirrored.begin(running, around.mirrored, kept)
     await running.enter(Phase.UP)
     if paused:
         await running.refresh(timeouts.GUEST_START)

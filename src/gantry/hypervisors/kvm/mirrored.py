@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
 from gantry.hypervisors.contract import Peers, Replicas
-from gantry.hypervisors.kvm import held
+from gantry.hypervisors.kvm import held, keeping
+from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.renewing import GuestMirrors
 from gantry.hypervisors.kvm.running import Running
+from gantry.model import timeouts
 from gantry.model.entities import DiskTemplate
 from gantry.model.errors import GantryError, OperationFailed, Reason, Rejected
 from gantry.model.names import Uuid
@@ -41,25 +44,37 @@ def any_of(spec: GuestSpec) -> bool:
     return any(disk.template is DiskTemplate.MIRROR for disk in spec.disks)
 
 
-async def open_replicas(spec: GuestSpec, means: Means | None) -> Callable[[], Awaitable[None]]:
-    """The guest is about to write to its replicas here; gives back what makes that undone.
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest's replicas that it is about to write to. ``undo``: it has not written after all.
 
-    Rejected where one of them must not be used.
+    ``kept``: the disks of which it is kept what had been counted.
     """
+
+    undo: Callable[[], Awaitable[None]]
+    kept: frozenset[Uuid] = frozenset()
+
+
+async def open_replicas(spec: GuestSpec, means: Means | None) -> Opened:
+    """The guest is about to write to its replicas here. Rejected: one must not be used."""
     if not any_of(spec):
-        return _nothing
+        return Opened(undo=_nothing)
     if means is None:
         raise Rejected(f"{spec.name} cannot run here: no mirrored disks here")
-    return await means.replicas.open(spec.disks)
+    kept = await means.replicas.kept(spec.disks)
+    return Opened(undo=await means.replicas.open(spec.disks), kept=kept)
 
 
-async def begin(running: Running, means: Means | None) -> None:
+async def begin(running: Running, means: Means | None, kept: frozenset[Uuid]) -> None:
     """Mirror all of its disks; it does not run yet. NotBegun, with the cause."""
     spec = running.record.spec
     if means is None or not any_of(spec):
         return
     try:
-        await _mirrors(running, means).begin(spec.disks)
+        mirrors = _mirrors(running, means)
+        if kept:
+            monitor = await running.monitor(timeouts.QMP)
+            await keeping.restore(monitor, spec.name, _files(spec, means), kept)
+        await mirrors.begin(spec.disks)
     except GantryError as error:
         raise NotBegun(
             f"{spec.name} cannot be started: {error.message}",
@@ -112,14 +127,30 @@ def _mirrors(running: Running, means: Means) -> GuestMirrors:
         running.record.spec.name, means.peers, running.monitor, running.mirrors_changed
     )
 
+    kept, resumed = set[Uuid](), -1
+
+    async def leaving(monitor: Monitor) -> None:
+        nonlocal kept, resumed
+        kept, resumed = set(), running.resumed
+        spec, mirrors = running.record.spec, running.mirrors
+        if mirrors is not None and running.record.incoming is None:
+            kept = await keeping.save(monitor, spec.name, _files(spec, means), mirrors.live())
+
     async def closed() -> None:
+        # What went on after all has written what is not counted there.
+        counted = kept if running.resumed == resumed else set[Uuid]()
         try:
-            await means.replicas.closed(running.record.spec.disks)
+            await means.replicas.closed(running.record.spec.disks, counted)
         except GantryError as error:
             _log.error("replicas of %s stay open: %s", running.record.spec.name, error)
 
-    running.closed = closed
+    running.closed, running.leaving = closed, leaving
     return running.mirrors
+
+
+def _files(spec: GuestSpec, means: Means) -> dict[Path, DiskSpec]:
+    """Where it is kept what was counted of each mirrored disk."""
+    return {means.replicas.bitmaps(disk): disk for disk in keeping.mirrored(spec.disks)}
 
 
 async def _retarget(running: Running, index: int, targets: Sequence[MirrorTarget]) -> None:

@@ -12,6 +12,7 @@ bitmap: it is gone with what it speaks of. See docs/adr/0015-mirror.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from gantry.hypervisors.kvm import block_jobs
@@ -19,10 +20,12 @@ from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.model import timeouts
 from gantry.model.names import Uuid
 
-_SINCE: Final = ("since0", "since1")
+SINCE: Final = ("since0", "since1")
+KEPT: Final = "since"
+"""Their union, where it is kept while QEMU does not run; see ``keeping``."""
 _MISSING: Final = "missing"
 _KNOWN: Final = "known:"
-_COARSE: Final = 1 << 30
+COARSE: Final = 1 << 30
 
 
 class Turns:
@@ -44,7 +47,7 @@ class Turns:
         self._quiet = self._quiet or quiet
         if not self._quiet or now - self._emptied < pause:
             return None
-        name = _SINCE[self._older]
+        name = SINCE[self._older]
         self._older, self._emptied, self._quiet = 1 - self._older, now, False
         return name
 
@@ -56,7 +59,7 @@ class Turns:
 async def count(monitor: Monitor, index: int) -> None:
     """Both bitmaps count from now on, at the latest."""
     there = await _bitmaps(monitor, index)
-    for name in _SINCE:
+    for name in SINCE:
         if name not in there:
             await monitor.execute("block-dirty-bitmap-add", node=f"disk{index}", name=name)
 
@@ -68,23 +71,33 @@ async def empty(monitor: Monitor, index: int, name: str) -> None:
 
 async def known(monitor: Monitor, index: int) -> dict[Uuid, str]:
     """The words for the content of replicas that the bitmaps speak of, by node."""
+    return spoken_of(await _bitmaps(monitor, index))
+
+
+def spoken_of(names: Iterable[str]) -> dict[Uuid, str]:
+    """The same, from the names of bitmaps. Pure."""
     found = {}
-    for name in await _bitmaps(monitor, index):
+    for name in names:
         if name.startswith(_KNOWN):
             node, _, content = name.removeprefix(_KNOWN).partition(":")
             found[Uuid(node)] = content
     return found
 
 
+def known_name(node: Uuid, content: str) -> str:
+    """Of the empty bitmap that says that the others speak of a replica. Pure."""
+    return f"{_KNOWN}{node}:{content}"
+
+
 async def know(monitor: Monitor, index: int, node: Uuid, content: str) -> None:
     """The replica there has everything that the disk has now; its content has that word."""
     await forget(monitor, index, node, but=content)
-    name = f"{_KNOWN}{node}:{content}"
+    name = known_name(node, content)
     if name not in await _bitmaps(monitor, index):
         marker: dict[str, Any] = {
             "node": f"disk{index}",
             "name": name,
-            "granularity": _COARSE,
+            "granularity": COARSE,
             "disabled": True,
         }
         await monitor.execute("block-dirty-bitmap-add", **marker)
@@ -110,7 +123,7 @@ async def copy(monitor: Monitor, index: int, node: Uuid, *, speed: int) -> None:
     # Disabled: a write from now on is the mirror's.
     made: dict[str, Any] = {"node": node_name, "name": missing, "disabled": True}
     await monitor.execute("block-dirty-bitmap-add", **made)
-    merged: dict[str, Any] = {"node": node_name, "target": missing, "bitmaps": list(_SINCE)}
+    merged: dict[str, Any] = {"node": node_name, "target": missing, "bitmaps": list(SINCE)}
     await monitor.execute("block-dirty-bitmap-merge", timeouts.URGENT, **merged)
     job: dict[str, Any] = {
         "job-id": block_jobs.copy_name(index, node),
@@ -146,11 +159,17 @@ async def _remove(monitor: Monitor, index: int, name: str) -> None:
 
 async def _bitmaps(monitor: Monitor, index: int) -> dict[str, int]:
     """The bitmaps of a disk by name, and how many bytes each holds."""
+    found = await bitmaps(monitor, f"disk{index}")
+    return {name: int(bitmap["count"]) for name, bitmap in found.items()}
+
+
+async def bitmaps(monitor: Monitor, node: str) -> dict[str, dict[str, Any]]:
+    """The bitmaps of a node as QEMU describes them, by name."""
     nodes = await monitor.execute("query-named-block-nodes", flat=True)
     return {
-        str(bitmap["name"]): int(bitmap["count"])
+        str(bitmap["name"]): bitmap
         for one in nodes
-        if one["node-name"] == f"disk{index}"
+        if one["node-name"] == node
         for bitmap in one.get("dirty-bitmaps", [])
         if "name" in bitmap
     }

@@ -75,6 +75,10 @@ class Running:
         self.mirrors: GuestMirrors | None = None
         self.closed: Callable[[], Awaitable[None]] | None = None
         """To be called once QEMU has ended in order, with all that was written safe."""
+        self.leaving: Callable[[Monitor], Awaitable[None]] | None = None
+        """To be called before QEMU is told to end; raises nothing."""
+        self.resumed = 0
+        """How often it has begun, or begun again, to run."""
         self._process = process
         self._owner = owner
         self._monitor: Monitor | None = None
@@ -233,6 +237,8 @@ class Running:
         patience = QUIT_GRACE
         try:
             monitor = await self.monitor(QUIT_GRACE)
+            if self.leaving is not None and self.record.phase is not Phase.STARTING:
+                await self.leaving(monitor)
             self._in_order = True
             if self.mirrors is not None:
                 self.mirrors.ending()
@@ -307,15 +313,17 @@ class Running:
         await self.enter(self.record.phase)
 
     def _told(self, event: str, data: Mapping[str, Any]) -> None:
+        freely = self._state is GuestState.RUNNING and not (self.record.held or self._ending)
         for listener in tuple(self._listeners):
             listener(event, data)
         if event.startswith("BLOCK_JOB_") and self.mirrors is not None:
             self.mirrors.told(event, data)
         if event == "SHUTDOWN" and data.get("guest"):
             self._owner.background(self._off())
-        elif event == "STOP" and self._state is GuestState.RUNNING and not self.record.held:
+        elif event == "STOP" and freely:
             self._owner.background(self.refresh(QUIT_GRACE))
         elif event == "RESUME":
+            self.resumed += 1
             self._become(GuestState.RUNNING)
         elif event == "DEVICE_DELETED":
             device = str(data.get("device", ""))
