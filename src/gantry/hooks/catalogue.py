@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import get_close_matches
+from typing import Final
 
 import msgspec
 
@@ -14,6 +15,11 @@ from gantry.hooks.table import CONFIG_UPDATE, ROWS
 from gantry.model.errors import Reason, Rejected
 from gantry.model.hook_orders import ANY_OBJECT, HookAbout, HookDirectory
 
+_WATCHER: Final = "watcher"
+"""The directory that each node reads by itself."""
+_OF_NO_OPERATION: Final = (
+    "scripts in watcher/ are of no operation, and are told nothing: see docs/hooks/README.md"
+)
 _EVERY_CHANGE = "(every change of the configuration)"
 
 
@@ -37,9 +43,10 @@ def find(name: str) -> Row:
             return entry
     known = [one for entry in ROWS.values() for one in _names(entry)]
     near = get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else "docs/hooks/operations.md has them all"
     raise Rejected(
         f"no operation with hooks is called {name!r}",
-        f"did you mean {near[0]}?" if near else "docs/hooks/operations.md has them all",
+        _OF_NO_OPERATION if name == _WATCHER else hint,
         reason=Reason.UNKNOWN,
         object_name=name,
     )

@@ -148,6 +148,8 @@ async def test_a_name_that_would_never_run_can_be_tried(gnt: Commands, tmp_path:
         ("--operation instance-add --set 1=2 {}", "not the name of a variable"),
         ("--operation instance-add /no/such/file", "/no/such/file is no file"),
         ("--operation instance-add /tmp", "/tmp is no file"),
+        ("/no/such/file", "/no/such/file is no file"),
+        ("--operation watcher {}", "of no operation, and are told nothing"),
         ("--context /no/such/file {}", "No such file"),
         ("--context {} {}", "is no recorded run"),
     ],

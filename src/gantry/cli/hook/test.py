@@ -90,6 +90,8 @@ def _order(arguments: argparse.Namespace) -> tuple[HooksRun, str]:
 
 def _what(arguments: argparse.Namespace) -> tuple[str, str]:
     """Operation and phase: as said, else as the script's directory is called."""
+    if not os.path.isfile(arguments.script):  # noqa: PTH113
+        raise errors.Usage(f"{arguments.script} is no file", "give the path of a script")
     match = _DIRECTORY.fullmatch(_parent(arguments.script))
     operation = arguments.operation or (match["operation"] if match else "")
     if not operation:

@@ -99,8 +99,7 @@ class Push(Operation[PushPlan], frozen=True, kw_only=True):
             names=tuple(cluster.nodes[uuid].name for uuid in now),
             away=tuple(cluster.nodes[uuid].name for uuid in away),
             after=None if self.catch_up else self._after(cluster, number, nodes, given),
-            # Who pushes a newer one has it before him.
-            lost=rollout.lost(cluster, target, number, nodes) if number < had else (),
+            lost=rollout.lost(cluster, target, number, nodes),
             back=had,
         )
 
