@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -80,6 +81,12 @@ def command(argv: Sequence[str], environment: Mapping[str, str] | None = None) -
     took = time.perf_counter() - began
     assert done.returncode == 0, done.stdout.decode()
     return took * 1000
+
+
+def say(text: str) -> None:
+    """How far it is, for whoever waits; the table is on the standard output."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stderr.flush()
 
 
 def in_turn(runs: int, *works: Callable[[], float]) -> list[list[float]]:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.backups import DATA, MIB, Node, fill, moved, stored
-from benchmarks.figures import Figure, command, run
+from benchmarks.figures import Figure, command, run, say
 from benchmarks.local_cluster import LocalCluster, cluster
 
 NAME = "busy.gantry.test"
@@ -151,14 +151,19 @@ def measure(runs: int) -> list[Figure]:
     kept: list[float] = []
     with cluster(nodes=2, hypervisors="kvm,fake") as where:
         source, target = Node(where, 0), Node(where, 1)
+        say("the guest boots")
         export = [where.program("gnt-backup"), "export", "-n", target.name]
         place = target.root / "var/lib/ganeti/export"
         guest = started(where, source)
         try:
             for turn in range(runs):
+                say(f"full export {turn + 1} of {runs} beside the guest")
                 with guest.watched(full):
                     command([*export, "--noshutdown", NAME], where.environment)
-                command([*export, "--incremental", NAME], where.environment)
+            say("first point of a chain; for its checksum all of the disk is read")
+            command([*export, "--incremental", NAME], where.environment)
+            for turn in range(runs):
+                say(f"the guest writes {CHANGED} MiB, increment {turn + 1} of {runs}")
                 guest.rewrite(50 + turn % 40)
                 with guest.watched(quiet):
                     time.sleep(2)
