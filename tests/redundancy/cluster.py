@@ -20,6 +20,10 @@ PLACES = ("node1:node2", "node2:node3")
 SIZE = "16M"
 CALM = 240.0
 """Seconds until all is as it should be again, on a busy machine."""
+LINES = 8
+"""Of each daemon's log, in the message of a round that failed."""
+WIDTH = 240
+"""Characters of each of these lines."""
 
 
 class Rig:
@@ -94,44 +98,60 @@ class Rig:
         """Wait until every node is heard, every job has ended, and every disk is in sync."""
         self.fleet.all_serve()
         try:
-            eventually("all is calm", self._is_calm, timeout=CALM)
+            eventually("all is calm", lambda: not self._unrest(), timeout=CALM)
         except AssertionError as error:
-            raise AssertionError(f"{error}: {self.why()}") from None
+            raise AssertionError(f"{error}: {'; '.join(self._unrest())}") from None
 
     def why(self) -> str:
         """What an operator would look at first."""
-        told = [
-            self.run("gnt-node", "list"),
-            self.run("gnt-instance", "list", "-o", "name,pnode,snodes,status"),
-            self.run("gnt-job", "list"),
-            self.run("gnt-cluster", "verify"),
-            *(self.run("gnt-instance", "info", name) for name in self.guests),
-        ]
-        return "\n".join([*(one.said for one in told), self.last_words()])
+        nodes = self.run("gnt-node", "list", "-o", "name,offline,dtotal")
+        instances = self.run(
+            "gnt-instance", "list", "-o", "name,pnode,snodes,status,disk.redundancy"
+        )
+        jobs = self.run("gnt-job", "list").said.splitlines()
+        return "\n".join([nodes.said, instances.said, *jobs[-LINES:], self.last_words()])
 
     def last_words(self) -> str:
-        """The ends of the daemons' logs."""
+        """The ends of the daemons' logs; of guests only what is not an acknowledgement."""
         found = list[str]()
         for machine in self.fleet.machines:
             logs = machine.root / "var/log/gantry"
             for log in (*sorted(logs.glob("*.log")), *sorted(logs.glob("console/*.log"))):
                 lines = log.read_text(errors="replace").splitlines()
-                found += [f"{machine.name} {log.name}:", *lines[-30:]]
+                told = [line[:WIDTH] for line in lines if not line.startswith("ACK ")]
+                found += [f"{machine.name} {log.name}:", *told[-LINES:]]
         return "\n".join(found)
 
-    def _is_calm(self) -> bool:
+    def _unrest(self) -> list[str]:
+        """What is not as it should be."""
         nodes = self.run("gnt-node", "list", "--json", "-o", "name,dtotal,offline")
-        jobs = self.run("gnt-job", "list", "--json", "-o", "id,status")
+        jobs = self.run("gnt-job", "list", "--json", "-o", "id,status,summary")
         instances = self.rows("name,status")
         if nodes.status or jobs.status or instances is None:
-            return False
+            return ["the master does not answer"]
         ended = ("success", "error", "canceled")
-        return (
-            all(row["dtotal"] is not None for row in json.loads(nodes.stdout))
-            and all(row["status"] in ended for row in json.loads(jobs.stdout))
-            and all(row["status"] == "running" for row in instances)
-            and all(self.in_sync(name) for name in self.guests)
-        )
+        return [
+            *(
+                f"{row['name']} is away"
+                for row in json.loads(nodes.stdout)
+                if row["dtotal"] is None
+            ),
+            *(
+                f"job {row['id']} ({row['summary']}) is {row['status']}"
+                for row in json.loads(jobs.stdout)
+                if row["status"] not in ended
+            ),
+            *(
+                f"{row['name']} is {row['status']}"
+                for row in instances
+                if row["status"] != "running"
+            ),
+            *(
+                f"{name} is not in sync: {self.replicas(name)}"
+                for name in self.guests
+                if not self.in_sync(name)
+            ),
+        ]
 
     def in_sync(self, name: str) -> bool:
         """Whether all replicas of its disks are, by the cluster's state, and there are two."""

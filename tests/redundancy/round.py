@@ -12,11 +12,25 @@ from tests.support.cluster import eventually
 
 LONGEST = 14.0
 """Seconds of the longest fault: longer than a replica may be away, and a node silent."""
+WRONG = 10
+"""Lines of what is wrong, in the message of a round that failed."""
 _log = logging.getLogger(__name__)
 
 
 def run(rig: Rig, seed: int) -> None:
-    """The round of that seed, from a healthy cluster to a healthy cluster."""
+    """The round of that seed, from a healthy cluster to a healthy cluster.
+
+    What went wrong is the first line of the message, and its last: it may be cut at either end.
+    """
+    try:
+        _run(rig, seed)
+    except AssertionError as error:
+        reason = str(error).partition("\n")[0]
+        message = [f"seed {seed}: {error}", rig.why(), f"seed {seed}: {reason}"]
+        raise AssertionError("\n".join(message)) from None
+
+
+def _run(rig: Rig, seed: int) -> None:
     faults = plan(seed, LONGEST)
     _log.info("seed %d: %s", seed, "; ".join(f"{one.kind} ({one.seconds:g} s)" for one in faults))
     rig.calm()
@@ -46,14 +60,15 @@ def _check(rig: Rig, watch: Watch) -> None:
         *watch.twice,
         *(f"{name}: {one}" for name in rig.guests for one in story(watch.said[name])),
     ]
-    assert not wrong, "\n".join([*wrong, rig.last_words()])
+    assert not wrong, "\n".join(wrong[:WRONG])
     for name in rig.guests:
         _log.info("%s: %d blocks", name, watch.acknowledged(name))
 
 
 def _alive(rig: Rig, watch: Watch, blocks: int) -> None:
     """Every guest gets on."""
-    assert watch.more(rig.guests, blocks, CALM), f"a guest is stuck: {rig.why()}"
+    stuck = watch.behind(rig.guests, blocks, CALM)
+    assert not stuck, f"not within {CALM:g} s {blocks} blocks more, stuck: {', '.join(stuck)}"
 
 
 def _same_everywhere(rig: Rig, watch: Watch) -> None:

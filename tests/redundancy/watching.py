@@ -1,4 +1,4 @@
-"""What is seen from outside while a round goes on: every console, and every process of a guest."""
+"""What is seen from outside while a round goes on: consoles, processes of guests, open disks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.redundancy import disks
 from tests.support.fleet import Fleet
 
 EVERY = 0.02
@@ -64,11 +65,33 @@ class Console:
         return said
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Of each guest the processes that run it, and what QEMUs may write to, at one moment."""
+
+    running: Mapping[str, frozenset[int]]
+    writers: frozenset[disks.Writer]
+
+    def also(self, other: Seen) -> Seen:
+        """What both saw."""
+        running = {name: pids & other.running[name] for name, pids in self.running.items()}
+        return Seen(running, self.writers & other.writers)
+
+    def doubled(self) -> list[str]:
+        """What runs in two places, or may be written to from two."""
+        several = {name: pids for name, pids in self.running.items() if len(pids) > 1}
+        return [
+            *(f"{name} runs twice: {sorted(pids)}" for name, pids in several.items()),
+            *disks.twice(self.writers),
+        ]
+
+
 class Watch(threading.Thread):
     """Follows guests on all machines until it is told to stop.
 
     ``said`` are each guest's lines in the order in which they were seen; ``twice`` is what must
-    never be: a guest with two processes that are not one's way to the other.
+    never be: a guest with two processes that are not one's way to the other, or a disk that two
+    QEMUs may write to.
     """
 
     def __init__(self, fleet: Fleet, guests: Mapping[str, str]) -> None:
@@ -100,28 +123,36 @@ class Watch(threading.Thread):
             for (name, _), console in self._consoles.items():
                 self.said[name] += console.more()
             self._changed.notify_all()
-        for name, uuid in self._guests.items():
-            found = processes(uuid)
-            if len(found) > 1:
-                self.twice.append(f"{time.time():.2f} {name}: {found}")
+        seen = self._see()
+        if seen.doubled():
+            # What two looks in a row saw was so between them.
+            proven = seen.also(self._see()).doubled()
+            self.twice += [f"{time.time():.2f} {one}" for one in proven]
+
+    def _see(self) -> Seen:
+        argvs = dict(_running())
+        running = {
+            name: frozenset(pid for pid, argv in argvs.items() if runs(argv, uuid))
+            for name, uuid in self._guests.items()
+        }
+        uuids = [uuid.encode() for uuid in self._guests.values()]
+        qemus = [pid for pid, argv in argvs.items() if any(uuid in argv for uuid in uuids)]
+        return Seen(running, disks.writers(qemus, self._fleet.directory))
 
     def acknowledged(self, name: str) -> int:
         """The highest block that a guest was told is written."""
         return max((one.number for one in self.said[name] if one.word == "ACK"), default=0)
 
-    def more(self, names: Iterable[str], number: int, timeout: float) -> bool:
-        """Wait until each of these has ``number`` more blocks acknowledged than now."""
+    def behind(self, names: Iterable[str], number: int, timeout: float) -> list[str]:
+        """Wait until each has ``number`` more blocks acknowledged than now; those that have not."""
         with self._changed:
             wanted = {name: self.acknowledged(name) + number for name in names}
-            return self._changed.wait_for(
-                lambda: all(self.acknowledged(name) >= most for name, most in wanted.items()),
-                timeout,
-            )
 
+            def missing() -> list[str]:
+                return [name for name, most in wanted.items() if self.acknowledged(name) < most]
 
-def processes(uuid: str) -> list[int]:
-    """The QEMU processes of a guest that run it; one that is only being received does not."""
-    return [pid for pid, argv in _running() if runs(argv, uuid)]
+            self._changed.wait_for(lambda: not missing(), timeout)
+            return missing()
 
 
 def runs(argv: list[bytes], uuid: str) -> bool:
@@ -148,12 +179,16 @@ def _running() -> Iterable[tuple[int, list[bytes]]]:
 def story(said: list[Said]) -> list[str]:
     """What is wrong with what one guest said; empty where all is right.
 
-    Nothing that was acknowledged is gone, and nothing that was read is gone later.
+    Nothing that was acknowledged is gone, nothing that was read is gone later, and no block is
+    written twice: that is what a guest does that runs in two places.
     """
-    wrong, acknowledged, read = list[str](), 0, 0
+    wrong, acknowledged, read, written = list[str](), 0, 0, set[int]()
     for one in said:
         match one.word:
             case "ACK":
+                if one.number in written:
+                    wrong.append(f"block {one.number} was written twice: {one}")
+                written.add(one.number)
                 acknowledged = max(acknowledged, one.number)
             case "READ":
                 if one.number < acknowledged:
