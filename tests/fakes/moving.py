@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gantry.hypervisors import fake_mirrors
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import GuestLive, GuestState
 from gantry.model.moving_orders import (
@@ -93,6 +94,11 @@ class FakeMoving:
             there.disks[path].content = self._node.disks[path].content
         if guest.spec.name not in there.moving.lost_in_transit:
             other.moving = "received"
+        if order.mirrored:
+            live, node = guest.live, order.peer.node
+            if not fake_mirrors.whole(live, node):
+                raise OperationFailed("its disks are not in sync there")
+            guest.live = msgspec.structs.replace(live, mirrors=())
         self._become(order.uuid, GuestState.PAUSED, "sent")
 
     def _resume(self, order: GuestResume) -> GuestLive:
@@ -103,18 +109,31 @@ class FakeMoving:
             self._node.end_guest(order.uuid, GuestState.STOPPED)
             raise Rejected("it was not received whole", reason=Reason.STATE)
         if guest.moving == "received":
+            self._node.replicas.opened(order.disks)
+            if order.disks:
+                guest.spec = msgspec.structs.replace(guest.spec, disks=order.disks)
+                self._mirror(order.uuid)
             self._become(order.uuid, GuestState.RUNNING, "")
         return guest.live
 
     def _take_back(self, order: GuestTakeBack) -> None:
         guest = self._node.guests.get(order.uuid)
         if guest is not None and guest.live.up and guest.moving == "sent":
+            self._mirror(order.uuid)
             self._become(order.uuid, GuestState.RUNNING, "")
 
     def _drop(self, order: GuestDrop) -> None:
         guest = self._node.guests.get(order.uuid)
-        if guest is not None and guest.live.up and guest.moving == "sent":
+        if guest is not None and guest.live.up and guest.moving:
             self._node.end_guest(order.uuid, GuestState.STOPPED)
+        if guest is not None and order.forget and not guest.live.up:
+            self._node._forget(order.uuid)
+
+    def _mirror(self, uuid: Uuid) -> None:
+        guest = self._node.guests[uuid]
+        self._node.replicas.mirrored(guest.spec.disks)
+        mirrors = fake_mirrors.of(guest.spec.disks)
+        guest.live = msgspec.structs.replace(guest.live, mirrors=mirrors)
 
     def _become(self, uuid: Uuid, state: GuestState, moving: str) -> None:
         guest = self._node.guests[uuid]

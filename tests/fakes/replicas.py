@@ -168,7 +168,9 @@ class FakeReplicas:
             if (found.served.node, found.host) != (order.peer.node, order.host):
                 raise Rejected(f"{disk.path} is served to {found.served.name}", reason=Reason.STATE)
         elif any(
-            disk.path in [each.path for each in guest.spec.disks] and guest.live.up
+            disk.path in [each.path for each in guest.spec.disks]
+            and guest.live.up
+            and guest.moving not in ("awaited", "sent")
             for guest in self._node.guests.values()
         ):
             raise Rejected("a guest here writes to it itself", reason=Reason.STATE)

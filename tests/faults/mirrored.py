@@ -145,6 +145,12 @@ MIRRORED: tuple[Situation, ...] = (
     ),
     Situation(name="failover mirrored", op=_op("FAILOVER"), objects=(UP, IN_STEP), prepare=running),
     Situation(
+        name="migrate mirrored",
+        op=_op("MIGRATE", target_node="node2"),
+        objects=(UP, IN_STEP),
+        prepare=running,
+    ),
+    Situation(
         name="failover mirrored, stopped",
         op=_op("FAILOVER", target_node="node2"),
         objects=(DOWN, IN_STEP),

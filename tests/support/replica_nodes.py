@@ -123,6 +123,8 @@ async def _refused(host: str, port: int) -> None:
                 _, writer = await asyncio.open_connection(host, port)
             except ConnectionRefusedError:
                 return
+            except ConnectionResetError:
+                continue  # it is just ending
             writer.close()
             await asyncio.sleep(0.02)  # a process that is killed tells nobody
 

@@ -38,7 +38,7 @@ async def stop(parts: Parts, order: GuestStop, task: Task) -> Nothing:
     await driver.stop(uuid, timeout=order.timeout, force=order.force, progress=task.say)
     parts.facts.disturbed()
     if order.forget:
-        await _forget(parts, order.hypervisor, uuid)
+        await forgotten(parts, order.hypervisor, uuid)
     return Nothing()
 
 
@@ -50,7 +50,7 @@ async def reset(parts: Parts, order: GuestReset, task: Task) -> Nothing:
 
 async def forget(parts: Parts, order: GuestForget, task: Task) -> Nothing:
     """Drop what is kept of a guest, and tell it."""
-    await _forget(parts, order.hypervisor, _valid(order.uuid))
+    await forgotten(parts, order.hypervisor, _valid(order.uuid))
     return Nothing()
 
 
@@ -73,7 +73,8 @@ def _valid(uuid: Uuid) -> Uuid:
     return uuid
 
 
-async def _forget(parts: Parts, hypervisor: str, uuid: Uuid) -> None:
+async def forgotten(parts: Parts, hypervisor: str, uuid: Uuid) -> None:
+    """Drop what is kept of a guest that is not up, and tell it."""
     driver = parts.hypervisor(hypervisor)
     known = [guest for guest in driver.guests() if guest.uuid == uuid]
     await driver.forget(uuid)

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from gantry.agent import disk_use, ends
+from gantry.agent import disk_use, ends, guests
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.hypervisors.contract import Link, Manner
@@ -59,7 +59,11 @@ async def send(parts: Parts, order: GuestSend, task: Task) -> Nothing:
     """Send a guest; where that fails it goes on here."""
     driver = parts.hypervisor(order.hypervisor)
     manner = Manner(
-        live=order.live, downtime=order.downtime, bandwidth=order.bandwidth, lasts=order.lasts
+        live=order.live,
+        downtime=order.downtime,
+        bandwidth=order.bandwidth,
+        lasts=order.lasts,
+        node=order.peer.node if order.mirrored else None,
     )
     async with _certificates(parts) as directory:
         name = node_host(parts.configuration.cluster, order.peer.node)
@@ -74,7 +78,7 @@ async def send(parts: Parts, order: GuestSend, task: Task) -> Nothing:
 
 async def resume(parts: Parts, order: GuestResume, task: Task) -> GuestLive:
     """Run the guest that was received."""
-    live = await parts.hypervisor(order.hypervisor).resume(_valid(order.uuid))
+    live = await parts.hypervisor(order.hypervisor).resume(_valid(order.uuid), order.disks)
     parts.facts.disturbed()
     return live
 
@@ -87,8 +91,11 @@ async def take_back(parts: Parts, order: GuestTakeBack, task: Task) -> Nothing:
 
 async def drop(parts: Parts, order: GuestDrop, task: Task) -> Nothing:
     """End the guest that was sent."""
-    await parts.hypervisor(order.hypervisor).drop(_valid(order.uuid))
+    driver, uuid = parts.hypervisor(order.hypervisor), _valid(order.uuid)
+    await driver.drop(uuid)
     parts.facts.disturbed()
+    if order.forget and not any(one.uuid == uuid and one.up for one in driver.guests()):
+        await guests.forgotten(parts, order.hypervisor, uuid)
     return Nothing()
 
 

@@ -44,6 +44,7 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
     downtime: int = 100
     bandwidth: int = 0
     lasts: float = 3600.0
+    node: Uuid | None = None
 
 
 class Console(Protocol):
@@ -203,21 +204,27 @@ class Hypervisor(Protocol):
         """Send the running guest; afterwards it is PAUSED, and the other end has all of it.
 
         What is under way already is gone on with. Where it fails or is cancelled, the guest goes
-        on here.
+        on here. Disks that are mirrored are not mirrored any more afterwards.
         """
 
-    async def resume(self, uuid: Uuid) -> GuestLive:
+    async def resume(self, uuid: Uuid, disks: Sequence[DiskSpec] = ()) -> GuestLive:
         """The received guest runs; again: it does so already.
 
+        ``disks`` are all of its disks with their targets, where they are mirrored, else none: its
+        replicas here, which nobody else has open any more, are opened, and mirrored, before that.
         Rejected where it never ran and is gone for good, or not received whole (then it is
         ended).
         """
 
     async def take_back(self, uuid: Uuid) -> None:
-        """What is being sent, or was, goes on here; done where it runs, or is gone."""
+        """What is being sent, or was, goes on here; done where it runs, or is gone.
+
+        Its disks are mirrored again before that; where a replica cannot be had, it stays PAUSED
+        and its mirror is told as lost until that is released.
+        """
 
     async def drop(self, uuid: Uuid) -> None:
-        """End the guest that was sent; one that runs, or was not sent, stays as it is."""
+        """End the guest that was sent, or what waits for one; one that runs stays as it is."""
 
     async def close(self) -> None:
         """Let go of everything; the guests go on running."""

@@ -85,8 +85,7 @@ class Fake(fake_moves.Moves):
             if known.moving in (Moving.AWAITED, Moving.RECEIVED):
                 raise Rejected(f"{spec.name} is being received", reason=Reason.STATE)
             return known.live
-        if self._replicas is not None:
-            await self._replicas.open(spec.disks)
+        await self._open(spec)
         now = time.time()
         live = GuestLive(
             uuid=spec.uuid,
@@ -120,8 +119,13 @@ class Fake(fake_moves.Moves):
         if behaviour.ignores_shutdown and not force:
             await self._ignore(uuid, timeout, progress or (lambda _text: None))
         self.happen(uuid, GuestState.STOPPED)
-        if self._replicas is not None:
+        if self._replicas is not None and kept.moving is Moving.NO:
             await self._replicas.closed(kept.disks)
+
+    async def _open(self, spec: GuestSpec) -> None:
+        """It is about to write to its replicas here."""
+        if self._replicas is not None:
+            await self._replicas.open(spec.disks)
 
     async def reset(self, uuid: Uuid) -> None:
         """Reset the running guest."""

@@ -29,6 +29,12 @@ def released(live: GuestLive, disk: Uuid, node: Uuid) -> GuestLive:
     return live if left == live.mirrors else msgspec.structs.replace(live, mirrors=left)
 
 
+def whole(live: GuestLive, node: Uuid) -> bool:
+    """Whether all mirrors to that node are ready."""
+    phases = [one.phase for one in live.mirrors if one.node == node]
+    return bool(phases) and all(phase is MirrorPhase.READY for phase in phases)
+
+
 def lost(live: GuestLive, node: Uuid, reason: str) -> GuestLive:
     """The replicas on that node do not answer any more."""
     mirrors = tuple(

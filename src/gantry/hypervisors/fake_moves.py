@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from gantry.hypervisors import fake_mirrors
 from gantry.hypervisors.contract import Link, Manner
 from gantry.hypervisors.fake_moving import Awaited, call
 from gantry.hypervisors.fake_state import Behaviour, Kept, Moving, misbehave
@@ -16,7 +17,7 @@ from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.live import GuestLive, GuestState, HypervisorFacts
 from gantry.model.moving_orders import Described, Ports
 from gantry.model.names import Uuid
-from gantry.model.orders import GuestSpec
+from gantry.model.orders import DiskSpec, GuestSpec
 
 FACTS: Final = HypervisorFacts(
     available=True,
@@ -47,6 +48,9 @@ class Moves:
         raise NotImplementedError
 
     def _keep(self, kept: Kept) -> None:
+        raise NotImplementedError
+
+    async def _open(self, spec: GuestSpec) -> None:
         raise NotImplementedError
 
     def _behaviour(self, name: str) -> Behaviour:
@@ -100,9 +104,13 @@ class Moves:
         await misbehave(behaviour.send, f"the fake hypervisor could not send {live.name}")
         await call(uuid, link, ports.memory)
         progress("sent: all of it (fake)")
+        kept = self._guests[uuid]
+        if manner.node is not None and not fake_mirrors.whole(kept.live, manner.node):
+            raise OperationFailed(f"disks of {live.name} are not in sync any more")
+        self._mirror(uuid, ())
         self._move(uuid, Moving.SENT, GuestState.PAUSED)
 
-    async def resume(self, uuid: Uuid) -> GuestLive:
+    async def resume(self, uuid: Uuid, disks: Sequence[DiskSpec] = ()) -> GuestLive:
         """It runs, if all of it came."""
         kept = self._guests.get(uuid)
         if kept is None or not kept.live.up:
@@ -115,6 +123,11 @@ class Moves:
             self.happen(uuid, GuestState.STOPPED)
             raise Rejected(f"{kept.live.name} was not received whole", reason=Reason.STATE)
         if kept.moving is Moving.RECEIVED:
+            if kept.spec is not None and disks:
+                spec = msgspec.structs.replace(kept.spec, disks=tuple(disks))
+                await self._open(spec)
+                self._keep(msgspec.structs.replace(kept, spec=spec, disks=spec.disks))
+                self._mirror(uuid, disks)
             self._move(uuid, Moving.NO, GuestState.RUNNING)
         return self._guests[uuid].live
 
@@ -122,13 +135,19 @@ class Moves:
         """It runs here."""
         kept = self._guests.get(uuid)
         if kept is not None and kept.live.up and kept.moving is Moving.SENT:
+            self._mirror(uuid, kept.disks)
             self._move(uuid, Moving.NO, GuestState.RUNNING)
 
     async def drop(self, uuid: Uuid) -> None:
-        """It is ended, if it was sent."""
+        """It is ended, if it was sent, or waits."""
         kept = self._guests.get(uuid)
-        if kept is not None and kept.live.up and kept.moving is Moving.SENT:
+        if kept is not None and kept.live.up and kept.moving is not Moving.NO:
             self.happen(uuid, GuestState.STOPPED)
+
+    def _mirror(self, uuid: Uuid, disks: Sequence[DiskSpec]) -> None:
+        kept = self._guests[uuid]
+        live = msgspec.structs.replace(kept.live, mirrors=fake_mirrors.of(disks))
+        self._keep(msgspec.structs.replace(kept, live=live))
 
     def _move(self, uuid: Uuid, moving: Moving, state: GuestState | None = None) -> None:
         kept = self._guests[uuid]

@@ -15,7 +15,7 @@ from gantry.model.asking import Nothing, Order
 from gantry.model.backup_orders import Peer
 from gantry.model.live import GuestLive
 from gantry.model.names import Uuid
-from gantry.model.specs import GuestSpec
+from gantry.model.specs import DiskSpec, GuestSpec
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +64,8 @@ class GuestSend(Order[Nothing], frozen=True, kw_only=True, tag="guest-send"):
     Where it cannot be sent, or is cancelled, the guest goes on here. What an earlier agent began
     is gone on with. ``live``: it runs meanwhile. ``downtime`` (ms) is what it may be held up
     at the end, ``bandwidth`` (MiB/s, 0: no limit) what it may take, ``lasts`` (s) how long.
+    ``mirrored``: its disks are, and ``peer`` has replicas that must be in sync. They are no
+    longer mirrored when it has been sent, and again when it goes on here.
     """
 
     patience: ClassVar[float] = timeouts.AGENT_AWAY
@@ -76,15 +78,21 @@ class GuestSend(Order[Nothing], frozen=True, kw_only=True, tag="guest-send"):
     downtime: int = 100
     bandwidth: int = 0
     lasts: float = 3600.0
+    mirrored: bool = False
 
 
 class GuestResume(Order[GuestLive], frozen=True, kw_only=True, tag="guest-resume"):
-    """The guest that was received runs from now on. Rejected: it has not been received whole."""
+    """The guest that was received runs from now on. Rejected: it has not been received whole.
+
+    ``disks``: all of its disks with their targets, where they are mirrored. Their replicas here,
+    which nobody else has open, are opened, and mirrored, before its first instruction.
+    """
 
     answer: ClassVar[type[msgspec.Struct]] = GuestLive
     patience: ClassVar[float] = timeouts.AGENT_AWAY
     uuid: Uuid
     hypervisor: str
+    disks: tuple[DiskSpec, ...] = ()
 
 
 class GuestTakeBack(Order[Nothing], frozen=True, kw_only=True, tag="guest-take-back"):
@@ -98,13 +106,15 @@ class GuestTakeBack(Order[Nothing], frozen=True, kw_only=True, tag="guest-take-b
 
 
 class GuestDrop(Order[Nothing], frozen=True, kw_only=True, tag="guest-drop"):
-    """End the guest that was sent and is held still; one that runs, or was not sent, stays.
+    """End the guest that was sent and is held still, or what waits for one; one that runs stays.
 
-    So it can come late: it is never a guest that somebody has started since.
+    So it can come late: it is never a guest that somebody has started since. ``forget``: drop
+    what the node keeps of it as well, unless it runs.
     """
 
     uuid: Uuid
     hypervisor: str
+    forget: bool = False
 
 
 MovingOrder: TypeAlias = (

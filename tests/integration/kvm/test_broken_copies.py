@@ -83,6 +83,7 @@ async def test_a_replica_that_is_lost_while_it_is_copied_holds_no_write_and_fail
     await there.close(disk)
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("seed", "rounds"), [(1, 4), pytest.param(2, 100, marks=pytest.mark.long)])
 async def test_a_replica_that_is_lost_at_any_moment_is_either_whole_or_known_not_to_be(
     nodes: tuple[Primary, ReplicaNode], seed: int, rounds: int

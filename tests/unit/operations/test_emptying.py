@@ -202,10 +202,12 @@ def test_replicas_go_elsewhere_before_they_go() -> None:
     assert check(snapshot(one, swapped), EVACUATE).found.jobs == ()
 
 
-def test_mirrored_instances_are_failed_over_to_where_they_are_in_sync() -> None:
+def test_mirrored_instances_go_to_where_they_are_in_sync() -> None:
     one = mirrored(admin_state=AdminState.UP)
     running = {NODE1: live(guests=up())}
     [[job]] = check(snapshot(one, mirror(), nodes=running), EVACUATE).found.jobs
+    assert (job["OP_ID"], job["instance_name"]) == ("OP_INSTANCE_MIGRATE", "web1.example.com")
+    [[job]] = check(snapshot(one, mirror()), EVACUATE).found.jobs
     assert job == {"OP_ID": "OP_INSTANCE_FAILOVER", "instance_name": "web1.example.com"}
     off = {"nodes": {NODE1: NodeLive(reachable=False)}, "change": {NODE1: {"offline": True}}}
     [[job]] = check(snapshot(one, mirror(), **off), EVACUATE).found.jobs  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A guest that is held still while its mirrors end and begin again.
+"""A guest that is held still while its mirrors end and begin again, or until they are released.
 
 QEMU gives no disk another size while it is mirrored. What a guest wrote in between would be on
 the primary alone, so it does not run then. That it is held is in its record: where an agent dies
@@ -69,6 +69,12 @@ async def _done(
             await _go_on(guest)
 
 
+async def hold(guest: Holdable) -> None:
+    """It stands still, and is not let go on before ``go_on``."""
+    async with guest.holding:
+        await _note(guest, held=True)
+
+
 async def go_on(guest: Holdable) -> None:
     """Let it run, where it is held and nothing that must be mirrored is missing."""
     async with guest.holding:
@@ -82,7 +88,7 @@ async def _go_on(guest: Holdable) -> None:
     if not guest.record.held or (guest.mirrors is not None and guest.mirrors.awaited):
         return
     monitor = await guest.monitor(timeouts.QMP)
-    if (await monitor.execute("query-status"))["status"] == "paused":
+    if (await monitor.execute("query-status"))["status"] in ("paused", "postmigrate"):
         await guest.resume(timeouts.QMP)
     await _note(guest, held=False)
 

@@ -17,8 +17,9 @@ from typing import Any, Final
 import msgspec
 
 from gantry.hypervisors.contract import Link
-from gantry.hypervisors.kvm import devices, secured, supported
+from gantry.hypervisors.kvm import devices, mirrored_moves, secured, supported
 from gantry.hypervisors.kvm.launch import accelerator
+from gantry.hypervisors.kvm.mirrored import Means
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.news import News
 from gantry.hypervisors.kvm.record import Files
@@ -28,7 +29,7 @@ from gantry.model.errors import GantryError, OperationFailed, Reason, Rejected
 from gantry.model.live import HypervisorFacts
 from gantry.model.moving_orders import Ports
 from gantry.model.names import Uuid
-from gantry.model.orders import GuestSpec
+from gantry.model.orders import DiskSpec, GuestSpec
 
 UNKNOWN: Final = Ports(memory=0)
 """It does not listen yet."""
@@ -128,13 +129,20 @@ async def _serve(monitor: Monitor, host: str, disks: Sequence[int], tls: dict[st
     return port
 
 
-async def resume(running: Running, root: Path) -> None:
-    """Let it run. Rejected: it never ran, and is ended. Anything else: nobody knows."""
+async def resume(
+    running: Running, root: Path, means: Means | None, mirrored: Sequence[DiskSpec]
+) -> None:
+    """Let it run. Rejected: it never ran, and is ended. Anything else: nobody knows.
+
+    ``mirrored`` are its disks as they are here, where they have replicas.
+    """
     monitor = await running.monitor(timeouts.QMP)
     exports = await monitor.execute("query-block-exports")
     disks = [int(str(one["id"]).removeprefix("incoming")) for one in exports]
     if running.record.incoming is not None:
         await _received(running, monitor)
+        if mirrored:
+            await _arrived(running, means, mirrored)
         if disks:
             await monitor.execute("nbd-server-stop")
         await running.note_incoming(None)
@@ -149,6 +157,15 @@ async def resume(running: Running, root: Path) -> None:
     # Switches learn by it where the guest is now.
     await monitor.execute("announce-self", initial=50, max=550, rounds=5, step=100)
     await secured.forget(monitor)
+
+
+async def _arrived(running: Running, means: Means | None, disks: Sequence[DiskSpec]) -> None:
+    """Its writes go where they should from the first one on; or Rejected, and it is ended."""
+    try:
+        await mirrored_moves.arrive(running, means, disks)
+    except GantryError as error:
+        await _end(running)
+        raise _never(running, error.message) from error
 
 
 async def _received(running: Running, monitor: Monitor) -> None:

@@ -62,7 +62,9 @@ async def launch(
     log = around.console_log(spec.name)
     place = _place(spec, facts, around.root, log)
     before = _prepare(spec, around, files)
-    replicas = await mirrored.open_replicas(spec, around.mirrored)
+    replicas = mirrored.Opened(undo=mirrored.nothing)
+    if incoming is None:  # else who sends it has them open
+        replicas = await mirrored.open_replicas(spec, around.mirrored)
     record = Record(
         spec=spec,
         phase=Phase.STARTING,
@@ -125,7 +127,8 @@ async def _begin(
     if (running.files.volatile / "serial").exists():
         connection = sockets.connect(running.files.volatile, "serial")
         running.serial = await Serial.open(connection, log)
-    await mirrored.begin(running, around.mirrored, kept)
+    if running.record.incoming is None:
+        await mirrored.begin(running, around.mirrored, kept)
     await running.enter(Phase.UP)
     if paused:
         await running.refresh(timeouts.GUEST_START)

@@ -57,7 +57,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 async def open_replicas(spec: GuestSpec, means: Means | None) -> Opened:
     """The guest is about to write to its replicas here. Rejected: one must not be used."""
     if not any_of(spec):
-        return Opened(undo=_nothing)
+        return Opened(undo=nothing)
     if means is None:
         raise Rejected(f"{spec.name} cannot run here: no mirrored disks here")
     kept = await means.replicas.kept(spec.disks)
@@ -87,7 +87,8 @@ async def begin(running: Running, means: Means | None, kept: frozenset[Uuid]) ->
 async def adopt(running: Running, means: Means | None) -> None:
     """Find the mirrors of a guest that an earlier agent started."""
     spec = running.record.spec
-    if means is not None and any_of(spec):
+    awaited = running.record.incoming is not None and not any(one.targets for one in spec.disks)
+    if means is not None and any_of(spec) and not awaited:
         await _mirrors(running, means).adopt(spec.disks)
         await held.go_on(running)
 
@@ -174,5 +175,5 @@ def _disk(running: Running, index: int) -> DiskSpec:
     )
 
 
-async def _nothing() -> None:
+async def nothing() -> None:
     """Nothing was opened."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from gantry.hypervisors.contract import Link
@@ -25,9 +25,10 @@ _MIB: Final = 1024 * 1024
 Jobs = dict[str, dict[str, Any]]
 
 
-async def alone(monitor: Monitor) -> bool:
-    """Whether no other job works on the guest's disks."""
-    return all(str(job["id"]).startswith(_NAME) for job in await monitor.execute("query-jobs"))
+async def alone(monitor: Monitor, but: Collection[str]) -> bool:
+    """Whether no other job works on the guest's disks than those."""
+    found = [str(job["id"]) for job in await monitor.execute("query-jobs")]
+    return all(job.startswith(_NAME) or job in but for job in found)
 
 
 async def begin(

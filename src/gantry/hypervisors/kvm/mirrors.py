@@ -146,9 +146,6 @@ class Mirrors:
 
     def close(self) -> None:
         """Follow them no longer; they go on."""
-        for one in self._all.values():
-            if one.watch is not None:
-                one.watch.cancel()
         for task in self._tasks:
             task.cancel()
         self._all.clear()
@@ -294,8 +291,7 @@ class Mirrors:
     # Looking after it
 
     def _follow(self, one: OneMirror) -> None:
-        one.watch = asyncio.create_task(self._look(one))
-        one.watch.add_done_callback(_done)
+        one.watch = self._background(self._look(one))
 
     async def _look(self, one: OneMirror) -> None:
         while not one.ended:
@@ -351,12 +347,11 @@ class Mirrors:
                 self._ended(one, f"its copy ended: {follow.error or 'cancelled'}")
         elif copying is not None:
             self._far(one, copying)
-        elif await resync.begun(monitor, *one.key):
-            if await resync.complete(monitor, *one.key):
-                await self._copied(one)
-            else:
-                self._ended(one, "what it lacks could not be copied")
-        elif follow.ready:
+        elif (begun := await resync.begun(monitor, *one.key)) and not await resync.complete(
+            monitor, *one.key
+        ):
+            self._ended(one, "what it lacks could not be copied")
+        elif begun or follow.ready:
             await self._copied(one)
         else:
             self._far(one, follow)
@@ -372,22 +367,20 @@ class Mirrors:
         """Empty a bitmap of that disk, where its turn has come."""
         turns = self._turns.setdefault(index, resync.Turns(time.monotonic()))
         mine = [one for one in self._all.values() if one.disk.index == index]
-        monitor = await self._monitor(timeouts.QMP)
-        away = set(await resync.known(monitor, index)) - {one.target.node for one in mine}
-        if away or any(one.live.phase is not MirrorPhase.READY for one in mine):
+        if any(one.live.phase is not MirrorPhase.READY for one in mine):
             turns.disturbed()
             return
         found = [jobs.get(block_jobs.job_name(*one.key)) for one in mine]
         quiet = all(job is not None and job.length == job.offset for job in found)
-        name = turns.look(quiet=quiet, now=time.monotonic(), pause=timeouts.BITMAP_TURN)
-        if name is not None:
-            await resync.empty(monitor, index, name)
+        monitor = await self._monitor(timeouts.QMP)
+        await resync.turn(monitor, index, turns, {one.target.node for one in mine}, quiet=quiet)
 
-    def _background(self, work: Any) -> None:
+    def _background(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(_done)
+        return task
 
 
 def _done(task: asyncio.Task[None]) -> None:

@@ -16,7 +16,7 @@ from gantry.hypervisors.kvm.launch import accelerator, launch, nothing_left
 from gantry.model.live import GuestLive
 from gantry.model.moving_orders import Described, Ports
 from gantry.model.names import Uuid
-from gantry.model.orders import GuestSpec
+from gantry.model.orders import DiskSpec, GuestSpec
 
 
 class Moves(Known):
@@ -78,14 +78,14 @@ class Moves(Known):
 
         await outgoing.send(self._up(uuid), link, ports, disks, manner, progress)
 
-    async def resume(self, uuid: Uuid) -> GuestLive:
+    async def resume(self, uuid: Uuid, disks: Sequence[DiskSpec] = ()) -> GuestLive:
         """Let what was received run."""
         from gantry.hypervisors.kvm import incoming
 
         running = self._running.get(uuid)
         if running is None:
             raise incoming.gone(uuid, self._files(uuid), self._around.node)
-        await incoming.resume(running, self._around.root)
+        await incoming.resume(running, self._around.root, self._around.mirrored, disks)
         return running.live()
 
     async def take_back(self, uuid: Uuid) -> None:
@@ -97,7 +97,7 @@ class Moves(Known):
             await outgoing.take_back(running)
 
     async def drop(self, uuid: Uuid) -> None:
-        """End what was sent."""
+        """End what was sent, or waits."""
         from gantry.hypervisors.kvm import outgoing
 
         running = self._running.get(uuid)

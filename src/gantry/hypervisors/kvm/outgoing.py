@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from gantry.hypervisors.contract import Link, Manner
-from gantry.hypervisors.kvm import mirroring, secured
+from gantry.hypervisors.kvm import mirrored_moves, mirroring, secured
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.news import News
 from gantry.hypervisors.kvm.running import Running
@@ -70,7 +70,8 @@ async def take_back(running: Running) -> None:
     await mirroring.end(monitor, running)
     if (await monitor.execute("query-status"))["status"] in ("postmigrate", "paused"):
         try:
-            await running.resume(timeouts.QMP)
+            if await mirrored_moves.come_back(running):
+                await running.resume(timeouts.QMP)
         except OperationFailed as error:
             _log.error("%s cannot go on, and is ended: %s", running.record.spec.name, error)
             await running.stop(timeout=0, force=True, progress=lambda _text: None)
@@ -79,11 +80,14 @@ async def take_back(running: Running) -> None:
 
 
 async def drop(running: Running) -> None:
-    """End it if all of it has been sent, and nothing else."""
+    """End it if all of it has been sent, or it never ran here, and nothing else."""
     if running.gone.is_set():
         return
     monitor = await running.monitor(timeouts.QMP)
-    if (await monitor.execute("query-status"))["status"] == "postmigrate":
+    if (
+        running.record.incoming is not None
+        or (await monitor.execute("query-status"))["status"] == "postmigrate"
+    ):
         await running.stop(timeout=0, force=True, progress=lambda _text: None)
 
 
@@ -101,9 +105,11 @@ class _Outgoing:
             return
         if await self.status() not in _UNDER_WAY:
             await self._begin(link, ports, disks, manner)
-        if disks:
+        if disks or manner.node:
             await self.until(lambda status: status != "active" and status != "setup")
             if await self.status() == "pre-switchover":
+                if manner.node:
+                    await mirrored_moves.leave(self._running, manner.node)
                 await mirroring.finish(self._monitor, self._running, disks)
                 await self._monitor.execute("migrate-continue", state="pre-switchover")
         await self.until(lambda status: status not in _UNDER_WAY)
@@ -139,7 +145,7 @@ class _Outgoing:
 
     async def _begin(self, link: Link, ports: Ports, disks: Sequence[int], manner: Manner) -> None:
         monitor = self._monitor
-        if not await mirroring.alone(monitor):
+        if not await mirroring.alone(monitor, mirrored_moves.jobs(self._running)):
             raise Rejected(
                 f"{self._running.record.spec.name} is being exported or mirrored now",
                 "wait for the end of that job",
@@ -153,7 +159,7 @@ class _Outgoing:
             "auto-converge": True,
             # It has not been sent before the other end says that it has it.
             "return-path": True,
-            "pause-before-switchover": bool(disks),
+            "pause-before-switchover": bool(disks or manner.node),
         }
         wanted = [{"capability": name, "state": on} for name, on in capabilities.items()]
         await monitor.execute("migrate-set-capabilities", capabilities=wanted)

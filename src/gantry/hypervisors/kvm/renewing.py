@@ -13,6 +13,8 @@ from gantry.model import timeouts
 from gantry.model.entities import OnDegraded
 from gantry.model.errors import GantryError, OperationFailed, Reason
 from gantry.model.live import MirrorPhase
+from gantry.model.orders import DiskSpec
+from gantry.model.specs import MirrorTarget
 
 
 class GuestMirrors(Mirrors):
@@ -56,6 +58,12 @@ class GuestMirrors(Mirrors):
             finally:
                 for one in mine:
                     await self._again(one)
+
+    async def again(self, disk: DiskSpec, target: MirrorTarget) -> None:
+        """Begin one again that had ended in order, before anybody has written; or it is lost."""
+        async with self._turn:
+            if not self.attached(disk.index, target.node):
+                await self._again(OneMirror(disk, target))
 
     async def _again(self, before: OneMirror) -> None:
         """It is the same as before, but for what ``work`` did on both sides."""

@@ -12,7 +12,8 @@ bitmap: it is gone with what it speaks of. See docs/adr/0015-mirror.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Set
 from typing import Any, Final
 
 from gantry.hypervisors.kvm import block_jobs
@@ -64,9 +65,19 @@ async def count(monitor: Monitor, index: int) -> None:
             await monitor.execute("block-dirty-bitmap-add", node=f"disk{index}", name=name)
 
 
-async def empty(monitor: Monitor, index: int, name: str) -> None:
-    """Forget what that bitmap holds."""
-    await monitor.execute("block-dirty-bitmap-clear", node=f"disk{index}", name=name)
+async def turn(
+    monitor: Monitor, index: int, turns: Turns, nodes: Set[Uuid], *, quiet: bool
+) -> None:
+    """Empty a bitmap, where its turn has come: all that it holds is on ``nodes``.
+
+    None is emptied while a replica elsewhere is known, which lacks what they hold.
+    """
+    if not nodes >= (await known(monitor, index)).keys():
+        turns.disturbed()
+        return
+    name = turns.look(quiet=quiet, now=time.monotonic(), pause=timeouts.BITMAP_TURN)
+    if name is not None:
+        await monitor.execute("block-dirty-bitmap-clear", node=f"disk{index}", name=name)
 
 
 async def known(monitor: Monitor, index: int) -> dict[Uuid, str]:

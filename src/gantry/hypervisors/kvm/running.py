@@ -233,10 +233,11 @@ class Running:
 
     async def quit(self) -> None:
         """End QEMU: by its own command, which flushes the disks; else by force."""
-        self._ending = True
-        patience = QUIT_GRACE
+        self._ending, patience = True, QUIT_GRACE
         try:
             monitor = await self.monitor(QUIT_GRACE)
+            if (await monitor.execute("query-status", QUIT_GRACE))["status"] in _ELSEWHERE:
+                self.closed = None  # its disks are another's
             if self.leaving is not None and self.record.phase is not Phase.STARTING:
                 await self.leaving(monitor)
             self._in_order = True

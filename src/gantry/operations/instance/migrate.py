@@ -16,9 +16,8 @@ import msgspec
 
 from gantry.hooks.subject import Subject, SubjectKind
 from gantry.model import timeouts
-from gantry.model.entities import DiskMode, DiskTemplate, Instance, Node
-from gantry.model.errors import Reason, Rejected
-from gantry.model.live import GuestState
+from gantry.model.entities import DiskTemplate, Instance, Node
+from gantry.model.errors import Cancelled, GantryError, Rejected
 from gantry.model.locks import Needs
 from gantry.model.moving_orders import (
     Described,
@@ -30,16 +29,25 @@ from gantry.model.moving_orders import (
     GuestTakeBack,
     Ports,
 )
-from gantry.model.orders import DiskCreate, DiskRemove, DiskSpec, GuestSpec
+from gantry.model.orders import DiskCreate, DiskRemove, DiskSpec, GuestSpec, GuestStop
 from gantry.model.parameters import hypervisor_parameters
+from gantry.model.replica_orders import ReplicaClose
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
 from gantry.operations.instance.failover import FailoverPlan, InstanceFailover
-from gantry.operations.steps import checks, moving, specs, transfer, whereabouts
+from gantry.operations.steps import (
+    checks,
+    migrating,
+    mirroring,
+    moving,
+    promotion,
+    specs,
+    transfer,
+    whereabouts,
+)
+from gantry.operations.steps.promotion import Promotion
 from gantry.ports.steps import Outcome, Steps, Undo
 
-_EMULATION = "tcg"
-"""QEMU's word."""
 _MARGIN = 60.0
 """Seconds for what an agent does before and after it sends."""
 
@@ -48,7 +56,8 @@ class MigratePlan(Plan, frozen=True, kw_only=True):
     """``instead``: it is failed over. ``found``: nothing moves, its guest runs on ``target``.
 
     ``disks`` are the indexes of those that go with it; ``lasts`` is in seconds. ``emulated``:
-    that is why it is not sent as it runs, though nobody has said so.
+    that is why it is not sent as it runs, though nobody has said so. ``promotion`` is what becomes
+    of mirrored disks.
     """
 
     instance: Instance
@@ -61,6 +70,7 @@ class MigratePlan(Plan, frozen=True, kw_only=True):
     downtime: int = 100
     bandwidth: int = 0
     lasts: float = timeouts.MIGRATION
+    promotion: Promotion | None = None
     instead: FailoverPlan | None = None
     found: bool = False
 
@@ -107,16 +117,16 @@ class InstanceMigrate(Operation[MigratePlan], frozen=True, kw_only=True):
             node = whereabouts.found(cluster, instance)
             return MigratePlan(instance=instance, source=source, target=node, found=True)
         asked, live = self._live(cluster, instance)
-        emulated = live and not asked and _emulated(cluster, instance)
+        emulated = live and not asked and migrating.emulated(cluster, instance)
         if self.allow_failover and not checks.running(cluster, instance):
             return self._instead(cluster, given)
         purpose = f"migrate instance {instance.name}"
         checks.node_usable(cluster, source, purpose)
         checks.nowhere_else(cluster, instance)
-        memory = _running(cluster, instance)
-        disks = _local_disks(instance)
+        memory = migrating.running(cluster, instance)
+        disks = migrating.local_disks(instance)
         space = sum(instance.disks[index].size for index in disks)
-        target = moving.target(cluster, instance, self.target_node, memory=memory, disk=space)
+        target, promoted = self._target(cluster, instance, memory, space, given.now)
         values = hypervisor_parameters(
             cluster.cluster, instance.hypervisor, instance.os, instance.hvparams
         )
@@ -131,10 +141,24 @@ class InstanceMigrate(Operation[MigratePlan], frozen=True, kw_only=True):
             downtime=int(values.get("migration_downtime") or 100),
             bandwidth=int(values.get("migration_bandwidth") or 0),
             lasts=self._lasts(disks),
+            promotion=promoted,
             claims=moving.claims(target, memory=memory, disk=space),
         )
 
+    def _target(
+        self, cluster: Snapshot, instance: Instance, memory: int, space: int, now: float
+    ) -> tuple[Node, Promotion | None]:
+        if instance.disk_template is not DiskTemplate.MIRROR:
+            wanted = self.target_node
+            return moving.target(cluster, instance, wanted, memory=memory, disk=space), None
+        target = promotion.target(
+            cluster, instance, self.target_node, memory=memory, ignore_consistency=False
+        )
+        return target, promotion.plan(cluster, instance, target, now, ignore_consistency=False)
+
     async def examine(self, plan: MigratePlan, cluster: Snapshot, ask: Examiner) -> MigratePlan:
+        if plan.promotion is not None:
+            await promotion.examined(plan.promotion, plan.target, ask)
         if not plan.found:
             await moving.sees_disks(ask, cluster, plan.instance, plan.target)
         return plan
@@ -158,6 +182,8 @@ class InstanceMigrate(Operation[MigratePlan], frozen=True, kw_only=True):
             return await self._failover().run(plan.instead, steps)
         if plan.found:
             return moving.recorded(plan.instance, plan.source, plan.target, steps)
+        if plan.promotion is not None:
+            return await _mirrored(plan, plan.promotion, steps)
         return await _migrate(plan, steps)
 
     def _failover(self) -> InstanceFailover:
@@ -196,66 +222,8 @@ class InstanceMigrate(Operation[MigratePlan], frozen=True, kw_only=True):
         return float(self.deadline)
 
 
-def _running(cluster: Snapshot, instance: Instance) -> int:
-    """The MiB of the running guest; Rejected where there is none."""
-    guest = cluster.guest(instance)
-    if guest is not None and guest.state is GuestState.RUNNING:
-        return guest.memory
-    paused = guest is not None and guest.state is GuestState.PAUSED
-    raise Rejected(
-        f"instance {instance.name} is {'paused' if paused else 'not running'}: there is nothing "
-        "to migrate",
-        f"gnt-instance failover {instance.name} brings it to another node; --allow-failover lets "
-        "this command do that",
-        reason=Reason.STATE,
-        object_name=instance.name,
-    )
-
-
-def _emulated(cluster: Snapshot, instance: Instance) -> bool:
-    """Whether QEMU itself executes the guest's instructions, and no processor."""
-    facts = cluster.node_live(instance.primary_node).facts
-    offer = facts.hypervisors.get(instance.hypervisor) if facts else None
-    values = hypervisor_parameters(
-        cluster.cluster, instance.hypervisor, instance.os, instance.hvparams
-    )
-    emulation = offer is not None and offer.accelerator == _EMULATION
-    return emulation or values.get("kvm_flag") == "disabled"
-
-
-def _local_disks(instance: Instance) -> tuple[int, ...]:
-    """The disks that have to go with the guest, by index; Rejected where they cannot."""
-    if moving.shared(instance):
-        return ()
-    if instance.disk_template is not DiskTemplate.FILE:
-        raise Rejected(
-            f"instance {instance.name} cannot be migrated: its disks are of template "
-            f"{instance.disk_template}",
-            f"gnt-instance failover {instance.name} stops it, and starts it on another node",
-            reason=Reason.STATE,
-            object_name=instance.name,
-        )
-    for index, disk in enumerate(instance.disks):
-        if disk.mode is DiskMode.READ_ONLY:
-            raise Rejected(
-                f"disk {index} of instance {instance.name} is read-only, and on its node alone: "
-                "it cannot be copied while the guest runs",
-                f"gnt-instance move {instance.name} stops the guest and copies all of it",
-                reason=Reason.STATE,
-                object_name=instance.name,
-            )
-    return tuple(range(len(instance.disks)))
-
-
 async def _migrate(plan: MigratePlan, steps: Steps) -> Outcome:
     instance, source, target = plan.instance, plan.source.uuid, plan.target.uuid
-    steps.log(f"migrating instance {instance.name} to node {plan.target.name}")
-    if plan.emulated:
-        steps.warn(
-            "it is emulated, so it is held still while its memory is sent: QEMU may lose what an "
-            "emulated guest writes meanwhile (--migration-mode=live sends it as it runs all the "
-            "same)"
-        )
     described = await _describe(plan, steps)
     for index in plan.disks:
         disk = described.spec.disks[index]
@@ -280,9 +248,60 @@ async def _migrate(plan: MigratePlan, steps: Steps) -> Outcome:
     return Outcome(put=(moved,), cleanup=tuple(cleanup))
 
 
+async def _mirrored(plan: MigratePlan, promoted: Promotion, steps: Steps) -> Outcome:
+    """Mirrored disks change primaries while the guest stands still.
+
+    Until that is durable the source takes its guest back, and mirrors as before. From then on the
+    source's is ended: where the rest fails, supervision starts the instance on the target, as the
+    record says. What was acknowledged is on all replicas in sync in either case.
+    """
+    instance, source, target = plan.instance, plan.source.uuid, plan.target.uuid
+    described = await _describe(plan, steps)
+    disks = tuple(
+        msgspec.structs.replace(disk, generation=disk.generation + 1, targets=())
+        for disk in described.spec.disks
+    )
+    spec = msgspec.structs.replace(described.spec, disks=disks)
+    ports = await _receive(plan, msgspec.structs.replace(described, spec=spec), steps)
+    await _send(plan, ports, steps)
+    left = Undo(source, moving.end(instance, source))
+    try:
+        await _run_there(plan, promoted, disks, steps)
+    except Cancelled:
+        raise
+    except GantryError as error:
+        steps.warn(f"{error.message}: it is started anew on node {plan.target.name}")
+        ends = [left, Undo(target, _waits_no_more(plan))]
+        ends += [Undo(target, ReplicaClose(disk=one.disk)) for one in promoted.then.disks]
+        return Outcome(error=error.info(), cleanup=tuple(ends))
+    steps.log(f"instance {instance.name} runs on node {plan.target.name}")
+    return Outcome(put=(promoted.after,), cleanup=(left,))
+
+
+async def _run_there(
+    plan: MigratePlan, promoted: Promotion, disks: tuple[DiskSpec, ...], steps: Steps
+) -> None:
+    """All of it is there, and the source stands still. ``disks`` as they are from now on."""
+    uuid, hypervisor = plan.instance.uuid, plan.instance.hypervisor
+    drop = Undo(plan.source.uuid, GuestDrop(uuid=uuid, hypervisor=hypervisor, forget=True))
+    then = await promotion.promote(steps, promoted, clean=True, drop=drop)
+    served = await mirroring.serve_all(steps, then.mirroring, then.known)
+    targets = {disk.index: disk.targets for disk in served.disks}
+    mirrored = tuple(msgspec.structs.replace(disk, targets=targets[disk.index]) for disk in disks)
+    order = GuestResume(uuid=uuid, hypervisor=hypervisor, disks=mirrored)
+    await steps.do("resume-guest", plan.target.uuid, order, first=served.first)
+
+
 async def _describe(plan: MigratePlan, steps: Steps) -> Described:
     """What runs; its undo is the last of all: the instance is up where it was."""
     assert plan.spec is not None
+    steps.log(f"migrating instance {plan.instance.name} to node {plan.target.name}")
+    if plan.emulated:
+        steps.warn(
+            "it is emulated, so it is held still while its memory is sent: QEMU may lose what an "
+            "emulated guest writes meanwhile (--migration-mode=live sends it as it runs all the "
+            "same)"
+        )
     return await steps.do(
         "describe-guest",
         plan.source.uuid,
@@ -302,8 +321,15 @@ async def _receive(plan: MigratePlan, described: Described, steps: Steps) -> Por
             host=plan.target.secondary_ip,
             disks=plan.disks,
         ),
-        undo=moving.end(plan.instance, plan.target.uuid),
+        undo=_waits_no_more(plan),
     )
+
+
+def _waits_no_more(plan: MigratePlan) -> GuestStop | GuestDrop:
+    """What ends the target's guest that never ran; also once the record says that it is there."""
+    if plan.promotion is None:
+        return moving.end(plan.instance, plan.target.uuid)
+    return GuestDrop(uuid=plan.instance.uuid, hypervisor=plan.instance.hypervisor, forget=True)
 
 
 async def _send(plan: MigratePlan, ports: Ports, steps: Steps) -> None:
@@ -319,6 +345,7 @@ async def _send(plan: MigratePlan, ports: Ports, steps: Steps) -> None:
         downtime=plan.downtime,
         bandwidth=plan.bandwidth,
         lasts=plan.lasts,
+        mirrored=plan.promotion is not None,
     )
     undo = GuestTakeBack(uuid=instance.uuid, hypervisor=instance.hypervisor)
     await steps.do("send-guest", plan.source.uuid, order, undo=undo, timeout=plan.lasts + _MARGIN)

@@ -106,8 +106,7 @@ def _one(
                 reason=Reason.STATE,
             )
         return {"OP_ID": "OP_INSTANCE_FAILOVER", "instance_name": name}
-    mirrored = instance.disk_template is DiskTemplate.MIRROR
-    if checks.running(cluster, instance) and not mirrored:
+    if checks.running(cluster, instance):
         return {"OP_ID": "OP_INSTANCE_MIGRATE", "instance_name": name, **how}
     if instance.disk_template is DiskTemplate.FILE:
         return {"OP_ID": "OP_INSTANCE_MOVE", "instance_name": name}
