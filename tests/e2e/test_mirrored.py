@@ -90,6 +90,10 @@ def test_redundancy_moves_from_node_to_node_and_the_guest_follows(cluster: Clust
     assert "mirrors-replace replace_new_secondary node1.gantry.test node2.gantry.test" in noted(
         cluster, 2
     )
+    cluster.gnt("gnt-instance", "migrate", "-f", "web1")
+    becomes(cluster, "node2", ["node3"], "running", ["in-sync"])
+    cluster.gnt("gnt-node", "migrate", "-f", "node2")
+    becomes(cluster, "node3", ["node2"], "running", ["in-sync"])
     cluster.gnt("gnt-instance", "replace-disks", "-s", "web1")
     becomes(cluster, "node3", ["node2"], "running", ["in-sync"])
     cluster.gnt("gnt-instance", "grow-disk", "web1", "0", "4M")

@@ -95,6 +95,15 @@ def test_what_a_guest_wrote_survives_the_death_of_its_node(real: Cluster) -> Non
     types(real, 2, "echo kept-$((6*7)) > /kept; sync; echo was-$((6*7))", "was-42")
     becomes(real, "node2", "running", "in-sync")
 
+    # It goes to its other node and back as it runs: what it knows it knows still.
+    types(real, 2, "was=here-$((6*7)); echo set-$((6*7))", "set-42")
+    real.gnt("gnt-instance", "migrate", "-f", "web1")
+    types(real, 3, "echo still-$was", "still-here-42")
+    becomes(real, "node3", "running", "in-sync")
+    real.gnt("gnt-node", "evacuate", "-f", "-p", "node3")
+    becomes(real, "node2", "running", "in-sync")
+    types(real, 2, "echo again-$was; sync", "again-here-42")
+
     # The node dies, with all that runs there.
     real.kill("agent", 2)
     for program in ("qemu-system", "qemu-storage-daemon"):
