@@ -16,6 +16,8 @@ from tests.support.replica_nodes import Primary, ReplicaNode, disk_spec, guest_s
 
 from gantry.agent import ends
 from gantry.hypervisors.contract import Link, Manner
+from gantry.hypervisors.kvm import mirrored_moves, outgoing
+from gantry.model import timeouts
 from gantry.model.entities import ReplicaState
 from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.identity import node_host, node_subject
@@ -54,14 +56,15 @@ class Pair:
         link = Link(directory=self.tls["node2"], host="127.0.0.1", peer=peer)
         return await self.there.driver.receive(spec, described.accelerator, link, ())
 
-    async def send(self, ports: Ports) -> None:
+    def call(self, *, live: bool = True) -> tuple[Link, Manner]:
         node = self.there.node.uuid
-        link = Link(
-            directory=self.tls["node1"], host="127.0.0.1", peer=node_host(self.cluster, node)
-        )
+        peer = node_host(self.cluster, node)
+        link = Link(directory=self.tls["node1"], host="127.0.0.1", peer=peer)
+        return link, Manner(live=live, lasts=60, node=node)
+
+    async def send(self, ports: Ports) -> None:
         # An emulated guest is held still, as QEMU may overlook what it writes.
-        kvm = (await self.here.driver.facts()).accelerator == "kvm"
-        manner = Manner(live=kvm, lasts=60, node=node)
+        link, manner = self.call(live=(await self.here.driver.facts()).accelerator == "kvm")
         await self.here.driver.send(self.spec.uuid, link, ports, (), manner, print)
 
     async def promote(self) -> DiskSpec:
@@ -157,6 +160,35 @@ async def test_one_that_is_taken_back_without_its_replica_stands_still_until_tha
     assert numbered_writer.missing(there.node.path(pair.disk), last) == []
     await here.driver.release_mirror(spec.uuid, 0, there.node.uuid)
     await here.writes(spec, 50)
+
+
+async def test_one_whose_end_could_not_be_sent_writes_nothing_that_is_not_mirrored(
+    pair: Pair,
+) -> None:
+    here, there, spec = pair.here, pair.there, pair.spec
+    ports = await pair.receive()
+    running = here.driver._running[spec.uuid]
+    monitor = await running.monitor(timeouts.QMP)
+    sending = outgoing._Outgoing(running, monitor, print)
+    link, manner = pair.call()
+    await sending._begin(link, ports, (), manner)
+    await sending.until(lambda status: status == "pre-switchover", 60)
+    await mirrored_moves.leave(running, there.node.uuid)
+
+    await there.driver.drop(spec.uuid)
+    await monitor.execute("migrate-continue", state="pre-switchover")
+    # QEMU believes that it is for it to let the guest run.
+    await sending.until(lambda status: status == "failed", 60)
+    await here.until(lambda guest: guest.reason == "paused by an error of a disk")
+    last = await here.holds(spec)
+    assert numbered_writer.missing(there.node.path(pair.disk), last) == []
+
+    await here.driver.take_back(spec.uuid)
+    await here.driver.take_back(spec.uuid)
+    await here.phase(there.node, MirrorPhase.READY)
+    await here.writes(spec, 50)
+    await here.driver.stop(spec.uuid, timeout=0, force=True)
+    assert here.node.path(pair.disk).read_bytes() == there.node.path(pair.disk).read_bytes()
 
 
 async def test_where_the_other_end_is_gone_it_goes_on_as_it_was(pair: Pair) -> None:

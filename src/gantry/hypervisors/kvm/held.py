@@ -88,7 +88,7 @@ async def _go_on(guest: Holdable) -> None:
     if not guest.record.held or (guest.mirrors is not None and guest.mirrors.awaited):
         return
     monitor = await guest.monitor(timeouts.QMP)
-    if (await monitor.execute("query-status"))["status"] in ("paused", "postmigrate"):
+    if (await monitor.execute("query-status"))["status"] in ("paused", "postmigrate", "io-error"):
         await guest.resume(timeouts.QMP)
     await _note(guest, held=False)
 

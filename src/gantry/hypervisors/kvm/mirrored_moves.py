@@ -1,20 +1,23 @@
 """Mirrored disks of a guest that goes to the node of one of their replicas, as it runs.
 
 The source ends its mirrors while the guest stands still for its last pages: all replicas are the
-same then. Nobody has the target's open by the time the guest is resumed there, and it mirrors
-back before its first instruction. Where the guest goes on on the source after all, it mirrors
-again before that; for a replica that cannot be had it stands still until that is released.
+same then. A ``barrier`` is there before that, as QEMU lets the guest run again by itself where it
+cannot send the rest. Nobody has the target's open by the time the guest is resumed there, and it
+mirrors back before its first instruction. Where the guest goes on on the source after all, it
+mirrors again before that; for a replica that cannot be had it stands still until that is released.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
-from gantry.hypervisors.kvm import block_jobs, held, layers, mirrored, sockets
+from gantry.hypervisors.kvm import barrier, block_jobs, held, mirrored, sockets
 from gantry.hypervisors.kvm.mirrored import Means
+from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.running import Running
 from gantry.model import timeouts
 from gantry.model.errors import OperationFailed, Rejected
@@ -23,6 +26,8 @@ from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
 
 _SOCKET: Final = "activation"
+_MOMENT: Final = 0.02
+_MOMENTS: Final = 500
 
 
 def jobs(running: Running) -> frozenset[str]:
@@ -69,6 +74,9 @@ async def leave(running: Running, node: Uuid) -> None:
     )
     gone = [(one.disk, one.node) for one in running.mirrors.live()]
     await running.respecify(msgspec.structs.replace(running.record.spec, disks=disks))
+    monitor = await running.monitor(timeouts.QMP)
+    for disk in disks:
+        await barrier.bar(monitor, disk.index)
     for disk in disks:
         for uuid, other in gone:
             if uuid == disk.uuid:
@@ -76,22 +84,37 @@ async def leave(running: Running, node: Uuid) -> None:
 
 
 async def come_back(running: Running) -> bool:
-    """Mirror again as it was before ``leave``; False: it is held still until one is released."""
-    mirrors = running.mirrors
-    if mirrors is None:
-        return True
+    """Mirror again as it was before ``leave``, and run; False: nothing had been ended.
+
+    Where a replica cannot be had, the guest is held still until that is released.
+    """
+    mirrors, disks = running.mirrors, running.record.spec.disks
     monitor = await running.monitor(timeouts.QMP)
-    disks = running.record.spec.disks
-    if (await monitor.execute("query-status"))["status"] == "postmigrate":
-        await _activate(running, disks)
+    if mirrors is None or not any([await barrier.there(monitor, one.index) for one in disks]):
+        return False
     await held.hold(running)
+    if await _settled(monitor) == "running":
+        await monitor.execute("stop", timeouts.URGENT)
+    await _activate(running, disks)
+    for disk in disks:  # a mirror wants nothing but a device above it
+        await barrier.lower(monitor, disk.index)
     for disk in disks:
         for target in disk.targets:
             await mirrors.again(disk, target)
     await held.go_on(running)
     if running.record.held and not mirrors.awaited:
         raise OperationFailed("QEMU does not let it run")
-    return not running.record.held
+    return True
+
+
+async def _settled(monitor: Monitor) -> str:
+    """QEMU's state, once it has done with a migration that failed: it may let the guest run."""
+    for _ in range(_MOMENTS):
+        status = str((await monitor.execute("query-status"))["status"])
+        if status != "finish-migrate":
+            return status
+        await asyncio.sleep(_MOMENT)
+    raise OperationFailed("QEMU does not come to an end with the migration")
 
 
 async def arrive(running: Running, means: Means | None, disks: Sequence[DiskSpec]) -> None:
@@ -128,12 +151,9 @@ async def _activate(running: Running, disks: Sequence[DiskSpec]) -> None:
     await monitor.execute("nbd-server-start", addr=address)
     try:
         for disk in disks:
-            there = await layers.found(monitor, disk.index)
-            export: dict[str, Any] = {
-                "type": "nbd",
-                "id": f"activated{disk.index}",
-                "node-name": there.node(there.top),
-            }
+            node = await barrier.top(monitor, disk.index)
+            export: dict[str, Any] = {"id": f"activated{disk.index}", "node-name": node}
+            export["type"] = "nbd"
             await monitor.execute("block-export-add", timeouts.URGENT, **export)
     finally:
         await monitor.execute("nbd-server-stop")

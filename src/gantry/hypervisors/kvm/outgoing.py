@@ -68,14 +68,15 @@ async def take_back(running: Running) -> None:
         await monitor.execute("migrate_cancel")
         await outgoing.until(lambda status: status not in _UNDER_WAY, timeouts.URGENT)
     await mirroring.end(monitor, running)
-    if (await monitor.execute("query-status"))["status"] in ("postmigrate", "paused"):
-        try:
-            if await mirrored_moves.come_back(running):
-                await running.resume(timeouts.QMP)
-        except OperationFailed as error:
-            _log.error("%s cannot go on, and is ended: %s", running.record.spec.name, error)
-            await running.stop(timeout=0, force=True, progress=lambda _text: None)
-            return
+    try:
+        back = await mirrored_moves.come_back(running)
+        status = (await monitor.execute("query-status"))["status"]
+        if not back and not running.record.held and status in ("postmigrate", "paused"):
+            await running.resume(timeouts.QMP)
+    except OperationFailed as error:
+        _log.error("%s cannot go on, and is ended: %s", running.record.spec.name, error)
+        await running.stop(timeout=0, force=True, progress=lambda _text: None)
+        return
     await secured.forget(monitor)
 
 

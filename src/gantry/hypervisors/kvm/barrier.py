@@ -1,0 +1,57 @@
+"""No write of a guest's device gets to its disk: the guest stops at the first one.
+
+QEMU fails the write, which stops the guest (a mirrored disk has ``werror=stop``) and is made again
+when it goes on. So a guest that QEMU lets run at a moment that is not ours harms nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gantry.hypervisors.kvm import layers
+from gantry.hypervisors.kvm.monitor import Monitor
+from gantry.model import timeouts
+
+_EIO: Final = 5
+_WRITES: Final = ("write", "write-zeroes", "discard")
+
+
+async def bar(monitor: Monitor, index: int) -> None:
+    """From now on; the guest stands still. Again: it is so already."""
+    if await there(monitor, index):
+        return
+    found = await layers.found(monitor, index)
+    node: dict[str, Any] = {
+        "driver": "blkdebug",
+        "node-name": _name(index),
+        "image": found.node(found.top),
+        "inject-error": [
+            {"event": "none", "iotype": kind, "errno": _EIO, "once": False} for kind in _WRITES
+        ],
+    }
+    await monitor.execute("blockdev-add", timeouts.URGENT, **node)
+    await layers.move_device(monitor, index, _name(index))
+
+
+async def lower(monitor: Monitor, index: int) -> None:
+    """Writes pass; the guest stands still. Again: they do already."""
+    if not await there(monitor, index):
+        return
+    found = await layers.found(monitor, index)
+    await layers.move_device(monitor, index, found.node(found.top))
+    await monitor.execute("blockdev-del", timeouts.URGENT, **{"node-name": _name(index)})
+
+
+async def there(monitor: Monitor, index: int) -> bool:
+    """Whether it is."""
+    return _name(index) in await layers.names(monitor)
+
+
+async def top(monitor: Monitor, index: int) -> str:
+    """The highest node of a disk."""
+    found = await layers.found(monitor, index)
+    return _name(index) if await there(monitor, index) else found.node(found.top)
+
+
+def _name(index: int) -> str:
+    return f"barrier{index}"
