@@ -17,6 +17,8 @@ def test_a_destroyed_cluster_has_no_master_and_makes_room_for_a_new_one(
         master = cluster.pid("master")
         assert master is not None
         assert "--yes-do-it" in cluster.refused("gnt-cluster", "destroy")
+        assert "nothing was changed" in cluster.gnt("gnt-cluster", "destroy", "--dry-run")
+        assert cluster.gnt("gnt-cluster", "getmaster") and cluster.pid("master") == master
         cluster.gnt("gnt-cluster", "destroy", "--yes-do-it", *how)
         eventually("the master ends", lambda: not alive(master))
         place = "etc/gantry/store.json" if store == "etcd" else "var/lib/gantry/state.db"

@@ -136,3 +136,12 @@ def test_a_dry_run_shows_what_would_run(cluster: Cluster) -> None:
         f"before on node2.gantry.test: would run {PRE}/20-b (version 1, at most 5 s)",
     ):
         assert line in done.said
+
+
+def test_a_dry_run_of_a_verification_runs_no_script(cluster: Cluster) -> None:
+    directory = "cluster-verify-post.d"
+    cluster.hook(directory, "10-marks", 'touch "$GANTRY_ROOT/verified"\n', (2,))
+    for how in ("--dry-run", "--dry-run=hooks"):
+        said = cluster.try_gnt("gnt-cluster", "verify", how).said
+        assert f"afterwards on node2.gantry.test: would run {directory}/10-marks" in said
+    assert not (cluster.root(2) / "verified").exists()

@@ -12,7 +12,6 @@ _NO_HELPER: Final = "there are no helper guests"
 _NOT_ZEROED: Final = "free space is not zeroed"
 _WHY: Final = {
     "--auto-promote": "master candidates stay what they are",
-    "--dry-run": "nothing is changed anyway",
     "--early-release": "old replicas go once the new ones are in sync",
     "--force": "nothing is asked",
     "--helper-shutdown-timeout": _NO_HELPER,

@@ -13,6 +13,7 @@ EXAMPLES = """
 gnt-cluster verify
 gnt-cluster verify --error-codes            (for monitoring: level:code:kind:item:message)
 gnt-cluster verify -I ENODEHOOKS
+gnt-cluster verify --dry-run                (which scripts of hooks would run, and where)
 """
 
 
@@ -30,9 +31,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="make errors of this code warnings",
     )
     ganeti_options.without_effect(
-        parser, "--no-nplus1-mem", "--no-hv-param-assessment", "--verify-ssh-clutter", "--dry-run"
+        parser, "--no-nplus1-mem", "--no-hv-param-assessment", "--verify-ssh-clutter"
     )
-    shared.job(parser, dry_run=False)
+    shared.job(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -156,6 +156,7 @@ class Push(Operation[PushPlan], frozen=True, kw_only=True):
             "sha256": plan.sha256,
             "installed": list(plan.names),
             "away": list(plan.away),
+            "lost": list(plan.lost),
         }
         return Outcome(put=() if plan.after is None else (plan.after,), result=result)
 
