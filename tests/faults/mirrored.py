@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from tests.fakes.cluster import FakeCluster, entities, instance_uuid, node_uuid
+from tests.fakes.exports import exported
 from tests.fakes.replicas import FakeReplica
 from tests.fakes.world import FakeDisk
 from tests.faults.situation import Situation, Unsure
@@ -34,6 +35,11 @@ def disks_there(cluster: FakeCluster) -> None:
         node = cluster.world.nodes[node_uuid(number)]
         node.disks[DISK.path] = FakeDisk(specs.disk(0, DISK), "kept")
         node.replicas.found[DISK.path] = FakeReplica(DISK.uuid, 1, IN_SYNC)
+
+
+def exported_on_node_3(cluster: FakeCluster) -> None:
+    """An export of web7."""
+    cluster.world.nodes[NODE3].exports.whole["web7.example.com"] = exported("dump0")
 
 
 def file_there(cluster: FakeCluster) -> None:
@@ -104,6 +110,14 @@ ADD: dict[str, Any] = {
     "disks": ({"size": 128}, {"size": 64}),
     "pnode": "node2",
     "snode": "node3",
+}
+IMPORT: dict[str, Any] = {
+    "OP_ID": "OP_INSTANCE_CREATE",
+    "mode": "import",
+    "instance_name": "web7.example.com",
+    "disk_template": "mirror",
+    "pnode": "node1",
+    "snode": "node2",
 }
 IN_STEP, BEHIND = mirror(), mirror(STALE)
 
@@ -221,6 +235,12 @@ MIRRORED: tuple[Situation, ...] = (
         op=_op("SET_PARAMS", disk_template="file"),
         objects=(DOWN, IN_STEP),
         prepare=disks_there,
+    ),
+    Situation(name="import to mirrored disks", op=IMPORT, prepare=exported_on_node_3),
+    Situation(
+        name="import to mirrored disks and start",
+        op={**IMPORT, "start": True},
+        prepare=exported_on_node_3,
     ),
     Situation(
         name="grow a mirrored disk",

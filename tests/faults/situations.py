@@ -11,7 +11,7 @@ import msgspec
 from tests.fakes.cluster import CLUSTER, FakeCluster, entities, instance, node_uuid
 from tests.fakes.export_files import chain, exported
 from tests.fakes.world import NOOP, FakeDisk, FakeNode
-from tests.faults.mirrored import MIRRORED
+from tests.faults.mirrored import MIRRORED, exported_on_node_3
 from tests.faults.situation import Situation, Unsure
 
 from gantry.model import bundles
@@ -192,11 +192,6 @@ def nothing_new(cluster: FakeCluster) -> None:
     source.guests.clear()
     source.exports.marks.clear()
     source.exports.stamps = {DISK.uuid: "as it was"}
-
-
-def exported_on_node_3(cluster: FakeCluster) -> None:
-    """An export of web7."""
-    cluster.world.nodes[node_uuid(3)].exports.whole["web7.example.com"] = exported("dump0")
 
 
 def joined(cluster: FakeCluster) -> None:

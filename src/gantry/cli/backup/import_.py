@@ -13,6 +13,7 @@ gnt-backup import -n node1 --src-node node2 web1.example.com
 gnt-backup import -n node1 --src-node node2 --src-dir web1.example.com copy.example.com
 gnt-backup import -n node1 --src-node node2 --point 3 web1.example.com
 gnt-backup import -n node3 -t sharedfile -B memory=2G web1.example.com
+gnt-backup import -n node1:node2 -t mirror web1.example.com
 gnt-backup import -n node1 -s 20G --net 0:mac=auto,link=br1 web1.example.com
 """
 
@@ -43,7 +44,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="parameters that are as the cluster has them stay the cluster's",
     )
-    new_instance.disk_options(parser, "file, sharedfile")
+    new_instance.disk_options(parser, "file, sharedfile, mirror")
     new_instance.os_parameters(parser.add_argument_group("operating system"))
     new_instance.place_options(parser, "once for each NIC, instead of all")
     new_instance.checks(parser)

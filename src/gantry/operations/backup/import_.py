@@ -32,11 +32,21 @@ from gantry.model.parameters import (
     backend_parameters,
     hypervisor_parameters,
 )
+from gantry.model.replicas import MirrorChange
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Plan
 from gantry.operations.instance.add import AddPlan, InstanceAdd
 from gantry.operations.instance.new import NewInstance
-from gantry.operations.steps import checks, importing, os_rename, requests, specs, transfer
+from gantry.operations.steps import (
+    checks,
+    importing,
+    mirroring,
+    mirrors,
+    os_rename,
+    requests,
+    specs,
+    transfer,
+)
 from gantry.operations.steps.importing import Drawn, Following, Source
 from gantry.operations.steps.nics import NicRequest
 from gantry.operations.steps.transfer import Transfer
@@ -76,8 +86,12 @@ class BackupImport(NewInstance[ImportPlan], frozen=True, kw_only=True):
         exported = self._directory(name).rpartition("/")[2]
         known = cluster.instance_names.get(exported)
         nodes = list(cluster.nodes)
-        if self.pnode and self.src_node:
-            nodes = [cluster.node(self.pnode).uuid, cluster.node(self.src_node).uuid]
+        others = self.secondaries
+        # An export of mirrored disks chooses nodes for them, where none are named.
+        chooses = not others and self.disk_template in (None, DiskTemplate.MIRROR)
+        if self.pnode and self.src_node and not chooses:
+            named = dict.fromkeys((self.pnode, self.src_node, *others))
+            nodes = [cluster.node(one).uuid for one in named]
         return Needs.of(
             # Nobody is to change the export meanwhile.
             shared=[
@@ -140,6 +154,7 @@ class BackupImport(NewInstance[ImportPlan], frozen=True, kw_only=True):
                 undo=DiskRemove(disk=disk),
                 timeout=timeouts.SLOW,
             )
+        await mirroring.create_copies(steps, plan.made.mirroring)
         for index, one in enumerate(plan.transfers):
             if one is None:
                 steps.warn(f"the export has nothing of disk/{index}: it is left empty")
@@ -148,6 +163,7 @@ class BackupImport(NewInstance[ImportPlan], frozen=True, kw_only=True):
             await transfer.move(steps, index, one)
         if plan.rename is not None:
             await os_rename.tell_new_name(steps, plan.rename, plan.old_name)
+        states: tuple[MirrorChange, ...] = ()
         if self.start:
             steps.log("starting instance...")
             stop = GuestStop(
@@ -157,8 +173,15 @@ class BackupImport(NewInstance[ImportPlan], frozen=True, kw_only=True):
                 force=True,
                 forget=True,
             )
-            await steps.do("start-guest", node, GuestStart(spec=spec), undo=stop)
-        return Outcome(put=(instance,), result=[node])
+            order = GuestStart(spec=spec)
+            states = await mirroring.start(steps, node, order, plan.made.mirroring, stop, new=True)
+        elif plan.made.mirroring is not None:
+            steps.log("the other replicas are copied when the instance is started")
+        return Outcome(
+            put=(instance, *plan.made.records),
+            mirrors=states,
+            result=[*checks.all_nodes(instance)],
+        )
 
     def _directory(self, name: str) -> str:
         path = self.src_path or name
@@ -224,12 +247,16 @@ class BackupImport(NewInstance[ImportPlan], frozen=True, kw_only=True):
         nics = self.nics
         if nics is None:
             nics = importing.nics(found, name, cluster, ask.warn)
+        template = self.disk_template or config.disk_template or None
+        mirrored = template == DiskTemplate.MIRROR
         return InstanceAdd(
             instance_name=self.instance_name,
-            disk_template=self._template(config.disk_template, ask),
-            disks=importing.disks(found, self.disks, _size),
+            disk_template=template,
+            disks=importing.disks(found, self.disks, _size, mirrored=mirrored),
             nics=nics,
             pnode=self.pnode,
+            snode=self.snode,
+            snodes=self.snodes,
             os_type=self.os_type or config.os or None,
             hypervisor=hypervisor or None,
             hvparams={**hvparams, **self.hvparams},
@@ -247,21 +274,6 @@ class BackupImport(NewInstance[ImportPlan], frozen=True, kw_only=True):
             tags=self.tags or config.tags,
         )
 
-    def _template(self, exported: str, ask: Examiner) -> str | None:
-        """Mirrored disks are made so afterwards, as what is written here is on one node."""
-        if self.disk_template == DiskTemplate.MIRROR or self.snode or self.snodes:
-            raise Rejected(
-                "disks cannot be mirrored while they are imported",
-                f"give -t file, then: gnt-instance modify -t mirror -n NODE {self.instance_name}",
-            )
-        if self.disk_template is None and exported == DiskTemplate.MIRROR:
-            ask.warn(
-                "its disks were mirrored and are files now; to mirror them again: "
-                f"gnt-instance modify -t mirror -n NODE {self.instance_name}"
-            )
-            return DiskTemplate.FILE.value
-        return self.disk_template or exported or None
-
     def _planned(
         self,
         plan: ImportPlan,
@@ -275,6 +287,7 @@ class BackupImport(NewInstance[ImportPlan], frozen=True, kw_only=True):
         if self.start:
             instance = msgspec.structs.replace(instance, admin_state=AdminState.UP)
             made = msgspec.structs.replace(made, instance=instance, start=True)
+        made = _uncopied(cluster, made)
         placed = cluster.with_changes(cluster.revision, [instance])
         run = specs.os_run(placed, instance) if instance.os else None
         following = Following(msgspec.structs.replace(plan.drawn, seed=plan.drawn.seed + "-moves"))
@@ -311,6 +324,18 @@ class BackupImport(NewInstance[ImportPlan], frozen=True, kw_only=True):
             transfers=tuple(transfers),
             rename=run,
         )
+
+
+def _uncopied(cluster: Snapshot, made: AddPlan) -> AddPlan:
+    """What is imported is on the primary alone until it is copied."""
+    if made.mirroring is None:
+        return made
+    instance = made.instance
+    records = tuple(
+        mirrors.made(instance, disk, copied=False, now=instance.ctime) for disk in instance.disks
+    )
+    placed = cluster.with_changes(cluster.revision, [instance, *records])
+    return msgspec.structs.replace(made, records=records, mirroring=mirrors.of(placed, instance))
 
 
 def _size(request: requests.DiskRequest) -> int:

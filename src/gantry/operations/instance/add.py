@@ -84,7 +84,7 @@ class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
 
     def needs(self, cluster: Snapshot) -> Needs:
         name = host_name(self.instance_name, "the name of an instance")
-        named = [name for name in (self.pnode, *self._secondaries) if name]
+        named = [name for name in (self.pnode, *self.secondaries) if name]
         free = self.pnode is None or (self.disk_template == "mirror" and len(named) < 2)
         nodes = list(cluster.nodes) if free else [cluster.node(name).uuid for name in named]
         return Needs.of(
@@ -105,7 +105,7 @@ class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
         space = sum(disk.size for disk in draft.disks) if own else 0
         node = self._node(cluster, hypervisor, memory if self._starts else 0, space)
         others = placing.secondaries(
-            cluster, draft.disk_template, hypervisor, node, self._secondaries, space
+            cluster, draft.disk_template, hypervisor, node, self.secondaries, space
         )
         draft = msgspec.structs.replace(draft, secondary_nodes=tuple(one.uuid for one in others))
         if draft.os:
@@ -131,10 +131,6 @@ class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
                 *(Claim(node=one.uuid, disk=space) for one in others),
             ),
         )
-
-    @property
-    def _secondaries(self) -> tuple[str, ...]:
-        return (*((self.snode,) if self.snode else ()), *self.snodes)
 
     async def examine(self, plan: AddPlan, cluster: Snapshot, ask: Examiner) -> AddPlan:
         settings = cluster.cluster

@@ -46,6 +46,11 @@ class NewInstance(Operation[P], frozen=True, kw_only=True):
     def summary(self) -> str:
         return f"INSTANCE_CREATE({self.instance_name})"
 
+    @property
+    def secondaries(self) -> tuple[str, ...]:
+        """The names of all secondary nodes that were given."""
+        return (*((self.snode,) if self.snode else ()), *self.snodes)
+
     def check_place(self, cluster: Snapshot) -> None:
         """What was said of where it is to be makes sense, or Rejected."""
         moving.no_allocator(self.iallocator)

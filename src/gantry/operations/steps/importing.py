@@ -126,16 +126,23 @@ def source(found: ExportContents) -> Source:
 
 
 def disks(
-    found: Source, asked: tuple[DiskRequest, ...], size: Callable[[DiskRequest], int]
+    found: Source,
+    asked: tuple[DiskRequest, ...],
+    size: Callable[[DiskRequest], int],
+    *,
+    mirrored: bool,
 ) -> tuple[DiskRequest, ...]:
-    """The disks as exported, or as asked for: never fewer, raw ones never smaller."""
+    """The disks as exported, or as asked for: never fewer, raw ones never smaller.
+
+    ``mirrored`` ones are raw, whatever they were.
+    """
     exported = found.config.disks
     if not asked:
         return tuple(
             DiskRequest(
                 size=disk.size,
                 name=disk.name,
-                format=dump.format if dump else "raw",
+                format=dump.format if dump and not mirrored else "raw",
                 mode=dump.mode if dump else "rw",
             )
             for disk, dump in zip(exported, found.dumps, strict=True)
