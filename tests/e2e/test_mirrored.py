@@ -145,3 +145,30 @@ def test_a_dead_node_is_left_and_mirrored_to_again_when_it_is_back(cluster: Clus
     # Nobody does anything more.
     becomes(cluster, "node2", ["node3"], "running", ["in-sync"])
     assert cluster.try_gnt("gnt-cluster", "verify-disks").status == 0
+
+
+def test_a_disk_that_all_nodes_have_lost_is_made_anew_or_imported(cluster: Cluster) -> None:
+    cluster.gnt(
+        "gnt-instance", "add", "-t", "mirror", "-s", "8M", "--no-install", "-n", "node1:node2",
+        "-B", "memory=32M", "--no-nics", WEB,
+    )  # fmt: skip
+    [first] = (cluster.root(1) / "srv/ganeti/file-storage").rglob("*.mirror.disk0")
+    [second] = (cluster.root(2) / "srv/ganeti/file-storage").rglob("*.mirror.disk0")
+    first.unlink()
+    said = cluster.refused("gnt-instance", "recreate-disks", "web1")
+    assert "still has a replica of it (in-sync)" in said and "failover -n node2" in said
+    second.unlink()
+    cluster.gnt("gnt-instance", "recreate-disks", "web1")
+    assert sizes(cluster) == {1: 8, 2: 8}
+    cluster.gnt("gnt-instance", "start", "web1")
+    becomes(cluster, "node1", ["node2"], "running", ["in-sync"])
+
+    cluster.gnt("gnt-backup", "export", "-n", "node3", "web1")
+    cluster.gnt("gnt-instance", "remove", "-f", "web1")
+    # As it was exported, on nodes that are chosen; or where it is wanted.
+    cluster.gnt("gnt-backup", "import", "-n", "node2:node3", WEB)
+    assert shown(cluster) == ("node2", ["node3"], "ADMIN_down", ["syncing"])
+    cluster.gnt("gnt-instance", "start", "web1")
+    becomes(cluster, "node2", ["node3"], "running", ["in-sync"])
+    cluster.gnt("gnt-instance", "remove", "-f", "web1")
+    cluster.gnt("gnt-backup", "remove", WEB)

@@ -220,7 +220,9 @@ def _check_mirrored(now: Seen, job: Job | None, expected: Clean) -> None:
     """
     shown = _without_replicas(now)
     if job is not None and job.status is JobStatus.SUCCESS:
-        assert shown == _without_replicas(expected.after)
+        wanted = _without_replicas(expected.after)
+        assert shown.configuration == wanted.configuration
+        assert _firm(shown, now) == _firm(wanted, now)
         return
     allowed = [_without_replicas(one) for one in (expected.before, expected.after)]
     unsure = [_without_replicas(one) for one in expected.unsure]
@@ -284,6 +286,19 @@ def _loose(now: Seen, name: str) -> set[str]:
         if key.startswith("instances/")
         for disk in data.get("disks", ())
         if disk["uuid"] in behind
+    }
+
+
+def _firm(seen: Seen, now: Seen) -> dict[str, Any]:
+    """The nodes without files that may be anything ``now``."""
+    return {
+        name: {
+            **state,
+            "disks": {
+                path: disk for path, disk in state["disks"].items() if path not in _loose(now, name)
+            },
+        }
+        for name, state in seen.nodes.items()
     }
 
 

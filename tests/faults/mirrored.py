@@ -236,6 +236,11 @@ MIRRORED: tuple[Situation, ...] = (
         objects=(DOWN, IN_STEP),
         prepare=disks_there,
     ),
+    Situation(
+        name="recreate mirrored disks",
+        op=_op("RECREATE_DISKS", disks=((0, {"size": "256M"}),)),
+        objects=(DOWN, BEHIND),
+    ),
     Situation(name="import to mirrored disks", op=IMPORT, prepare=exported_on_node_3),
     Situation(
         name="import to mirrored disks and start",
@@ -283,6 +288,8 @@ def _disk(cluster: FakeCluster, instance: Instance, disk: Uuid, path: str, numbe
     replicas = cluster.engine.snapshot().mirrors[disk].replicas
     home = cluster.world.nodes[instance.primary_node]
     assert replicas[instance.primary_node].state is IN_SYNC
+    if path not in home.disks and path not in home.replicas.found:
+        return  # it was lost before
     own = home.replicas.found[path]
     size = next(one.size for one in instance.disks if one.uuid == disk)
     # One that was promoted in the store may not have heard of it yet: the next start tells it.

@@ -152,8 +152,6 @@ class TestGrow:
         assert "does not answer" in (await refused(cluster(nodes=silent), GROW)).message
         elsewhere = {NODE2: live(guests=up())}
         assert "runs on node" in (await refused(cluster(nodes=elsewhere), GROW)).message
-        mirrored = instance(DiskTemplate.MIRROR)
-        assert "template mirror" in (await refused(cluster(mirrored), GROW)).message
 
     def test_scripts_hear_what_was_given(self) -> None:
         whole = cluster()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -15,8 +15,18 @@ from gantry.model.locks import Needs
 from gantry.model.orders import DiskCreate, DiskRemove
 from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import checks, death, disks, moving, specs
+from gantry.operations.steps import (
+    checks,
+    death,
+    disks,
+    lost_mirrors,
+    moving,
+    specs,
+)
+from gantry.operations.steps.lost_mirrors import Lost
 from gantry.ports.steps import Outcome, Steps, Undo
+
+_EMPTY: Final = "what was made is empty: gnt-instance reinstall, or a backup, fills it"
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,12 +56,15 @@ class RecreatePlan(Plan, frozen=True, kw_only=True):
     old: Node | None = None
     reach: bool = True
     proof: str = ""
+    mirrored: Lost | None = None
+    """Of mirrored ones: the replicas that are made with them."""
 
 
 class InstanceRecreateDisks(Operation[RecreatePlan], frozen=True, kw_only=True):
     """``disks`` empty: all. ``nodes`` is at most the new primary node, and then all are made.
 
-    A disk that is there and not empty is never touched.
+    A disk that is there and not empty is never touched. Of a mirrored one no node must have a
+    replica any more: then all are made anew.
     """
 
     opcode: ClassVar[str] = "OP_INSTANCE_RECREATE_DISKS"
@@ -79,7 +92,10 @@ class InstanceRecreateDisks(Operation[RecreatePlan], frozen=True, kw_only=True):
         before = cluster.instance(self.instance_name)
         what = f"recreate disks of instance {before.name}"
         disks.some(before, what)
-        disks.files(before, what)
+        if before.disk_template is DiskTemplate.MIRROR:
+            lost_mirrors.possible(cluster, before, what, self.nodes)
+        else:
+            disks.files(before, what)
         after, indexes = self._changed(before)
         old = cluster.nodes[before.primary_node]
         node = self._node(cluster, before, len(indexes))
@@ -91,7 +107,7 @@ class InstanceRecreateDisks(Operation[RecreatePlan], frozen=True, kw_only=True):
             purpose = f"make disks of instance {before.name} on node {node.name}"
             proof = death.proven(cluster, before, old, purpose).words
         space = sum(after.disks[at].size for at in indexes)
-        own = before.disk_template is DiskTemplate.FILE
+        own = before.disk_template is not DiskTemplate.SHAREDFILE
         if own:
             checks.disk_fits(cluster, node, space, f"instance {before.name}")
         return RecreatePlan(
@@ -117,9 +133,13 @@ class InstanceRecreateDisks(Operation[RecreatePlan], frozen=True, kw_only=True):
         if not self.disks and len(there) < len(plan.indexes):
             # Of all, those that are lost are meant.
             left = tuple(at for at in plan.indexes if at not in there)
-            return msgspec.structs.replace(plan, indexes=left)
+            plan, there = msgspec.structs.replace(plan, indexes=left), []
         if there:
             raise _there(plan, there, plan.node, "gnt-instance reinstall writes a new system on it")
+        if plan.before.disk_template is DiskTemplate.MIRROR:
+            lost = await lost_mirrors.examined(cluster, plan.after, plan.indexes, ask)
+            claims = (*plan.claims, *lost.claims)
+            return msgspec.structs.replace(plan, after=lost.after, mirrored=lost, claims=claims)
         return plan
 
     async def _lost(self, plan: RecreatePlan, old: Node, ask: Examiner) -> None:
@@ -139,6 +159,10 @@ class InstanceRecreateDisks(Operation[RecreatePlan], frozen=True, kw_only=True):
     async def run(self, plan: RecreatePlan, steps: Steps) -> Outcome:
         if plan.old is not None and not plan.reach:
             steps.warn(plan.proof)
+        if plan.mirrored is not None:
+            changes = await lost_mirrors.make(steps, plan.mirrored)
+            steps.warn(_EMPTY)
+            return Outcome(put=(plan.after,), mirrors=changes)
         for at in plan.indexes:
             disk = specs.disk(at, plan.after.disks[at])
             steps.log(f"making disk {at} of {disk.size} MiB on node {plan.node.name}")
@@ -149,7 +173,7 @@ class InstanceRecreateDisks(Operation[RecreatePlan], frozen=True, kw_only=True):
                 undo=DiskRemove(disk=disk, untouched=True),
                 timeout=timeouts.SLOW,
             )
-        steps.warn("what was made is empty: gnt-instance reinstall, or a backup, fills it")
+        steps.warn(_EMPTY)
         return Outcome(put=(plan.after,), cleanup=_left_behind(plan))
 
     def _changed(self, before: Instance) -> tuple[Instance, tuple[int, ...]]:
