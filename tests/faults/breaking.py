@@ -220,9 +220,9 @@ def _check_mirrored(now: Seen, job: Job | None, expected: Clean) -> None:
     """
     shown = _without_replicas(now)
     if job is not None and job.status is JobStatus.SUCCESS:
-        wanted = _without_replicas(expected.after)
-        assert shown.configuration == wanted.configuration
-        assert _firm(shown, now) == _firm(wanted, now)
+        intended = _without_replicas(expected.after)
+        assert shown.configuration == intended.configuration
+        assert _firm(shown, now) == _firm(intended, now)
         return
     allowed = [_without_replicas(one) for one in (expected.before, expected.after)]
     unsure = [_without_replicas(one) for one in expected.unsure]

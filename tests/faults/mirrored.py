@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from tests.fakes.cluster import FakeCluster, entities, instance_uuid, node_uuid
-from tests.fakes.exports import exported
+from tests.fakes.export_files import exported
 from tests.fakes.replicas import FakeReplica
 from tests.fakes.world import FakeDisk
 from tests.faults.situation import Situation, Unsure
