@@ -237,6 +237,18 @@ MIRRORED: tuple[Situation, ...] = (
         prepare=disks_there,
     ),
     Situation(
+        name="a mirrored disk more",
+        op=_op("SET_PARAMS", disks=(("add", -1, {"size": 64}),)),
+        objects=(DOWN, IN_STEP),
+        prepare=disks_there,
+    ),
+    Situation(
+        name="another mirrored disk instead",
+        op=_op("SET_PARAMS", disks=(("add", -1, {"size": 64}), ("remove", 0))),
+        objects=(DOWN, IN_STEP),
+        prepare=disks_there,
+    ),
+    Situation(
         name="recreate mirrored disks",
         op=_op("RECREATE_DISKS", disks=((0, {"size": "256M"}),)),
         objects=(DOWN, BEHIND),

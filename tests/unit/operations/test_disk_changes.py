@@ -9,7 +9,7 @@ from tests.unit.operations.scene import NODE1, NODE2, check, facts, live, snapsh
 from tests.unit.operations.steps import Written
 from tests.unit.operations.test_instance_disks import cluster, instance
 
-from gantry.model.entities import DiskTemplate, Instance
+from gantry.model.entities import Instance
 from gantry.model.errors import Rejected
 from gantry.model.live import NodeLive
 from gantry.model.orders import DiskCreate, DiskPlug, DiskRemove, DiskUnplug
@@ -128,7 +128,6 @@ def test_some_disk_stays_and_there_are_not_too_many() -> None:
 def test_only_disks_that_are_files_on_a_node_that_answers() -> None:
     change = ["add", -1, {"size": 1}]
     assert "has no disks" in refused(snapshot(web()), change)
-    assert "template mirror" in refused(cluster(instance(DiskTemplate.MIRROR)), change)
     assert "does not answer" in refused(cluster(nodes={NODE1: NodeLive(reachable=False)}), change)
     assert "runs on node" in refused(cluster(nodes={NODE2: live(guests=up())}), change)
     small = {NODE1: live(facts(disk_free=100))}

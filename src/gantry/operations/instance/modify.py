@@ -24,7 +24,16 @@ from gantry.model.parameters import (
 )
 from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import checks, disk_changes, nics, oses, specs
+from gantry.operations.steps import (
+    checks,
+    disk_changes,
+    mirrored_changes,
+    mirroring,
+    nics,
+    oses,
+    specs,
+)
+from gantry.operations.steps.mirrored_changes import Replicas
 from gantry.ports.steps import Outcome, Steps, Undo
 
 K = TypeVar("K", DiskPlug, DiskUnplug)
@@ -50,6 +59,8 @@ class ModifyPlan(Plan, frozen=True, kw_only=True):
     gone: tuple[DiskSpec, ...] = ()
     plugs: bool = False
     """Disks come to the guest that runs, and go from it."""
+    replicas: Replicas | None = None
+    """Of mirrored disks that come and go."""
 
 
 class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
@@ -85,6 +96,8 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
         before = cluster.instance(self.instance_name)
         running = checks.running(cluster, before)
         edited = disk_changes.apply(self.disks, before, given)
+        wanted = msgspec.structs.replace(before, disks=edited.disks)
+        replicas = mirrored_changes.plan(cluster, before, wanted, edited, given.now)
         self._disks(cluster, before, edited, running)
         after = msgspec.structs.replace(
             before,
@@ -97,6 +110,7 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
             os=self._os(cluster, before),
             nics=self._nics(cluster, given, before),
             disks=edited.disks,
+            secondary_nodes=(replicas.after if replicas else before).secondary_nodes,
             admin_state=self._state(before, running),
         )
         oses.disjoint(after.osparams, after.osparams_private)
@@ -107,6 +121,7 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
             )
         made = tuple(specs.disk(at, after.disks[at]) for at in edited.made)
         claims = (*self._memory(cluster, before, after), *_space(cluster, before, made))
+        claims += replicas.claims if replicas else ()
         return ModifyPlan(
             before=before,
             after=checks.changed(after, given.now),
@@ -115,6 +130,7 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
             made=made,
             gone=tuple(specs.disk(at, one) for at, one in edited.gone),
             plugs=running and self.hotplug and bool(edited.made or edited.gone),
+            replicas=replicas,
             reserve=self._reserve(before, after),
             claims=claims,
         )
@@ -154,16 +170,23 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
                 undo=DiskRemove(disk=disk),
                 timeout=timeouts.SLOW,
             )
+        if plan.replicas is not None:
+            await mirroring.create_copies(steps, plan.replicas.made)
         if plan.plugs:
             await _plug(plan, steps)
         later = [what for what, _ in plan.told if not (plan.plugs and _plugged(what))]
         if plan.running and later:
             steps.warn("the instance is running: what was changed takes effect at its next start")
+        there = plan.before.primary_node
+        gone = plan.replicas.gone if plan.replicas else None
         return Outcome(
-            put=(plan.after,),
+            put=(plan.after, *(plan.replicas.records if plan.replicas else ())),
+            delete=plan.replicas.dropped if plan.replicas else (),
             result=[list(pair) for pair in plan.told],
-            cleanup=tuple(
-                Undo(plan.before.primary_node, DiskRemove(disk=disk)) for disk in plan.gone
+            cleanup=(
+                *(Undo(there, DiskRemove(disk=disk)) for disk in plan.gone),
+                *mirroring.closing(gone),
+                *mirroring.removing(gone),
             ),
         )
 
@@ -278,7 +301,7 @@ def _index(which: int | str, found: list[Nic], inserting: bool) -> int:
 
 def _space(cluster: Snapshot, instance: Instance, made: tuple[DiskSpec, ...]) -> tuple[Claim, ...]:
     """What new disks take of the node's own file system."""
-    if not made or instance.disk_template is not DiskTemplate.FILE:
+    if not made or instance.disk_template is DiskTemplate.SHAREDFILE:
         return ()
     node = cluster.nodes[instance.primary_node]
     space = sum(disk.size for disk in made)

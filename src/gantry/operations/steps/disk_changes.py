@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gantry.model import names
-from gantry.model.entities import Disk, DiskMode, Instance
+from gantry.model.entities import Disk, DiskMode, DiskTemplate, Instance
 from gantry.model.errors import Reason, Rejected
 from gantry.operations.base import Given
 from gantry.operations.steps import disks, requests
@@ -50,7 +50,8 @@ def apply(changes: tuple[DiskChange, ...], before: Instance, given: Given) -> Ed
     if not changes:
         return Edited(disks=before.disks)
     disks.some(before, what)
-    disks.files(before, what)
+    if before.disk_template is not DiskTemplate.MIRROR:
+        disks.files(before, what)
     now = before
     for one in changes:
         now = msgspec.structs.replace(now, disks=_changed(one, now, given))
