@@ -69,6 +69,9 @@ def test_redundancy_moves_from_node_to_node_and_the_guest_follows(cluster: Clust
         cluster.hook(name, "10-note", NOTE, (1, 2, 3))
     cluster.gnt("gnt-instance", "add-mirror", "-b", "sda", "-n", "node3", "web1")
     becomes(cluster, "node1", ["node2", "node3"], "running", ["in-sync"])
+    for there, others in (("node3", ["node2", "node1"]), ("node1", ["node2", "node3"])):
+        cluster.gnt("gnt-instance", "migrate", "-f", "-n", there, "web1")
+        becomes(cluster, there, others, "running", ["in-sync"])
     said = cluster.refused("gnt-instance", "add-mirror", "-b", "0", "-n", "node3", "web1")
     assert "already has a replica of disk 0" in said and "number 2" in said
     cluster.gnt("gnt-instance", "remove-mirror", "-f", "-b", "sda", "-p", "1", "web1")
