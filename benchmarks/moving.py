@@ -84,6 +84,8 @@ def busy(where: Machines, name: str, template: str, size: str) -> Iterator[None]
     """A guest of 512 MiB that writes and counts; gone afterwards."""
     gnt = where.program("gnt-instance")
     node = where.nodes[0].name
+    if template == "mirror":
+        node += f":{where.nodes[1].name}"
     argv = [gnt, "add", "-t", template, "-s", size, "-o", "busybox", "-B", "memory=512M"]
     command([*argv, "--no-nics", "-n", node, name], where.environment)
     try:
@@ -101,9 +103,20 @@ def busy(where: Machines, name: str, template: str, size: str) -> Iterator[None]
         _until(where.logs(name)[0], "T50\n", 120)
         console.terminate()
         console.wait()
+        if template == "mirror":
+            _in_sync(where, name)
         yield
     finally:
         command([gnt, "remove", "-f", "--shutdown-timeout=0", name], where.environment)
+
+
+def _in_sync(where: Machines, name: str) -> None:
+    """Until its replicas are; after an installation they are copied by the first start."""
+    deadline = time.monotonic() + 120
+    argv = [where.program("gnt-instance"), "list", "--no-headers", "-o", "disk.redundancy", name]
+    while "in-sync" not in subprocess.check_output(argv, env=where.environment, text=True):
+        assert time.monotonic() < deadline, f"{name} does not come to be in sync"
+        time.sleep(0.2)
 
 
 def _until(log: Path, text: str, patience: float) -> None:
@@ -215,14 +228,17 @@ def measure(runs: int) -> list[Figure]:
     with machines(3) as where:
         # What is down is not started again behind our back.
         modify = [where.program("gnt-cluster"), "modify", "--maintain-node-health", "no"]
+        modify += ["--enabled-disk-templates", "file,sharedfile,diskless,mirror"]
         command(modify, where.environment)
         shared = pauses(where, "sharedfile", "64M", runs)
         own = pauses(where, "file", "1G", runs)
+        mirrored = pauses(where, "mirror", "64M", runs)
         failed = failovers(where, runs)
         emptied = evacuations(where, max(1, runs // 2))
     return [
         _row("live migration, 512 MiB guest that writes, shared disk: its longest pause",
              shared.moved, "ms", PAUSE, shared),
+        _row("the same with a mirrored disk", mirrored.moved, "ms", PAUSE, mirrored),
         _row("the same with a local disk of 1 GiB, which goes with it",
              own.moved, "ms", PAUSE_LOCAL, own),
         _row("failover of a stopped instance, command to running", failed, "ms", FAILOVER),
