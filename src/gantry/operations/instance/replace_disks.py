@@ -112,8 +112,8 @@ class InstanceReplaceDisks(Operation[ReplacePlan], frozen=True, kw_only=True):
         if self.mode == ON_PRIMARY:
             raise Rejected(
                 "the primary's replica is what the guest runs with: it cannot be replaced",
-                f"gnt-instance failover {instance.name} makes another one the primary's; then "
-                "replace the old one with -s",
+                f"gnt-instance migrate {instance.name} (stopped: failover) makes another one the "
+                f"primary's; then gnt-instance replace-disks -s {instance.name}",
                 reason=Reason.STATE,
                 object_name=instance.name,
             )
