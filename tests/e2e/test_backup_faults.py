@@ -166,7 +166,7 @@ def test_a_target_that_is_full(slow: Slow) -> None:
         [disk] = slow.cluster.root(1).glob("srv/ganeti/file-storage/raw.gantry.test/*")
         disk.write_bytes(b"x" * (16 << 20))
         said = slow.cluster.refused("gnt-backup", "export", "-n", "node2", "raw")
-        assert "No space left" in said
+        assert "no space is left on node node2.gantry.test" in said, said
         slow.nothing_half([])
     slow.works()
 

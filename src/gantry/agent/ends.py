@@ -216,17 +216,18 @@ def refused(error: OSError, node: str) -> OperationFailed:
     )
 
 
-def explained(error: Failed, node: str) -> GantryError:
-    """What a failed program means."""
+def explained(error: Failed, node: str, peer: str | None = None) -> GantryError:
+    """What a failed program of ``node`` means; ``peer`` is where it writes to, if elsewhere."""
     stage, said = error.stage, error.message
     if stage.argv[0] == "/bin/sh" and f"status {transfer_programs.STRANGER}" in said:
         return OperationFailed("another transfer came than was waited for", node=node)
     if "No space left" in said:
+        full = peer or node
         return OperationFailed(
-            f"no space is left on node {node}: {said}",
+            f"no space is left on node {full}: {said}",
             "make room there, and try again",
             reason=Reason.NO_RESOURCES,
-            node=node,
+            node=full,
         )
     hint = "see whether both nodes and the network between them are well, and try again"
     return OperationFailed(f"{said} (on node {node})", hint, node=node)

@@ -122,7 +122,8 @@ async def _copied(
         return percent(said, kept), pipeline.read_so_far(copying[0]) if copying else None
 
     async with HowFar(task.say, lambda: percent(said, kept), lambda: kept):
-        run = _run(parts, [stage], None, out, task, started)
+        # It writes to the other node's disk, and nothing here.
+        run = _run(parts, [stage], None, out, task, started, order.peer.name)
         moving = ends.moving(run, sign, seconds=timeouts.TRANSFER_STILL, peer=order.peer.name)
         await ends.answered(moving, sent, order.peer, order.port)
     return kept
@@ -226,6 +227,7 @@ async def _run(
     stdout: int | None,
     task: Task,
     also: Callable[[Stage, Identity], None] | None = None,
+    peer: str | None = None,
 ) -> None:
     def started(stage: Stage, which: Identity) -> None:
         task.started(which)
@@ -237,7 +239,7 @@ async def _run(
             stages, stdin=stdin, stdout=stdout, timeout=task.envelope.timeout, started=started
         )
     except pipeline.Failed as error:
-        raise ends.explained(error, parts.node) from error
+        raise ends.explained(error, parts.node, peer) from error
 
 
 def _file(parts: Parts, place: Place) -> tuple[Path, str]:
