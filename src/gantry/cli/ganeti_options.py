@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
 
-TITLE: Final = "without effect here, taken since scripts for Ganeti pass them"
-DESTINATION: Final = "without_effect"
-_NO_SSH: Final = "nodes are joined with tokens, not by SSH"
-_NO_HELPER: Final = "there are no helper guests"
-_NOT_ZEROED: Final = "free space is not zeroed"
-_WHY: Final = {
+TITLE = "without effect here, taken since scripts for Ganeti pass them"
+DESTINATION = "without_effect"
+_NO_SSH = "nodes are joined with tokens, not by SSH"
+_NO_HELPER = "there are no helper guests"
+_NOT_ZEROED = "free space is not zeroed"
+_WHY = {
     "--auto-promote": "master candidates stay what they are",
     "--early-release": "old replicas go once the new ones are in sync",
     "--force": "nothing is asked",
@@ -39,7 +38,7 @@ _WHY: Final = {
     "--zeroing-timeout-fixed": _NOT_ZEROED,
     "--zeroing-timeout-per-mib": _NOT_ZEROED,
 }
-_SHORT: Final = {"--force": "-f", "--verbose": "-v"}
+_SHORT = {"--force": "-f", "--verbose": "-v"}
 
 
 def without_effect(parser: argparse.ArgumentParser, *names: str, value: bool = False) -> None:

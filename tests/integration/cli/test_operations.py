@@ -126,7 +126,6 @@ LINES: dict[str, dict[str, Any]] = {
         "disk": "sdb",
         "amount": "10G",
         "absolute": False,
-        "wait_for_sync": False,
     },
     "gnt-instance grow-disk --absolute web1 0 512": {"disk": "0", "absolute": True},
     "gnt-instance recreate-disks -n node3 --disk 0 --disk root:size=2G,mode=ro web1": {
