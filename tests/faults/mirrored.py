@@ -252,6 +252,7 @@ MIRRORED: tuple[Situation, ...] = (
         name="recreate mirrored disks",
         op=_op("RECREATE_DISKS", disks=((0, {"size": "256M"}),)),
         objects=(DOWN, BEHIND),
+        tolerated=("0/create-disk/0/node2",),
     ),
     Situation(name="import to mirrored disks", op=IMPORT, prepare=exported_on_node_3),
     Situation(
@@ -264,12 +265,14 @@ MIRRORED: tuple[Situation, ...] = (
         op=_op("GROW_DISK", disk=0, amount="1G"),
         objects=(DOWN, IN_STEP),
         prepare=disks_there,
+        keeps=True,
     ),
     Situation(
         name="grow a mirrored disk of one that runs",
         op=_op("GROW_DISK", disk="sda", amount=256, absolute=True),
         objects=(UP, IN_STEP),
         prepare=running,
+        keeps=True,
     ),
     Situation(
         name="remove mirror",

@@ -34,6 +34,10 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int = 3
     unsure: Unsure | None = None
     """What its failure may leave as it is."""
+    tolerated: tuple[str, ...] = ()
+    """Beginnings of the names of orders that may fail without its failing."""
+    keeps: bool = False
+    """What it made durable before its last effect stays so where that fails."""
 
     @property
     def opcode(self) -> str:
