@@ -29,6 +29,8 @@ HEAVY = {
     "sqlite3",
     "tarfile",
     "gantry.cli",
+    "gantry.hypervisors.kvm.keeping",
+    "gantry.hypervisors.kvm.mirrors",
     "gantry.jobs",
     "gantry.operations",
     "gantry.store",

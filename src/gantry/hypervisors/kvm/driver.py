@@ -16,10 +16,7 @@ from gantry.hypervisors.contract import Console, Say
 from gantry.hypervisors.kvm import (
     adoption,
     guest_agent,
-    increments,
     mirrored,
-    plugging,
-    resizing,
     snapshot,
 )
 from gantry.hypervisors.kvm.launch import launch, nothing_left
@@ -188,14 +185,20 @@ class Kvm(Moves):
 
     async def resize_disk(self, uuid: Uuid, index: int, size: int) -> bool:
         """QEMU does it, and its device tells the guest."""
+        from gantry.hypervisors.kvm import resizing
+
         return await resizing.resize(self._up(uuid), index, size)
 
     async def plug_disk(self, uuid: Uuid, disk: DiskSpec) -> None:
         """It comes to the guest's bus."""
+        from gantry.hypervisors.kvm import plugging
+
         await plugging.plug(self._up(uuid), disk, str(self._around.root))
 
     async def unplug_disk(self, uuid: Uuid, disk: DiskSpec, timeout: float) -> None:
         """The guest is asked to let go of it."""
+        from gantry.hypervisors.kvm import plugging
+
         await plugging.unplug(self._up(uuid), disk, timeout)
 
     async def open_snapshot(
@@ -238,12 +241,16 @@ class Kvm(Moves):
         running = self._running.get(uuid)
         if running is None:
             return {}
+        from gantry.hypervisors.kvm import increments
+
         return await increments.marks(await running.monitor(timeouts.QMP))
 
     async def copy_changes(
         self, uuid: Uuid, files: Mapping[int, str], *, since: str, mark: str, say: Say
     ) -> None:
         """Copy what changed, by QEMU itself."""
+        from gantry.hypervisors.kvm import increments
+
         running = self._up(uuid)
         monitor = await running.monitor(timeouts.QMP)
         moment = guest_agent.frozen(running.files.volatile, say)
@@ -256,12 +263,16 @@ class Kvm(Moves):
         """No job of it goes on."""
         running = self._running.get(uuid)
         if running is not None:
+            from gantry.hypervisors.kvm import increments
+
             await increments.end(await running.monitor(timeouts.QMP))
 
     async def drop_marks(self, uuid: Uuid, marks: Collection[str]) -> None:
         """Remove bitmaps."""
         running = self._running.get(uuid)
         if running is not None:
+            from gantry.hypervisors.kvm import increments
+
             await increments.drop(await running.monitor(timeouts.QMP), marks)
 
     def _see_to_thaw(self, running: Running) -> None:

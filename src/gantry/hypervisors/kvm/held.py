@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.record import Phase, Record
-from gantry.hypervisors.kvm.renewing import GuestMirrors
 from gantry.model import timeouts
 from gantry.model.errors import GantryError
+
+if TYPE_CHECKING:
+    from gantry.hypervisors.kvm.renewing import GuestMirrors
 
 _log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from gantry.hypervisors.contract import Peers, Replicas
-from gantry.hypervisors.kvm import held, keeping
+from gantry.hypervisors.kvm import held
 from gantry.hypervisors.kvm.monitor import Monitor
-from gantry.hypervisors.kvm.renewing import GuestMirrors
 from gantry.hypervisors.kvm.running import Running
 from gantry.model import timeouts
 from gantry.model.entities import DiskTemplate
@@ -24,6 +24,9 @@ from gantry.model.errors import GantryError, OperationFailed, Reason, Rejected
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec, GuestSpec
 from gantry.model.specs import MirrorTarget
+
+if TYPE_CHECKING:
+    from gantry.hypervisors.kvm.renewing import GuestMirrors
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +75,8 @@ async def begin(running: Running, means: Means | None, kept: frozenset[Uuid]) ->
     try:
         mirrors = _mirrors(running, means)
         if kept:
+            from gantry.hypervisors.kvm import keeping
+
             monitor = await running.monitor(timeouts.QMP)
             await keeping.restore(monitor, spec.name, _files(spec, means), kept)
         await mirrors.begin(spec.disks)
@@ -124,6 +129,8 @@ async def release(running: Running, index: int, node: Uuid) -> None:
 
 
 def _mirrors(running: Running, means: Means) -> GuestMirrors:
+    from gantry.hypervisors.kvm.renewing import GuestMirrors
+
     running.mirrors = GuestMirrors(
         running.record.spec.name, means.peers, running.monitor, running.mirrors_changed
     )
@@ -135,6 +142,8 @@ def _mirrors(running: Running, means: Means) -> GuestMirrors:
         kept, resumed = set(), running.resumed
         spec, mirrors = running.record.spec, running.mirrors
         if mirrors is not None and running.record.incoming is None:
+            from gantry.hypervisors.kvm import keeping
+
             kept = await keeping.save(monitor, spec.name, _files(spec, means), mirrors.live())
 
     async def closed() -> None:
@@ -151,7 +160,11 @@ def _mirrors(running: Running, means: Means) -> GuestMirrors:
 
 def _files(spec: GuestSpec, means: Means) -> dict[Path, DiskSpec]:
     """Where it is kept what was counted of each mirrored disk."""
-    return {means.replicas.bitmaps(disk): disk for disk in keeping.mirrored(spec.disks)}
+    return {
+        means.replicas.bitmaps(disk): disk
+        for disk in spec.disks
+        if disk.template is DiskTemplate.MIRROR
+    }
 
 
 async def _retarget(running: Running, index: int, targets: Sequence[MirrorTarget]) -> None:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -21,7 +21,6 @@ from gantry.hypervisors.kvm import broken_copies, guest_agent, held, sockets
 from gantry.hypervisors.kvm.monitor import Event, Monitor
 from gantry.hypervisors.kvm.partings import Partings
 from gantry.hypervisors.kvm.record import Files, Phase, Record, outcome
-from gantry.hypervisors.kvm.renewing import GuestMirrors
 from gantry.hypervisors.kvm.serial import Serial
 from gantry.model import parameters, timeouts
 from gantry.model.errors import GantryError, OperationFailed, Unavailable
@@ -29,6 +28,9 @@ from gantry.model.live import GuestLive, GuestState
 from gantry.model.moving_orders import Ports
 from gantry.model.names import Uuid
 from gantry.model.orders import GuestSpec
+
+if TYPE_CHECKING:
+    from gantry.hypervisors.kvm.renewing import GuestMirrors
 
 POWER_BUTTON_AGAIN: Final = 5.0
 """Seconds between two presses: a guest that is still booting misses the first."""
