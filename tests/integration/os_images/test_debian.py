@@ -229,12 +229,12 @@ def test_building_needs_the_rights_of_root_and_says_so(debian: Definition, place
 @pytest.mark.root
 def test_a_mirror_that_cannot_be_reached_leaves_nothing(debian: Definition, place: Path) -> None:
     disk = empty_disk(place / "target", 700 << 20)
-    before = Path("/proc/self/mountinfo").read_text()
     done = debian.run("create", _variables(disk, OSP_MIRROR=NOWHERE, OSP_SECURITY_MIRROR="none"))
     assert done.status == 1
     assert "Is the mirror right, and can it be reached?" in done.stderr
     assert [path.suffix for path in (place / "cache").iterdir()] == [".lock"]
-    assert Path("/proc/self/mountinfo").read_text() == before
+    # Others mount things of their own meanwhile.
+    assert str(place) not in Path("/proc/self/mountinfo").read_text()
     assert disk.stat().st_blocks == 0
 
 
