@@ -18,6 +18,7 @@ from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner
 from gantry.operations.steps import checks, mirrors, specs
 from gantry.operations.steps.mirrors import IN_SYNC, STALE, Copy, Mirroring
+from gantry.operations.steps.tolerating import succeeds
 from gantry.ports.steps import Changes, Effect, Steps, Undo
 
 
@@ -107,12 +108,8 @@ async def grow(steps: Steps, growth: Growth) -> ErrorInfo | None:
     first: Changes | None = Changes(put=(growth.after,))
     for copy in growth.copies:
         name = f"grow-replica/{index}/{copy.name}"
-        try:
-            await steps.do(name, copy.node, ReplicaGrow(disk=larger), first=first)
-        except Cancelled:
-            raise
-        except GantryError as error:
-            steps.warn(f"the replica on node {copy.name} grows when it is opened: {error.message}")
+        later = f"the replica on node {copy.name} grows when it is opened"
+        await succeeds(steps, name, copy.node, ReplicaGrow(disk=larger), later, first=first)
         first = None
     order = DiskGrow(disk=disk, size=larger.size, guest=before.uuid, hypervisor=before.hypervisor)
     try:

@@ -12,13 +12,14 @@ import msgspec
 from gantry.model import timeouts
 from gantry.model.disk_orders import ReadDisks
 from gantry.model.entities import Instance
-from gantry.model.errors import Cancelled, GantryError, Reason, Rejected
+from gantry.model.errors import Reason, Rejected
 from gantry.model.orders import DiskCreate
 from gantry.model.replicas import MirrorChange, ReplicaBecame
 from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Examiner
 from gantry.operations.steps import checks, disks, mirrors, specs
 from gantry.operations.steps.mirrors import IN_SYNC, SYNCING, Copy, Mirroring
+from gantry.operations.steps.tolerating import succeeds
 from gantry.ports.steps import Changes, Steps
 
 
@@ -56,14 +57,9 @@ async def make(steps: Steps, lost: Lost) -> tuple[MirrorChange, ...]:
         first = None
         for copy in one.copies:
             name = f"create-disk/{index}/{copy.name}"
-            try:
-                await steps.do(name, copy.node, order, timeout=timeouts.SLOW)
-            except Cancelled:
-                raise
-            except GantryError as error:
-                steps.warn(f"the replica on node {copy.name} is copied later: {error.message}")
-                continue
-            made.append(ReplicaBecame(disk=one.disk.uuid, node=copy.node, state=IN_SYNC))
+            later = f"the replica on node {copy.name} is copied later"
+            if await succeeds(steps, name, copy.node, order, later, timeout=timeouts.SLOW):
+                made.append(ReplicaBecame(disk=one.disk.uuid, node=copy.node, state=IN_SYNC))
     return tuple(made)
 
 

@@ -32,6 +32,7 @@ from gantry.operations.steps.mirrors import (
     Mirroring,
     usable,
 )
+from gantry.operations.steps.tolerating import succeeds
 from gantry.ports.steps import Changes, Effect, Steps, Undo
 
 
@@ -179,17 +180,10 @@ async def close_all(steps: Steps, mirroring: Mirroring | None) -> None:
 
 async def close(steps: Steps, one: MirroredDisk, copy: Copy) -> None:
     """Nobody writes to it any more; a warning where its node does not say so."""
-    try:
-        await steps.do(
-            f"close-replica/{one.disk.index}/{copy.name}",
-            copy.node,
-            ReplicaClose(disk=one.disk),
-            timeout=timeouts.URGENT,
-        )
-    except Cancelled:
-        raise
-    except GantryError as error:
-        steps.warn(f"the replica on node {copy.name} was not closed: {error.message}")
+    name = f"close-replica/{one.disk.index}/{copy.name}"
+    otherwise = f"the replica on node {copy.name} was not closed"
+    order = ReplicaClose(disk=one.disk)
+    await succeeds(steps, name, copy.node, order, otherwise, timeout=timeouts.URGENT)
 
 
 def closing(mirroring: Mirroring | None) -> tuple[Undo, ...]:

@@ -19,6 +19,7 @@ from gantry.model.specs import DiskSpec
 from gantry.operations.base import Examiner
 from gantry.operations.steps import checks, mirroring, mirrors, moving
 from gantry.operations.steps.mirrors import IN_SYNC, STALE, SYNCING, Copy, MirroredDisk, Mirroring
+from gantry.operations.steps.tolerating import succeeds
 from gantry.ports.steps import Changes, Steps, Undo
 
 
@@ -323,11 +324,5 @@ async def _marked(steps: Steps, disk: DiskSpec, copy: Copy) -> bool:
         return False
     mark = ReplicaMark(disk=disk, generation=disk.generation - 1, state=IN_SYNC)
     name = f"mark-replica/{disk.index}/{copy.name}"
-    try:
-        await steps.do(name, copy.node, mark, timeout=timeouts.URGENT)
-    except Cancelled:
-        raise
-    except GantryError as error:
-        steps.warn(f"the replica on node {copy.name} is left behind: {error.message}")
-        return False
-    return True
+    behind = f"the replica on node {copy.name} is left behind"
+    return await succeeds(steps, name, copy.node, mark, behind, timeout=timeouts.URGENT)
