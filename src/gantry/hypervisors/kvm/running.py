@@ -41,7 +41,6 @@ _TROUBLE: Final = {
     "internal-error": "paused by an error inside QEMU",
     "guest-panicked": "the guest's kernel panicked",
 }
-
 _STATUS_0: Final = "it exited with status 0"
 _ELSEWHERE: Final = ("inmigrate", "postmigrate", "finish-migrate")
 """QEMU's states of a guest that another node has, or may have."""
@@ -252,9 +251,8 @@ class Running:
             self._in_order = False
             self._process.kill()
             if not await self._gone_within(timeouts.URGENT):
-                pid = self._process.identity.pid
                 raise OperationFailed(
-                    f"process {pid} of {self.record.spec.name} cannot be killed",
+                    f"process {self._process.identity.pid} of {self.record.spec.name} does not die",
                     "it waits in the kernel, most likely for a disk; only that can free it",
                     object_name=self.record.spec.name,
                 )
