@@ -51,13 +51,21 @@ class HeldPrograms(Cluster):
 
     def begun(self, call: str) -> None:
         """Returns when somebody has called it."""
-        eventually(f"{call} has begun", (self._programs / "begun" / call).exists)
+        eventually(f"{call} has begun", lambda: self.has_begun(call))
+
+    def has_begun(self, call: str) -> bool:
+        return (self._programs / "begun" / call).exists()
+
+    def forget_begun(self) -> None:
+        """Only calls from now on count; what is held stays so."""
+        for file in (self._programs / "begun").iterdir():
+            file.unlink()
 
     def let_go(self) -> None:
         """Nothing is held any more."""
-        for which in ("held", "begun"):
-            for file in (self._programs / which).iterdir():
-                file.unlink()
+        for file in (self._programs / "held").iterdir():
+            file.unlink()
+        self.forget_begun()
 
 
 @contextmanager
