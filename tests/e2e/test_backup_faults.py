@@ -101,7 +101,7 @@ class Slow:
             ]
             return not left and not self.processes()
 
-        eventually("nothing half is left", clean, timeout=60)
+        eventually("nothing half is left", clean)
         found = [row["export"] for row in self.cluster.rows("gnt-backup", "list")]
         assert found == exported
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.cluster import (
+    COMMAND,
     GANTRY,
     Cluster,
     Done,
@@ -63,7 +64,7 @@ class ConfinedCluster(Cluster):
 
     view: Path
 
-    def local(self, *arguments: str, check: bool = True, timeout: float = 120) -> Done:
+    def local(self, *arguments: str, check: bool = True, timeout: float = COMMAND) -> Done:
         command, *rest = arguments
         confine = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _VIEW, "sh"]
         done = subprocess.run(

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.support.cluster import GANTRY, processes_below, short_directory
+from tests.support.cluster import COMMAND, GANTRY, processes_below, short_directory
 
 
 def _demo(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -15,7 +15,7 @@ def _demo(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=200,
+        timeout=COMMAND,
         env={**os.environ, "TMPDIR": str(directory)},
         check=False,
     )
@@ -27,7 +27,6 @@ def _nothing_left(directory: Path) -> None:
 
 
 @pytest.mark.qemu
-@pytest.mark.timeout(240)
 def test_the_demo_shows_a_guest_hooks_and_a_denial_and_leaves_nothing() -> None:
     with short_directory() as directory:
         done = _demo(directory)
@@ -89,7 +88,7 @@ def test_a_demo_that_is_told_to_end_takes_the_cluster_down() -> None:
                 if "gnt-os list" in line:
                     process.terminate()
                     break
-            _, complaint = process.communicate(timeout=60)
+            _, complaint = process.communicate(timeout=COMMAND)
         assert process.returncode == 1
         assert "it was interrupted" in complaint
         _nothing_left(directory)

@@ -14,7 +14,7 @@ from tests.support import numbered_writer
 from tests.support.cluster import Cluster, eventually, processes_below
 from tests.support.held_programs import HeldPrograms, held_cluster
 
-pytestmark = [pytest.mark.qemu, pytest.mark.root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.qemu, pytest.mark.root]
 WEB = "web1.gantry.test"
 EXPORT = "var/lib/ganeti/export"
 PACK, UNPACK, MERGE = "zstd -q -c", "zstd -q -c -d", "qemu-img rebase *"
@@ -46,7 +46,7 @@ class Chain:
     def writes_on(self) -> None:
         """Returns when some hundred KiB more have been written."""
         beyond = self.written() + 100
-        eventually("the guest has written more", lambda: self.written() > beyond, 60)
+        eventually("the guest has written more", lambda: self.written() > beyond)
 
     def points(self) -> list[tuple[int, str]]:
         rows = self.cluster.rows("gnt-backup", "list", "--points", "-o", "point,kind,problem")
@@ -77,7 +77,7 @@ class Chain:
             beside = list(self.cluster.root().glob(f"srv/ganeti/file-storage/{WEB}/.*"))
             return not left and not beside
 
-        eventually("nothing half is left", clean, timeout=60)
+        eventually("nothing half is left", clean)
         assert self.points() == wanted
         said = self.cluster.gnt("gnt-backup", "verify", "-n", "node2", WEB)
         assert f"({len(wanted)} dumps)" in said

@@ -13,7 +13,7 @@ from tests.support.cluster import eventually
 from tests.support.namespaces import machines
 from tests.support.page import Block, Typist, blocks
 
-pytestmark = [pytest.mark.namespaces, pytest.mark.root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.namespaces, pytest.mark.root]
 PAGE = Path(__file__).resolve().parents[2] / "docs/many-machines.md"
 UNITS = ("etcd", "gantry-agent", "gantry-master")
 OFF, ON = ", after node2 was switched off", ", after node2 was switched on again"
@@ -43,7 +43,7 @@ def typed_on(block: Block) -> list[str]:
 def typed(typist: Typist, block: Block) -> None:
     """Members of etcd that have just been started need a moment."""
     if "endpoint health" in block.text:
-        eventually("etcd is healthy", lambda: typist.type(block).status == 0, timeout=60)
+        eventually("etcd is healthy", lambda: typist.type(block).status == 0)
         return
     done = typist.type(block)
     assert done.status == 0, f"on {block.where}:\n{block.text}\n{done.said}"
@@ -66,13 +66,13 @@ def _prepare(block: Block, nodes: dict[str, Typist], typist: Typist) -> None:
     if block.where.endswith(OFF):
         assert master(typist) == "node2.example.com"
         nodes["node2"].switch_off()
-        eventually("another one is the master", lambda: _another(typist), timeout=60)
+        eventually("another one is the master", lambda: _another(typist))
     if block.where.endswith(ON):
         nodes["node2"].switch_on(*UNITS)
-        eventually("its guest runs again", lambda: _shown(typist, "running"), timeout=60)
+        eventually("its guest runs again", lambda: _shown(typist, "running"))
     if block.where.endswith(LOST):
         nodes["node2"].made_anew()
-        eventually("it is missed", lambda: _shown(typist, "ERROR_nodedown"), timeout=60)
+        eventually("it is missed", lambda: _shown(typist, "ERROR_nodedown"))
 
 
 def _another(typist: Typist) -> bool:

@@ -231,7 +231,7 @@ def test_a_copy_is_taken_when_the_master_is_dead_and_it_steps_back_when_it_retur
     cluster.hook("master-failover-post.d", "10-tell", TELL, (2, 3))
     cluster.add("web1", node=2)
     known = cluster.gnt("gnt-instance", "list", "-o", "name,uuid")
-    eventually("node 3 has a copy with web1", partial(copied, cluster, 3), 60)
+    eventually("node 3 has a copy with web1", partial(copied, cluster, 3))
     assert "the master answers" in cluster.refused(
         "gnt-cluster", "master-failover", "--from-copy", "--yes-do-it"
     )
@@ -244,7 +244,7 @@ def test_a_copy_is_taken_when_the_master_is_dead_and_it_steps_back_when_it_retur
     assert done.status != 0
     assert "seconds old" in done.said and "node1.gantry.test" in done.said
     assert "state.db" not in state_files(cluster, 3)
-    cluster.gnt("gnt-cluster", "master-failover", "--from-copy", "--yes-do-it", node=3, timeout=90)
+    cluster.gnt("gnt-cluster", "master-failover", "--from-copy", "--yes-do-it", node=3)
     assert master(cluster) == 3
     assert cluster.gnt("gnt-instance", "list", "-o", "name,uuid", node=2) == known
     eventually(
@@ -336,7 +336,7 @@ def test_the_new_master_dies_where_it_takes_over(moving: Cluster) -> None:
     assert pid is not None
     kill(pid)
     cluster.local("up")
-    cluster.gnt("gnt-job", "wait", str(number), node=3, timeout=90)
+    cluster.gnt("gnt-job", "wait", str(number), node=3)
     assert jobs(cluster, 1)[number] == "success"
     assert f"POST {name(1)} {name(2)}" in told(cluster, 3)
 

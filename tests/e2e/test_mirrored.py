@@ -19,7 +19,7 @@ def shown(cluster: Cluster) -> tuple[str, list[str], str, list[str]]:
 
 
 def becomes(cluster: Cluster, *wanted: object) -> None:
-    eventually(f"web1 is {wanted}", lambda: shown(cluster) == wanted, timeout=60)
+    eventually(f"web1 is {wanted}", lambda: shown(cluster) == wanted)
 
 
 NOTE = """case $GANETI_HOOKS_PATH in
@@ -135,7 +135,6 @@ def test_a_dead_node_is_left_and_mirrored_to_again_when_it_is_back(cluster: Clus
     eventually(
         "the node is missed",
         lambda: "nothing proves" in cluster.try_gnt("gnt-instance", "failover", "-f", "web1").said,
-        timeout=60,
     )
     cluster.gnt("gnt-node", "modify", "-f", "--offline=yes", "node3")
     cluster.gnt("gnt-instance", "failover", "-f", "web1")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.cluster import Cluster, eventually, kill, local_cluster
 
-pytestmark = [pytest.mark.qemu, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.qemu
 WEB = "web1.gantry.test"
 BOOT = 120.0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.support.cluster import Cluster, eventually, kill, local_cluster
 
-pytestmark = [pytest.mark.qemu, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.qemu
 WEB = "web1.gantry.test"
 BOOT = 90.0
 SLOWLY = "16"
@@ -110,9 +110,7 @@ def begun(cluster: Cluster, *arguments: str) -> tuple[int, int, str]:
     here, _ = home(cluster)
     boot = counted(cluster, here)[-1][0]
     job = int(cluster.gnt("gnt-instance", "migrate", "-f", "--submit", *arguments, "web1"))
-    eventually(
-        "it is being sent", lambda: "memory:" in cluster.gnt("gnt-job", "info", str(job)), 60
-    )
+    eventually("it is being sent", lambda: "memory:" in cluster.gnt("gnt-job", "info", str(job)))
     return job, here, boot
 
 

@@ -114,7 +114,7 @@ def test_a_node_that_was_away_gets_it_when_it_is_back(pushed: Cluster, tmp_path:
     assert "node3.gantry.test does not answer: it gets version" in done.said
     assert _states(pushed) == ["ok", "ok", "away"]
     pushed.local("up")
-    eventually("it has it", lambda: _states(pushed) == ["ok"] * 3, timeout=60)
+    eventually("it has it", lambda: _states(pushed) == ["ok"] * 3)
 
 
 def test_verify_warns_of_a_node_that_lost_it(pushed: Cluster, tmp_path: Path) -> None:

@@ -125,7 +125,6 @@ def test_a_node_that_was_away_gets_the_bundle_when_it_is_back(
     eventually(
         "the node has the bundle",
         lambda: [one["state"] for one in _status(pushed)] == ["ok"] * 3,
-        timeout=60,
     )
     assert (pushed.root(3) / "etc/ganeti/hooks" / ADD / "20-tell").exists()
 

@@ -10,7 +10,7 @@ import pytest
 from tests.rounds import round as rounds
 from tests.rounds.cluster import Rig
 
-pytestmark = [pytest.mark.namespaces, pytest.mark.root, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.namespaces, pytest.mark.root]
 FEW = {
     "sqlite_rig": (0, 5, 7, 9, 12, 13, 14),
     "etcd_rig": (0, 2, 3, 5, 7, 9, 10, 12, 13, 14, 15, 16, 17),

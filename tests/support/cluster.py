@@ -24,6 +24,11 @@ T = TypeVar("T")
 GANTRY = [sys.executable, "-I", "-m", "gantry.main.gantry"]
 SHIPPED = Path(__file__).resolve().parents[2] / "os"
 POLL = 0.05
+PATIENCE = 120.0
+"""Seconds for which something is waited for that has no deadline of its own: longer than any of
+the product's own pauses and attempts together, on a machine with many other things to do."""
+COMMAND = 180.0
+"""The same of a command, which may wait for a job that waits for a node."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +44,22 @@ class Done:
         return self.stdout + self.stderr
 
 
-def eventually(what: str, look: Callable[[], T], timeout: float = 20.0) -> T:
+def eventually(what: str, look: Callable[[], T], timeout: float = PATIENCE) -> T:
     """The first true answer of ``look``; fails with ``what`` when there is none in time.
 
     For what nobody announces to a user of the command line; never to give something time.
     """
     deadline = time.monotonic() + timeout
     while True:
+        began = time.monotonic()
         found = look()
         if found:
             return found
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             raise AssertionError(f"not within {timeout:g} s: {what}")
-        time.sleep(POLL)
+        # Whoever looks by running a program leaves the processors to what is waited for.
+        time.sleep(max(POLL, now - began))
 
 
 class Cluster:
@@ -94,7 +102,7 @@ class Cluster:
             "LC_ALL": "C.UTF-8",
         }
 
-    def local(self, *arguments: str, check: bool = True, timeout: float = 120) -> Done:
+    def local(self, *arguments: str, check: bool = True, timeout: float = COMMAND) -> Done:
         """``gantry local …`` on this cluster."""
         command, *rest = arguments
         done = _run(
@@ -106,14 +114,16 @@ class Cluster:
             assert done.status == 0, f"gantry local {' '.join(arguments)}: {done.said}"
         return done
 
-    def try_gnt(self, program: str, *arguments: str, node: int = 1, timeout: float = 60) -> Done:
+    def try_gnt(
+        self, program: str, *arguments: str, node: int = 1, timeout: float = COMMAND
+    ) -> Done:
         """A program that may fail."""
         argv = [str(self.root(node) / "bin" / program), *arguments]
         done = _run(argv, self.environment(node), timeout)
         assert "Traceback" not in done.said, done.said
         return done
 
-    def gnt(self, program: str, *arguments: str, node: int = 1, timeout: float = 60) -> str:
+    def gnt(self, program: str, *arguments: str, node: int = 1, timeout: float = COMMAND) -> str:
         """What a program writes; it must succeed."""
         done = self.try_gnt(program, *arguments, node=node, timeout=timeout)
         assert done.status == 0, f"{program} {' '.join(arguments)}: {done.said}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.cluster import GANTRY, Cluster, Done, eventually, short_directory
+from tests.support.cluster import COMMAND, GANTRY, Cluster, Done, eventually, short_directory
 
 _WRAPPER = """#!/bin/sh
 # Whoever calls it waits as long as there is a file with a name that fits what it is called with.
@@ -31,7 +31,7 @@ class HeldPrograms(Cluster):
         super().__init__(directory)
         self._programs = programs
 
-    def local(self, *arguments: str, check: bool = True, timeout: float = 120) -> Done:
+    def local(self, *arguments: str, check: bool = True, timeout: float = COMMAND) -> Done:
         command, *rest = arguments
         place = self._programs / "sbin"
         apart = ["unshare", "--mount", "--propagation", "slave", "sh", "-ec"]

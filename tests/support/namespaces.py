@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.support.cluster import GANTRY, Done, short_directory
+from tests.support.cluster import COMMAND, GANTRY, Done, short_directory
 
 NETWORK = "10.77.84"
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True, timeout=20)
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True, timeout=60)
 
 
 class Machine:
@@ -33,7 +33,7 @@ class Machine:
         self.root.mkdir()
         self.daemons: list[subprocess.Popen[bytes]] = []
 
-    def run(self, program: str, *arguments: str, stdin: str = "", timeout: float = 60) -> Done:
+    def run(self, program: str, *arguments: str, stdin: str = "", timeout: float = COMMAND) -> Done:
         """A program as root of this machine would run it."""
         done = subprocess.run(
             self.argv(program, *arguments),
