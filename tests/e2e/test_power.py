@@ -36,8 +36,14 @@ def test_a_silent_nodes_power_is_taken_before_its_guests_run_elsewhere(cluster: 
     cluster.add("fenced.gantry.test", node=2)
     assert "unpowered" not in cluster.gnt("gnt-node", "power", "status", "--all")
     assert "it runs fenced" in cluster.refused("gnt-node", "power", "off", "-f", "node2")
+    trial = ("gnt-node", "power", "off", "--dry-run")
+    assert "it runs fenced" in cluster.refused(*trial, "node2")
+    for given in (["--ignore-status", "node2"], ["node3"]):
+        assert "It was only tried" in cluster.gnt(*trial, *given)
+    assert "It was only tried" in cluster.gnt("gnt-cluster", "epo", "--dry-run", "--all")
     agent = cluster.pid("agent", 2)
     assert agent is not None
+    assert where(cluster) == ("node2.gantry.test", "running"), "nothing was done"
     os.kill(agent, signal.SIGSTOP)
     eventually("node2 is silent", lambda: where(cluster)[1] == "ERROR_nodedown")
     said = cluster.refused("gnt-instance", "failover", "-f", "-n", "node3", "fenced")

@@ -67,7 +67,7 @@ def wait_for(
     quiet: bool = arguments.json
     job = _Watch(connection, number, quiet=quiet, as_json=quiet).follow(stream)
     if job is not None and job["status"] == "success" and not arguments.json:
-        _tell_trial(arguments)
+        tell_trial(arguments)
     return (job, verdict(job, arguments.json)) if job is not None else (None, _INTERRUPTED)
 
 
@@ -85,8 +85,9 @@ def _begun(connection: Connection, body: dict[str, Any]) -> tuple[int, Iterator[
     return first["job"], stream
 
 
-def _tell_trial(arguments: argparse.Namespace) -> None:
-    if getattr(arguments, "dry_run", "no") != "no":
+def tell_trial(arguments: argparse.Namespace) -> None:
+    """What a dry run that came to its end says last."""
+    if arguments.dry_run != "no":
         sys.stdout.write("This could be done. It was only tried: nothing was changed.\n")
 
 

@@ -35,32 +35,40 @@ def listing(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def job(parser: argparse.ArgumentParser, dry_run: bool = True) -> None:
+def job(parser: argparse.ArgumentParser) -> None:
     """Of every command that submits a job."""
     group = parser.add_argument_group("the job")
     group.add_argument("--submit", action="store_true", help="print the job's id, do not wait")
     group.add_argument("--print-jobid", action="store_true", help="print the job's id first")
+    _how(group)
+
+
+def steps(parser: argparse.ArgumentParser) -> None:
+    """Of commands that submit one job after the other, and so have to wait for them."""
+    _how(parser.add_argument_group("the jobs"))
+
+
+def _how(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--priority", choices=PRIORITIES, default="normal", help="which jobs go first (normal)"
     )
-    if dry_run:
-        group.add_argument(
-            "--dry-run",
-            "--dry-run=yes",
-            dest="dry_run",
-            action="store_const",
-            const="yes",
-            default="no",
-            help="only check whether it could be done; no script runs",
-        )
-        # An option of its own, for an optional value would swallow the name that follows.
-        group.add_argument(
-            "--dry-run=hooks",
-            dest="dry_run",
-            action="store_const",
-            const="hooks",
-            help="also run the pre scripts of hooks, which are told",
-        )
+    group.add_argument(
+        "--dry-run",
+        "--dry-run=yes",
+        dest="dry_run",
+        action="store_const",
+        const="yes",
+        default="no",
+        help="only check whether it could be done; no script runs",
+    )
+    # An option of its own, for an optional value would swallow the name that follows.
+    group.add_argument(
+        "--dry-run=hooks",
+        dest="dry_run",
+        action="store_const",
+        const="hooks",
+        help="also run the pre scripts of hooks, which are told",
+    )
 
 
 def force(parser: argparse.ArgumentParser, what: str = "do not ask") -> None:
@@ -111,7 +119,7 @@ def submission(arguments: argparse.Namespace) -> dict[str, Any]:
         trail.insert(0, ["gnt:user", arguments.reason, time_ns()])
     return {
         "priority": PRIORITIES[getattr(arguments, "priority", "normal")],
-        "dry_run": getattr(arguments, "dry_run", "no"),
+        "dry_run": arguments.dry_run,
         "reason": trail,
     }
 

@@ -55,7 +55,7 @@ def show(
 ) -> int:
     """Ask for all nodes' answers and show them; 1 where one of them is missing."""
     job, status = jobs.wait_for(arguments, [operation])
-    if job is None or status:
+    if job is None or status or arguments.dry_run != "no":
         if job is not None and arguments.json:
             jobs.write_json(jobs.summary(job))
         return status
@@ -95,8 +95,29 @@ def is_master(name: str) -> bool:
     return bool(Connection().get(f"nodes/{quoted(name)}")["role"] == "master")
 
 
-def taking(name: str, operation: dict[str, Any]) -> list[dict[str, Any]]:
-    """One job: take a node's power; then its record says that it is off, and it is marked."""
+def taking(
+    arguments: argparse.Namespace, name: str, operation: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """One job: take a node's power; then its record says that it is off, and it is marked.
+
+    In a dry run it stays on. So there the mark is tried with the word that it is off, and not at
+    all while guests run there.
+    """
     if is_master(name):
         return [operation]
-    return [operation, {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": name, "offline": True}]
+    mark = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": name, "offline": True}
+    if arguments.dry_run == "no":
+        return [operation, mark]
+    if _has_guests(name):
+        sys.stderr.write(
+            f"{name}: that it is marked offline afterwards cannot be tried while guests run there\n"
+        )
+        return [operation]
+    return [operation, {**mark, "powered_off": True}]
+
+
+def _has_guests(name: str) -> bool:
+    connection = Connection()
+    node = connection.get(f"nodes/{quoted(name)}")["name"]
+    rows = connection.get("query/instance", fields="pnode,oper_state")["rows"]
+    return any(primary == node and up for primary, up in rows)

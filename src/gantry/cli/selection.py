@@ -151,6 +151,8 @@ def _wait(arguments: argparse.Namespace, submitted: dict[str, int]) -> int:
         ended.append({"instance": name, **jobs.summary(job)})
     if arguments.json:
         jobs.write_json(ended)
+    elif ended and not worst:
+        jobs.tell_trial(arguments)
     return worst
 
 

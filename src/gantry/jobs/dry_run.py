@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
-from gantry.jobs import foresight
+from gantry.jobs import foresight, further
 from gantry.jobs.attempt import Attempt
 from gantry.model.jobs import DryRun, JobStatus, LogKind
 from gantry.model.names import Uuid
 from gantry.model.orders import Nothing, Order
-from gantry.ports.steps import Changes, Effect, Undo
+from gantry.ports.steps import Changes, Effect, Outcome, Undo
 
 A = TypeVar("A", bound=msgspec.Struct)
 
@@ -78,33 +79,46 @@ class Rehearsal:
 
 async def rehearse(attempt: Attempt) -> None:
     """Go through the operation and end it with the list of what it would have done."""
-    entry, rehearsal, complete = attempt.entry, Rehearsal(attempt), True
-    try:
-        await attempt.operation.run(attempt.plan, rehearsal)
-    except Rehearsed:
-        complete = False
+    entry, rehearsal = attempt.entry, Rehearsal(attempt)
+    outcome: Outcome | None = None
+    with contextlib.suppress(Rehearsed):
+        outcome = await attempt.operation.run(attempt.plan, rehearsal)
     scripts = entry.job.dry_run is DryRun.HOOKS
     if scripts and attempt.phases.asks:
         await _keep(attempt)
         await attempt.phases.run_before()
-    foreseen = await attempt.phases.foreseen(pre=not scripts)
+    foreseen = await attempt.phases.foreseen(outcome, pre=not scripts)
     for line in (line for one in foreseen if one.phase == "pre" for line in one.lines()):
         attempt.steps.log(line)
     for effect in rehearsal.effects:
         attempt.steps.log(f"would do on {effect['node']}: {effect['order']} ({effect['step']})")
+    if outcome is None:
+        attempt.steps.log("whether anything follows that depends on what the nodes answer")
     for line in (line for one in foreseen if one.phase != "pre" for line in one.lines()):
         attempt.steps.log(line)
+    jobs = await _tried(attempt, outcome) if outcome is not None and outcome.jobs else []
     attempt.steps.say_held()
     result = {
         "dry_run": True,
         "effects": rehearsal.effects,
-        "complete": complete,
+        "complete": outcome is not None,
         **foresight.result(foreseen),
+        **({"jobs": jobs} if jobs else {}),
     }
     async with entry.lock:
         entry.check_cancelled()
         entry.settled = True
         await attempt.close(attempt.ended(JobStatus.SUCCESS, result=result))
+
+
+async def _tried(attempt: Attempt, outcome: Outcome) -> list[tuple[bool, Any]]:
+    """The jobs that it would submit, each as a dry run of its own."""
+    refused = (outcome.result or {}).get("jobs", ())
+    told = await further.submit(attempt, outcome.jobs)
+    numbers = ", ".join(str(number) for fine, number in told if fine)
+    if numbers:
+        attempt.steps.log(f"would submit {len(outcome.jobs)} jobs; tried as jobs {numbers}")
+    return [*map(tuple, refused), *told]
 
 
 async def _keep(attempt: Attempt) -> None:

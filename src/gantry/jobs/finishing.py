@@ -10,13 +10,12 @@ import logging
 from typing import Any
 
 from gantry.hooks.failure import FailureKind
-from gantry.jobs import issue
+from gantry.jobs import further, issue
 from gantry.jobs.attempt import Attempt
 from gantry.jobs.codec import TurnRecord
 from gantry.jobs.debris import Debris
 from gantry.jobs.distributor import Distributor
-from gantry.model.errors import GantryError
-from gantry.model.jobs import Job, JobStatus, LogKind, Submission
+from gantry.model.jobs import Job, JobStatus, LogKind
 from gantry.model.orders import NodeLeave
 from gantry.model.replica_orders import MirrorRelease
 from gantry.ports.store import Delete
@@ -80,30 +79,8 @@ async def _follow_up(
 
 
 async def _further(attempt: Attempt, turn: TurnRecord) -> dict[str, list[list[Any]]]:
-    """Submit further jobs, under numbers by which they are known again after a crash."""
-    job = attempt.entry.job
-    submissions = [
-        Submission(
-            ops=ops,
-            request_id=f"{job.uid}/{attempt.op}/{number}",
-            priority=job.priority,
-            reason=(*job.reason, ("gnt:job", f"job {job.id}", int(attempt.now * 1e9))),
-            requester=job.requester,
-        )
-        for number, ops in enumerate(turn.jobs)
-    ]
-    answers = await asyncio.gather(
-        *(attempt.context.submit(one) for one in submissions), return_exceptions=True
-    )
-    told: list[list[Any]] = [*(turn.result or {}).get("jobs", ())]
-    for answer in answers:
-        if isinstance(answer, GantryError):
-            told.append([False, str(answer)])
-        elif isinstance(answer, BaseException):
-            raise answer
-        else:
-            told.append([True, answer])
-    return {"jobs": told}
+    before = (turn.result or {}).get("jobs", ())
+    return {"jobs": [*before, *map(list, await further.submit(attempt, turn.jobs))]}
 
 
 async def _tell_failure(attempt: Attempt, failure: FailureKind) -> None:

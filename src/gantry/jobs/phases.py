@@ -29,6 +29,7 @@ from gantry.model.orders import HooksRan, HooksRun, ScriptResult, ScriptStatus
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import AnyOperation, Plan
 from gantry.ports.agents import Address
+from gantry.ports.steps import Outcome
 
 TURNS: Final = 3
 """How often scripts are begun whose agent is restarted while they run."""
@@ -105,7 +106,7 @@ class Phases:
         """Run the post scripts, then those for a changed configuration; nothing fails any more."""
         scripts: tuple[NodeScripts, ...] = ()
         if self._subject is not None:
-            after = self._after(self._subject)
+            after = self._after(self._subject, self._context.state.snapshot())
             runs = phase_runs(
                 self._operation.opcode,
                 Phase.POST,
@@ -151,25 +152,28 @@ class Phases:
         self._warn(verdict.warnings(scripts))
         self._warn(verdict.unreachable(scripts, "fail"))
 
-    async def foreseen(self, *, pre: bool) -> tuple[Foreseen, ...]:
-        """Which scripts would run, asked of the nodes; ``pre``: those before it too."""
-        if self._subject is None:
-            return ()
+    async def foreseen(self, outcome: Outcome | None, *, pre: bool) -> tuple[Foreseen, ...]:
+        """Which scripts would run, asked of the nodes; ``pre``: those before it too.
+
+        ``outcome`` is the operation's, None where that depends on what nodes answer.
+        """
         opcode, before = self._operation.opcode, self._before
         phases: dict[str, tuple[NodeRun, ...]] = {"pre": self._nodes} if pre else {}
-        phases["post"] = phase_runs(
-            opcode, Phase.POST, before, self._subject, before, self._subject
-        )
-        phases["fail"] = phase_runs(opcode, Phase.FAIL, before, self._subject)
-        phases["config-update"] = (config_update(opcode, before, self._subject),)
+        if self._subject is not None:
+            after = self._after(self._subject, _as_left(before, outcome))
+            phases["post"] = phase_runs(
+                opcode, Phase.POST, before, self._subject, after.cluster, after.subject
+            )
+            phases["fail"] = phase_runs(opcode, Phase.FAIL, before, self._subject)
+        if outcome is None or outcome.put or outcome.delete:
+            phases["config-update"] = (config_update(opcode, before, self._subject),)
         nodes = {run.node: self._address(run.node) for runs in phases.values() for run in runs}
         return await foresee(self._context, phases, nodes)
 
     def _moment(self) -> Moment:
         return Moment(cluster=self._context.state.snapshot(), subject=self._subject)
 
-    def _after(self, subject: Subject) -> Moment:
-        after = self._context.state.snapshot()
+    def _after(self, subject: Subject, after: Snapshot) -> Moment:
         try:
             later = self._operation.subject(self._plan, after)
         except KeyError:
@@ -274,6 +278,13 @@ class Phases:
     def _warn(self, lines: Iterable[str]) -> None:
         for line in lines:
             issue.say(self._context, self._entry, line, LogKind.WARNING, self._op)
+
+
+def _as_left(before: Snapshot, outcome: Outcome | None) -> Snapshot:
+    """The cluster as an operation would leave it, as far as that is known."""
+    if outcome is None:
+        return before
+    return before.with_changes(before.revision, outcome.put, outcome.delete)
 
 
 def _attempt(master: int, turn: int) -> int:

@@ -10,6 +10,7 @@ import pytest
 from tests.integration.cli.conftest import Commands
 
 from gantry.cli.programs import PROGRAMS
+from gantry.model.jobs import DryRun
 from gantry.operations.instance.recreate_disks import Anew, Changed
 from gantry.operations.registry import load
 from gantry.operations.steps.disk_changes import DiskChange, DiskValues
@@ -397,3 +398,15 @@ async def test_repairs_are_shown_asked_for_and_made_one_job_each(gnt: Commands) 
     ]
     gnt.queue.result = []
     assert "nothing that can be mended" in (await gnt("gnt-cluster repair")).out
+
+
+async def test_a_trial_of_emptying_a_node_follows_what_it_would_submit(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    gnt.queue.result = {"dry_run": True, "jobs": [[True, 1], [False, "web2 cannot go"]]}
+    done = await gnt("gnt-node evacuate --dry-run node2")
+    assert (done.status, "Waiting for job 1" in done.out) == (1, True), done
+    assert "1 of 2 instances could be brought elsewhere" in done.out
+    gnt.queue.result = {"dry_run": True, "effects": [], "complete": True}
+    done = await gnt("gnt-node migrate --dry-run node2")
+    assert (done.status, "nothing was changed" in done.out) == (0, True), done
+    assert {one.dry_run for one in gnt.queue.submissions} == {DryRun.YES}

@@ -6,9 +6,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.integration.cli.conftest import Commands, Done, live
+from tests.fakes.cluster import node_uuid
+from tests.integration.cli.conftest import Commands, Done, guest, live
 
 from gantry.model.errors import Rejected
+from gantry.model.jobs import DryRun
 
 
 @pytest.mark.parametrize("what", ["on", "off", "cycle"])
@@ -196,3 +198,62 @@ async def test_epo_on_switches_on_what_it_switched_off(gnt: Commands) -> None:
     done = await gnt("gnt-cluster epo --on -f node1 --json")
     assert (done.status, done.json) == (0, [])
     assert len(gnt.queue.submissions) == before, "nobody said that it was this command's doing"
+
+
+async def test_power_is_taken_in_a_trial_only_as_a_trial(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    for what in ("on", "off", "cycle"):
+        done = await gnt(f"gnt-node power {what} --dry-run node2")
+        assert (done.status, "nothing was changed" in done.out) == (0, True), done
+    assert {submission.dry_run for submission in gnt.queue.submissions} == {DryRun.YES}
+    [_, [_, mark], _] = [submission.ops for submission in gnt.queue.submissions]
+    assert mark["powered_off"] is True, "nothing is off that could be marked"
+    gnt.queue.set_live(node_uuid(2), live(guest(3)))
+    done = await gnt("gnt-node power off --ignore-status --dry-run=hooks node2")
+    assert "cannot be tried while guests run there" in done.err
+    assert [one["OP_ID"] for one in gnt.queue.submissions[-1].ops] == ["OP_OOB_COMMAND"]
+    assert gnt.queue.submissions[-1].dry_run is DryRun.HOOKS
+
+
+@pytest.mark.parametrize("line", ["power status --all", "health"])
+async def test_a_trial_of_a_question_shows_no_answers(gnt: Commands, line: str) -> None:
+    gnt.queue.result = {"dry_run": True, "effects": [], "complete": False}
+    gnt.queue.at_once = True
+    done = await gnt(f"gnt-node {line} --dry-run")
+    assert (done.status, "nothing was changed" in done.out) == (0, True), done
+    assert (await gnt(f"gnt-node {line} --dry-run --json")).json["status"] == "success"
+
+
+async def test_epo_is_tried_job_by_job_without_asking(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    program = {"oob_program": "/usr/local/sbin/power"}
+    cluster = msgspec.structs.replace(gnt.queue.cluster.cluster, ndparams=program)
+    gnt.queue.put(cluster)
+    done = await gnt("gnt-cluster epo --dry-run --all")
+    assert (done.status, "nothing was changed" in done.out) == (0, True), done
+    assert "by hand" not in done.out
+    assert {submission.dry_run for submission in gnt.queue.submissions} == {DryRun.YES}
+    first, *stops, off, _ = said(gnt)
+    assert first[0] == ("OP_CLUSTER_SET_PARAMS", False)
+    assert {ops[0][0] for ops in stops} == {"OP_INSTANCE_SHUTDOWN"}
+    assert off[0] == ("OP_OOB_COMMAND", ["node2.example.com"])
+    assert gnt.queue.submissions[-1].ops[0]["ignore_status"] is True, "guests are not stopped"
+    gnt.queue.put(
+        msgspec.structs.replace(cluster, maintain=False, tags=("gantry:epo",)),
+        msgspec.structs.replace(gnt.queue.cluster.node("node3"), offline=True, powered=False),
+    )
+    assert (await gnt("gnt-cluster epo --on --dry-run=hooks --all")).status == 0
+    _, mark, _ = gnt.queue.submissions[-3:]
+    assert mark.ops[0]["powered"] is True, "nothing was switched on that could be marked"
+    assert mark.dry_run is DryRun.HOOKS
+
+
+async def test_repairs_are_found_and_then_only_tried(gnt: Commands) -> None:
+    gnt.queue.at_once = True
+    operation = {"OP_ID": "OP_INSTANCE_SYNC_DISKS", "instance_name": "web1"}
+    gnt.queue.result = [{"what": "web1: its copies are synchronised", "operation": operation}]
+    done = await gnt("gnt-cluster repair --dry-run")
+    assert (done.status, "nothing was changed" in done.out) == (0, True), done
+    found, mended = gnt.queue.submissions
+    assert (found.ops[0]["OP_ID"], found.dry_run) == ("OP_CLUSTER_FIND_REPAIRS", DryRun.NO)
+    assert (mended.ops[0]["OP_ID"], mended.dry_run) == ("OP_INSTANCE_SYNC_DISKS", DryRun.YES)

@@ -15,7 +15,7 @@ from tests.unit.operations.scene import NODE1, NODE2, NODE3, check, facts, live,
 
 from gantry.model.entities import AdminState, Cluster, Disk, DiskTemplate, Instance, Mirror, Replica
 from gantry.model.errors import Rejected
-from gantry.model.jobs import JobStatus
+from gantry.model.jobs import DryRun, JobStatus
 from gantry.model.live import NodeLive
 from gantry.model.names import Uuid
 from gantry.model.orders import GuestStart
@@ -92,6 +92,28 @@ async def test_each_goes_in_a_job_of_its_own_by_the_way_that_suits_it(op: dict[s
     assert left_on_node_1(cluster) == []
     assert cluster.world.twice == []
     assert {one.requester for one in jobs} == {jobs[0].requester}
+    await cluster.close()
+
+
+async def test_a_dry_run_tries_each_of_its_jobs_too() -> None:
+    cluster = await FakeCluster.make(FOUR)
+    furnish(cluster)
+    for node in cluster.world.nodes.values():
+        node.add_hook("instance-move-pre.d", "10-ask")
+    await cluster.start()
+    await cluster.engine.settle()
+    before = cluster.world.state()
+    job = await cluster.run(EVACUATE, dry_run=DryRun.YES)
+    assert job.status is JobStatus.SUCCESS, job.ops[0].error
+    assert [fine for fine, _ in job.ops[0].result["jobs"]] == [True] * 4
+    await all_ended(cluster)
+    jobs = cluster.engine.jobs()
+    assert [(one.status, one.dry_run) for one in jobs] == [(JobStatus.SUCCESS, DryRun.YES)] * 5
+    said = [entry.text for one in jobs for entry in await cluster.engine.log(one.id)]
+    assert any(line.startswith("would submit 4 jobs; tried as jobs ") for line in said)
+    assert sum("would run instance-move-pre.d/10-ask" in line for line in said) == 2
+    assert cluster.world.state() == before
+    assert len(left_on_node_1(cluster)) == 4
     await cluster.close()
 
 

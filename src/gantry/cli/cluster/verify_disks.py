@@ -19,7 +19,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Which ones."""
     parser.add_argument("-g", "--node-group", metavar="GROUP", help="a group, which must exist")
     ganeti_options.without_effect(parser, "--no-strict")
-    shared.job(parser, dry_run=False)
+    shared.job(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

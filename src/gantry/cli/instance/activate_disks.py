@@ -22,7 +22,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait-for-sync", action="store_true", help="wait until all replicas are in sync"
     )
-    shared.job(parser, dry_run=False)
+    shared.job(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     job, status = jobs.wait_for(arguments, [operation])
     if job is not None and arguments.json:
         jobs.write_json(jobs.summary(job))
-    elif job is not None:
+    elif job is not None and arguments.dry_run == "no":
         for place in job["ops"][0].get("result") or ():
             sys.stdout.write(table.printable(":".join(place)) + "\n")
     return status

@@ -17,11 +17,12 @@ def run(arguments: argparse.Namespace, operation: dict[str, Any]) -> int:
     job, status = jobs.wait_for(arguments, [operation])
     if job is None:
         return status
-    if status or arguments.dry_run != "no":
+    [result] = jobs.summary(job)["results"]
+    if status or "jobs" not in result:
+        # It failed; or it was tried, and there is nothing that it would submit.
         if arguments.json:
             jobs.write_json(jobs.summary(job))
         return status
-    [result] = jobs.summary(job)["results"]
     numbers = [answer for fine, answer in result["jobs"] if fine]
     refused = [answer for fine, answer in result["jobs"] if not fine]
     ended = _follow(arguments, numbers)
@@ -35,7 +36,9 @@ def run(arguments: argparse.Namespace, operation: dict[str, Any]) -> int:
         jobs.write_json({"jobs": found, "refused": refused})
         return worst
     moved = sum(one["status"] == "success" for one in ended)
-    sys.stdout.write(f"{moved} of {len(numbers) + len(refused)} instances were brought elsewhere\n")
+    done = "were" if arguments.dry_run == "no" else "could be"
+    of = len(numbers) + len(refused)
+    sys.stdout.write(f"{moved} of {of} instances {done} brought elsewhere\n")
     return worst
 
 

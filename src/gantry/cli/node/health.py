@@ -19,7 +19,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Which nodes."""
     parser.add_argument("names", nargs="*", metavar="NODE", help="default: all")
     power.options(parser)
-    shared.job(parser, dry_run=False)
+    shared.job(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ gnt-node power off node3                    (refused while guests run there; the
 gnt-node power off --ignore-status node3    (whatever runs there ends at once)
 gnt-node power on node3                     (then: gnt-node modify --offline=no node3)
 gnt-node power cycle -f node3
+gnt-node power off --dry-run node3          (whether it could be done; nothing is switched)
 """
 _COMMANDS = ("on", "off", "cycle", "status")
 _DOING = {"on": "Power on", "off": "Power off", "cycle": "Power-cycle"}
@@ -36,7 +37,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     power.delay(parser)
     power.options(parser)
     ganeti_options.without_effect(parser, "--auto-promote")
-    shared.job(parser, dry_run=False)
+    shared.job(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,12 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
     names = power.names(arguments, all_but_master=arguments.what != "on")
     if not names:
         raise Usage("there is no node but the master")
-    confirm.ask(f"{_DOING[arguments.what]} {', '.join(names)}?", arguments.force)
+    if arguments.dry_run == "no":
+        confirm.ask(f"{_DOING[arguments.what]} {', '.join(names)}?", arguments.force)
     if arguments.what != "off":
         return jobs.run(arguments, [_operation(arguments, names)])
     # One job a node: the power of one that fails keeps no other one on.
     return max(
-        jobs.run(arguments, power.taking(name, _operation(arguments, [name]))) for name in names
+        jobs.run(arguments, power.taking(arguments, name, _operation(arguments, [name])))
+        for name in names
     )
 
 
