@@ -148,7 +148,7 @@ def test_a_master_that_waits_for_other_nodes_ends_when_it_is_told_to(cluster: Cl
     try:
         eventually("it waits", lambda: "only 1 of 3 nodes answer" in log.read_text()[size:])
         master.terminate()
-        assert master.wait(20) == 0
+        assert master.wait(100) == 0
     finally:
         master.kill()
         master.wait()

@@ -128,7 +128,7 @@ def stored(cluster: Cluster) -> dict[str, str]:
             "--key", str(directory / "client.key"),
             "get", "--prefix", said["prefix"] + "d/", "-w", "json",
         ],
-        env={**os.environ, "ETCDCTL_API": "3"}, capture_output=True, check=True, timeout=30,
+        env={**os.environ, "ETCDCTL_API": "3"}, capture_output=True, check=True, timeout=100,
     )  # fmt: skip
     start = len(said["prefix"] + "d/")
     return {

@@ -62,7 +62,7 @@ def test_machines_join_over_the_wire_and_run_an_instance() -> None:
         gone = second.run("gnt-instance", "list")
         assert (gone.status, "not part of a cluster" in gone.stderr) == (5, True)
         first.daemons[-1].terminate()
-        assert first.daemons[-1].wait(30) == 0
+        assert first.daemons[-1].wait(100) == 0
         nobody = third.run("gnt-instance", "list")
         assert (nobody.status, f"{first.name} ({first.address} port 5080)" in nobody.stderr) == (
             11,

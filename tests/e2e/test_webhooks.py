@@ -62,7 +62,7 @@ class Receiver:
     def until(self, **fields: Any) -> dict[str, Any]:
         """The next event that has these."""
         while True:
-            found = self.events.get(timeout=30)
+            found = self.events.get(timeout=100)
             if all(found.get(name) == value for name, value in fields.items()):
                 return found
 

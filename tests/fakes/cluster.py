@@ -227,7 +227,7 @@ class FakeCluster:
     async def run(self, *ops: dict[str, Any], **fields: Any) -> Job:
         """Submit, and wait for the end."""
         job = await self.submit(*ops, **fields)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             return await self.ended(job)
 
     async def ended(self, job: JobId) -> Job:

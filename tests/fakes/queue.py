@@ -192,7 +192,7 @@ class FakeQueue:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until jobs and followers are as ``condition`` says."""
-        async with asyncio.timeout(10), self._bell:
+        async with asyncio.timeout(100), self._bell:
             await self._bell.wait_for(condition)
 
     async def say(self, job: JobId, text: str) -> None:

@@ -193,7 +193,7 @@ async def ended(cluster: FakeCluster) -> Job | None:
     jobs = cluster.engine.jobs()
     if not jobs:
         return None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         job = await cluster.ended(jobs[0].id)
         await cluster.engine.settle()
     return job
@@ -340,7 +340,7 @@ async def until_crash_or_end(cluster: FakeCluster, *crashes: asyncio.Event) -> b
 
     waits = [asyncio.create_task(event.wait()) for event in crashes]
     tasks: list[asyncio.Task[Any]] = [asyncio.create_task(end()), *waits]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()

@@ -77,7 +77,7 @@ async def test_every_job_ends_and_the_world_agrees_with_the_configuration(seed: 
             await asyncio.sleep(0)
         await cluster.crash()
         await cluster.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         await asyncio.gather(*clients)
         cluster.agents.fault = lambda call: None
         jobs = [await cluster.engine.wait(job.id) for job in cluster.engine.jobs()]

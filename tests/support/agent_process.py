@@ -95,7 +95,7 @@ class AgentProcess:
         self.process = self._spawn(inherited)
         os.close(inherited)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(100):
                 line = await asyncio.to_thread(os.read, ready, 100)
         finally:
             os.close(ready)
@@ -115,7 +115,7 @@ class AgentProcess:
         assert self.process is not None
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
-        status = await asyncio.to_thread(self.process.wait, 20)
+        status = await asyncio.to_thread(self.process.wait, 100)
         self.process = None
         return status
 

@@ -212,14 +212,14 @@ class Fleet:
     def _neighbour(self, source: int, verb: str, target: int, *words: str) -> None:
         argv = ["ip", "-n", self.machine(source).namespace, "neigh", verb]
         argv += [self.machine(target).address, "dev", "eth0", *words]
-        subprocess.run(argv, check=True, capture_output=True, timeout=20)
+        subprocess.run(argv, check=True, capture_output=True, timeout=100)
 
     def small_disk(self, place: Path, size: str) -> None:
         """An empty file system of that size, such as ``300m``, in memory."""
         place.mkdir(mode=0o700)
         options = f"size={size},mode=700"
         argv = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
-        subprocess.run(argv, check=True, timeout=20)
+        subprocess.run(argv, check=True, timeout=100)
         self._mounts.append(place)
 
     def close(self) -> None:
@@ -236,7 +236,7 @@ class Fleet:
             except AssertionError as error:
                 problems.append(str(error))
         for place in self._mounts:
-            subprocess.run(["umount", place], check=True, timeout=20)
+            subprocess.run(["umount", place], check=True, timeout=100)
         assert not problems, problems
 
 
@@ -292,6 +292,6 @@ def etcd_healthy(where: Fleet, number: int) -> bool:
     argv = ["ip", "netns", "exec", machine.namespace, "etcdctl", "--command-timeout=2s"]
     argv += [f"--endpoints=http://{machine.address}:2379", "endpoint", "health"]
     done = subprocess.run(
-        argv, env={"PATH": "/usr/bin:/bin", "ETCDCTL_API": "3"}, capture_output=True, timeout=20
+        argv, env={"PATH": "/usr/bin:/bin", "ETCDCTL_API": "3"}, capture_output=True, timeout=100
     )
     return done.returncode == 0

@@ -80,7 +80,7 @@ class Machine:
         for daemon in reversed(self.daemons):
             daemon.terminate()
         for daemon in self.daemons:
-            assert daemon.wait(30) == 0
+            assert daemon.wait(100) == 0
 
     def argv(self, program: str, *arguments: str) -> list[str]:
         call = f"import sys; from gantry.main.gnt import main; sys.exit(main({program!r}"

@@ -53,7 +53,7 @@ class Receiver:
 
     async def next(self) -> Taken:
         """The next request."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             return await self.requests.get()
 
     async def take(self, request: web.Request) -> web.StreamResponse:

@@ -30,7 +30,7 @@ from gantry.pki import files
 from gantry.storage.mirror import MirrorStorage
 
 DIRECTORY = "/srv/ganeti/file-storage"
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class ReplicaNode:

@@ -246,7 +246,7 @@ async def test_mirrors_come_and_go_while_a_guest_is_up(harness: Harness, node: N
     await node.do(release)
     await node.do(release)
     assert [each.node for each in (await node.guest(live)).mirrors] == [other.node]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while [each.node for each in (await told.get()).mirrors] != [other.node]:
             pass
     listening.cancel()
@@ -280,7 +280,7 @@ async def test_disks_of_a_guest_that_is_not_up_are_mirrored_until_they_are_close
     await node.do(order)
     await node.do(order)
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while True:
             found = await harness.agents.ask(harness.address, ReadGuests(), 20.0)
             (live,) = found.guests

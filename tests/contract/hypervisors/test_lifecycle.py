@@ -91,7 +91,7 @@ async def test_force_does_not_ask(node: Node, world: World) -> None:
     spec = world.spec("web1.gantry.test", obedient=False)
     await node.driver.start(spec)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(50):
         await node.driver.stop(spec.uuid, timeout=60, force=True)
 
     assert node.guest(spec.uuid).state is GuestState.STOPPED
@@ -123,7 +123,7 @@ async def test_force_overtakes_an_orderly_stop(node: Node, world: World) -> None
 
     await node.driver.stop(spec.uuid, timeout=60, force=True)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(50):
         await orderly
     assert node.guest(spec.uuid).state is GuestState.STOPPED
 

@@ -26,7 +26,7 @@ from gantry.model.live import GuestLive, GuestState
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec, GuestSpec
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 PORTION = 8192
 """Bytes that a babbling guest says at least before it is asked to go on."""
 

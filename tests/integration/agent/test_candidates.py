@@ -243,7 +243,7 @@ async def test_what_is_followed_comes_by_itself(site: Site) -> None:
     process = site.processes[REGULAR]
     site.change(REGULAR, master_candidate=True)
     site.candidates.refresh()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while set(site.held(REGULAR)) != WHOLE:
             await site.http.ask(process.address, ReadMasterFiles(), 5.0)
     following.cancel()

@@ -37,7 +37,7 @@ async def test_a_slow_order_holds_no_quick_one_up(node: AgentProcess, master: Ht
     slow = asyncio.ensure_future(
         master.order(node.address, envelope("slow/a"), Delay(duration=60.0))
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         await master.order(node.address, envelope("quick/a"), hooks())
     assert not slow.done()
     slow.cancel()

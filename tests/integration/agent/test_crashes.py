@@ -215,7 +215,7 @@ async def test_what_is_ordered_while_the_agent_is_being_stopped_is_left_to_the_n
     node.process.send_signal(signal.SIGTERM)
     key = ""
     with pytest.raises(Stopping, match="node1 was stopped, so the order was not begun"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             # It takes a moment until the agent has heard of its end.
             for number in itertools.count():
                 key = f"k/{number}"

@@ -110,7 +110,7 @@ async def killed_in_the_second(
     key = envelope("j/0/hooks/n")
     order = asyncio.ensure_future(master.order(node.address, key, hooks(directory)))
     await written(fifo)
-    async with asyncio.timeout(30.0):
+    async with asyncio.timeout(100):
         while not (await master.ask(node.address, ReadHookRuns(), 10.0)).runs:  # noqa: ASYNC110 - nobody announces it
             await asyncio.sleep(0.02)
     await node.kill()

@@ -140,7 +140,7 @@ async def test_one_whose_agent_dies_is_ended_and_reported(harness: RealHarness) 
     pid, one = path.with_name("pid"), order(PowerCommand.CYCLE, 60.0)
     envelope_ = envelope(f"power/{one.run}", timeout=100.0)
     under_way = asyncio.create_task(harness.agents.order(harness.address, envelope_, one))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while not pid.exists():  # noqa: ASYNC110 - another process makes it
             await asyncio.sleep(0.05)
     await harness.process.kill()

@@ -52,7 +52,7 @@ async def test_a_console_carries_bytes_both_ways(node: AgentProcess, master: Htt
     await master.order(node.address, envelope("j/1"), start(spec))
     console = await master.console(node.address, spec.uuid)
     seen = b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         await console.write(b"hello there\r")
         async for data in console.output():
             seen += data

@@ -100,7 +100,7 @@ async def test_one_that_cannot_serve_is_told_and_the_process_ends(
     with pytest.raises(AssertionError, match="the agent ended"):
         await process.start()
     assert process.process is not None
-    assert process.process.wait(20) == 1
+    assert process.process.wait(100) == 1
     said = capfd.readouterr().err
     assert "this machine has not joined a cluster" in said
     assert "Traceback" not in said

@@ -148,7 +148,7 @@ def _blocks_let_in(transfer: Transfer, mine: Any, directory: Path) -> bool:
             f"driver=nbd,server.type=inet,server.host={transfer.peer.host},"
             f"server.port={transfer.port},export={transfer.uuid},tls-creds=tls,tls-hostname={host}",
         ],
-        check=False, capture_output=True, text=True, timeout=20,
+        check=False, capture_output=True, text=True, timeout=100,
     )  # fmt: skip
     return done.returncode == 0
 

@@ -286,7 +286,7 @@ async def test_a_command_for_which_nobody_takes_over_fails_at_once(
         monkeypatch.setenv("GANTRY_PATIENCE", "0")
     await site.servers[0].close()
     monkeypatch.delenv("GANTRY_JOB", raising=False)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(50):
         with pytest.raises(NotMaster) as told:
             await get(root, "version")
     assert "taken over" not in told.value.message
@@ -320,7 +320,7 @@ class Impostor:
             self.heard = secured.recv(4096)
 
     def close(self) -> None:
-        self._thread.join(10)
+        self._thread.join(100)
         self._listening.close()
 
 
@@ -383,7 +383,7 @@ async def console(root: Path) -> asyncio.subprocess.Process:
 async def test_a_console_comes_over_the_wire(site: Site) -> None:
     site.queue.set_live(node_uuid(1), live(guest(1)))
     process = await console(site.node(2))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(50):
         await site.services.attached.wait()
         attached = site.services.consoles[0][2]
         attached.say(b"login: ")
@@ -394,7 +394,7 @@ async def test_a_console_comes_over_the_wire(site: Site) -> None:
         out, complaint = await process.communicate()
     assert (process.returncode, out, complaint) == (0, b"", b"")
     refused = await console(site.node(3))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(50):
         _, complaint = await refused.communicate()
     assert refused.returncode == 1
     assert b"node3.example.com is no master candidate" in complaint

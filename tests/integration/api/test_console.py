@@ -28,13 +28,13 @@ async def test_bytes_go_both_ways_until_the_guest_ends(
     api.queue.set_live(node_uuid(1), NodeLive(reachable=True, guests=running(1)))
     async with session.ws_connect(PATH) as socket:
         await socket.send_bytes(b"hello")
-        assert await socket.receive_bytes(timeout=10) == b"HELLO"
+        assert await socket.receive_bytes(timeout=100) == b"HELLO"
         [(address, uuid, console)] = api.services.consoles
         assert (address.name, uuid) == ("node1.example.com", instance_uuid(1))
         console.say(b"login:")
-        assert await socket.receive_bytes(timeout=10) == b"login:"
+        assert await socket.receive_bytes(timeout=100) == b"login:"
         console.end()
-        assert (await socket.receive(timeout=10)).type is aiohttp.WSMsgType.CLOSE
+        assert (await socket.receive(timeout=100)).type is aiohttp.WSMsgType.CLOSE
     await console.detached.wait()
 
 

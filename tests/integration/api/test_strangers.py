@@ -39,9 +39,9 @@ async def serving(directory: Path, limits: Limits) -> AsyncIterator[tuple[int, P
 
 
 async def ended(reader: asyncio.StreamReader) -> bool:
-    """Whether the other side has closed it, within two seconds."""
+    """Whether the other side has closed it, soon."""
     try:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             return await reader.read(1) == b""
     except ConnectionError:
         return True
@@ -80,7 +80,7 @@ async def test_no_more_connections_than_the_limit_are_kept(tmp_path: Path) -> No
             await ask(port, pki)
         for _, one in silent:
             one.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(50):
             while True:
                 with contextlib.suppress(OSError):
                     assert b"200" in await ask(port, pki)
@@ -106,7 +106,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
     monkeypatch.setattr("gantry.model.timeouts.CLIENT_READ", 0.1)
     reader, writer = await asyncio.open_unix_connection(api.path)
     writer.write(b"POST /gantry/1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(50):
         assert b"400" in await reader.readline()
     writer.close()
 

@@ -64,7 +64,7 @@ class Terminal:
         self._came.set()
 
     async def shows(self, text: str) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             while text not in self.seen:
                 self._came.clear()
                 await self._came.wait()
@@ -73,7 +73,7 @@ class Terminal:
         os.write(self._descriptor, text.encode())
 
     async def ends(self) -> int:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             status = await self.process.wait()
         asyncio.get_running_loop().remove_reader(self._descriptor)
         os.close(self._descriptor)
@@ -229,7 +229,7 @@ async def test_names_show_in_any_locale(gnt: Commands) -> None:
 async def test_a_guest_that_should_not_run_has_a_console(gnt: Commands) -> None:
     gnt.queue.set_live(node_uuid(2), live(guest(2)))
     process = await piped(gnt, "gnt-instance console web2")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         await gnt.services.attached.wait()
         gnt.services.consoles[0][2].say(b"login:")
         gnt.services.consoles[0][2].end()
@@ -239,7 +239,7 @@ async def test_a_guest_that_should_not_run_has_a_console(gnt: Commands) -> None:
 
 async def test_who_gets_no_console_is_told_why(gnt: Commands) -> None:
     process = await piped(gnt, "gnt-instance console web3")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         _, said = await process.communicate()
     assert process.returncode == 1
     assert b"web3.example.com is not running" in said

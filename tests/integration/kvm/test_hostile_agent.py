@@ -76,7 +76,7 @@ async def listening(directory: Path, talk: Talk) -> AsyncIterator[None]:
     finally:
         server.close()
         if talks:
-            await asyncio.wait(talks, timeout=10)
+            await asyncio.wait(talks, timeout=100)
 
 
 async def export(directory: Path) -> list[str]:
@@ -136,7 +136,7 @@ async def test_a_cancelled_freeze_thaws(tmp_path: Path) -> None:
     agent._answer = answer
     async with listening(tmp_path, agent.talk):
         exporting = asyncio.create_task(export(tmp_path))
-        await asyncio.wait_for(begun.wait(), 10)
+        await asyncio.wait_for(begun.wait(), 100)
         exporting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await exporting
@@ -176,7 +176,7 @@ async def test_lies_are_said_and_hold_nothing_up(
     tmp_path: Path, command: str, what: object, why: str
 ) -> None:
     agent = Agent(said_by(command, what))
-    async with listening(tmp_path, agent.talk), asyncio.timeout(10):
+    async with listening(tmp_path, agent.talk), asyncio.timeout(100):
         [said, *_] = await export(tmp_path)
     assert why in said
     assert len(said) < 400
@@ -193,7 +193,7 @@ async def test_a_flood_is_given_up(tmp_path: Path) -> None:
         except OSError:
             return
 
-    async with listening(tmp_path, talk), asyncio.timeout(10):
+    async with listening(tmp_path, talk), asyncio.timeout(100):
         assert "answers something else" in (await export(tmp_path))[0]
 
 
@@ -201,7 +201,7 @@ async def test_one_that_hangs_up_is_said(tmp_path: Path) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    async with listening(tmp_path, talk), asyncio.timeout(10):
+    async with listening(tmp_path, talk), asyncio.timeout(100):
         assert "no file system is frozen" in (await export(tmp_path))[0]
 
 
@@ -219,7 +219,7 @@ async def test_a_thaw_that_is_not_confirmed_is_repeated_until_it_is(tmp_path: Pa
 
     agent._answer = answer
     gone = asyncio.Event()
-    async with listening(tmp_path, agent.talk), asyncio.timeout(20):
+    async with listening(tmp_path, agent.talk), asyncio.timeout(100):
         said = await export(tmp_path)
         assert "does not say that it has thawed" in said[-1]
         assert (tmp_path / guest_agent.NOTE).exists()

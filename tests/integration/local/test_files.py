@@ -28,7 +28,7 @@ def test_a_node_has_every_program_and_they_run(layout: Layout) -> None:
     for name in ("gantry", *PROGRAMS):
         assert os.access(layout.program(NODE, name), os.X_OK), name
     done = subprocess.run(
-        [layout.program(NODE, "gantry"), "--help"], capture_output=True, text=True, timeout=30
+        [layout.program(NODE, "gantry"), "--help"], capture_output=True, text=True, timeout=100
     )
     assert done.stdout.startswith("usage: gantry COMMAND")
 
@@ -39,7 +39,7 @@ def _shell(layout: Layout, line: str) -> subprocess.CompletedProcess[str]:
         ["/bin/sh", "-c", line],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         cwd="/",
         env={"PATH": f"{layout.root(NODE)}/bin:/usr/bin:/bin"},
     )
@@ -112,7 +112,7 @@ def _hook(layout: Layout, script: str, instance: str) -> subprocess.CompletedPro
         [shipped("examples/demo-hooks") / script],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         env={
             "PATH": "/usr/bin:/bin",
             "GANTRY_ROOT": str(layout.root(NODE)),

@@ -54,7 +54,7 @@ def make_image(place: Path, label: str) -> Path:
         return image
     script = f"label: {label}\nstart=1MiB, size=14MiB\n".encode()
     subprocess.run(
-        ["sfdisk", "--quiet", image], input=script, env={"PATH": PATH}, check=True, timeout=20
+        ["sfdisk", "--quiet", image], input=script, env={"PATH": PATH}, check=True, timeout=100
     )
     _file_system(tree, image, MEBIBYTE, 14 * MEBIBYTE)
     return image

@@ -99,7 +99,7 @@ def look(disk: Path, command: str) -> str:
         env={"PATH": PATH, "LC_ALL": "C", "DEBUGFS_PAGER": "cat"},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=100,
         check=True,
     ).stdout
 
@@ -123,9 +123,9 @@ def empty_disk(path: Path, size: int) -> Path:
 def loop_device(path: Path) -> Iterator[Path]:
     """A file as a block device, which needs the rights of root; gone at the end."""
     attach = ["losetup", "--find", "--show", str(path)]
-    done = subprocess.run(attach, capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run(attach, capture_output=True, text=True, timeout=100, check=True)
     device = Path(done.stdout.strip())
     try:
         yield device
     finally:
-        subprocess.run(["losetup", "--detach", str(device)], timeout=20, check=True)
+        subprocess.run(["losetup", "--detach", str(device)], timeout=100, check=True)

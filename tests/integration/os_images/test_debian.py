@@ -35,7 +35,7 @@ def _said_by(code: str, *arguments: str, **environment: str) -> object:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=100,
     )
     return json.loads(done.stdout)
 

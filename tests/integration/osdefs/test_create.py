@@ -121,7 +121,7 @@ async def test_lines_come_while_the_script_runs(site: Site) -> None:
         waiting.set()
 
     task = asyncio.create_task(site.create(said=said))
-    await asyncio.wait_for(waiting.wait(), 20)
+    await asyncio.wait_for(waiting.wait(), 100)
     assert site.lines == ["waiting"]
     await asyncio.to_thread(go.write_text, "go\n")
     await task
@@ -153,7 +153,7 @@ async def test_a_cancelled_create_ends_its_processes_and_says_so(site: Site) -> 
     write(site.os, scripts={"create": f"sleep 1000 & echo $! > {site.root}/pid; echo up; wait"})
     up = asyncio.Event()
     task = asyncio.create_task(site.create(said=lambda line: up.set()))
-    await asyncio.wait_for(up.wait(), 20)
+    await asyncio.wait_for(up.wait(), 100)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -184,7 +184,7 @@ async def test_one_endless_line_is_bounded(site: Site) -> None:
 @pytest.mark.parametrize("how", ["sleep 1000 &", "setsid sleep 1000 &", "(setsid sleep 1000 &)"])
 async def test_a_process_left_in_the_background_is_ended_and_said(site: Site, how: str) -> None:
     write(site.os, scripts={"create": f"{how}\necho bye"})
-    await asyncio.wait_for(site.create(), 30)
+    await asyncio.wait_for(site.create(), 100)
     bye, left = site.lines
     assert bye == "bye"
     found = re.fullmatch(

@@ -40,7 +40,7 @@ class Lines:
         self.more.set()
 
     async def until(self, count: int) -> list[str]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             while len(self.seen) < count:
                 self.more.clear()
                 await self.more.wait()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from tests.support.open_place import open_place
 
 from gantry.host.daemon import Identity
 from gantry.host.scripts import run_hooks
@@ -80,6 +81,18 @@ def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hooks:
     base = tmp_path / "hooks"
     base.mkdir()
     return Hooks(base)
+
+
+@pytest.fixture
+def hooks_for_all(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
+    """The same where another user can get at them."""
+    with open_place() as place:
+        monkeypatch.chdir(place)
+        base = place / "hooks"
+        base.mkdir()
+        base.chmod(0o755)
+        yield Hooks(base)
+        monkeypatch.undo()
 
 
 def gone(pid: int) -> bool:

@@ -182,9 +182,8 @@ async def test_where_there_is_no_room_for_them_no_script_runs_and_the_place_is_n
 
 
 @ROOT
-async def test_another_user_has_files_of_his_own(hooks: Hooks, place: Path, tmp_path: Path) -> None:
-    for directory in (hooks.base, *list(tmp_path.parents)[:2], tmp_path):
-        directory.chmod(0o755)
+async def test_another_user_has_files_of_his_own(hooks_for_all: Hooks) -> None:
+    hooks, place = hooks_for_all, hooks_for_all.base.parent / "run/gantry/hooks"
     policy(hooks, '[pattern."*/2*"]\nrun-as = "nobody"\n')
     hooks.script("10-root", "exit 0").parent.chmod(0o755)
     hooks.script(

@@ -84,7 +84,7 @@ async def test_a_script_that_takes_long_has_its_files_while_it_runs(
     """So what it wrote is there even if the agent is killed."""
     hooks.script("10-long", f"echo begun; while ! [ -e {tmp_path}/go ]; do sleep 0.01; done")
     task = asyncio.create_task(run(hooks, kept, timeout=60.0))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while not (kept / "0000.out").exists():  # noqa: ASYNC110 - it comes from a thread
             await asyncio.sleep(0.02)
     assert files(kept) == {"0000.out": b"begun\n", "0000.err": b""}
@@ -100,7 +100,7 @@ async def test_a_long_one_that_writes_much_is_cut_in_its_place(
     wait = f"while ! [ -e {tmp_path}/go ]; do sleep 0.01; done"
     hooks.script("10-long", f"head -c 3000000 /dev/zero; {wait}")
     task = asyncio.create_task(run(hooks, kept, timeout=60.0))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while not (kept / "0000.out").exists():  # noqa: ASYNC110 - it comes from a thread
             await asyncio.sleep(0.02)
     (tmp_path / "go").touch()

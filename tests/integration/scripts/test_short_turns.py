@@ -41,12 +41,12 @@ def test_a_turn_is_given_on_only_once() -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    waiting.wait(10)
+    waiting.wait(100)
     assert not had.is_set()
     turns[0].over()
     turns[0].over()
-    assert had.wait(10)
-    thread.join(10)
+    assert had.wait(100)
+    thread.join(100)
     for turn in turns:
         turn.__exit__(None, None, None)
     with turns[0]:
@@ -74,7 +74,7 @@ def test_a_turn_is_for_several_scripts_and_then_somebody_elses() -> None:
         assert not had.is_set()
     mine.go_on()
     assert had.is_set(), "who has waited comes first, before the one who has just had it"
-    thread.join(10)
+    thread.join(100)
     for turn in turns:
         turn.over()
 
@@ -99,5 +99,5 @@ def test_processes_that_share_the_machine_have_a_part_of_it_each(
     thread.start()
     assert not had.wait(0.1), "one more than there are places for"
     turns[0].over()
-    thread.join(10)
+    thread.join(100)
     assert had.is_set()

@@ -69,7 +69,7 @@ async def test_they_run_again_and_are_ended_with_the_agent(tmp_path: Path, memor
     os.mkfifo(pipe)
     script(tmp_path, "10-tell", 'echo $$ > "$GANTRY_ROOT/pipe"')
     task = asyncio.create_task(watcher.follow(tmp_path, memory, interval=0.01))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         told = {await asyncio.to_thread(pipe.read_text) for _ in range(3)}
         assert len(told) == 3
         script(tmp_path, "10-tell", 'echo stays > "$GANTRY_ROOT/pipe"; exec sleep 300')

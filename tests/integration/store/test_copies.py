@@ -203,7 +203,7 @@ async def test_after_a_restore_watches_begin_at_its_revision(tmp_path: Path, mem
     found = await store.range("")
     async with contextlib.aclosing(store.watch("", found.revision)) as watch:
         revision = await store.txn([], [Put("new", b"1")])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             (event,) = await anext(watch)
     await store.close()
     assert (event.key, event.revision) == ("new", revision)

@@ -125,12 +125,12 @@ async def test_a_frozen_leader_is_left_behind(own_members: Etcd, opened: Open) -
 
 async def test_a_lease_is_kept_over_a_change_of_the_leader(own_members: Etcd, opened: Open) -> None:
     store = await opened(own_members.urls)
-    lease = await store.grant(5.0)
+    lease = await store.grant(20.0)
     await store.txn([], [Put("held", b"", lease.id)])
     leader = own_members.leader()
     leader.freeze()
     try:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(20.0):
             await lease.keep_alive()
     finally:
         leader.thaw()

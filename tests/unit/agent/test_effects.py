@@ -71,7 +71,7 @@ def envelope(key: str, *, epoch: float = 1, lease: float = 10.0, timeout: float 
 
 
 async def outcome(effect: Effect) -> wire.Line:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(100):
         lines = effect.listen()
         while True:
             line = msgspec.json.decode(await lines.get(), type=wire.Line)
@@ -311,7 +311,7 @@ async def test_what_comes_while_the_agent_is_being_stopped_is_left_to_the_next_o
             begin("k/1")
         assert caught.value.node == "node1"
     machine.gate.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         await stopping
     await machine.crash()
     assert await code(machine.quick("k/1")) == ""

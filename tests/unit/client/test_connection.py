@@ -42,7 +42,7 @@ class Peer:
             self.asked = connection.recv(65536)
             connection.sendall(self._answer)
             if self.hold is not None:
-                self.hold.wait(10)
+                self.hold.wait(100)
 
 
 @pytest.fixture

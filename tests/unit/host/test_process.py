@@ -110,7 +110,7 @@ def test_runs_in_the_directory_that_it_is_given(tmp_path: Path, name: str, null:
     place = tmp_path / "a place"
     place.mkdir()
     ended = process.run(
-        [str(program)], {"A": "1"}, stdout=null, stderr=null, directory=str(place), timeout=30
+        [str(program)], {"A": "1"}, stdout=null, stderr=null, directory=str(place), timeout=100
     )
     assert ended.succeeded
     lines = (place / "out").read_text().splitlines()
@@ -133,13 +133,13 @@ def test_a_stop_while_it_waits_wakes_it(null: int, stop: process.Stop) -> None:
     waiting = threading.Event()
 
     def later() -> None:
-        waiting.wait(20)
+        waiting.wait(100)
         stop.set()
 
     thread = threading.Thread(target=later)
     thread.start()
     ended = sh("sleep 1000", null, stop=stop, on_started=lambda _: waiting.set())
-    thread.join(20)
+    thread.join(100)
     assert ended.cancelled
 
 
@@ -185,7 +185,7 @@ def test_ends_an_orphan_with_its_children(tmp_path: Path) -> None:
     reaper = threading.Thread(target=leader.wait)
     reaper.start()
     assert process.end_orphans([record]) == [record]
-    reaper.join(20)
+    reaper.join(100)
     assert leader.returncode == -signal.SIGTERM
     assert gone(child)
 
@@ -195,7 +195,7 @@ def test_an_orphan_that_ignores_the_request_is_killed(monkeypatch: pytest.Monkey
     leader = orphan("trap '' TERM; while :; do sleep 1000; done")
     # It may say that it has begun before it ignores anything: either way it has to end.
     assert len(process.end_orphans([of(leader)])) == 1
-    assert leader.wait(20) in (-signal.SIGKILL, -signal.SIGTERM)
+    assert leader.wait(100) in (-signal.SIGKILL, -signal.SIGTERM)
 
 
 def test_a_process_that_was_given_the_number_again_is_left_alone() -> None:
@@ -207,13 +207,13 @@ def test_a_process_that_was_given_the_number_again_is_left_alone() -> None:
         assert other.poll() is None
     finally:
         other.kill()
-        other.wait(20)
+        other.wait(100)
 
 
 def test_orphans_that_are_gone_are_none() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     record = identity(gone.pid) or Identity(gone.pid, 0)
-    gone.wait(20)
+    gone.wait(100)
     assert process.end_orphans([record]) == []
 
 

@@ -59,7 +59,7 @@ def said(text: str, outputs: Outputs, *, quick: bool = True) -> str:
     with Starter() as made:
         made.many()
         assert made.quick is quick
-        ended = process.finish(start(made, text, files), timeout=20.0)
+        ended = process.finish(start(made, text, files), timeout=100)
     assert ended.exit_status == 0
     return b"".join(os.pread(one.descriptor, 65536, 0) for one in files).decode()
 
@@ -127,7 +127,7 @@ def test_what_cannot_be_executed_is_told_at_once(
             assert caught.value.errno is not None
             assert caught.value.strerror == os.strerror(caught.value.errno)
         # It does no harm to the next one.
-        assert process.finish(start(made, "exit 3", files), timeout=20.0).exit_status == 3
+        assert process.finish(start(made, "exit 3", files), timeout=100).exit_status == 3
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert children() <= others
 

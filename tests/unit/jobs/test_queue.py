@@ -125,7 +125,7 @@ async def test_a_job_that_is_cancelled_between_two_operations_leaves_its_log_and
     await began(cluster)
     said = {**DUMMY, "messages": ["one"]}
     second = await cluster.submit(said, delay("node3", 0), delay("node2", 0))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         while not (found := await cluster.engine.get(second)).ops[1].status.ended:  # noqa: ASYNC110
             await asyncio.sleep(0)
         while not found.waiting_for:
@@ -317,7 +317,7 @@ async def test_more_places_for_running_jobs_are_used_at_once(cluster: FakeCluste
     assert (await cluster.engine.get(jobs[2])).status is JobStatus.WAITING
     settings = msgspec.structs.replace(cluster.engine.snapshot().cluster, max_running_jobs=3)
     await cluster.engine.change(put=[settings])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(100):
         async for change in cluster.engine.follow(jobs[2]):
             if change.job is not None and change.job.status is JobStatus.RUNNING:
                 break
@@ -443,7 +443,7 @@ async def test_what_was_done_in_one_commit_is_not_cancelled_while_its_last_scrip
     cluster = FakeCluster(made.store, agents, clock)
     await cluster.start()
     job = await cluster.submit({"OP_ID": "OP_CLUSTER_VERIFY"})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         await agents.asked.wait()
         for kill in (False, True):
             with pytest.raises(Rejected, match="done its work"):

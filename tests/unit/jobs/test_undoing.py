@@ -94,7 +94,7 @@ async def test_a_job_that_is_being_undone_cannot_be_cancelled(made: FakeCluster)
     made.agents.fault = fault
     await made.start()
     job = await made.submit(START)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         await undoing.wait()
         with pytest.raises(Rejected, match="being undone already"):
             await made.engine.cancel(job, kill=True)
@@ -132,7 +132,7 @@ async def test_what_was_begun_is_undone_also_where_a_node_answers_a_cancel_with_
     cluster = FakeCluster(made.store, agents, made.clock)
     engine = await cluster.start()
     job = await cluster.submit(START)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         await agents.begun.wait()
         await engine.cancel(job, kill=True)
         ended = await engine.wait(job)
@@ -233,7 +233,7 @@ async def test_what_is_owed_is_tried_again_while_the_node_answers(
     await made.start()
     job = await made.run({**START, "instance_name": "web2"})
     assert job.status is JobStatus.ERROR
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         await done.wait()
     await made.engine.settle()
     assert await made.keys("debris/") == []
@@ -278,7 +278,7 @@ async def test_what_is_owed_of_an_export_waits_for_who_has_the_instance(
 
     node.carry_out = slow  # type: ignore[method-assign]
     await made.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         job = await made.submit({"OP_ID": "OP_INSTANCE_SHUTDOWN", "instance_name": "web1"})
         await at_work.wait()
         name = made.engine.snapshot().instance("web1").name

@@ -66,7 +66,7 @@ async def test_a_candidate_that_is_woken_and_told_to_end_ends(
     loop = asyncio.get_running_loop()
     task = loop.create_task(contest.contest(tmp_path, None))
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             while not (tmp_path / bell.SOCKET).exists():  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ringing:
@@ -114,7 +114,7 @@ async def test_a_candidate_that_wins_just_when_it_is_told_to_end_hears_of_that(
     monkeypatch.setattr("gantry.main.master.serve", serve)
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             assert await contest.contest(tmp_path, None) == 7
     finally:
         loop.remove_signal_handler(signal.SIGTERM)

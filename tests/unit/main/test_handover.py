@@ -56,7 +56,7 @@ class Old:
         return list(self.state.parent.glob("state.db.handed-over-*Z"))
 
     async def give(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             await handover.give(self.root, HERE, self.agents, Clock())
 
 

@@ -62,7 +62,7 @@ async def test_it_does_not_wait_where_half_of_the_nodes_answer_and_not_for_ever(
     assert set(await heard(cluster.agents, clock, nodes, MOST_WAIT)) == {A, B}
     assert clock.monotonic() == began
     cluster.agents.disconnect(cluster.world.nodes[B])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         assert set(await heard(cluster.agents, clock, nodes, MOST_WAIT)) == {A}
     assert MOST_WAIT <= clock.monotonic() - began <= MOST_WAIT + 2.0
     await cluster.close()

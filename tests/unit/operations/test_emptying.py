@@ -59,7 +59,7 @@ def furnish(cluster: FakeCluster) -> None:
 
 
 async def all_ended(cluster: FakeCluster) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         for job in cluster.engine.jobs():
             await cluster.ended(job.id)
         await cluster.engine.settle()

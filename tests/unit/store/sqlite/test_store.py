@@ -45,7 +45,7 @@ async def test_sharers_keep_an_exclusive_opener_out(tmp_path: Path) -> None:
 
 async def test_a_sharers_watch_hears_another_sharer(tmp_path: Path) -> None:
     one, two = [await open_sqlite(tmp_path / "state", exclusive=False) for _ in range(2)]
-    async with contextlib.aclosing(two.watch("/", 0)) as watch, asyncio.timeout(10):
+    async with contextlib.aclosing(two.watch("/", 0)) as watch, asyncio.timeout(100):
         waiting = asyncio.ensure_future(anext(watch))
         await asyncio.sleep(0)
         await one.txn([], [Put("/a", b"1")])

@@ -49,10 +49,10 @@ class Bench:
         def work(ledger: Ledger) -> None:
             del ledger
             held.set()
-            assert go_on.wait(10)
+            assert go_on.wait(100)
 
         self.writer.submit(work)
-        assert held.wait(10)
+        assert held.wait(100)
         return go_on
 
     def put(self, key: str, value: bytes = b"") -> Work:
@@ -205,7 +205,7 @@ async def test_a_busy_event_loop_does_not_starve_the_writer(tmp_path: Path) -> N
 
     busy = asyncio.create_task(keep_busy())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             await asyncio.gather(*(write() for _ in range(10)))
     finally:
         stop = True
