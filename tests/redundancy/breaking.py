@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import signal
-import time
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable
 
-from tests.redundancy.cluster import CALM, Rig, kill, others
+from tests.redundancy import amid, operating
+from tests.redundancy.cluster import DAEMON, QEMU, Rig, kill, others
+from tests.redundancy.filling import full_disk
+from tests.redundancy.isolating import isolate
 from tests.redundancy.plan import Fault, Kind
-from tests.support.cluster import Done, eventually
 
-T = TypeVar("T")
-DAEMON = "qemu-storage-daemon"
-QEMU = "qemu-system"
 FLAPS = 3
 
 
@@ -23,53 +20,28 @@ def carry_out(rig: Rig, fault: Fault) -> None:
 
 
 def heal(rig: Rig) -> None:
-    """All links are there, nothing is frozen."""
+    """All links are there, nothing is frozen, no disk is full."""
+    rig.make_room()
     rig.fleet.mend_all()
     rig.fleet.thaw_all()
 
 
-def _any(several: Sequence[T], fault: Fault) -> T:
-    return several[int(fault.victim * len(several))]
-
-
-def _guest(rig: Rig, fault: Fault) -> str:
-    return _any(sorted(rig.guests), fault)
-
-
-def _last(fault: Fault) -> None:
-    time.sleep(fault.seconds)  # how long the fault lasts
-
-
-def _until_done(rig: Rig, what: str, *words: str) -> None:
-    """As an operator: again, where it cannot be done just now."""
-    said = list[Done]()
-
-    def once() -> bool:
-        said.append(rig.run(*words))
-        return said[-1].status == 0
-
-    try:
-        eventually(what, once, timeout=CALM)
-    except AssertionError as error:
-        raise AssertionError(f"{error}: {said[-1].said}") from None
-
-
 def _kill_guest(rig: Rig, fault: Fault) -> None:
-    name = _guest(rig, fault)
+    name = operating.guest(rig, fault)
     for pid in rig.processes(rig.node_of(name), QEMU):
         kill(pid)
 
 
 def _kill_replica(rig: Rig, fault: Fault) -> None:
-    for pid in rig.processes(_any(rig.fleet.numbers, fault), DAEMON):
+    for pid in rig.processes(operating.draw(rig.fleet.numbers, fault.victim), DAEMON):
         kill(pid)
 
 
 def _freeze_replica(rig: Rig, fault: Fault) -> None:
-    found = rig.processes(_any(rig.fleet.numbers, fault), DAEMON)
+    found = rig.processes(operating.draw(rig.fleet.numbers, fault.victim), DAEMON)
     for pid in found:
         kill(pid, signal.SIGSTOP)
-    _last(fault)
+    operating.last(fault.seconds)
     for pid in found:
         kill(pid, signal.SIGCONT)
 
@@ -77,12 +49,12 @@ def _freeze_replica(rig: Rig, fault: Fault) -> None:
 def _restarted(rig: Rig, role: str, number: int, fault: Fault) -> None:
     service = rig.fleet.daemon(role, number)
     service.stop(signal.SIGKILL)
-    _last(fault)
+    operating.last(fault.seconds)
     service.start(wait=False)
 
 
 def _kill_agent(rig: Rig, fault: Fault) -> None:
-    _restarted(rig, "agent", _any(rig.fleet.numbers, fault), fault)
+    _restarted(rig, "agent", operating.draw(rig.fleet.numbers, fault.victim), fault)
 
 
 def _kill_master(rig: Rig, fault: Fault) -> None:
@@ -90,100 +62,81 @@ def _kill_master(rig: Rig, fault: Fault) -> None:
 
 
 def _kill_node(rig: Rig, fault: Fault) -> None:
-    number = _any(rig.fleet.numbers, fault)
+    number = operating.draw(rig.fleet.numbers, fault.victim)
     rig.kill_all(number)
-    _last(fault)
+    operating.last(fault.seconds)
     rig.come_back(number)
 
 
 def _lose_node(rig: Rig, fault: Fault) -> None:
     """Not the master's: the state is a file there."""
-    number = _any(others(rig.fleet.numbers, 1), fault)
+    number = operating.draw(others(rig.fleet.numbers, 1), fault.victim)
     rig.kill_all(number)
-    _fail_over_all(rig, number)
+    operating.fail_over_all(rig, number)
     rig.come_back(number)
-    rig.fleet.daemon("agent", number).serves()
-    _until_done(rig, "the node is back", "gnt-node", "modify", "--offline=no", f"node{number}")
-
-
-def _fail_over_all(rig: Rig, number: int) -> None:
-    """What an operator does who has seen that the node is dead."""
-    node = f"node{number}"
-    _until_done(rig, "it is marked", "gnt-node", "modify", "--offline=yes", "--force", node)
-    for name in sorted(rig.guests):
-        if rig.node_of(name) == number:
-            _until_done(rig, f"{name} is failed over", "gnt-instance", "failover", "--force", name)
+    operating.take_back(rig, number)
 
 
 def _cut_node(rig: Rig, fault: Fault) -> None:
-    number = _any(rig.fleet.numbers, fault)
+    number = operating.draw(rig.fleet.numbers, fault.victim)
     rig.fleet.part([number], others(rig.fleet.numbers, number))
-    _last(fault)
+    operating.last(fault.seconds)
     rig.fleet.mend_all()
 
 
 def _cut_pair(rig: Rig, fault: Fault) -> None:
-    number = _any(rig.fleet.numbers, fault)
+    number = operating.draw(rig.fleet.numbers, fault.victim)
     rig.fleet.part([number], [number % len(rig.fleet.numbers) + 1])
-    _last(fault)
+    operating.last(fault.seconds)
     rig.fleet.mend_all()
 
 
 def _flap(rig: Rig, fault: Fault) -> None:
-    number = _any(rig.fleet.numbers, fault)
+    number = operating.draw(rig.fleet.numbers, fault.victim)
     for _ in range(FLAPS):
         rig.fleet.part([number], others(rig.fleet.numbers, number))
-        time.sleep(fault.seconds / FLAPS / 2)  # how long the fault lasts
+        operating.last(fault.seconds / FLAPS / 2)
         rig.fleet.mend_all()
-        time.sleep(fault.seconds / FLAPS / 2)
-
-
-def _stop(rig: Rig, name: str) -> None:
-    _until_done(rig, f"{name} is down", "gnt-instance", "stop", "--timeout=20", name)
-
-
-def _start(rig: Rig, name: str) -> None:
-    _until_done(rig, f"{name} is up", "gnt-instance", "start", name)
+        operating.last(fault.seconds / FLAPS / 2)
 
 
 def _stop_start(rig: Rig, fault: Fault) -> None:
-    name = _guest(rig, fault)
-    _stop(rig, name)
-    _start(rig, name)
+    name = operating.guest(rig, fault)
+    operating.stop(rig, name)
+    operating.start(rig, name)
 
 
 def _failover(rig: Rig, fault: Fault) -> None:
-    name = _guest(rig, fault)
-    eventually(f"{name} is in sync", lambda: rig.in_sync(name), timeout=CALM)
-    _until_done(rig, "a planned failover", "gnt-instance", "failover", "--force", name)
+    name = operating.guest(rig, fault)
+    operating.in_sync(rig, name)
+    operating.until_done(rig, "a planned failover", "gnt-instance", "failover", "--force", name)
 
 
 def _reboot_kill(rig: Rig, fault: Fault) -> None:
     """Down in order, and then its node is lost: the other replica has all of it."""
-    name = _guest(rig, fault)
-    eventually(f"{name} is in sync", lambda: rig.in_sync(name), timeout=CALM)
+    name = operating.guest(rig, fault)
+    operating.in_sync(rig, name)
     number = rig.node_of(name)
-    _stop(rig, name)
+    operating.stop(rig, name)
     if number != 1:
         rig.kill_all(number)
-        _fail_over_all(rig, number)
+        operating.fail_over_all(rig, number)
         rig.come_back(number)
-        rig.fleet.daemon("agent", number).serves()
-        _until_done(rig, "the node is back", "gnt-node", "modify", "--offline=no", f"node{number}")
-    _start(rig, name)
+        operating.take_back(rig, number)
+    operating.start(rig, name)
 
 
 def _move_replica(rig: Rig, fault: Fault) -> None:
     """The redundancy moves to the third node without ever being away."""
-    name = _guest(rig, fault)
-    eventually(f"{name} is in sync", lambda: rig.in_sync(name), timeout=CALM)
+    name = operating.guest(rig, fault)
+    operating.in_sync(rig, name)
     primary, secondary, *_ = rig.places(name)
     [third] = [one for one in rig.fleet.numbers if one not in (primary, secondary)]
-    _until_done(
+    operating.until_done(
         rig, "a replica more", "gnt-instance", "add-mirror", "-b", "0", "-n", f"node{third}", name
     )
     number = rig.numbers(name)[secondary]
-    _until_done(
+    operating.until_done(
         rig,
         "a replica less",
         "gnt-instance",
@@ -212,4 +165,10 @@ _DO: dict[Kind, Callable[[Rig, Fault], None]] = {
     Kind.FAILOVER: _failover,
     Kind.REBOOT_KILL: _reboot_kill,
     Kind.MOVE_REPLICA: _move_replica,
+    Kind.MIGRATE: amid.migrate,
+    Kind.MIGRATE_KILL: amid.migrate_amid(amid.killed),
+    Kind.MIGRATE_AGENT: amid.migrate_amid(amid.restarted),
+    Kind.MIGRATE_CUT: amid.migrate_amid(amid.cut),
+    Kind.FULL_DISK: full_disk,
+    Kind.ISOLATE: isolate,
 }

@@ -6,18 +6,42 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tests.redundancy import guest
+from tests.redundancy.watching import Watch
 from tests.support.cluster import Done, eventually
 from tests.support.fleet import Fleet
 from tests.support.guest_kernel import GuestKernel
+from tests.support.namespaces import definitions
+from tests.support.oob import write_oob_program
 
 NAMES = ("w1.example.com", "w2.example.com")
 PLACES = ("node1:node2", "node2:node3")
 SIZE = "16M"
+ROOM = "400m"
+"""Of all that is on a node."""
+DAEMON = "qemu-storage-daemon"
+QEMU = "qemu-system"
+FILLER = "filler"
+POWER = "/usr/local/sbin/power"
+_POWER = """#!/bin/sh
+# Ends all that runs on a machine: a network namespace, whose name ends with its number.
+number="${2%%.*}"
+number="${number#node}"
+namespace="@-$number"
+case $1 in
+  power-on) ;;
+  power-off) for pid in $(ip netns pids "$namespace"); do kill -9 "$pid"; done ;;
+  power-status)
+    [ -n "$(ip netns pids "$namespace")" ] && on=true || on=false
+    echo '{"powered": '$on'}' ;;
+  *) exit 1 ;;
+esac
+"""
 CALM = 240.0
 """Seconds until all is as it should be again, on a busy machine."""
 LINES = 8
@@ -33,11 +57,18 @@ class Rig:
         self.fleet = fleet
         self.guests: dict[str, str] = {}
         """Their uuids, by name."""
+        self.watch = Watch(fleet, {})
+        """Of the round that goes on."""
 
     def make(self, kernel: GuestKernel, directory: Path) -> None:
         """A cluster with its state on node 1, and the guests, running."""
         initrd = guest.build(kernel, directory)
+        for machine in self.fleet.machines:
+            self.fleet.small_disk(machine.root, ROOM)
+            definitions(machine.root)
         first = self.fleet.machine(1)
+        prefix = first.namespace.rpartition("-")[0]
+        write_oob_program(first.root / POWER.lstrip("/"), _POWER.replace("@", prefix))
         first.must(
             "gnt-cluster", "init", "--node-name", first.name, "--primary-ip", first.address,
             "--enabled-hypervisors", "kvm", "--enabled-disk-templates", "mirror,diskless",
@@ -47,6 +78,7 @@ class Rig:
         self.fleet.daemon("master", 1).start()
         for number in self.fleet.numbers[1:]:
             self._join(number)
+        first.must("gnt-cluster", "modify", "--node-parameters", f"oob_program={POWER}")
         parameters = {
             "kernel_path": str(kernel.kernel),
             "initrd_path": str(initrd),
@@ -198,6 +230,28 @@ class Rig:
         for service in self.fleet.every(number):
             service.start(wait=False)
 
+    def runs_on(self, number: int, names: Iterable[str]) -> list[int]:
+        """The processes of these guests on a machine."""
+        uuids = [self.guests[name] for name in names]
+        return [
+            pid
+            for pid in self.processes(number, QEMU)
+            if any(_is_about(pid, uuid) for uuid in uuids)
+        ]
+
+    def fill(self, number: int) -> None:
+        """No room is left on a machine."""
+        root = self.fleet.machine(number).root
+        with (root / FILLER).open("wb") as file, suppress(OSError):
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+
+    def make_room(self) -> None:
+        """There is room on every machine."""
+        for machine in self.fleet.machines:
+            (machine.root / FILLER).unlink(missing_ok=True)
+
     def processes(self, number: int, program: str = "") -> list[int]:
         """What runs on a machine, of one program or of all."""
         namespace = self.fleet.machine(number).namespace
@@ -221,6 +275,13 @@ def _is(pid: int, program: str) -> bool:
         return False
     # A process that has ended and was not waited for has no arguments any more.
     return bool(argv[0]) and program.encode() in argv[0]
+
+
+def _is_about(pid: int, uuid: str) -> bool:
+    try:
+        return uuid.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def _number(node: str) -> int:

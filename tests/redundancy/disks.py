@@ -15,6 +15,7 @@ from pathlib import Path
 WRITE = 101
 """The byte that stands for QEMU's permission to write."""
 _LOCK = re.compile(r"^lock:\s+\d+: OFDLCK +\S+ +\S+ +\S+ +\S+ (\d+) (\d+|EOF)$", re.MULTILINE)
+_DISK = re.compile(r"disk\d+$")
 _FLAGS = re.compile(r"^flags:\s+([0-7]+)$", re.MULTILINE)
 
 
@@ -26,25 +27,38 @@ class Writer:
     file: str
 
 
-def writers(pids: Iterable[int], below: Path) -> frozenset[Writer]:
-    """Those of the processes that may write to files under a directory. Who has ended is none."""
-    return frozenset(
-        Writer(pid, file)
-        for pid in pids
-        for file, information in _open_files(pid, below)
-        if writes(information)
-    )
+@dataclass(frozen=True)
+class Used:
+    """What a QEMU has open, and whether its guest may be running."""
+
+    pid: int
+    writers: frozenset[Writer]
+    running: bool
+
+
+def used(pid: int, below: Path, *, waits: bool) -> Used:
+    """Of a QEMU with disks under a directory; ``waits``: it was started to wait for its guest.
+
+    Such a one runs the guest only once it may write to its disks. Any other is taken to run it,
+    but where it has its disks open and may write to none: then it has sent the guest away.
+    """
+    files = list(_open_files(pid, below))
+    writers = frozenset(Writer(pid, file) for file, information in files if writes(information))
+    disks = [file for file, information in files if _DISK.search(file) and _writable(information)]
+    return Used(pid, writers, bool(writers) or not (waits or disks))
 
 
 def writes(information: str) -> bool:
     """Whether what ``/proc/PID/fdinfo/N`` says is of a file open for writing, with permission."""
-    flags = _FLAGS.search(information)
-    if flags is None or int(flags[1], 8) & os.O_ACCMODE == os.O_RDONLY:
-        return False
-    return any(
+    return _writable(information) and any(
         int(first) <= WRITE and (last == "EOF" or int(last) >= WRITE)
         for first, last in _LOCK.findall(information)
     )
+
+
+def _writable(information: str) -> bool:
+    flags = _FLAGS.search(information)
+    return flags is not None and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY
 
 
 def twice(found: Iterable[Writer]) -> list[str]:

@@ -27,18 +27,27 @@ class Kind(enum.StrEnum):
     FAILOVER = "a guest is failed over, in order"
     REBOOT_KILL = "a guest is shut down, its node is killed, and it is failed over"
     MOVE_REPLICA = "a replica is added on another node, and the old one is removed"
+    MIGRATE = "a guest is migrated"
+    MIGRATE_KILL = (
+        "a guest is migrated, and QEMUs or storage daemons of one end are killed meanwhile"
+    )
+    MIGRATE_AGENT = "a guest is migrated, and an agent or the master is killed meanwhile"
+    MIGRATE_CUT = "a guest is migrated, and a node of these is cut off meanwhile"
+    FULL_DISK = "a node's disk is full for a while, and something is killed or to be done there"
+    ISOLATE = "a guest's node is cut off with the guest alive, and the guest is failed over"
 
 
 @dataclass(frozen=True)
 class Fault:
     """``victim`` is a draw from 0 to 1 that whoever carries the fault out turns into one.
 
-    ``after`` is how many blocks each guest gets acknowledged before it; ``seconds`` how long
-    it lasts.
+    ``how`` is another, for a kind that has several ways. ``after`` is how many blocks each guest
+    gets acknowledged before it; ``seconds`` how long it lasts.
     """
 
     kind: Kind
     victim: float
+    how: float
     after: int
     seconds: float
 
@@ -53,6 +62,7 @@ def plan(seed: int, longest: float) -> tuple[Fault, ...]:
         Fault(
             kind=kind,
             victim=chance.random(),
+            how=chance.random(),
             after=chance.randint(5, 60),
             seconds=round(chance.uniform(0.3, longest), 2),
         )

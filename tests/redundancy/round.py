@@ -34,7 +34,7 @@ def _run(rig: Rig, seed: int) -> None:
     faults = plan(seed, LONGEST)
     _log.info("seed %d: %s", seed, "; ".join(f"{one.kind} ({one.seconds:g} s)" for one in faults))
     rig.calm()
-    watch = Watch(rig.fleet, rig.guests)
+    watch = rig.watch = Watch(rig.fleet, rig.guests)
     watch.look()
     watch.start()
     try:
@@ -59,6 +59,7 @@ def _check(rig: Rig, watch: Watch) -> None:
     wrong = [
         *watch.twice,
         *(f"{name}: {one}" for name in rig.guests for one in story(watch.said[name])),
+        *(line for one in watch.silences for line in one.broken(watch.said[one.guest])),
     ]
     assert not wrong, "\n".join(wrong[:WRONG])
     for name in rig.guests:

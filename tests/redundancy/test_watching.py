@@ -14,7 +14,7 @@ from tests.redundancy import disks
 from tests.redundancy import round as rounds
 from tests.redundancy.cluster import Rig
 from tests.redundancy.plan import Kind, plan
-from tests.redundancy.watching import Console, Said, Seen, runs, story
+from tests.redundancy.watching import Console, Said, Seen, Silence, runs, story, waits
 from tests.support.cluster import eventually
 from tests.support.fleet import Fleet
 from tests.support.namespaces import Machine
@@ -47,6 +47,14 @@ def test_a_guest_that_goes_on_in_two_places_is_found() -> None:
     assert story(said(("READ", 0), ("ACK", 1), ("ACK", 2), ("ACK", 2)))
 
 
+def test_a_guest_that_was_to_wait_and_did_not_is_found() -> None:
+    heard = said(("READ", 0), ("ACK", 1), ("ACK", 2), ("ACK", 3))
+    [broken] = Silence("w1", 1, 1.5, 2.5).broken(heard)
+    assert "number=2" in broken
+    assert Silence("w1", 2, 1.5, 2.5).broken(heard) == []
+    assert Silence("w1", 1, 3.5, 9.0).broken(heard) == []
+
+
 @pytest.mark.qemu
 def test_who_may_write_to_a_disk_is_seen(tmp_path: Path) -> None:
     """As long as it may: what has only the file open, or reads it, is none."""
@@ -61,7 +69,9 @@ def test_who_may_write_to_a_disk_is_seen(tmp_path: Path) -> None:
             stack.enter_context(disk.open("r+b"))
         reader = stack.enter_context(_storage(nodes[0] / "disk0", writable=False)).pid
 
-        found = disks.writers([*pids, reader, os.getpid()], tmp_path)
+        several = [*pids, reader, os.getpid()]
+        seen = [disks.used(pid, tmp_path, waits=False) for pid in several]
+        found = frozenset(writer for one in seen for writer in one.writers)
 
         assert found == {
             disks.Writer(pid, str(node / "disk0")) for pid, node in zip(pids, nodes, strict=True)
@@ -70,7 +80,13 @@ def test_who_may_write_to_a_disk_is_seen(tmp_path: Path) -> None:
         assert str(pids[0]) in twice and str(pids[1]) in twice
         one = next(iter(found))
         assert disks.twice([one]) == disks.twice([one, one]) == []
-        assert disks.writers(pids, tmp_path / "node3") == frozenset()
+        assert [one.running for one in seen] == [True, True, True, False]
+        elsewhere = disks.used(pids[0], tmp_path / "node3", waits=False)
+        assert not elsewhere.writers
+        # It has not opened its disks yet; one that waits has not even begun to run then.
+        assert elsewhere.running
+        assert not disks.used(pids[0], tmp_path / "node3", waits=True).running
+        assert disks.used(pids[0], tmp_path, waits=True).running
 
 
 @contextmanager
@@ -128,7 +144,8 @@ def test_a_guest_is_known_by_its_command_line() -> None:
     argv = [b"/usr/bin/qemu-system-x86_64", b"-uuid", b"u1", b"-m", b"64"]
     assert runs(argv, "u1")
     assert not runs(argv, "u2")
-    assert not runs([*argv, b"-incoming", b"defer"], "u1")
+    assert waits([*argv, b"-incoming", b"defer"])
+    assert not waits(argv)
     assert not runs([b"/usr/bin/less", b"-uuid", b"u1"], "u1")
 
 

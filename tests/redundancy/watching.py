@@ -28,6 +28,26 @@ class Said:
     text: str = ""
 
 
+@dataclass(frozen=True)
+class Silence:
+    """A guest has nothing acknowledged on a machine between two moments."""
+
+    guest: str
+    machine: int
+    since: float
+    until: float
+
+    def broken(self, said: Iterable[Said]) -> list[str]:
+        """What it was told all the same."""
+        return [
+            f"{self.guest} was to wait on node{self.machine}, and was told: {one}"
+            for one in said
+            if one.machine == self.machine
+            and one.word == "ACK"
+            and self.since < one.moment < self.until
+        ]
+
+
 class Console:
     """One console's log, read as it grows; it may be put aside and begun anew."""
 
@@ -99,6 +119,9 @@ class Watch(threading.Thread):
         self.said: dict[str, list[Said]] = {name: [] for name in guests}
         self.twice: list[str] = []
         self.enough = threading.Event()
+        self.astray: set[int] = set()
+        """Machines whose guests are not counted: somebody wrongly said that they are off."""
+        self.silences: list[Silence] = []
         self._guests = guests
         self._changed = threading.Condition()
         self._fleet = fleet
@@ -130,14 +153,38 @@ class Watch(threading.Thread):
             self.twice += [f"{time.time():.2f} {one}" for one in proven]
 
     def _see(self) -> Seen:
-        argvs = dict(_running())
-        running = {
-            name: frozenset(pid for pid, argv in argvs.items() if runs(argv, uuid))
+        astray = tuple(self.astray)
+        argvs = [
+            (pid, argv)
+            for pid, argv in _running()
+            if not any(self._on(argv, number) for number in astray)
+        ]
+        used = {
+            name: [
+                disks.used(pid, self._fleet.directory, waits=waits(argv))
+                for pid, argv in argvs
+                if runs(argv, uuid)
+            ]
             for name, uuid in self._guests.items()
         }
-        uuids = [uuid.encode() for uuid in self._guests.values()]
-        qemus = [pid for pid, argv in argvs.items() if any(uuid in argv for uuid in uuids)]
-        return Seen(running, disks.writers(qemus, self._fleet.directory))
+        return Seen(
+            {
+                name: frozenset(one.pid for one in several if one.running)
+                for name, several in used.items()
+            },
+            frozenset(
+                writer for several in used.values() for one in several for writer in one.writers
+            ),
+        )
+
+    def _on(self, argv: list[bytes], number: int) -> bool:
+        root = f"{self._fleet.machine(number).root}/".encode()
+        return any(root in one for one in argv)
+
+    def last_word(self, number: int, names: Iterable[str]) -> float:
+        """When a guest was told something on that machine, the last time."""
+        moments = [one.moment for name in names for one in self.said[name] if one.machine == number]
+        return max(moments, default=0.0)
 
     def acknowledged(self, name: str) -> int:
         """The highest block that a guest was told is written."""
@@ -156,13 +203,13 @@ class Watch(threading.Thread):
 
 
 def runs(argv: list[bytes], uuid: str) -> bool:
-    """Whether it is QEMU with that guest, and not one that waits for it to come."""
-    return (
-        b"qemu-system" in argv[0]
-        and uuid.encode() in argv
-        and b"-uuid" in argv
-        and b"-incoming" not in argv
-    )
+    """Whether it is QEMU with that guest."""
+    return b"qemu-system" in argv[0] and uuid.encode() in argv and b"-uuid" in argv
+
+
+def waits(argv: list[bytes]) -> bool:
+    """Whether it was started to wait for a guest that comes from elsewhere."""
+    return b"-incoming" in argv
 
 
 def _running() -> Iterable[tuple[int, list[bytes]]]:

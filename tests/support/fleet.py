@@ -95,6 +95,11 @@ class Service:
                     f"{self.name} did not end within {patience:g} s:\n{self.said()}"
                 )
 
+    def leave(self) -> None:
+        """Once it ends, it is not started again."""
+        self._wanted = False
+        self._asleep.set()
+
     def said(self) -> str:
         """The end of what it wrote to standard error."""
         return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
@@ -216,7 +221,7 @@ class Fleet:
 
     def small_disk(self, place: Path, size: str) -> None:
         """An empty file system of that size, such as ``300m``, in memory."""
-        place.mkdir(mode=0o700)
+        place.mkdir(mode=0o700, exist_ok=True)
         options = f"size={size},mode=700"
         argv = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
         subprocess.run(argv, check=True, timeout=100)
