@@ -29,6 +29,7 @@ from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.hook_files import HookFile, HookInventory, ReadHookFiles
 from gantry.model.hook_orders import HookSequence, ListedHooks, ListedScript
 from gantry.model.hook_switch import HookSwitch, Switched
+from gantry.model.image_orders import ImageFacts, ImageWrite, ReadImage
 from gantry.model.live import GuestLive, GuestState, HypervisorFacts, NodeFacts, OsFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import (
@@ -64,6 +65,7 @@ from gantry.model.orders import (
     Nothing,
     OsCreate,
     OsDiagnose,
+    OsInstall,
     OsList,
     OsRename,
     OsVerify,
@@ -141,6 +143,8 @@ class FakeNode:
         """What scripts will say, by directory and script name; see ``add_hook``."""
         self.hook_runs: list[HooksRun] = []
         self.failing_oses: set[str] = set()
+        self.images: dict[str, int] = {}
+        """Bytes by location, of those that the node can read."""
         """Definitions whose ``create`` fails."""
         self.dying: set[str] = set()
         """Names of guests that die soon after their start."""
@@ -278,6 +282,8 @@ class FakeNode:
             GuestReset: lambda order, say: self._reset(_valid(order.uuid)),
             GuestForget: lambda order, say: self._forget(_valid(order.uuid)),
             OsCreate: self._install,
+            OsInstall: self._install,
+            ImageWrite: lambda order, say: self._image(order),
             OsRename: self._rename,
             HooksRun: lambda order, say: self._run_hooks(order),
             BundleInstall: lambda order, say: self.bundles_of(order.target).install(order),
@@ -458,8 +464,9 @@ class FakeNode:
         if uuid in self.guests:
             self._tell(GuestChanged(guest=self.guests.pop(uuid).live, forgotten=True))
 
-    def _install(self, order: OsCreate, say: Say) -> None:
-        self._definition(order.run.os)
+    def _install(self, order: OsCreate | OsInstall, say: Say) -> None:
+        if self._definition(order.run.os).trusted == isinstance(order, OsInstall):
+            raise Rejected("the definition is none of that kind", reason=Reason.STATE)
         say(Progress(f"installing {order.run.os}"))
         for disk in order.run.disks:
             if disk.path not in self.disks:
@@ -470,6 +477,18 @@ class FakeNode:
                 f"installing {order.run.name} failed: create ended with exit status 1",
                 reason=Reason.ENVIRONMENT,
             )
+
+    def _look(self, image: str) -> ImageFacts:
+        if image not in self.images:
+            raise Rejected(f"the image {image} cannot be read", reason=Reason.ENVIRONMENT)
+        return ImageFacts(size=self.images[image])
+
+    def _image(self, order: ImageWrite) -> None:
+        if order.image not in self.images:
+            raise Rejected(f"the image {order.image} cannot be read", reason=Reason.ENVIRONMENT)
+        if order.disk.path not in self.disks:
+            raise OperationFailed(f"{order.disk.path} is not there")
+        self.disks[order.disk.path].content = order.image
 
     def _rename(self, order: OsRename, say: Say) -> None:
         self._definition(order.run.os)
@@ -583,6 +602,7 @@ class FakeNode:
         table: dict[type, Callable[[Any], msgspec.Struct]] = {
             OsVerify: self._verify,
             ReadOsTexts: lambda question: OsTexts(),
+            ReadImage: lambda question: self._look(question.image),
             OsDiagnose: lambda question: OsList(oses=self.oses, search_path=_SEARCH_PATH),
             ReadFacts: lambda question: self.facts(),
             ReadGuests: lambda question: GuestList(guests=self.live),

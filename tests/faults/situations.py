@@ -22,6 +22,7 @@ from gantry.model.entities import (
     Cluster,
     Disk,
     DiskTemplate,
+    HypervisorName,
     Joined,
     Node,
     Rollout,
@@ -146,6 +147,24 @@ def disk_there(cluster: FakeCluster) -> None:
     """The disk of web1 is on node 1."""
     spec = DiskSpec(uuid=DISK.uuid, index=0, size=DISK.size, path=DISK.path, template=DISK.template)
     cluster.world.nodes[node_uuid(1)].disks[DISK.path] = FakeDisk(spec, "kept")
+
+
+APART = {"hypervisor": "kvm", "os_type": "apart"}
+INSTALL_IMAGE = "/srv/images/install.img"
+WITH_IMAGE = msgspec.structs.replace(
+    _CLUSTER,
+    enabled_hypervisors=(HypervisorName.FAKE, HypervisorName.KVM),
+    install_image=INSTALL_IMAGE,
+)
+GUEST_IMAGE = {"os-image": "/srv/images/web.img"}
+
+
+def images_there(cluster: FakeCluster) -> None:
+    """A definition that is not trusted and two images on all nodes; two disks of web1 on one."""
+    named_disks_there(cluster)
+    for node in cluster.world.nodes.values():
+        node.oses += (msgspec.structs.replace(NOOP, name="apart", trusted=False),)
+        node.images = {INSTALL_IMAGE: 1 << 20, GUEST_IMAGE["os-image"]: 1 << 20}
 
 
 def named_disks_there(cluster: FakeCluster) -> None:
@@ -311,6 +330,36 @@ SITUATIONS: tuple[Situation, ...] = (
         name="add with a secret",
         op={**ADD, "disk_template": "file", "disks": ({"size": 128},)},
         secrets=({"password": "secret"},),
+    ),
+    Situation(
+        name="add with a script that is not trusted",
+        op={**ADD, **APART, "disk_template": "file", "disks": ({"size": 128},)},
+        objects=(WITH_IMAGE,),
+        prepare=images_there,
+        secrets=({"password": "secret"},),
+    ),
+    Situation(
+        name="add with an image and a script that is not trusted",
+        op={
+            **ADD,
+            **APART,
+            "disk_template": "file",
+            "disks": ({"size": 128},),
+            "osparams": GUEST_IMAGE,
+        },
+        objects=(WITH_IMAGE,),
+        prepare=images_there,
+    ),
+    Situation(
+        name="reinstall with an image",
+        op={
+            "OP_ID": "OP_INSTANCE_REINSTALL",
+            "instance_name": "web1",
+            "osparams": GUEST_IMAGE,
+        },
+        objects=(WITH_IMAGE, NAMED),
+        prepare=images_there,
+        unsure=Unsure.DISKS,
     ),
     Situation(
         name="modify",

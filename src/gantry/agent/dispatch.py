@@ -32,6 +32,7 @@ from gantry.model import (
     backup_orders,
     hook_runs,
     hook_switch,
+    image_orders,
     increment_orders,
     moving_orders,
     orders,
@@ -58,6 +59,8 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     orders.GuestReset: guests.reset,
     orders.GuestForget: guests.forget,
     orders.OsCreate: os_scripts.create,
+    image_orders.ImageWrite: "images:write",
+    orders.OsInstall: "installing:install",
     orders.OsRename: os_scripts.rename,
     orders.HooksRun: hooks.run,
     orders.BundleInstall: bundles.install,
@@ -112,6 +115,7 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
 }
 QUESTIONS: Final[Mapping[type[msgspec.Struct], Answer | str]] = {
     orders.OsVerify: os_scripts.verify,
+    image_orders.ReadImage: "images:look",
     os_texts.ReadOsTexts: os_scripts.texts,
     orders.OsDiagnose: os_scripts.diagnose,
     orders.ReadFacts: node.facts,

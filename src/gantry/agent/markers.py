@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from gantry.agent.transfer_programs import NAME
 from gantry.model import power
-from gantry.model.orders import HooksRun, OsCreate, OsRename, PowerRun, TransferSend
+from gantry.model.orders import (
+    HooksRun,
+    OsCreate,
+    OsInstall,
+    OsRename,
+    PowerRun,
+    TransferSend,
+)
 
 
-def of(order: HooksRun | TransferSend | PowerRun | OsCreate | OsRename) -> str:
+def of(order: HooksRun | TransferSend | PowerRun | OsCreate | OsInstall | OsRename) -> str:
     """``NAME=value``: what tells the order's processes from all others."""
     if isinstance(order, HooksRun):
         return f"GANTRY_RUN_ID={order.run_id}"

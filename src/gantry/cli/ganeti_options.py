@@ -7,7 +7,7 @@ import argparse
 TITLE = "without effect here, taken since scripts for Ganeti pass them"
 DESTINATION = "without_effect"
 _NO_SSH = "nodes are joined with tokens, not by SSH"
-_NO_HELPER = "there are no helper guests"
+_NO_HELPER = "no helper guest is needed for it"
 _NOT_ZEROED = "free space is not zeroed"
 _WHY = {
     "--auto-promote": "master candidates stay what they are",

@@ -87,9 +87,6 @@ def checks(parser: argparse.ArgumentParser) -> None:
     ganeti_options.without_effect(
         parser, "--ignore-ipolicy", "--no-wait-for-sync", "--opportunistic-locking"
     )
-    ganeti_options.without_effect(
-        parser, "--helper-startup-timeout", "--helper-shutdown-timeout", value=True
-    )
 
 
 def fields(arguments: argparse.Namespace) -> dict[str, Any]:

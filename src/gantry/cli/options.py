@@ -124,6 +124,18 @@ def submission(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def installation(parser: argparse.ArgumentParser) -> None:
+    """How long the guest may take in which a script runs that is not trusted."""
+    group = parser.add_argument_group("installation guest (of a definition that is not trusted)")
+    for name, text in (
+        ("startup", "until it has begun with the script (300)"),
+        ("shutdown", "from there until it is off again (7200)"),
+    ):
+        group.add_argument(
+            f"--helper-{name}-timeout", type=whole_number, metavar="SECONDS", help=text
+        )
+
+
 def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Those of the named arguments that were given, for an operation's fields."""
     return {

@@ -8,11 +8,13 @@ Rejected (the specification cannot be run here).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import msgspec
 
+from gantry.model.entities import DiskFormat, ParameterValue
 from gantry.model.live import GuestLive, HypervisorFacts
 from gantry.model.moving_orders import Described, Ports
 from gantry.model.names import Uuid
@@ -45,6 +47,34 @@ class Manner(msgspec.Struct, frozen=True, kw_only=True):
     bandwidth: int = 0
     lasts: float = 3600.0
     node: Uuid | None = None
+
+
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest that lives as long as one script, and is nobody's instance.
+
+    ``image`` is what it boots from; what it writes to it is lost. ``disks`` are raw files or
+    block devices on the node, which come after it. ``package`` is an open file that is its last
+    disk, with the serial number ``os-package``, and cannot be written to; ``results`` an open
+    pipe, into which its second serial port writes. The first one is its output.
+    """
+
+    name: str
+    memory: int
+    vcpus: int
+    image: str
+    image_format: DiskFormat
+    disks: tuple[str, ...]
+    nics: tuple[NicSpec, ...] = ()
+    hvparams: Mapping[str, ParameterValue] = {}
+    package: int
+    results: int
+
+
+class Program(msgspec.Struct, frozen=True):
+    """A command, and open files of ours that it has under the same numbers."""
+
+    argv: tuple[str, ...]
+    inherited: tuple[int, ...]
 
 
 class Console(Protocol):
@@ -100,6 +130,12 @@ class Hypervisor(Protocol):
 
     async def read_guests(self) -> tuple[GuestLive, ...]:
         """Every guest, asked now."""
+
+    def installation(self, guest: Installation) -> AbstractAsyncContextManager[Program]:
+        """What runs such a guest, and ends when the guest is off; Rejected where it cannot be.
+
+        It may be run once, within the context.
+        """
 
     async def console(self, uuid: Uuid) -> Console:
         """Attach to a running guest's serial console."""

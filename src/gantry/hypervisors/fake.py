@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 from gantry.host import machine
 from gantry.hypervisors import fake_mirrors, fake_moves
 from gantry.hypervisors.console import Line
-from gantry.hypervisors.contract import Console, Replicas, Say
+from gantry.hypervisors.contract import Console, Installation, Program, Replicas, Say
 from gantry.hypervisors.fake_moves import FACTS
 from gantry.hypervisors.fake_moving import Awaited
 from gantry.hypervisors.fake_state import Behaviour, Kept, Moving, ended, keep, misbehave
@@ -54,6 +55,15 @@ class Fake(fake_moves.Moves):
     def name(self) -> str:
         """Its name in specifications."""
         return "fake"
+
+    def installation(self, guest: Installation) -> AbstractAsyncContextManager[Program]:
+        """It runs nothing, and so no installation either."""
+        raise Rejected(
+            f"hypervisor fake runs no guest in which {guest.name} could be installed",
+            "install it with hypervisor kvm",
+            reason=Reason.ENVIRONMENT,
+            object_name=guest.name,
+        )
 
     async def facts(self) -> HypervisorFacts:
         """Always available, everywhere."""

@@ -127,6 +127,8 @@ class Cluster(Entity, frozen=True, kw_only=True):
     max_running_jobs: int = 20
     file_storage_dir: str = "/srv/ganeti/file-storage"
     shared_file_storage_dir: str = "/srv/ganeti/shared-file-storage"
+    install_image: str = ""
+    """What installation guests boot from: a path on the nodes, or a URL."""
     name_check: bool = True
     ip_check: bool = True
     api_port: int = 5080

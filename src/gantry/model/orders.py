@@ -39,6 +39,7 @@ from gantry.model.hook_orders import ScriptStatus as ScriptStatus
 from gantry.model.hook_orders import Stream as Stream
 from gantry.model.hook_runs import ReadHookRun, ReadHookRuns
 from gantry.model.hook_switch import HookSwitch
+from gantry.model.image_orders import ImageWrite, ReadImage
 from gantry.model.live import GuestLive, NodeFacts, OsFacts
 from gantry.model.master_orders import MasterReady as MasterReady
 from gantry.model.master_orders import ReadMaster as ReadMaster
@@ -53,6 +54,7 @@ from gantry.model.power import PowerSaid as PowerSaid
 from gantry.model.replica_orders import ReplicaOrder, ReplicaQuestion
 from gantry.model.specs import DiskSpec as DiskSpec
 from gantry.model.specs import GuestSpec as GuestSpec
+from gantry.model.specs import InstallationGuest as InstallationGuest
 from gantry.model.specs import NicSpec as NicSpec
 from gantry.model.specs import OsRun as OsRun
 
@@ -138,6 +140,14 @@ class OsCreate(Order[Nothing], frozen=True, kw_only=True, tag="os-create"):
     reinstall: bool = False
 
 
+class OsInstall(Order[Nothing], frozen=True, kw_only=True, tag="os-install"):
+    """Run a definition's ``create_untrusted``, in a guest of its own; else like ``OsCreate``."""
+
+    run: OsRun
+    guest: InstallationGuest
+    reinstall: bool = False
+
+
 class OsRename(Order[Nothing], frozen=True, kw_only=True, tag="os-rename"):
     """Run a definition's ``rename``; ``run.name`` is the new name already.
 
@@ -148,7 +158,7 @@ class OsRename(Order[Nothing], frozen=True, kw_only=True, tag="os-rename"):
     old_name: str
 
 
-OS_SCRIPTS: Final = (OsCreate, OsRename)
+OS_SCRIPTS: Final = (OsCreate, OsInstall, OsRename)
 """The orders that run a script of an OS definition, which is given secret parameters."""
 
 
@@ -292,7 +302,9 @@ AnyOrder: TypeAlias = (
     | GuestReset
     | GuestForget
     | OsCreate
+    | OsInstall
     | OsRename
+    | ImageWrite
     | HooksRun
     | BundleInstall
     | BundleRestore
@@ -313,6 +325,7 @@ AnyQuestion: TypeAlias = (
     OsVerify
     | OsDiagnose
     | ReadOsTexts
+    | ReadImage
     | ReadFacts
     | ReadGuests
     | ReadConsole

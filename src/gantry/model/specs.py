@@ -103,3 +103,18 @@ class OsRun(msgspec.Struct, frozen=True, kw_only=True):
     beparams: dict[str, ParameterValue] = {}
     hvparams: dict[str, ParameterValue] = {}
     debug_level: int = 0
+
+
+class InstallationGuest(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a script runs that is not trusted: a guest of its own, booted from ``image``.
+
+    ``image`` is a path on the node, or a URL. It has ``memory`` MiB, ``vcpus`` and the NICs of
+    the instance. ``startup`` seconds after its start it has begun with the script, and
+    ``shutdown`` seconds later it is off again.
+    """
+
+    image: str
+    memory: int
+    vcpus: int
+    startup: float
+    shutdown: float

@@ -22,6 +22,12 @@ NORMAL: Final = 900.0
 SLOW: Final = 3600.0
 OS_CREATE: Final = 86400.0
 """An OS definition's create script: a real installation takes as long as it takes."""
+HELPER_STARTUP: Final = 300.0
+"""From the start of an installation guest to its first word; unless the operator says otherwise."""
+HELPER_SHUTDOWN: Final = 7200.0
+"""From there to its end; the same."""
+IMAGE_FETCH: Final = 7200.0
+"""An image that a node does not have yet."""
 OS_VERIFY: Final = 300.0
 OS_RENAME: Final = 3600.0
 TRANSFER: Final = 86400.0

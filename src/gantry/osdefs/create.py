@@ -30,6 +30,7 @@ async def create(
     used; everything else is as ``logged.run_logged`` says.
     """
     facts = await asyncio.to_thread(running.usable, finder, run.os)
+    running.must_be_trusted(facts)
     return await logged.run_logged(
         scripted(facts, run, disk_paths, reinstall=reinstall, secrets=secrets),
         care,

@@ -40,7 +40,7 @@ async def export(
     Both descriptors stay the caller's to close. Everything else is as ``logged.run_logged``
     says; what the script says on stderr goes to its log.
     """
-    facts = await asyncio.to_thread(running.usable, finder, run.os, installs=False)
+    facts = await asyncio.to_thread(running.usable, finder, run.os)
     what = disk_paths[index] if device is None else device
     streams = Streams(stdout=target, size=size)
     return await logged.run_logged(
@@ -63,7 +63,7 @@ async def import_disk(
 
     The descriptor stays the caller's to close. Everything else is as ``logged.run_logged`` says.
     """
-    facts = await asyncio.to_thread(running.usable, finder, run.os, installs=False)
+    facts = await asyncio.to_thread(running.usable, finder, run.os)
     return await logged.run_logged(
         importing(facts, run, disk_paths, index, source, secrets=secrets),
         care,

@@ -23,8 +23,8 @@ from gantry.osdefs.sources import Source, Sources
 
 HERE: Final = "."
 _SINCE: Final = {check.VARIANTS_FILE: 15, check.VERIFY: 20, check.PARAMETERS_FILE: 20}
-_SCRIPTS: Final = (check.CREATE, "export", "import", "rename", check.VERIFY)
-_KNOWN: Final = (*_SCRIPTS, check.CREATE_UNTRUSTED, *check.TEXT_FILES)
+_SCRIPTS: Final = (check.CREATE, check.CREATE_UNTRUSTED, "export", "import", "rename", check.VERIFY)
+_KNOWN: Final = (*_SCRIPTS, *check.TEXT_FILES)
 _TEXT_LIMIT: Final = 1 << 20
 _RAISED: Final = 0o6000
 _PARAMETER: Final = re.compile(r"\bOSP_([A-Z0-9_]+)\b")
@@ -94,12 +94,12 @@ def _as_a_whole(found: Sources) -> Iterator[Finding]:
             f"{found.name!r} cannot be the name of a definition",
             "rename the directory, using only letters, digits, _ and -",
         )
-    if check.CREATE_UNTRUSTED in found.files:
-        yield error(
-            check.CREATE_UNTRUSTED,
-            "it would have to run in an installation guest, which is not supported: a definition "
-            "that has it is refused",
-            f"offer {check.CREATE} alone",
+    if check.CREATE_UNTRUSTED in found.files and check.CREATE in found.files:
+        yield warning(
+            check.CREATE,
+            f"it is never run: where there is {check.CREATE_UNTRUSTED}, that runs, in an "
+            "installation guest",
+            "remove one of them: which one says whether the node trusts the definition",
         )
     if found.before:
         yield warning(

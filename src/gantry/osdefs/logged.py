@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -54,6 +54,8 @@ class Scripted(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
     streams: Streams = Streams()
+    guest: running.Guest | None = None
+    """What runs the script where it does not run on the node; ``variables`` are then its own."""
 
 
 class Care(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,14 +73,18 @@ class Care(msgspec.Struct, frozen=True, kw_only=True):
     now: Callable[[], float] = time.time
 
 
+Watch: TypeAlias = Callable[[Coroutine[None, None, running.Ended]], Awaitable[running.Ended]]
+"""Waits for a script, and may see another end in it."""
+
+
 def directories(paths: Sequence[str]) -> tuple[str, ...]:
     """The directories of disks that are files: what is directly in them is one instance's."""
     found = {str(Path(path).parent) for path in paths if Path(path).is_file()}
     return tuple(sorted(found))
 
 
-async def run_logged(it: Scripted, care: Care) -> Path:
-    """Run the script to its end and return the path of its log.
+async def run_logged(it: Scripted, care: Care, watch: Watch | None = None) -> Path:
+    """Run the script to its end, as ``watch`` waits for it, and return the path of its log.
 
     OperationFailed where the script fails, with its last 20 lines, and where it left something
     behind that cannot be cleared away. A cancelled call ends all of the script's processes first.
@@ -97,12 +103,14 @@ async def run_logged(it: Scripted, care: Care) -> Path:
         timeout=care.timeout,
         output=log,
         streams=it.streams,
+        guest=it.guest,
         scope=scope(it),
         on_started=care.on_started,
         on_ended=ends.append,
     )
     try:
-        ended = await _followed(script, log, say, f"{it.script} of {it.run.os} for {it.run.name}")
+        what = f"{it.script} of {it.run.os} for {it.run.name}"
+        ended = await _followed(script, log, say, what, watch)
     finally:
         for each in ends:
             _say_what_was_found(it, each, log, say)
@@ -134,12 +142,16 @@ def scope(it: Scripted) -> Scope:
 
 
 async def _followed(
-    script: Coroutine[None, None, running.Ended], log: Path, say: Callable[[str], None], what: str
+    script: Coroutine[None, None, running.Ended],
+    log: Path,
+    say: Callable[[str], None],
+    what: str,
+    watch: Watch | None,
 ) -> running.Ended:
     """Wait for the script and pass on what it writes to ``log``."""
     try:
         async with Follower(log, say):
-            return await script
+            return await (script if watch is None else watch(script))
     except asyncio.CancelledError:
         say(f"{what} was cancelled; its processes were ended")
         raise

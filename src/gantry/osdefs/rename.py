@@ -33,7 +33,7 @@ async def rename(
     ``disk_paths`` are the real paths of ``run.disks``. Rejected where the definition cannot be
     used; everything else is as ``logged.run_logged`` says.
     """
-    facts = await asyncio.to_thread(running.usable, finder, run.os, installs=False)
+    facts = await asyncio.to_thread(running.usable, finder, run.os)
     return await logged.run_logged(
         scripted(facts, run, disk_paths, old_name=old_name, secrets=secrets),
         care,

@@ -44,11 +44,8 @@ _used: Final = Counter[str]()
 _lock: Final = threading.Lock()
 
 
-def usable(finder: Finder, os_name: str, *, installs: bool = True) -> OsFacts:
-    """The valid definition behind ``os_name``, or Rejected: not there, or not valid.
-
-    ``installs``: so that ``create`` runs; one that would have to run in a guest does not.
-    """
+def usable(finder: Finder, os_name: str) -> OsFacts:
+    """The valid definition behind ``os_name``, or Rejected: not there, or not valid."""
     base = split(os_name)[0]
     facts = finder.lookup(base)
     if facts is None:
@@ -66,15 +63,31 @@ def usable(finder: Finder, os_name: str, *, installs: bool = True) -> OsFacts:
             reason=Reason.ENVIRONMENT,
             object_name=base,
         )
-    if installs and not facts.trusted:
-        raise Rejected(
-            f"the OS definition {base} has {check.CREATE_UNTRUSTED}, which would have to run in an "
-            "installation guest; that is not supported",
-            f"offer {check.CREATE} alone in {facts.path}",
-            reason=Reason.ENVIRONMENT,
-            object_name=base,
-        )
     return facts
+
+
+def must_be_trusted(facts: OsFacts) -> None:
+    """Rejected where nobody said in which guest its script is to run."""
+    if not facts.trusted:
+        raise Rejected(
+            f"the OS definition {facts.name} has {check.CREATE_UNTRUSTED}, which runs in an "
+            "installation guest, and nobody said from which image that boots",
+            "gnt-cluster modify --install-image=FILE names one for the cluster",
+            reason=Reason.STATE,
+            object_name=facts.name,
+        )
+
+
+def must_be_untrusted(facts: OsFacts) -> None:
+    """Rejected where it has no script that is to run in a guest."""
+    if facts.trusted:
+        raise Rejected(
+            f"the OS definition {facts.name} at {facts.path} has no {check.CREATE_UNTRUSTED} any "
+            "more",
+            "it was changed meanwhile: try again",
+            reason=Reason.STATE,
+            object_name=facts.name,
+        )
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
@@ -117,6 +130,13 @@ class Streams(msgspec.Struct, frozen=True, kw_only=True):
     size: int | None = None
 
 
+class Guest(msgspec.Struct, frozen=True, kw_only=True):
+    """The command that runs the script in a guest, with open files that it inherits."""
+
+    argv: tuple[str, ...]
+    inherited: tuple[int, ...]
+
+
 async def run(
     facts: OsFacts,
     script: str,
@@ -126,6 +146,7 @@ async def run(
     timeout: float,
     output: Path | None = None,
     streams: Streams | None = None,
+    guest: Guest | None = None,
     scope: Scope | None = None,
     on_started: OnStarted | None = None,
     on_ended: Callable[[Ended], None] | None = None,
@@ -136,20 +157,26 @@ async def run(
     077) and no input but that of ``streams``. What it prints is appended to the file
     ``output``, ``LOG_FIRST`` and the last ``LOG_LAST`` bytes of it; or comes back, up to
     64 KiB. Its whole process group is ended at ``timeout`` (seconds) and when this call is
-    cancelled. What it leaves behind within ``scope`` is cleared away, however it ended;
-    ``on_ended`` is told in its thread, also where this call is cancelled.
+    cancelled. With ``guest`` that runs in its place. What it leaves behind within ``scope`` is
+    cleared away, however it ended; ``on_ended`` is told in its thread, also where this call is
+    cancelled.
     """
     directory = _version(facts.path)
     path = f"{directory}/{script}"
     # The directory is entered through env(1), which takes a name with = for an assignment.
     argv = [path if "=" not in path else f"./{script}", *arguments]
+    given = streams or Streams()
+    passed = {} if given.size is None else {SIZE_DESCRIPTOR: given.size}
+    if guest is not None:
+        argv = list(guest.argv)
+        passed |= {number: number for number in guest.inherited}
     bounds = (MAX_OUTPUT // 2, MAX_OUTPUT // 2) if output is None else (LOG_FIRST, LOG_LAST)
     with tempfile.TemporaryFile() if output is None else output.open("ab", 0) as file:
 
         def work(stop: process.Stop) -> Ended:
             with Spool(file.fileno(), *bounds) as spool:
                 ended, cleared = _run(
-                    argv, environment, directory, streams or Streams(), spool.descriptor,
+                    argv, environment, directory, given, passed, spool.descriptor,
                     timeout, stop, scope, on_started,
                 )  # fmt: skip
             found = Ended(
@@ -185,6 +212,7 @@ def _run(
     environment: Mapping[str, str],
     directory: str,
     streams: Streams,
+    passed: Mapping[int, int],
     output: int,
     timeout: float,
     stop: process.Stop,
@@ -207,7 +235,7 @@ def _run(
             stdin=streams.stdin,
             stdout=output if streams.stdout is None else streams.stdout,
             stderr=output,
-            passed={} if streams.size is None else {SIZE_DESCRIPTOR: streams.size},
+            passed=passed,
             directory=directory,
             timeout=timeout,
             stop=stop,

@@ -22,6 +22,7 @@ from gantry.osdefs.variants import split, variant_of
 _log: Final = logging.getLogger(__name__)
 
 ARGUMENTS: Final = ("parameters",)
+OS_IMAGE: Final = "os-image"
 
 
 async def verify(
@@ -61,7 +62,8 @@ def variables(
 
 def _check_names(facts: OsFacts, parameters: Mapping[str, str]) -> None:
     known = [name for name, _ in facts.parameters]
-    unknown = sorted(set(parameters) - set(known))
+    # An image is for whoever writes it to the disk, whatever the definition knows.
+    unknown = sorted(set(parameters) - {*known, OS_IMAGE})
     if unknown:
         listed = ", ".join(known) if known else "none"
         raise Rejected(

@@ -286,3 +286,13 @@ async def test_a_log_that_is_a_link_is_not_followed(site: Site) -> None:
     error = await site.failure()
     assert log.name in error.message
     assert not (site.root / "elsewhere").exists()
+
+
+async def test_what_is_to_run_in_a_guest_does_not_run_on_the_node(site: Site) -> None:
+    definition = write(site.os, scripts={"create": f"echo it ran > {site.root}/ran"})
+    (definition / "create_untrusted").write_text(f"#!/bin/sh\necho it ran > {site.root}/ran\n")
+    (definition / "create_untrusted").chmod(0o755)
+    with pytest.raises(Rejected, match="create_untrusted, which runs in an") as caught:
+        await site.create()
+    assert "--install-image" in caught.value.hint
+    assert not (site.root / "ran").exists()

@@ -85,10 +85,18 @@ async def test_an_invalid_definition_is_refused_even_where_none_is_required(
         assert "create in" in error.message
 
 
-async def test_a_definition_for_an_installation_guest_is_refused(finder: Finder, own: Path) -> None:
+async def test_a_definition_that_is_not_trusted_is_verified_like_others(
+    finder: Finder, own: Path
+) -> None:
     path = write(own)
     (path / "create").rename(path / "create_untrusted")
-    assert "create_untrusted" in (await refusal(finder, OsVerify(os="deb"))).message
+    await verify(finder, OsVerify(os="deb", parameters={"dhcp": "yes"}))
+    assert "'nope'" in (await refusal(finder, OsVerify(os="deb", parameters={"nope": "1"}))).message
+
+
+async def test_an_image_is_no_parameter_of_the_definition(finder: Finder, own: Path) -> None:
+    write(own)
+    await verify(finder, OsVerify(os="deb", parameters={"os-image": "/srv/images/web.img"}))
 
 
 async def test_the_variant_comes_before_the_parameters(finder: Finder, own: Path) -> None:

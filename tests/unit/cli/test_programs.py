@@ -206,7 +206,13 @@ GANETI = {
     ("gnt-backup", "remove"): "--dry-run --priority= --submit --print-jobid",
 }
 """Options that Ganeti's commands have, each with ``=`` where it takes a value."""
-VALUES = {"--priority": "low", "--units": "m", "--shutdown-timeout": "1"}
+VALUES = {
+    "--priority": "low",
+    "--units": "m",
+    "--shutdown-timeout": "1",
+    "--helper-startup-timeout": "1",
+    "--helper-shutdown-timeout": "1",
+}
 
 
 @pytest.mark.parametrize(("name", "command"), GANETI)

@@ -260,7 +260,7 @@ def test_a_nic_is_put_into_no_network() -> None:
 def test_refuses_disks_without_an_os_to_put_there() -> None:
     assert "the OS definition is missing" in refused(FILE, os_type=None).message
     plan = check(snapshot(), {**FILE, "os_type": None, "no_install": True})
-    assert plan.install is None
+    assert not plan.installing
     assert not plan.start
 
 

@@ -66,21 +66,21 @@ async def test_the_same_os_again() -> None:
 
 async def test_another_os_stays() -> None:
     plan: ReinstallPlan = check(cluster(), {**OP, "os_type": "debian+trixie"})
-    assert plan.install.os == plan.after.os == "debian+trixie"
+    assert plan.told.os == plan.after.os == "debian+trixie"
 
 
 async def test_parameters_are_for_this_once_unless_they_are_to_be_kept() -> None:
     where = cluster(osparams={"a": "1", "b": "2"}, osparams_private={"key": "x"})
     given = {"osparams": {"a": "default", "c": "3"}, "osparams_private": {"key": "y"}}
     once: ReinstallPlan = check(where, {**OP, **given})
-    assert once.install.parameters == {"b": "2", "c": "3"}
-    assert once.install.private_parameters == {"key": "y"}
+    assert once.told.parameters == {"b": "2", "c": "3"}
+    assert once.told.private_parameters == {"key": "y"}
     assert (once.after.osparams, once.after.osparams_private) == (
         {"a": "1", "b": "2"},
         {"key": "x"},
     )
     kept: ReinstallPlan = check(where, {**OP, **given, "store_osparams": True})
-    assert kept.install.parameters == {"b": "2", "c": "3"}
+    assert kept.told.parameters == {"b": "2", "c": "3"}
     assert (kept.after.osparams, kept.after.osparams_private) == (
         {"b": "2", "c": "3"},
         {"key": "y"},

@@ -38,6 +38,7 @@ def document(view: View) -> dict[str, Any]:
         "shared_file_storage_dir": one.shared_file_storage_dir,
         "name_check": one.name_check,
         "ip_check": one.ip_check,
+        "install_image": one.install_image or "none",
         "maintain": one.maintain,
         **_parameters(one),
         "hidden_os": list(one.hidden_os),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from gantry.cli import jobs, new_instance, secrets, values
+from gantry.cli import ganeti_options, jobs, new_instance, secrets, values
 from gantry.cli import options as shared
 
 EXAMPLES = """
@@ -48,6 +48,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     new_instance.os_parameters(parser.add_argument_group("operating system"))
     new_instance.place_options(parser, "once for each NIC, instead of all")
     new_instance.checks(parser)
+    ganeti_options.without_effect(
+        parser, "--helper-startup-timeout", "--helper-shutdown-timeout", value=True
+    )
     shared.job(parser)
 
 

@@ -14,6 +14,7 @@ gnt-cluster modify -B memory=512M,vcpus=1
 gnt-cluster modify -H kvm:serial_speed=115200
 gnt-cluster modify -N mode=bridged,link=br0
 gnt-cluster modify --max-running-jobs 50
+gnt-cluster modify --install-image=/srv/images/install.img
 """
 
 
@@ -43,6 +44,11 @@ def parameters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "--mac-prefix", metavar="aa:00:00")
     parser.add_argument("--file-storage-dir", metavar="PATH")
     parser.add_argument("--shared-file-storage-dir", metavar="PATH")
+    parser.add_argument(
+        "--install-image",
+        metavar="FILE|URL",
+        help="what scripts that are not trusted run in: on every node, or none",
+    )
     parser.add_argument("--maintain-node-health", type=shared.yes_no, metavar="yes|no")
     for name, text in (("name", "new instances' names resolve"), ("ip", "nothing answers there")):
         parser.add_argument(
@@ -76,6 +82,7 @@ def fields(arguments: argparse.Namespace) -> dict[str, Any]:
         "mac_prefix",
         "file_storage_dir",
         "shared_file_storage_dir",
+        "install_image",
         "maintain_node_health",
         "name_check",
         "ip_check",

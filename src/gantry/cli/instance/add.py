@@ -15,6 +15,7 @@ gnt-instance add -t file --disk 0:size=10G,name=root --disk 1:size=1G -o debian+
 gnt-instance add -t mirror -s 10G -o busybox -n node1:node2 safe1.example.com
 gnt-instance add -t diskless -o noop --no-install --no-start test1.example.com
 gnt-instance add -t file -s 1G -o busybox --net 0:mode=user,ip=10.0.2.15 try.example.com
+gnt-instance add -t file -s 10G -O os-image=https://images.example.com/web.qcow2 image.example.com
 gnt-instance add -t file -s 10G -o busybox --dry-run web1.example.com
 """
 
@@ -35,6 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     place = new_instance.place_options(parser, "once for each NIC")
     place.add_argument("--no-start", action="store_true", help="leave it down")
     new_instance.checks(parser)
+    shared.installation(parser)
     shared.job(parser)
 
 
@@ -54,4 +56,8 @@ def operation(arguments: argparse.Namespace) -> dict[str, Any]:
         "start": not arguments.no_start,
         "debug_level": arguments.debug,
     }
-    return new_instance.fields(arguments) | own | shared.given(arguments, "os_type")
+    return (
+        new_instance.fields(arguments)
+        | own
+        | shared.given(arguments, "os_type", "helper_startup_timeout", "helper_shutdown_timeout")
+    )

@@ -38,6 +38,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep public and private parameters with the instance",
     )
+    shared.installation(parser)
     shared.job(parser)
 
 
@@ -65,7 +66,7 @@ def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
         "osparams_private": values.texts(private, "--os-parameters-private"),
         "debug_level": arguments.debug,
         "store_osparams": arguments.store_os_parameters,
-        **shared.given(arguments, "os_type"),
+        **shared.given(arguments, "os_type", "helper_startup_timeout", "helper_shutdown_timeout"),
     }
     if arguments.select_os:
         found["os_type"] = _chosen()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,15 @@ from gantry.model.orders import GuestSpec
 
 VNC_BASE_PORT = 5900
 """The port of display 0 (RFC 6143, section 8)."""
+
+
+CONFINED: Final = (
+    "-no-user-config",
+    "-nodefaults",
+    "-sandbox",
+    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+)
+"""No devices but those that are named, and no system calls that QEMU does not need."""
 
 
 class Accelerator(enum.StrEnum):
@@ -65,7 +75,7 @@ def build(spec: GuestSpec, place: Place, handles: Handles) -> list[str]:
         *_display(spec, values, buses),
         *devices.disks(spec.name, spec.disks, values, place.root, buses),
         *devices.removable(spec.name, values, buses, _has_scsi(spec, values)),
-        *_networks(spec, values, place, handles, buses),
+        *networks(spec, values, place, handles, buses),
         *(("-incoming", "defer") if handles.incoming else ()),
         *str(values["kvm_extra"]).split(),
     ]
@@ -77,11 +87,8 @@ def _identity(spec: GuestSpec) -> list[str]:
         f"guest={escape(spec.name)},debug-threads=on",
         "-uuid",
         spec.uuid,
-        "-no-user-config",
-        "-nodefaults",
+        *CONFINED,
         "-S",
-        "-sandbox",
-        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
     ]
 
 
@@ -207,13 +214,14 @@ def _has_scsi(spec: GuestSpec, values: Mapping[str, ParameterValue]) -> bool:
     return bool(spec.disks) and values["disk_type"] == "scsi-hd"
 
 
-def _networks(
+def networks(
     spec: GuestSpec,
     values: Mapping[str, ParameterValue],
     place: Place,
     handles: Handles,
     buses: devices.Buses,
 ) -> list[str]:
+    """All NICs."""
     argv = devices.nics(spec.name, spec.nics, values, handles.taps, buses)
     if not (place.vhost and values["vhost_net"] and values["nic_type"] == "paravirtual"):
         return argv

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
-from gantry.hypervisors.contract import Console, Say
+from gantry.hypervisors.contract import Console, Installation, Program, Say
 from gantry.hypervisors.kvm import (
     adoption,
     guest_agent,
@@ -158,6 +159,13 @@ class Kvm(Moves):
 
         await asyncio.gather(*(one(each) for each in tuple(self._running.values())))
         return self.guests()
+
+    def installation(self, guest: Installation) -> AbstractAsyncContextManager[Program]:
+        """QEMU without a monitor; see ``installation``."""
+        from gantry.hypervisors.kvm import installation
+
+        facts = self._facts_of(str(guest.hvparams.get("kvm_path", "")))
+        return installation.program(guest, facts, self._around)
 
     async def console(self, uuid: Uuid) -> Console:
         """Attach to the serial console."""

@@ -156,7 +156,7 @@ async def _spawn(
         append = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         errors = os.open(files.errors, append, 0o600)
         opened.callback(os.close, errors)
-        taps = await _taps(spec, around, opened)
+        taps = await open_taps(spec, around, opened)
         agent = _agent(spec, files, opened)
         handles = Handles(
             monitor=monitor.fileno(),
@@ -185,9 +185,10 @@ def _agent(spec: GuestSpec, files: Files, opened: contextlib.ExitStack) -> int |
     return opened.enter_context(sockets.listen(files.volatile, guest_agent.SOCKET)).fileno()
 
 
-async def _taps(
+async def open_taps(
     spec: GuestSpec, around: Surroundings, opened: contextlib.ExitStack
 ) -> dict[int, int]:
+    """An open tap for each bridged NIC, by its index. Rejected."""
     taps: dict[int, int] = {}
     offload = spec.hvparams.get("vnet_hdr", True) is True
     for nic in spec.nics:

@@ -24,7 +24,7 @@ from gantry.model.orders import OsVerify
 from gantry.model.parameters import BACKEND, HYPERVISOR, NIC, NODE, check, merge, os_parameters
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import candidates, checks, oses
+from gantry.operations.steps import candidates, checks, installing, oses
 from gantry.ports.steps import Outcome, Steps
 
 _PREFIX = re.compile(r"[0-9a-f][02468ace]:[0-9a-f]{2}:[0-9a-f]{2}")
@@ -67,6 +67,8 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
     blacklisted_os: tuple[tuple[str, str], ...] = ()
     file_storage_dir: str | None = None
     shared_file_storage_dir: str | None = None
+    install_image: str | None = None
+    """``""`` and ``none`` take it away."""
     maintain_node_health: bool | None = None
     name_check: bool | None = None
     ip_check: bool | None = None
@@ -174,6 +176,12 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
         for name in ("file_storage_dir", "shared_file_storage_dir"):
             if path := getattr(self, name):
                 changes[name] = names.absolute_path(path, name)
+        if self.install_image is not None:
+            given = self.install_image
+            none = given in ("", "none")
+            changes["install_image"] = (
+                "" if none else installing.image_location(given, "the install image")
+            )
         for name, field in (
             ("maintain_node_health", "maintain"),
             ("name_check", "name_check"),

@@ -27,8 +27,6 @@ from gantry.model.orders import (
     GuestSpec,
     GuestStart,
     GuestStop,
-    OsCreate,
-    OsRun,
     OsVerify,
 )
 from gantry.model.parameters import BACKEND, HYPERVISOR, backend, check, merge
@@ -39,6 +37,7 @@ from gantry.operations.instance.new import NewInstance
 from gantry.operations.steps import (
     allocation,
     checks,
+    installing,
     mirroring,
     mirrors,
     nics,
@@ -48,17 +47,18 @@ from gantry.operations.steps import (
     resolving,
     specs,
 )
+from gantry.operations.steps.installing import Installing
 from gantry.ports.steps import Outcome, Steps
 
 FAILED_INSTALL = oses.FAILED_INSTALL
 
 
 class AddPlan(Plan, frozen=True, kw_only=True):
-    """The whole instance as it will be; ``install`` is None where no script runs."""
+    """The whole instance as it will be; ``installing`` is false where nothing is installed."""
 
     instance: Instance
     spec: GuestSpec
-    install: OsRun | None
+    installing: Installing
     start: bool
     mirroring: mirrors.Mirroring | None = None
     records: tuple[Mirror, ...] = ()
@@ -103,7 +103,9 @@ class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
         # What is known of a node's disk is its own; a shared one is the agent's to measure.
         own = draft.disk_template in (DiskTemplate.FILE, DiskTemplate.MIRROR)
         space = sum(disk.size for disk in draft.disks) if own else 0
-        node = self._node(cluster, hypervisor, memory if self._starts else 0, space)
+        image = "" if self.no_install else installing.image_of(draft)
+        needed = memory if self._starts else 0
+        node = self._node(cluster, hypervisor, needed, space)
         others = placing.secondaries(
             cluster, draft.disk_template, hypervisor, node, self.secondaries, space
         )
@@ -111,23 +113,29 @@ class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
         if draft.os:
             oses.installable(cluster, draft.os, node)
         instance = self._pinned(cluster, draft, node)
-        install = draft.os and draft.disks and not self.no_install
+        install = bool((draft.os or image) and draft.disks and not self.no_install)
         mirrored = draft.disk_template is DiskTemplate.MIRROR
         records = [
             mirrors.made(instance, disk, not install, given.now)
             for disk in (instance.disks if mirrored else ())
         ]
         placed = cluster.with_changes(cluster.revision, [instance, *records])
+        how = Installing()
+        if install:
+            how = installing.plan(placed, instance, self.patience, self.debug_level)
+        if how.memory > needed:
+            checks.memory_fits(cluster, node, how.memory, f"the installation of {name}")
+            needed = how.memory
         return AddPlan(
             instance=instance,
             spec=specs.guest(cluster.cluster, instance),
-            install=specs.os_run(placed, instance, self.debug_level) if install else None,
+            installing=how,
             start=self._starts,
             mirroring=mirrors.of(placed, instance),
             records=tuple(records),
             reserve=_reservations(instance, self.conflicts_check),
             claims=(
-                Claim(node=node.uuid, memory=memory if self._starts else 0, disk=space),
+                Claim(node=node.uuid, memory=needed, disk=space),
                 *(Claim(node=one.uuid, disk=space) for one in others),
             ),
         )
@@ -139,7 +147,7 @@ class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
         if name_check:
             await resolving.name_resolves(plan.instance.name, cluster, ask, ip_check)
         if plan.instance.os:
-            run = plan.install or specs.os_run(
+            run = plan.installing.run or specs.os_run(
                 cluster.with_changes(cluster.revision, [plan.instance]), plan.instance
             )
             oses.disjoint(run.parameters, run.private_parameters, ask.secrets)
@@ -151,6 +159,7 @@ class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
                 force_variant=self.force_variant,
             )
             await ask.ask(plan.instance.primary_node, verify, timeouts.OS_VERIFY)
+        await installing.examine(plan.installing, plan.instance, ask)
         return plan
 
     def subject(self, plan: AddPlan, cluster: Snapshot) -> Subject:
@@ -175,16 +184,12 @@ class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
                 timeout=timeouts.SLOW,
             )
         await mirroring.create_copies(steps, plan.mirroring)
-        if plan.install is not None:
-            steps.log(f"running the create script of OS {instance.os}...")
-            try:
-                await steps.do(
-                    "os-create", node, OsCreate(run=plan.install), timeout=timeouts.OS_CREATE
-                )
-            except OperationFailed as error:
-                if not self.keep_failed:
-                    raise
-                return _kept(plan, error, steps)
+        try:
+            await installing.carry_out(plan.installing, instance, steps)
+        except OperationFailed as error:
+            if not self.keep_failed:
+                raise
+            return _kept(plan, error, steps)
         states: tuple[MirrorChange, ...] = ()
         if plan.start:
             steps.log("starting instance...")
@@ -216,10 +221,12 @@ class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
         self, cluster: Snapshot, given: Given, name: str, hypervisor: HypervisorName
     ) -> Instance:
         template = requests.template(self.disk_template, cluster.cluster)
-        if not (self.os_type or self.no_install or template is DiskTemplate.DISKLESS):
+        named = self.os_type or self.osparams.get(installing.OS_IMAGE)
+        if not (named or self.no_install or template is DiskTemplate.DISKLESS):
             raise Rejected(
                 "the OS definition is missing",
-                "such as -o busybox (see gnt-os list); --no-install leaves the disks empty",
+                "such as -o busybox (see gnt-os list), or -O os-image=FILE|URL; --no-install "
+                "leaves the disks empty",
             )
         beparams = merge({}, check(self.beparams, BACKEND, "an instance"))
         for key in (*self.osparams, *self.osparams_private):

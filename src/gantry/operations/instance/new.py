@@ -7,7 +7,7 @@ from typing import TypeVar
 from gantry.model.entities import ParameterValue
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Operation, Plan
-from gantry.operations.steps import moving, requests
+from gantry.operations.steps import installing, moving, requests
 
 P = TypeVar("P", bound=Plan)
 
@@ -50,6 +50,13 @@ class NewInstance(Operation[P], frozen=True, kw_only=True):
     def secondaries(self) -> tuple[str, ...]:
         """The names of all secondary nodes that were given."""
         return (*((self.snode,) if self.snode else ()), *self.snodes)
+
+    @property
+    def patience(self) -> installing.Patience:
+        """How long a guest that installs it may take."""
+        return installing.Patience(
+            startup=self.helper_startup_timeout, shutdown=self.helper_shutdown_timeout
+        )
 
     def check_place(self, cluster: Snapshot) -> None:
         """What was said of where it is to be makes sense, or Rejected."""

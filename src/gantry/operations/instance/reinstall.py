@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import msgspec
 
@@ -12,23 +12,24 @@ from gantry.model.entities import AnyEntity, Instance
 from gantry.model.errors import Cancelled, GantryError, OperationFailed, Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.names import Uuid
-from gantry.model.orders import OsCreate, OsRun, OsVerify
+from gantry.model.orders import OsRun, OsVerify
 from gantry.model.replicas import MirrorChange
-from gantry.model.snapshot import Snapshot
+from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import checks, mirrors, oses, specs
+from gantry.operations.steps import checks, installing, mirrors, oses, specs
+from gantry.operations.steps.installing import Installing
 from gantry.ports.steps import Changes, Outcome, Steps
 
 FAILED_INSTALL = oses.FAILED_INSTALL
-_SCRIPT: Final = "os-create"
 
 
 class ReinstallPlan(Plan, frozen=True, kw_only=True):
-    """``after`` is the instance once that has succeeded, ``install`` what the script is told."""
+    """``after`` is the instance once that has succeeded, ``told`` what its scripts are told."""
 
     before: Instance
     after: Instance
-    install: OsRun
+    told: OsRun
+    installing: Installing
     written: tuple[MirrorChange, ...] = ()
     """What becomes of other replicas, since the script writes to the primary's alone."""
 
@@ -47,6 +48,8 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
     osparams_private: dict[str, str] = {}
     store_osparams: bool = False
     debug_level: int = 0
+    helper_startup_timeout: int | None = None
+    helper_shutdown_timeout: int | None = None
 
     def summary(self) -> str:
         return f"INSTANCE_REINSTALL({self.instance_name})"
@@ -62,41 +65,50 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
                 f"cannot {what}: it has no disks", reason=Reason.STATE, object_name=before.name
             )
         os = self.os_type or before.os
-        if not os:
-            raise Rejected(
-                f"instance {before.name} has no OS", "give one with -o (see gnt-os list)"
-            )
         node = cluster.nodes[before.primary_node]
         checks.node_usable(cluster, node, what)
         checks.stopped(cluster, before, what)
-        for uuid in _asked(cluster, before):
+        for uuid in _asked(cluster, before) if os else ():
             oses.installable(cluster, os, cluster.nodes[uuid])
         public = oses.changed_parameters(before.osparams, self.osparams)
         private = oses.changed_parameters(before.osparams_private, self.osparams_private)
         oses.disjoint(public, private)
         once = msgspec.structs.replace(before, os=os, osparams=public, osparams_private=private)
         kept = once if self.store_osparams else msgspec.structs.replace(before, os=os)
+        shown = cluster.with_changes(cluster.revision, [once])
+        patience = installing.Patience(
+            startup=self.helper_startup_timeout, shutdown=self.helper_shutdown_timeout
+        )
+        how = installing.plan(shown, once, patience, self.debug_level)
+        if not how:
+            raise Rejected(
+                f"instance {before.name} has no OS",
+                "give one with -o (see gnt-os list), or an image with -O os-image=FILE|URL",
+            )
+        checks.memory_fits(cluster, node, how.memory, f"the installation of {before.name}")
         tags = tuple(tag for tag in before.tags if tag != FAILED_INSTALL)
         after = checks.changed(kept, given.now, tags=tags)
-        shown = cluster.with_changes(cluster.revision, [once])
         return ReinstallPlan(
             before=before,
             after=after,
-            install=specs.os_run(shown, once, self.debug_level),
+            told=specs.os_run(shown, once, self.debug_level),
+            installing=how,
             written=mirrors.written(cluster, before),
+            claims=(Claim(node=node.uuid, memory=how.memory),),
         )
 
     async def examine(self, plan: ReinstallPlan, cluster: Snapshot, ask: Examiner) -> ReinstallPlan:
-        oses.disjoint(plan.install.parameters, plan.install.private_parameters, ask.secrets)
+        oses.disjoint(plan.told.parameters, plan.told.private_parameters, ask.secrets)
         verify = OsVerify(
-            os=plan.install.os,
-            parameters=plan.install.parameters,
-            private_parameters=plan.install.private_parameters,
+            os=plan.told.os,
+            parameters=plan.told.parameters,
+            private_parameters=plan.told.private_parameters,
             secret_parameters=ask.secrets,
             force_variant=self.force_variant,
         )
-        for uuid in _asked(cluster, plan.before):
+        for uuid in _asked(cluster, plan.before) if plan.told.os else ():
             await ask.ask(uuid, verify, timeouts.OS_VERIFY)
+        await installing.examine(plan.installing, plan.before, ask)
         return plan
 
     def subject(self, plan: ReinstallPlan, cluster: Snapshot) -> Subject:
@@ -104,7 +116,7 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
 
     def remains(self, plan: ReinstallPlan, begun: frozenset[str]) -> tuple[AnyEntity, ...]:
         # A job that was cancelled, or could not go on, in the middle of the script.
-        return (_marked(plan),) if _SCRIPT in begun else ()
+        return (_marked(plan),) if begun.intersection(installing.STEPS) else ()
 
     async def run(self, plan: ReinstallPlan, steps: Steps) -> Outcome:
         if plan.before.os != plan.after.os:
@@ -112,14 +124,13 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
         if self.osparams or self.osparams_private:
             kept = "kept with the instance" if self.store_osparams else "used this once, not kept"
             steps.log(f"the OS parameters that were given are {kept}")
-        steps.log(f"running the create script of OS {plan.after.os}...")
-        order = OsCreate(run=plan.install, reinstall=True)
-        node = plan.before.primary_node
         try:
             first = Changes(mirrors=plan.written)
-            await steps.do(_SCRIPT, node, order, first=first, timeout=timeouts.OS_CREATE)
+            await installing.carry_out(
+                plan.installing, plan.before, steps, reinstall=True, first=first
+            )
         except (Cancelled, Rejected):
-            # Refused: no script has begun.
+            # Refused: nothing has begun.
             raise
         except GantryError as error:
             return _unsure(plan, error, steps)

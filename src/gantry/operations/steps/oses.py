@@ -59,7 +59,7 @@ def installable(cluster: Snapshot, full: str, node: Node) -> str:
             f"gnt-os modify --blacklisted=no {' and '.join(listed)} allows it",
             reason=Reason.STATE,
         )
-    mine = _on(cluster, node, base)
+    mine = on(cluster, node, base)
     if mine is None:
         raise Rejected(
             f"node {node.name} has no OS definition {base!r}",
@@ -83,7 +83,7 @@ def _alike(cluster: Snapshot, base: str, node: Node, mine: OsFacts) -> None:
         live = cluster.node_live(other.uuid)
         if other.offline or not other.vm_capable or not live.reachable or live.facts is None:
             continue
-        theirs = _on(cluster, other, base)
+        theirs = on(cluster, other, base)
         if theirs is None:
             continue
         if mine.digest != theirs.digest:
@@ -102,7 +102,8 @@ def _alike(cluster: Snapshot, base: str, node: Node, mine: OsFacts) -> None:
             )
 
 
-def _on(cluster: Snapshot, node: Node, base: str) -> OsFacts | None:
+def on(cluster: Snapshot, node: Node, base: str) -> OsFacts | None:
+    """What the node said of the definition; None where it has none, or said nothing yet."""
     facts = cluster.node_live(node.uuid).facts
     if facts is None:
         return None
