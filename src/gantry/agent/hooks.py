@@ -13,6 +13,7 @@ from gantry.agent import told
 from gantry.agent.effect import Task
 from gantry.agent.ledger import Ledger
 from gantry.agent.parts import Parts
+from gantry.hooks import watcher
 from gantry.host.command import in_thread
 from gantry.host.daemon import Identity
 from gantry.host.listing import DIRECTORY as DIRECTORY
@@ -57,7 +58,10 @@ async def run_below(
     ledger: Ledger,
     on_started: Callable[[Identity], None] | None = None,
 ) -> HooksRan:
-    """The same, of the node with that root; each run is recorded."""
+    """The same, of the node with that root; each run is recorded.
+
+    Scripts of ``watcher`` are told as little as the agent tells them.
+    """
     stop = Stop()
     # All of it in one thread: to go from one to another costs as much as starting a script.
     return await in_thread(stop, lambda: _recorded(root, order, ledger, stop, on_started))
@@ -71,14 +75,8 @@ def _recorded(
     on_started: Callable[[Identity], None] | None,
 ) -> HooksRan:
     phase = ledger.phase(order)
-    extra = {
-        "GANTRY_ROOT": str(root),
-        "GANTRY_JOB": str(order.job),
-        "GANTRY_RUN_ID": order.run_id,
-        "GANTRY_ATTEMPT": str(order.attempt),
-    }
-    if order.dry_run:
-        extra["GANTRY_DRY_RUN"] = "1"
+    alone = [one.name for one in order.directories] == [watcher.DIRECTORY]
+    extra = watcher.extra(root, order.run_id) if alone else _extra(root, order)
     rooted = {
         version: _rooted(root, environment) for version, environment in order.environments.items()
     }
@@ -93,12 +91,23 @@ def _recorded(
             on_brief=None if told.of_failure(order) else phase.brief,
             on_results=lambda results: phase.ended(*results),
             outputs=phase.outputs,
-            exchange=root / EXCHANGE,
+            exchange=None if alone else root / EXCHANGE,
             done=phase.done,
         )
     finally:
         phase.close()
     return phase.finished(ran)
+
+
+def _extra(root: Path, order: HooksRun) -> dict[str, str]:
+    """What is added to each environment on this node."""
+    found = {
+        "GANTRY_ROOT": str(root),
+        "GANTRY_JOB": str(order.job),
+        "GANTRY_RUN_ID": order.run_id,
+        "GANTRY_ATTEMPT": str(order.attempt),
+    }
+    return {**found, "GANTRY_DRY_RUN": "1"} if order.dry_run else found
 
 
 def _context(order: HooksRun) -> msgspec.Raw:

@@ -15,14 +15,13 @@ from typing import Final
 
 from gantry.agent.hooks import DIRECTORY as HOOKS
 from gantry.agent.memory import Memory
+from gantry.hooks.watcher import DIRECTORY, extra, order
 from gantry.host.daemon import Identity
 from gantry.host.scripts import run_hooks
 from gantry.model import timeouts
-from gantry.model.orders import HookDirectory, HooksRun, ScriptResult, ScriptStatus
+from gantry.model.orders import ScriptResult, ScriptStatus
 
-DIRECTORY: Final = "watcher"
 _KEY: Final = "watcher"
-_PATH: Final = "/sbin:/bin:/usr/sbin:/usr/bin"
 _LONGEST: Final = 2000
 """Characters of an output in the log."""
 _log = logging.getLogger(__name__)
@@ -47,22 +46,13 @@ async def once(root: Path, memory: Memory) -> None:
     if not await asyncio.to_thread((root / HOOKS / DIRECTORY).is_dir):
         return
     run_id = str(uuid.uuid4())
-    order = HooksRun(
-        directories=(HookDirectory(name=DIRECTORY, version=1),),
-        environments={one: {"PATH": _PATH, "LC_ALL": "C"} for one in ("1", "2")},
-        main_version=1,
-        job=0,
-        run_id=run_id,
-        attempt=1,
-    )
 
     def started(identity: Identity) -> None:
         memory.script_started(_KEY, identity.pid, identity.started)
 
-    extra = {"GANTRY_ROOT": str(root), "GANTRY_RUN_ID": run_id}
     memory.mark(_KEY, f"GANTRY_RUN_ID={run_id}")
     try:
-        ran = await run_hooks(root / HOOKS, order, extra, on_started=started)
+        ran = await run_hooks(root / HOOKS, order(run_id), extra(root, run_id), on_started=started)
     finally:
         memory.scripts_ended(_KEY)
     for result in ran.results:

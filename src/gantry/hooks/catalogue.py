@@ -12,11 +12,10 @@ from gantry.hooks.about import names
 from gantry.hooks.entry import Phase, Row, Where
 from gantry.hooks.plan import directories_of
 from gantry.hooks.table import CONFIG_UPDATE, ROWS
+from gantry.hooks.watcher import DIRECTORY as WATCHER
 from gantry.model.errors import Reason, Rejected
 from gantry.model.hook_orders import ANY_OBJECT, HookAbout, HookDirectory
 
-_WATCHER: Final = "watcher"
-"""The directory that each node reads by itself."""
 _OF_NO_OPERATION: Final = (
     "scripts in watcher/ are of no operation, and are told nothing: see docs/hooks/README.md"
 )
@@ -46,7 +45,7 @@ def find(name: str) -> Row:
     hint = f"did you mean {near[0]}?" if near else "docs/hooks/operations.md has them all"
     raise Rejected(
         f"no operation with hooks is called {name!r}",
-        _OF_NO_OPERATION if name == _WATCHER else hint,
+        _OF_NO_OPERATION if name == WATCHER else hint,
         reason=Reason.UNKNOWN,
         object_name=name,
     )

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Final
 
-from gantry.hooks import catalogue, disabled
+from gantry.hooks import catalogue, disabled, watcher
 from gantry.hooks.entry import Where
 from gantry.model.file_rules import interpreter, rights
 from gantry.model.findings import Finding, Level, error, warning
@@ -19,7 +19,7 @@ from gantry.model.hook_files import EntryKind, HookFile, HookInventory, HookPlac
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
 _FOREIGN: Final = re.compile(r"[^a-zA-Z0-9_-]+")
 _EXECUTABLE: Final = 0o111
-_SPECIAL: Final = ("watcher",)
+_SPECIAL: Final = (watcher.DIRECTORY,)
 _SUFFIX: Final = re.compile(r"-(pre|post|fail)(\.d)?$|\.d$")
 
 

@@ -20,6 +20,7 @@ from gantry.hooks.policy import (
     Settings,
 )
 from gantry.hooks.table import CONFIG_UPDATE, ROWS
+from gantry.hooks.watcher import DIRECTORY as WATCHER
 from gantry.model import timeouts
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -63,7 +64,7 @@ def directories() -> frozenset[str]:
     prefixes = {row.directory(version) for row in ROWS.values() for version in (1, 2)}
     phases = ("pre", "post", "fail")
     made = {f"{prefix}-{phase}.d" for prefix in prefixes for phase in phases}
-    return frozenset({*made, f"{CONFIG_UPDATE}-post.d", "watcher"})
+    return frozenset({*made, f"{CONFIG_UPDATE}-post.d", WATCHER})
 
 
 def _read(content: bytes) -> tuple[list[Entry], list[Finding]]:

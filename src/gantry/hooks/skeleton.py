@@ -134,6 +134,55 @@ _WHEN: Final = {
 }
 
 
+_WATCHER_TOLD: Final = """\
+{lead}PATH and LC_ALL=C; GANTRY_ROOT is the node's root, {root}; GANTRY_RUN_ID
+{lead}is another one each time. There is no operation, and maybe no master: a gnt-* command can
+{lead}fail. What it prints, and any status but 0, is in the agent's log.
+"""
+_WATCHER_SH: Final = """\
+#!/bin/sh
+# {name}: looks after this node
+#
+# Runs when the node's agent starts, and then every five minutes; of the cluster it is told
+# nothing:
+{told}# Its arguments are none, its input is empty; $GANTRY_ROOT/bin has the gnt-* commands.
+set -eu
+
+# Say what is wrong and end with any status but 0. Example:
+# used=$(df -P "$GANTRY_ROOT/var" | awk 'NR == 2 {{print $5 + 0}}')
+# [ "$used" -lt 90 ] || {{ echo "the disk of $GANTRY_ROOT/var is $used % full"; exit 1; }}
+
+exit 0
+"""
+_WATCHER_PYTHON: Final = '''\
+#!/usr/bin/env python3
+"""{name}: looks after this node
+
+Runs when the node's agent starts, and then every five minutes; of the cluster it is told nothing:
+{told}Its arguments are none, its input is empty; $GANTRY_ROOT/bin has the gnt-* commands.
+"""
+
+import sys
+
+
+def main() -> int:
+    """The exit status."""
+    # Say what is wrong (print), and return any status but 0.
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+'''
+
+
+def of_watcher(name: str, language: str) -> str:
+    """The same of a script that each node runs by itself."""
+    python = language == "python"
+    told = _WATCHER_TOLD.format(lead="  " if python else "#   ", root="/ on a real one")
+    return (_WATCHER_PYTHON if python else _WATCHER_SH).format(name=name, told=told)
+
+
 def text(name: str, phase: str, environment: Mapping[str, str], language: str) -> str:
     """The whole file, in ``sh`` or ``python``; ``environment`` is an example of what it gets."""
     python = language == "python"

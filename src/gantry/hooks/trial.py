@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gantry.hooks import catalogue, context, example, failure
+from gantry.hooks import catalogue, context, example, failure, watcher
 from gantry.hooks.context import Asked, Failed, Moment
 from gantry.hooks.entry import Phase
 from gantry.hooks.failure import FailureKind
@@ -54,6 +54,11 @@ def made_up(
         extra=failure.variables(_FAILURE, _MESSAGE) if phase is Phase.FAIL else {},
     )
     return changed(order, settings)
+
+
+def of_watcher(version: int, settings: Mapping[str, str]) -> HooksRun:
+    """What a node tells the scripts of its directory ``watcher``."""
+    return changed(watcher.order(RUN_ID, version), settings)
 
 
 def changed(order: HooksRun, settings: Mapping[str, str]) -> HooksRun:

@@ -149,7 +149,7 @@ async def test_a_name_that_would_never_run_can_be_tried(gnt: Commands, tmp_path:
         ("--operation instance-add /no/such/file", "/no/such/file is no file"),
         ("--operation instance-add /tmp", "/tmp is no file"),
         ("/no/such/file", "/no/such/file is no file"),
-        ("--operation watcher {}", "of no operation, and are told nothing"),
+        ("--operation watcher --phase post {}", "scripts of watcher have no phase"),
         ("--context /no/such/file {}", "No such file"),
         ("--context {} {}", "is no recorded run"),
     ],
@@ -317,6 +317,8 @@ async def test_a_new_script_is_in_order_and_runs(
         ("../x --operation instance-add --phase pre", "would never run"),
         ("20-a --operation nonsense --phase pre", "no operation with hooks"),
         ("20-a --operation cluster-verify --phase pre", "has no phase pre"),
+        ("20-a --operation watcher --phase pre", "scripts of watcher have no phase"),
+        ("20-a --operation instance-add", "when is it to run?"),
     ],
 )
 async def test_no_script_is_begun_that_would_never_run(
@@ -326,3 +328,35 @@ async def test_no_script_is_begun_that_would_never_run(
     assert done.status == 2
     assert said in done.err
     assert not (tmp_path / "hooks").exists()
+
+
+@pytest.mark.parametrize("language", ["sh", "python"])
+async def test_a_new_script_of_the_watcher_is_in_order_and_runs(
+    gnt: Commands, tmp_path: Path, language: str
+) -> None:
+    made = await gnt(
+        f"gnt-hook new 20-mine --json --operation watcher --language {language} "
+        f"--dir {tmp_path}/hooks"
+    )
+    assert (made.status, made.json) == (0, {"path": f"{tmp_path}/hooks/watcher/20-mine"}), made
+    done = await gnt("gnt-hook test", made.json["path"])
+    assert (done.status, done.err) == (0, ""), done
+    looked = await gnt(f"gnt-hook lint --strict {tmp_path}/hooks")
+    assert looked.status == 0, looked.out
+
+
+async def test_a_script_of_the_watcher_is_told_as_little_as_by_an_agent(
+    gnt: Commands, tmp_path: Path
+) -> None:
+    path = script(tmp_path / "watcher", "env | sort")
+    for more in ((), ("--operation", "watcher")):
+        found = await tried(gnt, path, "--show-environment", *more)
+        names = {"PATH", "LC_ALL", "GANTRY_ROOT", "GANTRY_RUN_ID"}
+        assert found["environment"].keys() == names
+        seen = {line.partition("=")[0] for line in found["stdout"].splitlines()}
+        assert seen - {"PWD"} == names
+    failed = await gnt("gnt-hook test", script(tmp_path / "watcher", "exit 3", "30-a"))
+    assert (failed.status, "it failed (exit 3), which is noted in the log" in failed.out) == (
+        1,
+        True,
+    )

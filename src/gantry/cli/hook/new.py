@@ -14,6 +14,7 @@ EXAMPLES = """
 gnt-hook new 20-has-owner --operation instance-add --phase pre
 gnt-hook new 50-register --operation instance-start --phase post --language python
 gnt-hook new 20-has-owner --operation instance-add --phase pre --dir ./hooks
+gnt-hook new 30-disks --operation watcher --dir ./hooks      (each node runs it by itself)
 """
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 
@@ -24,9 +25,12 @@ def options(parser: argparse.ArgumentParser) -> None:
         "name", metavar="NAME", help="such as 20-has-owner: two digits say when it runs"
     )
     parser.add_argument(
-        "--operation", required=True, metavar="OP", help="such as instance-add, or a code"
+        "--operation",
+        required=True,
+        metavar="OP",
+        help="such as instance-add, or a code; or watcher, which has no phase",
     )
-    parser.add_argument("--phase", required=True, choices=("pre", "post", "fail"), help="when")
+    parser.add_argument("--phase", choices=("pre", "post", "fail"), help="when")
     parser.add_argument("--language", choices=("sh", "python"), default="sh", help="(sh)")
     parser.add_argument(
         "--dir",
@@ -74,9 +78,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _begun(arguments: argparse.Namespace) -> tuple[str, str]:
     """The directory, and the text."""
-    from gantry.hooks import catalogue, skeleton, trial
+    from gantry.hooks import catalogue, skeleton, trial, watcher
     from gantry.model.errors import Rejected
 
+    if arguments.operation == watcher.DIRECTORY:
+        if arguments.phase:
+            raise errors.Usage("scripts of watcher have no phase", "leave --phase out")
+        text = skeleton.of_watcher(arguments.name, arguments.language)
+        return watcher.DIRECTORY, text
+    if not arguments.phase:
+        raise errors.Usage("when is it to run?", "give --phase pre, post or fail")
     version = arguments.hooks_version
     try:
         phase = catalogue.phase_of(arguments.phase)

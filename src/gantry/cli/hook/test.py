@@ -21,7 +21,9 @@ gnt-hook test ./30-tell --operation instance-start --phase post --show-environme
 gnt-hook test ./hooks/instance-add-pre.d/20-has-owner      (the directory says what for)
 gnt-hook test ./20-check --operation instance-stop --hooks-version 2 --json
 gnt-hook test ./20-has-owner --context run.json            (as a recorded run was told)
+gnt-hook test ./hooks/watcher/30-disks                     (as each node runs it by itself)
 """
+_WATCHER = "watcher"
 _DIRECTORY = re.compile(r"(?P<operation>.+)-(?P<phase>[a-z]+)\.d")
 
 
@@ -80,6 +82,10 @@ def _order(arguments: argparse.Namespace) -> tuple[HooksRun, str]:
         [one, *_] = recordings.read(arguments.context)
         return trial.changed(one.order, settings), one.phase
     operation, name = _what(arguments)
+    if operation == _WATCHER:
+        if arguments.phase:
+            raise errors.Usage("scripts of watcher have no phase", "leave --phase out")
+        return trial.of_watcher(arguments.hooks_version, settings), operation
     phase, version = catalogue.phase_of(name), arguments.hooks_version
     directory = _parent(arguments.script)
     order = trial.made_up(operation, phase, version, settings, directory)
@@ -92,8 +98,10 @@ def _what(arguments: argparse.Namespace) -> tuple[str, str]:
     """Operation and phase: as said, else as the script's directory is called."""
     if not os.path.isfile(arguments.script):  # noqa: PTH113
         raise errors.Usage(f"{arguments.script} is no file", "give the path of a script")
-    match = _DIRECTORY.fullmatch(_parent(arguments.script))
-    operation = arguments.operation or (match["operation"] if match else "")
+    parent = _parent(arguments.script)
+    match = _DIRECTORY.fullmatch(parent)
+    here = parent if parent == _WATCHER else ""
+    operation = arguments.operation or (match["operation"] if match else here)
     if not operation:
         raise errors.Usage("which operation is it for?", "such as --operation instance-add")
     known = match["phase"] if match and not arguments.operation else "pre"

@@ -90,7 +90,7 @@ def show(found: dict[str, Any]) -> None:
 
 _VERDICTS = {
     "denies": "it denies the operation ({})",
-    "fails": "it failed ({}), which is noted in the job's log",
+    "fails": "it failed ({}), which is noted in the log",
     "succeeds": "it is content ({})",
 }
 
