@@ -15,7 +15,7 @@ from typing import Final
 
 from gantry.agent.hooks import DIRECTORY as HOOKS
 from gantry.agent.memory import Memory
-from gantry.hooks.watcher import DIRECTORY, extra, order
+from gantry.hooks.watcher import DIRECTORY, added, order
 from gantry.host.daemon import Identity
 from gantry.host.scripts import run_hooks
 from gantry.model import timeouts
@@ -52,7 +52,7 @@ async def once(root: Path, memory: Memory) -> None:
 
     memory.mark(_KEY, f"GANTRY_RUN_ID={run_id}")
     try:
-        ran = await run_hooks(root / HOOKS, order(run_id), extra(root, run_id), on_started=started)
+        ran = await run_hooks(root / HOOKS, order(run_id), added(root, run_id), on_started=started)
     finally:
         memory.scripts_ended(_KEY)
     for result in ran.results:

@@ -26,6 +26,6 @@ def order(run_id: str, main_version: int = 1) -> HooksRun:
     )
 
 
-def extra(root: PurePath, run_id: str) -> dict[str, str]:
+def added(root: PurePath, run_id: str) -> dict[str, str]:
     """What is added to the environment on a node with that root."""
     return {"GANTRY_ROOT": str(root), "GANTRY_RUN_ID": run_id}
