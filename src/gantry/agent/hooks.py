@@ -76,7 +76,7 @@ def _recorded(
 ) -> HooksRan:
     phase = ledger.phase(order)
     alone = [one.name for one in order.directories] == [watcher.DIRECTORY]
-    extra = watcher.added(root, order.run_id) if alone else _extra(root, order)
+    extra = watcher.added(str(root), order.run_id) if alone else _extra(root, order)
     rooted = {
         version: _rooted(root, environment) for version, environment in order.environments.items()
     }

@@ -52,7 +52,9 @@ async def once(root: Path, memory: Memory) -> None:
 
     memory.mark(_KEY, f"GANTRY_RUN_ID={run_id}")
     try:
-        ran = await run_hooks(root / HOOKS, order(run_id), added(root, run_id), on_started=started)
+        ran = await run_hooks(
+            root / HOOKS, order(run_id), added(str(root), run_id), on_started=started
+        )
     finally:
         memory.scripts_ended(_KEY)
     for result in ran.results:

@@ -21,7 +21,12 @@ _SHORT = {"unavailable": "-", "nodata": "?", "offline": "*"}
 _WORDS = {"unavailable": "(unavail)", "nodata": "(nodata)", "offline": "(offline)"}
 _MOMENTS = ("ctime", "mtime", "since", "start", "execution", "end", "certificate_expires")
 _SIZES = ("size", "memory", "maxmem", "minmem")
-_UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
+_MOVING = (*range(9), *range(10, 32), *range(127, 160))
+_TURNING = (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+"""What changes the direction of writing, or ends a line: a text would not look like what it is."""
+_UNPRINTABLE = {code: f"\\x{code:02x}" for code in _MOVING} | {
+    code: f"\\u{code:04x}" for code in _TURNING
+}
 
 
 def size(mebibytes: float, unit: str) -> str:
@@ -59,7 +64,7 @@ def cell(value: Any, kind: str, unit: str, missing: str = "-") -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` without what moves the cursor or changes colours: others wrote it."""
+    """``text`` without what moves the cursor, changes colours or turns it: others wrote it."""
     return text if text.isprintable() else text.translate(_UNPRINTABLE)
 
 

@@ -131,7 +131,7 @@ def _file(file: HookFile, user: int) -> Iterator[Finding]:
             yield error(
                 path,
                 "it never runs: a name is made of letters, digits, _ and - alone",
-                f"mv {shlex.quote(file.name)} {better}" if file.name.isprintable() else "",
+                f"mv {shlex.quote(file.name)} {better}" if _can_be_typed(file.name) else "",
             )
     elif not executable:
         if looks_meant:
@@ -206,3 +206,8 @@ def _differing(path: str, digests: Mapping[str, str]) -> Iterator[Finding]:
 def _named(nodes: list[str]) -> str:
     shown = ", ".join(nodes[:5])
     return shown if len(nodes) <= 5 else f"{shown} and {len(nodes) - 5} more"
+
+
+def _can_be_typed(name: str) -> bool:
+    """Not one with bytes that are no text, which comes with escapes in their place."""
+    return name.isprintable() and "\\" not in name

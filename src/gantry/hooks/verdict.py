@@ -152,7 +152,12 @@ def _said(result: ScriptResult) -> str:
 
 
 def _one_line(text: str) -> str:
-    return "".join(map(_escaped, text.strip()))
+    return escaped(text.strip())
+
+
+def escaped(text: str) -> str:
+    """On one line: all but printable ASCII as an escape."""
+    return "".join(map(_escaped, text))
 
 
 def _escaped(character: str) -> str:

@@ -5,7 +5,6 @@ Each node runs them by itself, so no operation, no job and no master stands behi
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import Final
 
 from gantry.model.hook_orders import HookDirectory, HooksRun
@@ -26,6 +25,6 @@ def order(run_id: str, main_version: int = 1) -> HooksRun:
     )
 
 
-def added(root: PurePath, run_id: str) -> dict[str, str]:
+def added(root: str, run_id: str) -> dict[str, str]:
     """What is added to the environment on a node with that root."""
-    return {"GANTRY_ROOT": str(root), "GANTRY_RUN_ID": run_id}
+    return {"GANTRY_ROOT": root, "GANTRY_RUN_ID": run_id}

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from gantry.hooks.plan import NodeRun
+from gantry.hooks.verdict import escaped
 from gantry.jobs.context import Context
 from gantry.model import timeouts
 from gantry.model.errors import GantryError
@@ -41,7 +42,7 @@ class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
         if self.problem:
             yield f"{when} on {self.node}: its hooks are not known: {self.problem}"
         for one in self.scripts:
-            name = f"{one.directory}/{one.script}"
+            name = escaped(f"{one.directory}/{one.script}")
             if one.problem:
                 yield f"{when} on {self.node}: {name} would fail: {one.problem}"
             elif one.skip:

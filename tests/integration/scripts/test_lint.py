@@ -60,6 +60,13 @@ def test_an_empty_or_missing_directory_is_in_order(tmp_path: Path) -> None:
     assert said(tmp_path / "nothing") == []
 
 
+def test_no_command_is_given_for_a_name_that_cannot_be_typed(tmp_path: Path) -> None:
+    directory = write(tmp_path, f"{ADD}/10-check").parent
+    (directory / "10-check").rename(os.fsdecode(os.fsencode(directory) + b"/20-\xff"))
+    [one] = looked(tmp_path)
+    assert (one.path, one.hint) == (f"{ADD}/20-\\udcff", "")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "mode", "wanted"),
     [

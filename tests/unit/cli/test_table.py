@@ -73,6 +73,7 @@ def test_why_a_value_is_missing_is_a_sign_or_with_verbose_a_word() -> None:
         ({"b": 1, "a": None}, "other", "a=-, b=1"),
         (1.5, "float", "1.5"),
         ("evil\x1b[31m\n", "text", "evil\\x1b[31m\\x0a"),
+        ("evil\u202egpj.sh\u2028", "text", "evil\\u202egpj.sh\\u2028"),
     ],
 )
 def test_cells(value: object, kind: str, text: str) -> None:

@@ -252,6 +252,16 @@ async def test_a_dry_run_says_which_scripts_would_run_where_and_in_which_order(
     assert not runs(cluster) and not runs(cluster, 2)
 
 
+async def test_a_name_with_a_line_end_makes_no_line_of_its_own(cluster: FakeCluster) -> None:
+    node = cluster.world.nodes[node_uuid(1)]
+    node.add_hook(
+        "instance-start-pre.d", "10-a\nall is well", status=ScriptStatus.SKIPPED, problem="why"
+    )
+    job = await cluster.run(START, dry_run=DryRun.YES)
+    [line] = [line for line in await log(cluster, job) if "skipped" in line]
+    assert "instance-start-pre.d/10-a\\nall is well would be skipped: why" in line
+
+
 async def test_a_dry_run_says_which_node_does_not_say(cluster: FakeCluster) -> None:
     cluster.agents.disconnect(cluster.world.nodes[node_uuid(2)])
     job = await cluster.run(START, dry_run=DryRun.YES)
