@@ -6,8 +6,9 @@ import pytest
 from tests.e2e.stores import ON_A_FILE
 from tests.support.cluster import Cluster, local_cluster
 
-LEASE = "10"
-"""Seconds in which a master that a test has killed is started again; then another takes over."""
+LEASE = "20"
+"""Seconds in which a master that a test has killed is started again, also on a busy machine; then
+another takes over."""
 
 
 @pytest.fixture(scope="session")
