@@ -26,6 +26,16 @@ from gantry.model import timeouts
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])")
 _USER: Final = re.compile(r"[a-z_][a-z0-9_.-]{0,31}\$?", re.IGNORECASE)
+_QUOTED: Final = re.compile(r'"[^"\n]*"|\'[^\'\n]*\'')
+_DEEP: Final = re.compile(r"(?<![\w-])(?:[\w-]{1,64}[ \t]{0,4}\.[ \t]{0,4}){32}")
+"""A key of so many parts: reading one takes time by their square."""
+_TOO_DEEP: Final = "it is nested too deeply"
+_MOST: Final = 20
+"""Faults that are told."""
+_LONGEST: Final = 80
+"""Characters of a name or a value in a message."""
+_DEPTH: Final = 3
+"""Table, name and key: nothing that is understood is deeper."""
 KEYS: Final = ("timeout", "on-unreachable", "enabled", "version", "run-as", "only")
 
 
@@ -54,7 +64,7 @@ def findings(
         found += _idle(entry, scripts)
         user = entry.settings.run_as
         if users is not None and user and user not in users:
-            text = f"there is no user {user!r} here: its scripts fail"
+            text = f"there is no user {_shown(user)} here: its scripts fail"
             found.append(Finding(message=text, line=entry.line))
     return tuple(sorted(found, key=lambda one: one.line))
 
@@ -72,16 +82,27 @@ def _read(content: bytes) -> tuple[list[Entry], list[Finding]]:
         return [], [Finding(message=f"it is longer than {LIMIT // 1024} KiB")]
     try:
         text = content.decode()
-        document = tomllib.loads(text)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         return [], [Finding(message="it is not UTF-8", line=line)]
+    if _DEEP.search(_QUOTED.sub("q", text)):
+        return [], [Finding(message=_TOO_DEEP)]
+    try:
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return [], [_syntax(str(error), text)]
     except RecursionError:
-        return [], [Finding(message="it is nested too deeply")]
+        return [], [Finding(message=_TOO_DEEP)]
+    except ValueError as error:
+        # Such as a number of more digits than Python reads.
+        return [], [Finding(message=f"it cannot be read: {error}")]
     reader = _Reader(text)
-    entries = list(reader.tables(document))
+    entries: list[Entry] = []
+    try:
+        entries.extend(reader.tables(document))
+    except _Enough:
+        rest = "there is more of that kind: mend these first"
+        reader.findings.append(Finding(message=rest, line=reader.findings[-1].line))
     return entries, reader.findings
 
 
@@ -93,22 +114,30 @@ def _syntax(said: str, text: str) -> Finding:
     return Finding(message=f"it is not TOML: {said[: place.start()]}", line=line)
 
 
+class _Enough(Exception):
+    """There are more faults than anybody mends at once."""
+
+
 class _Reader:
     """Turns the document into entries, and notes what does not fit."""
 
     def __init__(self, text: str) -> None:
         self.findings: list[Finding] = []
-        self._lines = list(_places(text))
+        self._lines: dict[tuple[str, ...], int] = {}
+        for line, path in _places(text):
+            for length in range(1, min(len(path), _DEPTH) + 1):
+                self._lines.setdefault(tuple(path[:length]), line)
 
     def tables(self, document: dict[str, Any]) -> Iterator[Entry]:
         """The entries that can be read."""
         for kind, content in document.items():
             if kind not in list(Kind):
                 self._wrong(
-                    [kind], f"there is no table {kind!r}{_meant(kind, [one.value for one in Kind])}"
+                    [kind],
+                    f"there is no table {_shown(kind)}{_meant(kind, [one.value for one in Kind])}",
                 )
             elif not isinstance(content, dict):
-                self._wrong([kind], f"{kind!r} is a table: [{kind}]")
+                self._wrong([kind], f"{_shown(kind)} is a table: [{kind}]")
             elif kind == Kind.DEFAULT:
                 yield self._entry(Kind.DEFAULT, "", content, [kind])
             else:
@@ -118,7 +147,7 @@ class _Reader:
     def _named(self, kind: Kind, name: str, table: Any) -> Iterator[Entry]:
         path = [kind.value, name]
         if not isinstance(table, dict):
-            text = f'write [{kind}."NAME"]: {name!r} is no table'
+            text = f'write [{kind}."NAME"]: {_shown(name)} is no table'
             self._wrong(path, text)
             return
         problem = _name_problem(kind, name)
@@ -131,7 +160,7 @@ class _Reader:
         for key, value in table.items():
             try:
                 if key not in KEYS:
-                    raise ValueError(f"there is no key {key!r}{_meant(key, KEYS)}")
+                    raise ValueError(f"there is no key {_shown(key)}{_meant(key, KEYS)}")
                 found[key.replace("-", "_")] = _VALUES[key](value)
             except ValueError as error:
                 self._wrong([*path, key], str(error))
@@ -139,14 +168,13 @@ class _Reader:
 
     def _wrong(self, path: list[str], message: str) -> None:
         self.findings.append(Finding(message=message, line=self._line(path)))
+        if len(self.findings) >= _MOST:
+            raise _Enough
 
     def _line(self, path: list[str]) -> int:
         """The line of a key, or else of the table that it is in."""
-        for length in range(len(path), 0, -1):
-            for line, found in self._lines:
-                if found[:length] == path[:length]:
-                    return line
-        return 0
+        lengths = range(min(len(path), _DEPTH), 0, -1)
+        return next((line for one in lengths if (line := self._lines.get(tuple(path[:one])))), 0)
 
 
 def _places(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -178,13 +206,13 @@ def _path(line: str) -> list[str]:
 def _name_problem(kind: Kind, name: str) -> str:
     directory, slash, script = name.partition("/")
     if kind is Kind.DIRECTORY and slash:
-        return f"{name!r} is no directory; for a script write [script.{name!r}]"
+        return f"{_shown(name)} is no directory; for a script write [script.{_shown(name)}]"
     if kind is Kind.SCRIPT and not script:
-        return f"{name!r} is no script: write DIRECTORY/NAME"
+        return f"{_shown(name)} is no script: write DIRECTORY/NAME"
     if kind is Kind.PATTERN:
-        return "" if slash else f"{name!r} fits no script: write DIRECTORY/NAME, with * and ?"
+        return "" if slash else f"{_shown(name)} fits no script: write DIRECTORY/NAME, with * and ?"
     if directory not in directories():
-        return f"no operation reads {directory!r}{_meant(directory, directories())}"
+        return f"no operation reads {_shown(directory)}{_meant(directory, directories())}"
     return ""
 
 
@@ -192,11 +220,22 @@ def _idle(entry: Entry, scripts: Mapping[str, Collection[str]] | None) -> Iterat
     if scripts is None or entry.kind not in (Kind.PATTERN, Kind.SCRIPT):
         return
     if not any(entry.fits(directory, name) for directory in scripts for name in scripts[directory]):
-        text = f"there is no script here that {entry.kind} {entry.name!r} is about"
+        text = f"there is no script here that {entry.kind} {_shown(entry.name)} is about"
         yield Finding(message=text, line=entry.line, error=False)
 
 
+def _shown(value: Any) -> str:
+    """As Python writes it, but not more than anybody reads."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of very many digits"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
 def _meant(given: str, known: Iterable[str]) -> str:
+    if len(given) > _LONGEST:
+        return ""
     import difflib  # only for who has misspelt something
 
     close = difflib.get_close_matches(given, list(known), 1)
@@ -206,12 +245,12 @@ def _meant(given: str, known: Iterable[str]) -> str:
 def _timeout(value: Any) -> float:
     seconds = math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds = float(min(value, timeouts.HOOK_PHASE))
     elif isinstance(value, str) and (found := _TIME.fullmatch(value.strip())):
         seconds = float(found[1]) * _UNITS[found[2]]
     if not 0 < seconds < timeouts.HOOK_PHASE:
         raise ValueError(
-            f"timeout is {value!r}: give seconds, or a time such as '90s', '10m', '2h', "
+            f"timeout is {_shown(value)}: give seconds, or a time such as '90s', '10m', '2h', "
             f"of less than {timeouts.HOOK_PHASE / 3600:g} hours"
         )
     return seconds
@@ -219,39 +258,39 @@ def _timeout(value: Any) -> float:
 
 def _on_unreachable(value: Any) -> OnUnreachable:
     if not isinstance(value, str) or value not in list(OnUnreachable):
-        raise ValueError(f"on-unreachable is {value!r}: give 'ignore' or 'deny'")
+        raise ValueError(f"on-unreachable is {_shown(value)}: give 'ignore' or 'deny'")
     return OnUnreachable(value)
 
 
 def _enabled(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"enabled is {value!r}: give true or false, without quotes")
+        raise ValueError(f"enabled is {_shown(value)}: give true or false, without quotes")
     return value
 
 
 def _version(value: Any) -> int:
     if isinstance(value, bool) or value not in (1, 2):
-        raise ValueError(f"version is {value!r}: give 1 or 2")
+        raise ValueError(f"version is {_shown(value)}: give 1 or 2")
     return int(value)
 
 
 def _run_as(value: Any) -> str:
     if not isinstance(value, str) or not _USER.fullmatch(value):
-        raise ValueError(f"run-as is {value!r}: give the name of a user")
+        raise ValueError(f"run-as is {_shown(value)}: give the name of a user")
     return value
 
 
 def _only(value: Any) -> Only:
     known = Only.__struct_fields__
     if not isinstance(value, dict):
-        raise ValueError(f"only is {value!r}: give a table of {', '.join(known)}")
+        raise ValueError(f"only is {_shown(value)}: give a table of {', '.join(known)}")
     found: dict[str, tuple[str, ...]] = {}
     for key, globs in value.items():
         if key not in known:
-            raise ValueError(f"only has no {key!r}{_meant(key, known)}")
+            raise ValueError(f"only has no {_shown(key)}{_meant(key, known)}")
         several = [globs] if isinstance(globs, str) else globs
         if not isinstance(several, list) or not all(isinstance(one, str) for one in several):
-            raise ValueError(f"{key} is {globs!r}: give a list of names")
+            raise ValueError(f"{key} is {_shown(globs)}: give a list of names")
         if not several:
             raise ValueError(f"{key} is empty, so nothing would fit: leave it out")
         found[key] = tuple(several)

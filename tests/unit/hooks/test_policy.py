@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -187,6 +188,30 @@ def test_what_is_no_text_or_too_long_is_refused() -> None:
     assert said(b"[default]\n\xff") == [(2, "it is not UTF-8")]
     assert "longer" in said(b"#" * (LIMIT + 1))[0][1]
     assert said(b"a = " + b"[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("[default]\ntimeout = " + "9" * 5000, "it cannot be read"),
+        ("[default]\ntimeout = 0x" + "f" * 5000, "timeout is a number of very many digits"),
+        (".".join(["a"] * 30_000) + " = 1", "nested too deeply"),
+        ("[default]\nonly." + " . ".join(["a"] * 3_000) + " = 1", "nested too deeply"),
+        ("[default]\n" + "a" * 100_000 + " = 1", "there is no key 'aaaa"),
+        ("[default]\n" + "\n".join(f"key{n} = 1" for n in range(4_000)), "there is no key 'key0'"),
+        ("\n".join(f"[group.g{n}]" for n in range(4_000)), "there is no table 'group'"),
+    ],
+    ids=lambda text: text[:24],
+)
+def test_what_is_huge_or_odd_is_refused_soon_and_in_few_words(text: str, part: str) -> None:
+    began = time.process_time()
+    found = findings(text.encode())
+    assert time.process_time() - began < 5, "it takes time by the square of its length"
+    assert part in found[0].message
+    assert len(found) <= 21
+    assert all(len(one.message) < 300 for one in found)
+    with pytest.raises(PolicyError):
+        parse(text.encode())
 
 
 def test_what_speaks_of_nothing_is_found_where_it_can_be_known() -> None:
