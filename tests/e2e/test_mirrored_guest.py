@@ -71,12 +71,14 @@ def processes(cluster: Cluster, node: int, program: str) -> list[int]:
     return found
 
 
-def replicas(cluster: Cluster) -> list[str]:
-    """Hashes of the disk's files on all nodes."""
+def replicas(cluster: Cluster, index: int = 0) -> list[str]:
+    """Hashes of a disk's files on all nodes."""
     return [
         hashlib.sha256(file.read_bytes()).hexdigest()
         for number in (1, 2, 3)
-        for file in (cluster.root(number) / "srv/ganeti/file-storage").rglob("*.mirror.disk0")
+        for file in (cluster.root(number) / "srv/ganeti/file-storage").rglob(
+            f"*.mirror.disk{index}"
+        )
         if not file.name.startswith(".")
     ]
 
@@ -124,6 +126,20 @@ def test_what_a_guest_wrote_survives_the_death_of_its_node(real: Cluster) -> Non
     real.mend()
     real.gnt("gnt-node", "modify", "--offline=no", "node2")
     becomes(real, "node3", "running", "in-sync")
+
+    # Its disk becomes a file and is mirrored again, and another one comes and goes.
+    real.gnt("gnt-instance", "modify", "-t", "file", "web1")
+    assert len(replicas(real)) == 1
+    real.gnt("gnt-instance", "modify", "-t", "mirror", "-n", "node2", "web1")
+    types(real, 3, "echo more-$((6*7)) > /more; sync; echo wrote-$((6*7))", "wrote-42")
+    becomes(real, "node3", "running", "in-sync")
+    real.gnt("gnt-instance", "modify", "--hotplug", "--disk", "add:size=8M", "web1")
+    appears = "until grep -q vdb /proc/partitions; do sleep 1; done"
+    types(real, 3, f"{appears}; echo came-$((6*7)) > /dev/vdb; sync; echo has-$((6*7))", "has-42")
+    assert len(set(replicas(real, 1))) == 1
+    assert real.instance("web1", "disk.redundancy")["disk.redundancy"] == ["in-sync", "in-sync"]
+    real.gnt("gnt-instance", "modify", "--hotplug", "--disk", "-1:remove", "web1")
+    eventually("its replicas are gone", lambda: replicas(real, 1) == [], 30)
     real.gnt("gnt-instance", "stop", "web1")
     assert len(replicas(real)) == 2
     assert len(set(replicas(real))) == 1

@@ -145,6 +145,29 @@ class FakeReplicas:
             for target in disk.targets:
                 self._copied(disk, target)
 
+    def taken_over(self, disk: DiskSpec) -> None:
+        """A file that a guest has open is the primary's replica."""
+        self.found[disk.path] = FakeReplica(
+            disk.uuid, disk.generation, ReplicaState.IN_SYNC, clean=False
+        )
+
+    def plugged(self, guest: Uuid, disk: DiskSpec) -> None:
+        """A guest that runs has one more disk."""
+        if disk.template is DiskTemplate.MIRROR:
+            self.opened((disk,))
+            self.mirrored((disk,))
+            live = self._live(guest)
+            mirrors = (*live.mirrors, *fake_mirrors.of((disk,)))
+            self._become(msgspec.structs.replace(live, mirrors=mirrors))
+
+    def unmirrored(self, guest: Uuid, disk: Uuid) -> None:
+        """Nothing is mirrored of a disk any more."""
+        live = self._live(guest)
+        for one in live.mirrors:
+            if one.disk == disk:
+                live = fake_mirrors.released(live, disk, one.node)
+        self._become(live)
+
     def _copied(self, disk: DiskSpec, target: MirrorTarget) -> None:
         other = self.others().get(target.node)
         found = other.replicas.found.get(disk.path) if other is not None else None

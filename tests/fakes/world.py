@@ -39,6 +39,7 @@ from gantry.model.orders import (
     BundleRestore,
     ConsoleAddress,
     Delay,
+    DiskConvert,
     DiskCreate,
     DiskGrow,
     DiskMove,
@@ -276,6 +277,7 @@ class FakeNode:
             DiskGrow: lambda order, say: self._disk_grow(order),
             DiskPlug: lambda order, say: self._plug(order, order.disk),
             DiskUnplug: lambda order, say: self._plug(order, None),
+            DiskConvert: lambda order, say: self._convert(order),
             DiskMove: lambda order, say: self._disk_move(order),
             GuestStart: lambda order, say: self._start(order),
             GuestStop: self._stop,
@@ -360,8 +362,27 @@ class FakeNode:
             return
         if disk is not None and disk.path not in self.disks:
             raise OperationFailed(f"{disk.path} is not there")
+        if isinstance(order, DiskUnplug) and order.keep:
+            return
         others = tuple(one for one in guest.spec.disks if one.uuid != order.disk.uuid)
+        if disk is not None and others == guest.spec.disks:
+            self.replicas.plugged(order.guest, disk)
+        elif disk is None:
+            self.replicas.unmirrored(order.guest, order.disk.uuid)
         now = (*others, *((disk,) if disk else ()))
+        guest.spec = msgspec.structs.replace(guest.spec, disks=now)
+
+    def _convert(self, order: DiskConvert) -> None:
+        guest, disk = self.guests.get(order.guest), order.disk
+        if guest is None or not guest.live.up:
+            return
+        if disk.path not in self.disks:
+            raise OperationFailed(f"{disk.path} is not there")
+        if disk.template is DiskTemplate.MIRROR:
+            self.replicas.taken_over(disk)
+        else:
+            self.replicas.unmirrored(order.guest, disk.uuid)
+        now = tuple(disk if one.uuid == disk.uuid else one for one in guest.spec.disks)
         guest.spec = msgspec.structs.replace(guest.spec, disks=now)
 
     def _read_disks(self, question: ReadDisks) -> DisksSeen:

@@ -26,6 +26,13 @@ DOWN = mirrored()
 UP = mirrored(admin_state=AdminState.UP)
 FILE = msgspec.structs.replace(DISK, template=DiskTemplate.FILE, generation=0)
 AS_FILE = mirrored(disk_template=DiskTemplate.FILE, disks=(FILE,), secondary_nodes=())
+FILE_UP = msgspec.structs.replace(AS_FILE, admin_state=AdminState.UP)
+SECOND = msgspec.structs.replace(
+    DISK,
+    uuid=Uuid("00000000-0000-4000-8000-000000000778"),
+    path="/srv/ganeti/file-storage/web1.example.com/disk1",
+)
+TWO_UP = msgspec.structs.replace(UP, disks=(DISK, SECOND))
 NAMED = {"instance_name": "web1"}
 
 
@@ -46,6 +53,37 @@ def file_there(cluster: FakeCluster) -> None:
     """The disk is a file on node 1."""
     node = cluster.world.nodes[NODE1]
     node.disks[DISK.path] = FakeDisk(specs.disk(0, FILE), "kept")
+
+
+def file_running(cluster: FakeCluster) -> None:
+    """web1 runs on node 1 with a file."""
+    file_there(cluster)
+    [settings] = [one for one in entities() if isinstance(one, Cluster)]
+    cluster.world.nodes[NODE1]._start(GuestStart(spec=specs.guest(settings, FILE_UP)))
+
+
+def two_running(cluster: FakeCluster) -> None:
+    """web1 runs on node 1 with two disks, mirrored to node 2."""
+    targets = []
+    for index, disk in enumerate((DISK, SECOND)):
+        for number in (1, 2):
+            node = cluster.world.nodes[node_uuid(number)]
+            node.disks[disk.path] = FakeDisk(specs.disk(index, disk), "kept")
+            node.replicas.found[disk.path] = FakeReplica(disk.uuid, 1, IN_SYNC)
+        two = cluster.world.nodes[NODE2].replicas.found[disk.path]
+        two.served, two.clean = Peer(node=NODE1, name="node1", host="127.1.0.1"), False
+        two.host, two.port = "127.1.0.2", 40000 + index
+        targets.append(
+            MirrorTarget(node=NODE2, name="node2.example.com", host=two.host, port=two.port)
+        )
+    [settings] = [one for one in entities() if isinstance(one, Cluster)]
+    spec = specs.guest(settings, TWO_UP)
+    disks = tuple(
+        msgspec.structs.replace(disk, targets=(target,))
+        for disk, target in zip(spec.disks, targets, strict=True)
+    )
+    order = GuestStart(spec=msgspec.structs.replace(spec, disks=disks))
+    cluster.world.nodes[NODE1]._start(order)
 
 
 def running(cluster: FakeCluster) -> None:
@@ -120,6 +158,7 @@ IMPORT: dict[str, Any] = {
     "snode": "node2",
 }
 IN_STEP, BEHIND = mirror(), mirror(STALE)
+SECOND_IN_STEP = msgspec.structs.replace(mirror(), uuid=SECOND.uuid, name=SECOND.uuid)
 
 MIRRORED: tuple[Situation, ...] = (
     Situation(
@@ -235,6 +274,36 @@ MIRRORED: tuple[Situation, ...] = (
         op=_op("SET_PARAMS", disk_template="file"),
         objects=(DOWN, IN_STEP),
         prepare=disks_there,
+    ),
+    Situation(
+        name="mirror a file of one that runs",
+        op=_op("SET_PARAMS", disk_template="mirror", remote_node="node2"),
+        objects=(FILE_UP,),
+        prepare=file_running,
+    ),
+    Situation(
+        name="a mirrored disk of one that runs becomes a file",
+        op=_op("SET_PARAMS", disk_template="file"),
+        objects=(UP, IN_STEP),
+        prepare=running,
+    ),
+    Situation(
+        name="two mirrored disks of one that runs become files",
+        op=_op("SET_PARAMS", disk_template="file"),
+        objects=(TWO_UP, IN_STEP, SECOND_IN_STEP),
+        prepare=two_running,
+    ),
+    Situation(
+        name="a mirrored disk more of one that runs",
+        op=_op("SET_PARAMS", disks=(("add", -1, {"size": 64}),), hotplug=True),
+        objects=(UP, IN_STEP),
+        prepare=running,
+    ),
+    Situation(
+        name="a mirrored disk less of one that runs",
+        op=_op("SET_PARAMS", disks=(("remove", -1),), hotplug=True),
+        objects=(TWO_UP, IN_STEP, SECOND_IN_STEP),
+        prepare=two_running,
     ),
     Situation(
         name="a mirrored disk more",

@@ -54,6 +54,7 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     orders.DiskGrow: "disk_sizes:grow",
     orders.DiskPlug: "disk_plugs:plug",
     orders.DiskUnplug: "disk_plugs:unplug",
+    orders.DiskConvert: "disk_plugs:convert",
     orders.GuestStart: guests.start,
     orders.GuestStop: guests.stop,
     orders.GuestReset: guests.reset,

@@ -151,12 +151,25 @@ class Hypervisor(Protocol):
         """
 
     async def plug_disk(self, uuid: Uuid, disk: DiskSpec) -> None:
-        """A running guest has the disk from now on; it may have it already."""
+        """A running guest has the disk from now on; it may have it already.
 
-    async def unplug_disk(self, uuid: Uuid, disk: DiskSpec, timeout: float) -> None:
+        One with targets is mirrored there before the guest sees it, and is the same there.
+        """
+
+    async def unplug_disk(
+        self, uuid: Uuid, disk: DiskSpec, timeout: float, *, keep: bool = False
+    ) -> None:
         """A running guest has let go of the disk; OperationFailed where it has not in time.
 
-        What it has not, or another disk in that place, is left alone.
+        What it has not, or another disk in that place, is left alone. ``keep``: the disk stays
+        open, and mirrored, for ``plug_disk`` to give it back.
+        """
+
+    async def convert_disk(self, uuid: Uuid, disk: DiskSpec) -> None:
+        """A disk of a guest that is up is of this template from now on, in the same file.
+
+        One that becomes mirrored has its replica here open already. One that becomes a file is
+        mirrored no more; writes that wait go on.
         """
 
     async def open_snapshot(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -24,8 +24,9 @@ from gantry.hypervisors.fake_moves import FACTS
 from gantry.hypervisors.fake_moving import Awaited
 from gantry.hypervisors.fake_state import Behaviour, Kept, Moving, ended, keep, misbehave
 from gantry.model import names
+from gantry.model.entities import DiskTemplate
 from gantry.model.errors import OperationFailed, Reason, Rejected
-from gantry.model.live import GuestLive, GuestState, HypervisorFacts
+from gantry.model.live import GuestLive, GuestState, HypervisorFacts, MirrorLive
 from gantry.model.names import Uuid
 from gantry.model.orders import ConsoleAddress, DiskSpec, GuestSpec
 from gantry.model.specs import MirrorTarget
@@ -182,12 +183,27 @@ class Fake(fake_moves.Moves):
         return False
 
     async def plug_disk(self, uuid: Uuid, disk: DiskSpec) -> None:
-        """Nothing to do: a guest that does not exist opens no file."""
-        self._running(uuid)
+        """It has it at once, and mirrors it."""
+        live, disks = self._running(uuid), self._guests[uuid].disks
+        if all(one.uuid != disk.uuid for one in disks):
+            if self._replicas is not None:
+                await self._replicas.open((disk,))
+            self._has(live, (*disks, disk), *fake_mirrors.of((disk,)))
 
-    async def unplug_disk(self, uuid: Uuid, disk: DiskSpec, timeout: float) -> None:
-        """Nothing to do."""
-        self._running(uuid)
+    async def unplug_disk(
+        self, uuid: Uuid, disk: DiskSpec, timeout: float, *, keep: bool = False
+    ) -> None:
+        """It has it no more."""
+        live = self._running(uuid)
+        if not keep:
+            left = tuple(one for one in self._guests[uuid].disks if one.uuid != disk.uuid)
+            self._has(live, left)
+
+    async def convert_disk(self, uuid: Uuid, disk: DiskSpec) -> None:
+        """It is so at once."""
+        live = self._running(uuid)
+        disks = [disk if one.uuid == disk.uuid else one for one in self._guests[uuid].disks]
+        self._has(live, disks)
 
     async def open_snapshot(
         self, uuid: Uuid, overlays: Mapping[int, str], *, say: Say, mark: str | None = None
@@ -326,6 +342,16 @@ class Fake(fake_moves.Moves):
                 return disk.uuid
         name = self._guests[uuid].live.name
         raise Rejected(f"{name} has no disk {index}", reason=Reason.UNKNOWN)
+
+    def _has(self, live: GuestLive, disks: Sequence[DiskSpec], *more: MirrorLive) -> None:
+        """From now on it has these disks; what is mirrored of others is mirrored no more."""
+        kept = self._guests[live.uuid]
+        mirrored = {one.uuid for one in disks if one.template is DiskTemplate.MIRROR}
+        mirrors = (*(one for one in live.mirrors if one.disk in mirrored), *more)
+        changed = msgspec.structs.replace(live, mirrors=mirrors)
+        spec = msgspec.structs.replace(kept.spec, disks=tuple(disks)) if kept.spec else None
+        self._keep(msgspec.structs.replace(kept, disks=tuple(disks), spec=spec))
+        self._mirrored(changed)
 
     def _mirrored(self, live: GuestLive) -> None:
         kept = self._guests[live.uuid]

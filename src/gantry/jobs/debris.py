@@ -28,6 +28,7 @@ from gantry.model.moving_orders import GuestDrop, GuestTakeBack
 from gantry.model.names import Uuid
 from gantry.model.orders import (
     BundleRestore,
+    DiskConvert,
     DiskPlug,
     DiskRemove,
     DiskUnplug,
@@ -157,7 +158,7 @@ class Debris:
         """Whether a guest is to let go of that replica first, and can be told so now."""
         return isinstance(record.order, ReplicaClose | DiskRemove) and any(
             other.job == record.job
-            and isinstance(other.order, MirrorRelease)
+            and isinstance(other.order, MirrorRelease | DiskUnplug | DiskConvert)
             and other.to.node in cluster.nodes
             and ((live := cluster.live.get(other.to.node)) is None or live.reachable)
             for other in self._owed.values()
@@ -176,7 +177,7 @@ class Debris:
                 order = other.order
                 if isinstance(order, GuestStart) and order.spec.uuid == record.order.uuid:
                     self.node_back(other.to.node)
-        if isinstance(record.order, MirrorRelease):
+        if isinstance(record.order, MirrorRelease | DiskUnplug | DiskConvert):
             for other in tuple(self._owed.values()):
                 if other.job == record.job:
                     self.node_back(other.to.node)
@@ -213,12 +214,8 @@ def _due(record: DebrisRecord, cluster: Snapshot) -> bool:
         found = cluster.instances.get(order.uuid)
         # The operator has started it since: it is not to be stopped for an old job.
         return found is None or found.admin_state is not AdminState.UP or found.primary_node != node
-    if isinstance(order, DiskPlug | DiskUnplug):
-        # It has been started anew since, with the disks that its record names; or elsewhere.
-        found = cluster.instances.get(order.guest)
-        up = found is not None and _up(cluster, found, node)
-        has = found is not None and order.disk.uuid in {disk.uuid for disk in found.disks}
-        return up and has is isinstance(order, DiskPlug)
+    if isinstance(order, DiskPlug | DiskUnplug | DiskConvert):
+        return _guest_lacks(order, node, cluster)
     if isinstance(order, DiskRemove) and order.disk.uuid in cluster.mirrors:
         # A replica that was removed, and may have come back to that node since.
         return node not in cluster.mirrors[order.disk.uuid].replicas
@@ -236,6 +233,20 @@ def _due(record: DebrisRecord, cluster: Snapshot) -> bool:
         wanted = rollout.wanted_hash(cluster, order.target, node)
         return wanted is None or wanted == order.sha256
     return True
+
+
+def _guest_lacks(order: DiskPlug | DiskUnplug | DiskConvert, node: Uuid, cluster: Snapshot) -> bool:
+    """Whether a guest on ``node`` may not have its disk as its record says.
+
+    It may have been started anew since, with the disks of its record; or elsewhere.
+    """
+    found = cluster.instances.get(order.guest)
+    if found is None or not _up(cluster, found, node):
+        return False
+    templates = {disk.uuid: disk.template for disk in found.disks}
+    if isinstance(order, DiskConvert):
+        return templates.get(order.disk.uuid) is order.disk.template
+    return (order.disk.uuid in templates) is isinstance(order, DiskPlug)
 
 
 def _up(cluster: Snapshot, instance: Instance, node: Uuid) -> bool:
@@ -267,7 +278,7 @@ def _needs(record: DebrisRecord, cluster: Snapshot) -> Needs:
         return Needs.of(exclusive=[instance_lock(order.spec.uuid)])
     if isinstance(order, GuestStop | GuestReset | GuestForget | GuestTakeBack | GuestDrop):
         return Needs.of(exclusive=[instance_lock(order.uuid)])
-    if isinstance(order, MirrorRelease | DiskPlug | DiskUnplug):
+    if isinstance(order, MirrorRelease | DiskPlug | DiskUnplug | DiskConvert):
         return Needs.of(exclusive=[instance_lock(order.guest)])
     if isinstance(order, DiskRemove | ReplicaClose) and order.disk.uuid in cluster.mirrors:
         return Needs.of(exclusive=[instance_lock(cluster.mirrors[order.disk.uuid].instance)])

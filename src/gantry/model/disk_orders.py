@@ -38,13 +38,28 @@ class DiskPlug(Order[Nothing], frozen=True, kw_only=True, tag="disk-plug"):
 class DiskUnplug(Order[Nothing], frozen=True, kw_only=True, tag="disk-unplug"):
     """A guest that runs lets go of the disk; OperationFailed where it does not within ``timeout``.
 
-    A guest that does not run, or that does not have it, has nothing to do.
+    A guest that does not run, or that does not have it, has nothing to do. ``keep``: its
+    hypervisor has the disk open still, and mirrors it; ``DiskPlug`` gives it back.
     """
 
     disk: DiskSpec
     guest: Uuid
     hypervisor: str
     timeout: float = timeouts.UNPLUG
+    keep: bool = False
+
+
+class DiskConvert(Order[Nothing], frozen=True, kw_only=True, tag="disk-convert"):
+    """A disk of a guest that runs is of the template that ``disk`` has, in the same file.
+
+    One that becomes mirrored is mirrored to nobody yet (``MirrorAttach``); one that becomes a
+    file is mirrored no more, and writes that wait for a replica go on. A guest that does not run
+    has nothing to do.
+    """
+
+    disk: DiskSpec
+    guest: Uuid
+    hypervisor: str
 
 
 class DiskSeen(msgspec.Struct, frozen=True, kw_only=True):

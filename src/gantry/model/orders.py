@@ -25,6 +25,7 @@ from gantry.model.bundle_orders import ReadBundle as ReadBundle
 from gantry.model.candidate_orders import MasterFiles as MasterFiles
 from gantry.model.candidate_orders import MasterFilesHeld as MasterFilesHeld
 from gantry.model.candidate_orders import ReadMasterFiles as ReadMasterFiles
+from gantry.model.disk_orders import DiskConvert as DiskConvert
 from gantry.model.disk_orders import DiskGrow as DiskGrow
 from gantry.model.disk_orders import DiskPlug as DiskPlug
 from gantry.model.disk_orders import DiskUnplug as DiskUnplug
@@ -297,6 +298,7 @@ AnyOrder: TypeAlias = (
     | DiskGrow
     | DiskPlug
     | DiskUnplug
+    | DiskConvert
     | GuestStart
     | GuestStop
     | GuestReset

@@ -280,9 +280,10 @@ class MirrorStorage(FileStorage):
             found = None
         path = Path(self.real_path(disk))
         wanted = (disk.uuid, disk.generation, state)
-        if found is not None and (found.disk, found.generation, found.state) == wanted:
+        if found and not force and (found.disk, found.generation, found.state) == wanted:
             return
-        fits = found is not None and (found.disk, found.generation) == (disk.uuid, generation)
+        known = (disk.uuid, generation)
+        fits = found is not None and not force and (found.disk, found.generation) == known
         if not path.is_file() or not (fits or force):
             _, why = self._found(msgspec.structs.replace(disk, generation=generation))
             raise _unfit(disk, why)

@@ -16,7 +16,16 @@ from gantry.model.backup_orders import Peer
 from gantry.model.entities import DiskTemplate, ReplicaState
 from gantry.model.errors import Rejected
 from gantry.model.live import GuestLive, MirrorPhase
-from gantry.model.orders import DiskCreate, DiskMove, DiskRemove, DiskSpec, ReadGuests
+from gantry.model.orders import (
+    DiskConvert,
+    DiskCreate,
+    DiskMove,
+    DiskPlug,
+    DiskRemove,
+    DiskSpec,
+    DiskUnplug,
+    ReadGuests,
+)
 from gantry.model.replica_orders import (
     DisksActivate,
     DisksDeactivate,
@@ -254,6 +263,68 @@ async def test_mirrors_come_and_go_while_a_guest_is_up(harness: Harness, node: N
     await node.do(release)
     with pytest.raises(Rejected, match="not running"):
         await node.do(MirrorAttach(guest=live.uuid, hypervisor="fake", index=0, target=one))
+
+
+async def test_a_file_becomes_mirrored_under_its_guest_and_a_file_again(node: Node) -> None:
+    disk = replica()
+    file = msgspec.structs.replace(disk, template=DiskTemplate.FILE, generation=0)
+    await node.do(DiskCreate(disk=file))
+    spec = msgspec.structs.replace(guest(), disks=(file,))
+
+    def convert(to: DiskSpec) -> DiskConvert:
+        return DiskConvert(disk=to, guest=spec.uuid, hypervisor="fake")
+
+    await node.do(convert(disk))
+    assert (await node.seen(disk)).generation == 0, "the guest does not run"
+    live: GuestLive = await node.do(start(spec))
+    for _ in range(2):
+        await node.do(convert(disk))
+    seen = await node.seen(disk)
+    assert (seen.generation, seen.state, seen.clean) == (1, ReplicaState.IN_SYNC, False)
+    assert seen.problem == ""
+    one = target()
+    await node.do(MirrorAttach(guest=live.uuid, hypervisor="fake", index=0, target=one))
+    assert [each.node for each in (await node.guest(live)).mirrors] == [one.node]
+    for _ in range(2):
+        await node.do(convert(file))
+    assert (await node.guest(live)).mirrors == ()
+
+    # Mirrored once more, it is the replica that its guest closes in order.
+    await node.do(convert(disk))
+    await node.do(stop(spec))
+    seen = await node.seen(disk)
+    assert (seen.clean, seen.problem) == (True, "")
+    # Also where it was a file in between, and nobody looked at its record.
+    node.harness.write_to(disk.path)
+    mark = ReplicaMark(disk=disk, generation=0, state=ReplicaState.IN_SYNC, force=True)
+    await node.do(mark)
+    assert (await node.seen(disk)).problem == ""
+
+
+async def test_a_mirrored_disk_comes_to_a_guest_that_runs_and_goes(node: Node) -> None:
+    first, second = replica(), replica(index=1, path="/srv/ganeti/file-storage/web1/disk1")
+    for disk in (first, second):
+        await node.do(DiskCreate(disk=disk))
+    spec = msgspec.structs.replace(guest(), disks=(first,))
+    live: GuestLive = await node.do(start(spec))
+    one = target()
+    more = msgspec.structs.replace(second, targets=(one,))
+    plug = DiskPlug(disk=more, guest=spec.uuid, hypervisor="fake")
+    unplug = DiskUnplug(disk=second, guest=spec.uuid, hypervisor="fake", keep=True)
+
+    async def mirrored() -> list[tuple[str, str]]:
+        return [(each.disk, each.node) for each in (await node.guest(live)).mirrors]
+
+    for order in (plug, plug, unplug, unplug, plug):
+        await node.do(order)
+        assert await mirrored() == [(second.uuid, one.node)]
+    assert not (await node.seen(second)).clean
+    for _ in range(2):
+        await node.do(msgspec.structs.replace(unplug, keep=False))
+        assert await mirrored() == []
+    await node.do(stop(spec))
+    assert (await node.seen(first)).clean
+    await node.do(unplug)
 
 
 async def test_disks_of_a_guest_that_is_not_up_are_mirrored_until_they_are_closed(

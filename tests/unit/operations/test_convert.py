@@ -9,6 +9,7 @@ import pytest
 from tests.unit.operations.mirrored import (
     DISK,
     IN_SYNC,
+    STALE,
     SYNCING,
     Asked,
     examined,
@@ -22,11 +23,20 @@ from gantry.hooks.environment import values
 from gantry.hooks.table import row
 from gantry.model.entities import AdminState, DiskFormat, DiskTemplate, Instance, Mirror
 from gantry.model.errors import Rejected
-from gantry.model.orders import DiskCreate, DiskRemove
-from gantry.model.replica_orders import ReplicaClose, ReplicaMark, ReplicaSeen
+from gantry.model.orders import DiskConvert, DiskCreate, DiskRemove
+from gantry.model.replica_orders import (
+    MirrorAttach,
+    MirrorRelease,
+    ReplicaClose,
+    ReplicaMark,
+    ReplicaSeen,
+    ReplicaServe,
+)
+from gantry.model.replicas import ReplicaBecame
 from gantry.operations import registry
 from gantry.operations.instance.convert import InstanceConvert
 from gantry.operations.instance.modify import InstanceModify
+from gantry.ports.steps import Changes, Undo
 
 OP: dict[str, Any] = {"OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": "web1"}
 TO_MIRROR: dict[str, Any] = {**OP, "disk_template": "mirror", "remote_node": "node2"}
@@ -105,9 +115,46 @@ def test_what_cannot_be_is_refused(instance: Instance, op: dict[str, Any], why: 
     assert why in f"{caught.value.message} {caught.value.hint}"
 
 
-def test_of_a_running_one_or_of_qcow2_it_is_refused() -> None:
-    with pytest.raises(Rejected, match="running"):
-        check(snapshot(AS_FILE, nodes={NODE1: live(guests=up())}), TO_MIRROR)
+async def test_under_a_guest_that_runs_all_is_copied_at_once() -> None:
+    cluster = snapshot(AS_FILE, nodes={NODE1: live(guests=up())})
+    steps = Written()
+    outcome = await registry.load(TO_MIRROR).run(check(cluster, TO_MIRROR), steps)
+    assert [(node, type(order), type(undo)) for _, node, order, undo in steps.done] == [
+        (NODE2, DiskCreate, Undo),
+        (NODE1, DiskConvert, DiskConvert),
+        (NODE2, ReplicaServe, ReplicaClose),
+        (NODE1, MirrorAttach, MirrorRelease),
+    ]
+    convert, undo = steps.done[1][2:]
+    assert isinstance(convert, DiskConvert) and isinstance(undo, DiskConvert)
+    templates = (convert.disk.template, undo.disk.template)
+    assert templates == (DiskTemplate.MIRROR, DiskTemplate.FILE)
+    attach = steps.done[3][2]
+    assert isinstance(attach, MirrorAttach) and attach.target.full
+    [_, record] = outcome.put
+    assert isinstance(record, Mirror)
+    assert [one.state for one in record.replicas.values()] == [IN_SYNC, SYNCING]
+
+
+async def test_under_a_guest_that_runs_nobody_counts_on_replicas_before_they_are_let_go() -> None:
+    cluster = snapshot(mirrored(), mirror(), nodes={NODE1: live(guests=up())})
+    operation = registry.load(TO_FILE)
+    steps = Written()
+    plan = await examined(operation, check(cluster, TO_FILE), cluster)
+    outcome = await operation.run(plan, steps)
+    [(_, node, order, undo)] = steps.done
+    assert isinstance(order, DiskConvert) and isinstance(undo, DiskConvert)
+    assert (node, order.disk.template, undo.disk.template) == (
+        NODE1,
+        DiskTemplate.FILE,
+        DiskTemplate.MIRROR,
+    )
+    stale = ReplicaBecame(disk=DISK.uuid, node=NODE2, state=STALE)
+    assert steps.firsts == {"convert-disk/0": Changes(mirrors=(stale,))}
+    assert [type(one.order) for one in outcome.cleanup] == [ReplicaClose, DiskRemove]
+
+
+def test_of_qcow2_it_is_refused() -> None:
     disk = msgspec.structs.replace(FILE, format=DiskFormat.QCOW2)
     with pytest.raises(Rejected, match="qcow2"):
         check(snapshot(msgspec.structs.replace(AS_FILE, disks=(disk,))), TO_MIRROR)

@@ -1,17 +1,21 @@
-"""Mirrored disks that come to a stopped instance and go: with all their replicas, or not at all."""
+"""Mirrored disks that come to an instance and go: with all their replicas, or not at all."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
+from tests.support.agent_process import new_uuid
 from tests.unit.operations.mirrored import DISK, IN_SYNC, mirror, mirrored
 from tests.unit.operations.scene import NODE1, NODE2, NODE3, check, facts, live, snapshot
 from tests.unit.operations.test_replicas_moved import GONE, UP, ready, run, running
 
 from gantry.model.entities import Instance, Mirror
 from gantry.model.errors import Rejected
-from gantry.model.orders import DiskCreate, DiskRemove
+from gantry.model.orders import DiskCreate, DiskPlug, DiskRemove, DiskUnplug
+from gantry.model.replica_orders import ReplicaClose, ReplicaServe
+from gantry.ports.steps import Undo
 
 SET: dict[str, Any] = {"OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": "web1"}
 ADD = {**SET, "disks": (("add", -1, {"size": 64}),)}
@@ -41,10 +45,60 @@ async def test_one_that_goes_leaves_nothing_anywhere() -> None:
     assert removed == {NODE1, NODE2, NODE3}
 
 
+async def test_a_guest_that_runs_gets_one_that_is_mirrored_before_it_sees_it() -> None:
+    cluster = snapshot(UP, mirror(), **running(ready(NODE2)))
+    outcome, steps = await run(cluster, {**ADD, "hotplug": True})
+    assert [(type(order), type(undo), node) for _, node, order, undo in steps.done] == [
+        (DiskCreate, DiskRemove, NODE1),
+        (DiskCreate, Undo, NODE2),
+        (ReplicaServe, ReplicaClose, NODE2),
+        (DiskPlug, DiskUnplug, NODE1),
+    ]
+    serve, plug = steps.done[2][2], steps.done[3][2]
+    assert isinstance(serve, ReplicaServe) and not serve.overwrite
+    assert isinstance(plug, DiskPlug)
+    [target] = plug.disk.targets
+    assert (target.node, target.full) == (NODE2, False)
+    assert outcome.cleanup == ()
+
+
+async def test_a_guest_that_runs_lets_go_of_one_which_is_mirrored_until_the_commit() -> None:
+    second = msgspec.structs.replace(DISK, uuid=new_uuid(), path=f"{DISK.path}1")
+    record = msgspec.structs.replace(mirror(), uuid=second.uuid, name=second.uuid)
+    instance = msgspec.structs.replace(UP, disks=(DISK, second))
+    cluster = snapshot(instance, mirror(), record, **running(ready(NODE2)))
+    op = {**SET, "disks": (("remove", -1),), "hotplug": True}
+    outcome, steps = await run(cluster, op)
+    [(name, node, order, undo)] = steps.done
+    assert (name, node, type(undo)) == ("unplug-disk/1", NODE1, DiskPlug)
+    assert isinstance(order, DiskUnplug) and order.keep
+    assert [(type(one.order), one.node) for one in outcome.cleanup] == [
+        (DiskUnplug, NODE1),
+        (DiskRemove, NODE1),
+        (ReplicaClose, NODE2),
+        (DiskRemove, NODE2),
+    ]
+    assert outcome.cleanup[0].order == msgspec.structs.replace(order, keep=False)
+
+
+@pytest.mark.parametrize(
+    ("op", "why"),
+    [
+        (ADD, "it runs"),
+        ({**SET, "hotplug": True, "disks": (("remove", -1), ("add", -1, {"size": 64}))}, "place"),
+    ],
+)
+def test_under_a_guest_that_runs_not_everything_can_be(op: Any, why: str) -> None:
+    second = msgspec.structs.replace(DISK, uuid=new_uuid(), path=f"{DISK.path}1")
+    record = msgspec.structs.replace(mirror(), uuid=second.uuid, name=second.uuid)
+    instance = msgspec.structs.replace(UP, disks=(DISK, second))
+    with pytest.raises(Rejected, match=why):
+        check(snapshot(instance, mirror(), record, **running(ready(NODE2))), op)
+
+
 @pytest.mark.parametrize(
     ("cluster", "why"),
     [
-        (snapshot(UP, mirror(), **running(ready(NODE2))), "it runs, and mirrored disks come"),
         (snapshot(mirrored(), mirror(), nodes={NODE2: GONE}), "does not answer"),
         (
             snapshot(mirrored(), mirror(), nodes={NODE2: live(facts(disk_free=10))}),

@@ -20,7 +20,7 @@ gnt-instance modify --disk 1:name=logs,mode=ro web1
 gnt-instance modify --disk -1:remove web1
 gnt-instance modify --hotplug --disk add:size=10G web1   (while it runs)
 gnt-instance modify --offline web1
-gnt-instance modify -t mirror -n node2 web1      (files become mirrored disks; it is stopped)
+gnt-instance modify -t mirror -n node2 web1      (files become mirrored disks, also while it runs)
 gnt-instance modify -t file web1                 (and files again)
 """
 

@@ -36,7 +36,7 @@ async def copy(means: Means, one: OneMirror) -> None:
     speed = one.disk.resync_rate << 20
     await resync.abandon(monitor, index, node)
     kept = (await resync.known(monitor, index)).get(node, "")
-    partly = one.content != "" and kept == one.content
+    partly = one.content != "" and kept == one.content and await _may_fail(means, index)
     if not partly:
         await resync.forget(monitor, index, node)
     await _connect(means, one, "follow")
@@ -47,6 +47,14 @@ async def copy(means: Means, one: OneMirror) -> None:
         await block_jobs.ready(monitor, block_jobs.follow_name(index, node))
         await _connect(means, one, "copy")
         await resync.copy(monitor, index, node, speed=speed)
+
+
+async def _may_fail(means: Means, index: int) -> bool:
+    """Whether a copy that cannot be made is no error of the guest's disk: see broken_copies.
+
+    It is one to a device that was made for a file, which has become mirrored since.
+    """
+    return not means.device or await layers.stops(means.monitor, index)
 
 
 async def change_over(means: Means, one: OneMirror) -> None:

@@ -89,6 +89,13 @@ async def jobs(monitor: Monitor) -> dict[str, Job]:
     }
 
 
+async def targets(monitor: Monitor, index: int) -> set[Uuid]:
+    """The nodes to which there is a job for that disk."""
+    kinds = tuple(name.partition("-")[0] for name in names(index, Uuid("")))
+    parts = (name.partition("-") for name in await jobs(monitor))
+    return {Uuid(node) for kind, _, node in parts if kind in kinds}
+
+
 async def connect(
     monitor: Monitor,
     name: str,

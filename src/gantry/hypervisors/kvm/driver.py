@@ -201,13 +201,23 @@ class Kvm(Moves):
         """It comes to the guest's bus."""
         from gantry.hypervisors.kvm import plugging
 
-        await plugging.plug(self._up(uuid), disk, str(self._around.root))
+        running, root = self._up(uuid), str(self._around.root)
+        await plugging.plug(running, disk, root, self._around.mirrored)
 
-    async def unplug_disk(self, uuid: Uuid, disk: DiskSpec, timeout: float) -> None:
+    async def unplug_disk(
+        self, uuid: Uuid, disk: DiskSpec, timeout: float, *, keep: bool = False
+    ) -> None:
         """The guest is asked to let go of it."""
         from gantry.hypervisors.kvm import plugging
 
-        await plugging.unplug(self._up(uuid), disk, timeout)
+        await plugging.unplug(self._up(uuid), disk, timeout, keep=keep)
+
+    async def convert_disk(self, uuid: Uuid, disk: DiskSpec) -> None:
+        """The guest's device stays what it is."""
+        from gantry.hypervisors.kvm import converting
+
+        running, root = self._up(uuid), str(self._around.root)
+        await converting.convert(running, disk, self._around.mirrored, root)
 
     async def open_snapshot(
         self, uuid: Uuid, overlays: Mapping[int, str], *, say: Say, mark: str | None = None

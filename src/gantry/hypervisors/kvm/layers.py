@@ -107,6 +107,25 @@ async def move_device(monitor: Monitor, index: int, node: str) -> None:
     await monitor.execute("qom-set", timeouts.URGENT, path=path, property="drive", value=node)
 
 
+async def plugged(monitor: Monitor, index: int) -> bool:
+    """Whether a guest's device has the disk."""
+    found = await monitor.execute("qom-list", path="/machine/peripheral")
+    return any(one["name"] == f"drive{index}" for one in found)
+
+
+async def stops(monitor: Monitor, index: int) -> bool:
+    """Whether the guest stands still where a write of its device fails, instead of seeing that."""
+    path = f"/machine/peripheral/drive{index}"
+    return bool(await monitor.execute("qom-get", path=path, property="werror") == "stop")
+
+
+async def bare(monitor: Monitor, index: int) -> None:
+    """Nothing is on the disk but the device, if any; nothing mirrors it any more."""
+    if (await found(monitor, index)).layers and await plugged(monitor, index):
+        await move_device(monitor, index, f"disk{index}")
+    await tidy(monitor, index)
+
+
 async def tidy(monitor: Monitor, index: int) -> None:
     """Layers that nothing is on, and no device either, go: what a change of layers has left."""
     there = await found(monitor, index)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gantry.hypervisors.contract import Peers, Replicas
-from gantry.hypervisors.kvm import held
+from gantry.hypervisors.kvm import block_jobs, held, layers
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.running import Running
 from gantry.model import timeouts
@@ -73,7 +73,7 @@ async def begin(running: Running, means: Means | None, kept: frozenset[Uuid]) ->
     if means is None or not any_of(spec):
         return
     try:
-        mirrors = _mirrors(running, means)
+        mirrors = look_after(running, means)
         if kept:
             from gantry.hypervisors.kvm import keeping
 
@@ -94,7 +94,7 @@ async def adopt(running: Running, means: Means | None) -> None:
     spec = running.record.spec
     awaited = running.record.incoming is not None and not any(one.targets for one in spec.disks)
     if means is not None and any_of(spec) and not awaited:
-        await _mirrors(running, means).adopt(spec.disks)
+        await look_after(running, means).adopt(spec.disks)
         await held.go_on(running)
 
 
@@ -128,7 +128,34 @@ async def release(running: Running, index: int, node: Uuid) -> None:
     await _retarget(running, index, tuple(one for one in disk.targets if one.node != node))
 
 
-def _mirrors(running: Running, means: Means) -> GuestMirrors:
+async def end_all(running: Running, monitor: Monitor, index: int) -> None:
+    """Nothing mirrors the disk in that place, also where an earlier agent had begun to."""
+    if running.mirrors is not None:
+        for node in await block_jobs.targets(monitor, index) | running.mirrors.nodes(index):
+            await running.mirrors.release(index, node)
+
+
+async def movable(running: Running) -> None:
+    """Its disks can be switched over to another node; else Rejected.
+
+    A device that was made for a file would show the guest an error in that moment: ``barrier``.
+    """
+    monitor = await running.monitor(timeouts.QMP)
+    spec = running.record.spec
+    for disk in spec.disks:
+        if disk.template is DiskTemplate.MIRROR and not await layers.stops(monitor, disk.index):
+            raise Rejected(
+                f"{spec.name} cannot be migrated: its disk {disk.index} has become mirrored since "
+                "it was started",
+                f"after its next start it can: gnt-instance failover {spec.name} starts it on "
+                "the other node",
+                reason=Reason.STATE,
+                object_name=spec.name,
+            )
+
+
+def look_after(running: Running, means: Means) -> GuestMirrors:
+    """What follows its mirrors, of which there are none yet, and closes its replicas at its end."""
     from gantry.hypervisors.kvm.renewing import GuestMirrors
 
     running.mirrors = GuestMirrors(

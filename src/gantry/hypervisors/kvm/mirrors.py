@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from gantry.hypervisors.contract import Peers
-from gantry.hypervisors.kvm import attaching, block_jobs, probing, resync
+from gantry.hypervisors.kvm import attaching, block_jobs, layers, probing, resync
 from gantry.hypervisors.kvm.block_jobs import Job
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.one_mirror import Key, OneMirror
@@ -187,7 +187,8 @@ class Mirrors:
                     self._ended(one, error.message)
 
     async def _begin(self, one: OneMirror) -> None:
-        means, (index, node) = await self._means(), one.key
+        index, node = one.key
+        means = await self._means(index)
         try:
             one.content = await probing.content(self._peers, one, self._name)
             await block_jobs.release(means.monitor, index, node)
@@ -206,9 +207,10 @@ class Mirrors:
         self._follow(one)
         self._changed()
 
-    async def _means(self) -> attaching.Means:
+    async def _means(self, index: int) -> attaching.Means:
         monitor = await self._monitor(timeouts.QMP)
-        return attaching.Means(monitor=monitor, peers=self._peers, device=self._device)
+        device = self._device and await layers.plugged(monitor, index)
+        return attaching.Means(monitor=monitor, peers=self._peers, device=device)
 
     # What becomes of it
 
@@ -223,7 +225,7 @@ class Mirrors:
     async def _copied(self, one: OneMirror) -> None:
         """All of it is there: from now on it is one that writes are held for."""
         async with self._turn:
-            means = await self._means()
+            means = await self._means(one.disk.index)
             if one.ended or one.leaving:
                 return
             work = asyncio.create_task(attaching.change_over(means, one))

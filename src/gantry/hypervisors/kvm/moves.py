@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gantry.hypervisors.contract import Link, Manner, Say
+from gantry.hypervisors.kvm import mirrored
 from gantry.hypervisors.kvm.known import Known
 from gantry.hypervisors.kvm.launch import accelerator, launch, nothing_left
 from gantry.model.live import GuestLive
@@ -24,7 +25,9 @@ class Moves(Known):
 
     async def describe(self, uuid: Uuid) -> Described:
         """What it is, with machine and CPU as they are."""
-        spec = self._up(uuid).record.spec
+        running = self._up(uuid)
+        await mirrored.movable(running)
+        spec = running.record.spec
         found = await self._facts_of(str(spec.hvparams.get("kvm_path", "")))
         pinned = msgspec.structs.replace(
             spec,

@@ -13,6 +13,7 @@ from gantry.model import timeouts
 from gantry.model.entities import OnDegraded
 from gantry.model.errors import GantryError, OperationFailed, Reason
 from gantry.model.live import MirrorPhase
+from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
 from gantry.model.specs import MirrorTarget
 
@@ -27,6 +28,10 @@ class GuestMirrors(Mirrors):
             one.ended and not one.copying and one.disk.on_degraded is OnDegraded.WAIT
             for one in self._all.values()
         )
+
+    def nodes(self, index: int) -> set[Uuid]:
+        """Those to which that disk is mirrored, or was until that was lost."""
+        return {node for number, node in self._all if number == index}
 
     async def in_order(self) -> None:
         """All are ready, and answer now; OperationFailed where one is not, or does not."""

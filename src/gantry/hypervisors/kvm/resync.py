@@ -65,6 +65,13 @@ async def count(monitor: Monitor, index: int) -> None:
             await monitor.execute("block-dirty-bitmap-add", node=f"disk{index}", name=name)
 
 
+async def count_no_more(monitor: Monitor, index: int) -> None:
+    """Nothing is counted, and nothing known of any replica; nothing is copied."""
+    for name in await _bitmaps(monitor, index):
+        if name in SINCE or name.startswith((_KNOWN, _MISSING)):
+            await _remove(monitor, index, name)
+
+
 async def turn(
     monitor: Monitor, index: int, turns: Turns, nodes: Set[Uuid], *, quiet: bool
 ) -> None:

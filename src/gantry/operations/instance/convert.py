@@ -7,15 +7,19 @@ from typing import Any, ClassVar
 import msgspec
 
 from gantry.hooks.subject import Subject, SubjectKind
+from gantry.model import timeouts
+from gantry.model.disk_orders import DiskConvert
 from gantry.model.entities import DiskFormat, DiskTemplate, Instance, Mirror, Node
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
+from gantry.model.orders import DiskSpec
 from gantry.model.replica_orders import ReplicaMark
+from gantry.model.replicas import ReplicaBecame
 from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
 from gantry.operations.steps import checks, mirroring, mirrors, moving, placing, requests, specs
-from gantry.operations.steps.mirrors import IN_SYNC, Mirroring
-from gantry.ports.steps import Outcome, Steps
+from gantry.operations.steps.mirrors import IN_SYNC, STALE, Mirroring
+from gantry.ports.steps import Changes, Outcome, Steps
 
 FILE, MIRROR = DiskTemplate.FILE, DiskTemplate.MIRROR
 
@@ -27,10 +31,11 @@ class ConvertPlan(Plan, frozen=True, kw_only=True):
     after: Instance
     mirroring: Mirroring
     records: tuple[Mirror, ...]
+    running: bool = False
 
 
 class InstanceConvert(Operation[ConvertPlan], frozen=True, kw_only=True):
-    """OP_INSTANCE_SET_PARAMS with another ``disk_template``; of a stopped instance.
+    """OP_INSTANCE_SET_PARAMS with another ``disk_template``, also while the guest runs.
 
     The files stay where they are; ``remote_node`` and ``remote_nodes`` are the secondaries.
     """
@@ -66,7 +71,11 @@ class InstanceConvert(Operation[ConvertPlan], frozen=True, kw_only=True):
         self._possible(before, template)
         primary = cluster.nodes[before.primary_node]
         checks.node_usable(cluster, primary, purpose)
-        checks.stopped(cluster, before, purpose)
+        running = checks.running(cluster, before)
+        if running:
+            checks.nowhere_else(cluster, before)
+        else:
+            checks.stopped(cluster, before, purpose)
         others = self._secondaries(cluster, before, template, primary)
         disks = tuple(
             msgspec.structs.replace(
@@ -94,6 +103,7 @@ class InstanceConvert(Operation[ConvertPlan], frozen=True, kw_only=True):
             after=after,
             mirroring=whole,
             records=records,
+            running=running,
             claims=tuple(Claim(node=node.uuid, disk=size) for node in others),
         )
 
@@ -145,16 +155,66 @@ class InstanceConvert(Operation[ConvertPlan], frozen=True, kw_only=True):
         told: list[list[Any]] = [["disk_template", plan.after.disk_template.value]]
         if plan.after.disk_template is FILE:
             steps.log("the primary's replicas stay as files, the others go")
+            if plan.running:
+                await _converted(plan, steps, first=_stale(plan))
             cleanup = (*mirroring.closing(plan.mirroring), *mirroring.removing(plan.mirroring))
             return Outcome(put=(plan.after,), delete=plan.records, cleanup=cleanup, result=told)
-        await _mirrored(plan, steps)
-        steps.log("the replicas are copied when the instance is started")
+        await mirroring.create_copies(steps, plan.mirroring)
+        if plan.running:
+            await _mirrored(plan, steps)
+            name = plan.before.name
+            steps.log(
+                f"the replicas are copied now; gnt-instance info {name} shows how far that is"
+            )
+        else:
+            await _marked(plan, steps)
+            steps.log("the replicas are copied when the instance is started")
         return Outcome(put=(plan.after, *plan.records), result=told)
 
 
-async def _mirrored(plan: ConvertPlan, steps: Steps) -> None:
-    """Room for each replica; then the files are known as the primary's, which harms no file."""
-    await mirroring.create_copies(steps, plan.mirroring)
+async def _marked(plan: ConvertPlan, steps: Steps) -> None:
+    """The files are known as the primary's replicas, which harms no file."""
     for disk in specs.disks(plan.after):
         mark = ReplicaMark(disk=disk, generation=0, state=IN_SYNC, force=True)
         await steps.do(f"mark-replica/{disk.index}", plan.after.primary_node, mark)
+
+
+async def _mirrored(plan: ConvertPlan, steps: Steps) -> None:
+    """The same under the guest; then all is copied, and what it writes meanwhile."""
+    await _converted(plan, steps)
+    for one in plan.mirroring.disks:
+        for copy in one.copies:
+            target = await mirroring.serve_new(steps, plan.mirroring, one, copy)
+            await mirroring.attach(steps, plan.before, one, target)
+
+
+async def _converted(plan: ConvertPlan, steps: Steps, first: Changes | None = None) -> None:
+    """The guest has its disks as those of the other template, mirrored to nobody."""
+    both = zip(specs.disks(plan.before), specs.disks(plan.after), strict=True)
+    for before, after in both:
+        await steps.do(
+            f"convert-disk/{after.index}",
+            plan.before.primary_node,
+            _of(plan, after),
+            undo=_of(plan, before),
+            first=first,
+            timeout=timeouts.URGENT,
+        )
+        first = None
+
+
+def _of(plan: ConvertPlan, disk: DiskSpec) -> DiskConvert:
+    return DiskConvert(disk=disk, guest=plan.before.uuid, hypervisor=plan.before.hypervisor)
+
+
+def _stale(plan: ConvertPlan) -> Changes:
+    """Nobody counts on the other replicas, so that the guest may write without them.
+
+    Where they are kept after all, they are copied anew.
+    """
+    changes = [
+        ReplicaBecame(disk=one.disk.uuid, node=copy.node, state=STALE)
+        for one in plan.mirroring.disks
+        for copy in one.copies
+    ]
+    return Changes(mirrors=tuple(changes))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from gantry.hooks.subject import Subject, SubjectKind
 from gantry.model import names, timeouts
-from gantry.model.disk_orders import DiskPlug, DiskUnplug
 from gantry.model.entities import AdminState, DiskTemplate, Instance, Nic, ParameterValue
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
@@ -31,12 +30,12 @@ from gantry.operations.steps import (
     mirroring,
     nics,
     oses,
+    plugging,
     specs,
 )
 from gantry.operations.steps.mirrored_changes import Replicas
 from gantry.ports.steps import Outcome, Steps, Undo
 
-K = TypeVar("K", DiskPlug, DiskUnplug)
 _NUMBER = re.compile(r"-?[0-9]{1,4}")
 
 
@@ -160,8 +159,11 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
     async def run(self, plan: ModifyPlan, steps: Steps) -> Outcome:
         for what, value in plan.told:
             steps.log(f"{what}: {value}")
+        replicas = plan.replicas
+        ends: tuple[Undo, ...] = ()
         if plan.plugs:
-            await _unplug(plan, steps)
+            keep = replicas is not None
+            ends = await plugging.unplug(steps, plan.before, plan.gone, keep=keep)
         for disk in plan.made:
             await steps.do(
                 f"create-disk/{disk.index}",
@@ -170,20 +172,21 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
                 undo=DiskRemove(disk=disk),
                 timeout=timeouts.SLOW,
             )
-        if plan.replicas is not None:
-            await mirroring.create_copies(steps, plan.replicas.made)
+        made = replicas.made if replicas is not None else None
+        await mirroring.create_copies(steps, made)
         if plan.plugs:
-            await _plug(plan, steps)
+            await plugging.plug(steps, plan.before, plan.made, made)
         later = [what for what, _ in plan.told if not (plan.plugs and _plugged(what))]
         if plan.running and later:
             steps.warn("the instance is running: what was changed takes effect at its next start")
         there = plan.before.primary_node
-        gone = plan.replicas.gone if plan.replicas else None
+        gone = replicas.gone if replicas is not None else None
         return Outcome(
-            put=(plan.after, *(plan.replicas.records if plan.replicas else ())),
-            delete=plan.replicas.dropped if plan.replicas else (),
+            put=(plan.after, *(replicas.records if replicas is not None else ())),
+            delete=replicas.dropped if replicas is not None else (),
             result=[list(pair) for pair in plan.told],
             cleanup=(
+                *ends,
                 *(Undo(there, DiskRemove(disk=disk)) for disk in plan.gone),
                 *mirroring.closing(gone),
                 *mirroring.removing(gone),
@@ -311,32 +314,6 @@ def _space(cluster: Snapshot, instance: Instance, made: tuple[DiskSpec, ...]) ->
 
 def _plugged(what: str) -> bool:
     return what.startswith("disk/")
-
-
-async def _unplug(plan: ModifyPlan, steps: Steps) -> None:
-    """The guest lets go of what is taken away, the last one first."""
-    for disk in reversed(plan.gone):
-        steps.log(f"asking the guest to let go of disk {disk.index}")
-        await steps.do(
-            f"unplug-disk/{disk.index}",
-            plan.before.primary_node,
-            _of(plan, DiskUnplug, disk),
-            undo=_of(plan, DiskPlug, disk),
-        )
-
-
-async def _plug(plan: ModifyPlan, steps: Steps) -> None:
-    for disk in plan.made:
-        await steps.do(
-            f"plug-disk/{disk.index}",
-            plan.before.primary_node,
-            _of(plan, DiskPlug, disk),
-            undo=_of(plan, DiskUnplug, disk),
-        )
-
-
-def _of(plan: ModifyPlan, kind: type[K], disk: DiskSpec) -> K:
-    return kind(disk=disk, guest=plan.before.uuid, hypervisor=plan.before.hypervisor)
 
 
 def _differences(before: Instance, after: Instance) -> list[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""Mirrored disks that a stopped instance gets and loses, with all their replicas. Pure."""
+"""Mirrored disks that an instance gets and loses, with all their replicas. Pure."""
 
 from __future__ import annotations
 
@@ -31,11 +31,17 @@ def plan(
         return None
     what = f"change disks of instance {before.name}"
     whole = mirrors.required(cluster, before, what)
-    why = "it runs, and" if checks.running(cluster, before) else "its disks are active, and"
-    if checks.running(cluster, before) or whole.active:
+    if whole.active:
         raise Rejected(
-            f"cannot {what}: {why} mirrored disks come and go while nobody has them open",
-            f"gnt-instance {'deactivate-disks' if whole.active else 'shutdown'} {before.name}",
+            f"cannot {what}: its disks are active, and mirrored without it",
+            f"gnt-instance deactivate-disks {before.name}",
+            reason=Reason.STATE,
+            object_name=before.name,
+        )
+    if checks.running(cluster, before) and {*edited.made} & {place for place, _ in edited.gone}:
+        raise Rejected(
+            f"cannot {what}: while it runs no mirrored disk takes the place of another at once",
+            "take the one away first, and then add the other: two commands",
             reason=Reason.STATE,
             object_name=before.name,
         )

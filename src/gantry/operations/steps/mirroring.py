@@ -98,10 +98,13 @@ async def serve(
 
 
 async def serve_new(
-    steps: Steps, mirroring: Mirroring, one: MirroredDisk, copy: Copy
+    steps: Steps, mirroring: Mirroring, one: MirroredDisk, copy: Copy, *, full: bool = True
 ) -> MirrorTarget:
-    """Have a replica served that all of the disk is copied to; raises what its node says."""
-    return await _serve(steps, mirroring, one, copy, full=True)
+    """Have a replica served that all of the disk is copied to; raises what its node says.
+
+    Without ``full`` it is the same already.
+    """
+    return await _serve(steps, mirroring, one, copy, full=full)
 
 
 async def _serve(
