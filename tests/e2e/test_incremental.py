@@ -229,6 +229,9 @@ def test_a_chain_is_that_of_an_instance_and_not_of_a_name(real: Cluster) -> None
         real.gnt(*add)
         said = real.refused(*export)
         assert "the chain of 2 exports that is there is of another instance" in said
+        whole = real.refused("gnt-backup", "export", "-n", "node2", WEB)
+        assert f"remove it first: gnt-backup remove {WEB}" in whole
+        assert "add to it with --incremental" not in whole
         place = real.root(2) / EXPORT / WEB
         assert f"mv /{EXPORT}/{WEB} /{EXPORT}/old-{WEB}" in said
         place.rename(place.with_name(f"old-{WEB}"))

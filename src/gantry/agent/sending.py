@@ -212,10 +212,11 @@ async def _call(
     def so_far() -> int | None:
         return pipeline.read_so_far(counting[0]) if counting else None
 
+    # Of a whole disk there is a script at neither end: an export's dump is a file.
+    plain = isinstance(order.place, WholeDisk)
+    still = timeouts.TRANSFER_STILL if plain else timeouts.TRANSFER_SCRIPT_STILL
     run = _run(parts, stages, reading, None, task, started)
-    if isinstance(order.place, WholeDisk):
-        # There is no script at either end: an export's dump is a file.
-        run = ends.moving(run, so_far, seconds=timeouts.TRANSFER_STILL, peer=order.peer.name)
+    run = ends.moving(run, so_far, seconds=still, peer=order.peer.name)
     async with HowFar(task.say, so_far, size):
         await ends.answered(run, so_far, order.peer, order.port)
 

@@ -36,6 +36,8 @@ TRANSFER_SILENCE: Final = 60.0
 """The other end acknowledges nothing of what it is sent: the network is cut, the machine dead."""
 TRANSFER_STILL: Final = 180.0
 """Nothing at all moves between two programs of which no third one holds anything up."""
+TRANSFER_SCRIPT_STILL: Final = 7200.0
+"""The same where a script is at an end, or may be: it may compute for long, but not for ever."""
 TRANSFER_LOOK: Final = 5.0
 """Between two looks at that."""
 TRANSFER_REPORT: Final = 4.0

@@ -69,7 +69,8 @@ def _check_names(facts: OsFacts, parameters: Mapping[str, str]) -> None:
         raise Rejected(
             f"the OS definition {facts.name} has no parameter {', '.join(map(repr, unknown))} "
             f"({check.PARAMETERS_FILE} in {facts.path})",
-            f"its parameters are: {listed}",
+            f"its parameters are: {listed}; -O {unknown[0]}=default takes away what the instance "
+            "has from before (of private ones --os-parameters-private)",
             object_name=facts.name,
         )
 

@@ -114,6 +114,7 @@ async def test_unknown_parameters_are_refused_with_those_that_are_known(
     assert "'nope'" in error.message
     assert "parameters.list" in error.message
     assert "dhcp, key" in error.hint
+    assert "-O nope=default takes away" in error.hint
     assert not (tmp_path / "ran").exists()
 
 

@@ -74,6 +74,13 @@ async def test_the_failure_of_one_is_that_of_all_in_its_words(run: Run) -> None:
     assert run.all_ended()
 
 
+async def test_what_socat_says_of_every_certificate_is_left_out(run: Run) -> None:
+    chatter = "2026/11/27 01:02:03 socat[1] W Unknown subject type 6 (GEN_DNS=2, GEN_IPADD=7"
+    with pytest.raises(Failed) as caught:
+        await run.run(shell(f"echo '{chatter}' >&2; echo it broke >&2; exit 1"), ("cat",))
+    assert caught.value.message == "sh ended with exit status 1: it broke"
+
+
 async def test_a_program_that_sees_no_end_is_ended_soon_after_the_others(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,13 +47,17 @@ async def no_chain_replaced(plan: ExportPlan, ask: Examiner) -> None:
     """A chain of several points on the target is not thrown away by the way."""
     found = await _there(plan, ask)
     name = plan.instance.name
-    if found is not None and increments.of_another(found, plan.instance):
+    another = found is not None and increments.of_another(found, plan.instance)
+    if another:
         ask.warn(f"the export that is there is of another instance, which was called {name} then")
     if found is not None and len(found.points) > 1:
         raise Rejected(
             f"node {plan.target.name} has a chain of {len(found.points)} exports of {name}, which "
             "this one would replace",
-            f"add to it with --incremental, or remove it first: gnt-backup remove {name}",
+            # What another instance has exported cannot be built upon.
+            f"remove it first: gnt-backup remove {name}"
+            if another
+            else f"add to it with --incremental, or remove it first: gnt-backup remove {name}",
             reason=Reason.STATE,
             object_name=name,
         )
