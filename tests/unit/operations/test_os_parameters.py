@@ -165,12 +165,12 @@ def test_hypervisor_parameters_by_os_and_by_variant() -> None:
 def test_scripts_are_asked_to_say_more_where_the_user_wants_it() -> None:
     cluster = snapshot(nodes=EVERYWHERE)
     op = {**FILE, "os_type": "deb"}
-    found = [check(cluster, {**op, "debug_level": level}).install for level in (0, 1, 2)]
-    assert [run.debug_level for run in found] == [0, 1, 1]
+    found = [check(cluster, {**op, "debug_level": level}).installing for level in (0, 1, 2)]
+    assert [how.run.debug_level for how in found] == [0, 1, 1]
 
 
 def test_no_script_is_to_run_where_nothing_is_installed() -> None:
     cluster = snapshot(nodes=EVERYWHERE)
-    assert check(cluster, {**FILE, "os_type": "deb"}).install is not None
-    assert check(cluster, {**FILE, "os_type": "deb", "no_install": True}).install is None
-    assert check(cluster, {**ADD, "os_type": "deb"}).install is None  # diskless
+    assert check(cluster, {**FILE, "os_type": "deb"}).installing
+    assert not check(cluster, {**FILE, "os_type": "deb", "no_install": True}).installing
+    assert not check(cluster, {**ADD, "os_type": "deb"}).installing  # diskless
