@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tests.redundancy import amid, operating
 from tests.redundancy.cluster import DAEMON, QEMU, Rig, kill, others
+from tests.redundancy.continuing import go_on
 from tests.redundancy.filling import full_disk
 from tests.redundancy.isolating import isolate
 from tests.redundancy.plan import Fault, Kind
@@ -66,6 +67,13 @@ def _kill_node(rig: Rig, fault: Fault) -> None:
     rig.kill_all(number)
     operating.last(fault.seconds)
     rig.come_back(number)
+
+
+def _kill_site(rig: Rig, fault: Fault) -> None:
+    rig.kill_every(rig.fleet.numbers)
+    operating.last(fault.seconds)
+    for number in rig.fleet.numbers:
+        rig.come_back(number)
 
 
 def _lose_node(rig: Rig, fault: Fault) -> None:
@@ -165,10 +173,17 @@ _DO: dict[Kind, Callable[[Rig, Fault], None]] = {
     Kind.FAILOVER: _failover,
     Kind.REBOOT_KILL: _reboot_kill,
     Kind.MOVE_REPLICA: _move_replica,
-    Kind.MIGRATE: amid.migrate,
-    Kind.MIGRATE_KILL: amid.migrate_amid(amid.killed),
-    Kind.MIGRATE_AGENT: amid.migrate_amid(amid.restarted),
-    Kind.MIGRATE_CUT: amid.migrate_amid(amid.cut),
+    Kind.MIGRATE: amid.in_order(amid.migrate),
+    Kind.MIGRATE_KILL: amid.broken(amid.migrate, amid.killed),
+    Kind.MIGRATE_AGENT: amid.broken(amid.migrate, amid.restarted),
+    Kind.MIGRATE_CUT: amid.broken(amid.migrate, amid.cut),
+    Kind.MIGRATE_LOSE: amid.broken(amid.migrate, amid.lost),
+    Kind.KILL_SITE: _kill_site,
+    Kind.GROW: amid.in_order(amid.grow),
+    Kind.GROW_KILL: amid.broken(amid.grow, amid.killed),
+    Kind.GROW_AGENT: amid.broken(amid.grow, amid.restarted),
+    Kind.GROW_CUT: amid.broken(amid.grow, amid.cut),
+    Kind.CONTINUE: go_on,
     Kind.FULL_DISK: full_disk,
     Kind.ISOLATE: isolate,
 }

@@ -22,7 +22,7 @@ from tests.support.oob import write_oob_program
 NAMES = ("w1.example.com", "w2.example.com")
 PLACES = ("node1:node2", "node2:node3")
 SIZE = "16M"
-ROOM = "400m"
+ROOM = "400M"
 """Of all that is on a node."""
 DAEMON = "qemu-storage-daemon"
 QEMU = "qemu-system"
@@ -59,13 +59,12 @@ class Rig:
         """Their uuids, by name."""
         self.watch = Watch(fleet, {})
         """Of the round that goes on."""
+        self._boot = ""
 
     def make(self, kernel: GuestKernel, directory: Path) -> None:
         """A cluster with its state on node 1, and the guests, running."""
         initrd = guest.build(kernel, directory)
-        for machine in self.fleet.machines:
-            self.fleet.small_disk(machine.root, ROOM)
-            definitions(machine.root)
+        self.prepare()
         first = self.fleet.machine(1)
         prefix = first.namespace.rpartition("-")[0]
         write_oob_program(first.root / POWER.lstrip("/"), _POWER.replace("@", prefix))
@@ -85,13 +84,35 @@ class Rig:
             "kernel_args": guest.ARGUMENTS,
             "root_path": "",
         }
-        given = ",".join(f"{name}={value}" for name, value in parameters.items())
+        self._boot = ",".join(f"{name}={value}" for name, value in parameters.items())
         for name, place in zip(NAMES, PLACES, strict=True):
-            first.must(
-                "gnt-instance", "add", "-t", "mirror", "-s", SIZE, "-o", "noop", "-n", place,
-                "-B", "memory=96M", "--no-nics", "-H", f"kvm:{given}", name,
-            )  # fmt: skip
+            done = self.add(name, place)
+            assert done.status == 0, done.said
+        self.know()
+
+    def add(self, name: str, place: str, more: str = "") -> Done:
+        """A further guest, mirrored between two nodes; ``more`` is said of its disk."""
+        return self.run(
+            "gnt-instance", "add", "-t", "mirror", "--disk", f"0:size={SIZE}{more}", "-o", "noop",
+            "-n", place, "-B", "memory=96M", "--no-nics", "-H", f"kvm:{self._boot}", name,
+        )  # fmt: skip
+
+    def know(self) -> None:
+        """All guests that there are."""
         self.guests = {row["name"]: row["uuid"] for row in self.rows("name,uuid") or ()}
+
+    def prepare(self) -> None:
+        """All of each machine is on a small file system."""
+        for machine in self.fleet.machines:
+            self.fleet.small_disk(machine.root, ROOM)
+            definitions(machine.root)
+
+    def begin(self) -> None:
+        """A fault comes soon."""
+
+    def close(self) -> None:
+        """Nothing runs any more."""
+        self.kill_every(self.fleet.numbers)
 
     def _join(self, number: int) -> None:
         first, new = self.fleet.machine(1), self.fleet.machine(number)
@@ -219,10 +240,19 @@ class Rig:
 
     def kill_all(self, number: int) -> None:
         """Nothing runs on that machine any more, and nothing is started again."""
-        for service in self.fleet.every(number):
+        self.kill_every([number])
+
+    def kill_every(self, numbers: Sequence[int]) -> None:
+        """Nor on these."""
+        for service in (one for number in numbers for one in self.fleet.every(number)):
             service.stop(signal.SIGKILL)
-        for pid in self.processes(number):
-            kill(pid)
+        for number in numbers:
+            for pid in self.processes(number):
+                kill(pid)
+        for number in numbers:
+            self._is_dead(number)
+
+    def _is_dead(self, number: int) -> None:
         eventually("all is dead", lambda: not self.processes(number), timeout=20)
 
     def come_back(self, number: int) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from tests.redundancy.cluster import Rig
+from tests.redundancy.power import PoweredRig
 from tests.support.fleet import fleet
 from tests.support.guest_kernel import GuestKernel, guest_kernel
 
@@ -13,17 +16,29 @@ __all__ = ["guest_kernel"]
 NODES = 3
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def rig(guest_kernel: GuestKernel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Three nodes, two guests with mirrored disks."""
+    with _made(Rig, guest_kernel, tmp_path_factory.mktemp("writer")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def powered(guest_kernel: GuestKernel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """The same; a node that is killed has lost its power."""
+    with _made(PoweredRig, guest_kernel, tmp_path_factory.mktemp("writer")) as found:
+        yield found
+
+
+@contextmanager
+def _made(kind: type[Rig], kernel: GuestKernel, directory: Path) -> Iterator[Rig]:
     with fleet(NODES) as made:
-        found = Rig(made)
+        found = kind(made)
         try:
             try:
-                found.make(guest_kernel, tmp_path_factory.mktemp("writer"))
+                found.make(kernel, directory)
             except AssertionError as error:
                 raise AssertionError(f"{error}\n{found.last_words()}") from None
             yield found
         finally:
-            for number in made.numbers:
-                found.kill_all(number)
+            found.close()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import enum
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+LONGEST = 14.0
+"""Seconds of the longest fault: longer than a replica may be away, and a node silent."""
 MOST = 3
 """Faults in one round, one after the other."""
 
@@ -33,8 +36,19 @@ class Kind(enum.StrEnum):
     )
     MIGRATE_AGENT = "a guest is migrated, and an agent or the master is killed meanwhile"
     MIGRATE_CUT = "a guest is migrated, and a node of these is cut off meanwhile"
+    MIGRATE_LOSE = "a guest is migrated, and everything on a node of these is killed meanwhile"
+    KILL_SITE = "everything on all nodes is killed at once, and they come back later"
+    GROW = "a guest's disk grows"
+    GROW_KILL = "a guest's disk grows, and QEMUs or storage daemons of a node are killed meanwhile"
+    GROW_AGENT = "a guest's disk grows, and an agent or the master is killed meanwhile"
+    GROW_CUT = "a guest's disk grows, and a node of its replicas is cut off meanwhile"
+    CONTINUE = "a guest whose writes do not wait is cut off, and its node may die"
     FULL_DISK = "a node's disk is full for a while, and something is killed or to be done there"
     ISOLATE = "a guest's node is cut off with the guest alive, and the guest is failed over"
+
+
+POWER = (Kind.KILL_NODE, Kind.KILL_SITE, Kind.LOSE_NODE, Kind.REBOOT_KILL, Kind.MIGRATE_LOSE)
+"""Those that begin a round in which whatever kills a node takes its power."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +66,27 @@ class Fault:
     seconds: float
 
 
-def plan(seed: int, longest: float) -> tuple[Fault, ...]:
-    """The faults of a round. Consecutive seeds go through all kinds as their first one."""
+def plan(seed: int, first: Sequence[Kind] = tuple(Kind)) -> tuple[Fault, ...]:
+    """The faults of a round. Consecutive seeds go through ``first`` as their first one."""
     kinds = tuple(Kind)
     chance = random.Random(f"redundancy/{seed}")
-    first = kinds[seed % len(kinds)]
     others = [chance.choice(kinds) for _ in range(chance.randint(0, MOST - 1))]
     return tuple(
-        Fault(
-            kind=kind,
-            victim=chance.random(),
-            how=chance.random(),
-            after=chance.randint(5, 60),
-            seconds=round(chance.uniform(0.3, longest), 2),
-        )
-        for kind in (first, *others)
+        _fault(kind, chance, after=60, shortest=0.3, longest=LONGEST)
+        for kind in (first[seed % len(first)], *others)
+    )
+
+
+def alone(kind: Kind) -> tuple[Fault, ...]:
+    """The short round in which nothing but that happens: always the same one."""
+    return (_fault(kind, random.Random(f"redundancy/{kind.name}"), 10, 1.0, 7.0),)
+
+
+def _fault(kind: Kind, chance: random.Random, after: int, shortest: float, longest: float) -> Fault:
+    return Fault(
+        kind=kind,
+        victim=chance.random(),
+        how=chance.random(),
+        after=chance.randint(5, after),
+        seconds=round(chance.uniform(shortest, longest), 2),
     )

@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from tests.redundancy import breaking
 from tests.redundancy.cluster import CALM, Rig
-from tests.redundancy.plan import plan
+from tests.redundancy.plan import Fault
 from tests.redundancy.watching import Watch, story
 from tests.support.cluster import eventually
 
-LONGEST = 14.0
-"""Seconds of the longest fault: longer than a replica may be away, and a node silent."""
 WRONG = 10
 """Lines of what is wrong, in the message of a round that failed."""
 _log = logging.getLogger(__name__)
 
 
-def run(rig: Rig, seed: int) -> None:
-    """The round of that seed, from a healthy cluster to a healthy cluster.
+def run(rig: Rig, what: str, faults: Sequence[Fault]) -> None:
+    """A round of these faults, from a healthy cluster to a healthy cluster; ``what`` names it.
 
     What went wrong is the first line of the message, and its last: it may be cut at either end.
     """
     try:
-        _run(rig, seed)
+        _run(rig, what, faults)
     except AssertionError as error:
         reason = str(error).partition("\n")[0]
-        message = [f"seed {seed}: {error}", rig.why(), f"seed {seed}: {reason}"]
+        message = [f"{what}: {error}", rig.why(), f"{what}: {reason}"]
         raise AssertionError("\n".join(message)) from None
 
 
-def _run(rig: Rig, seed: int) -> None:
-    faults = plan(seed, LONGEST)
-    _log.info("seed %d: %s", seed, "; ".join(f"{one.kind} ({one.seconds:g} s)" for one in faults))
+def _run(rig: Rig, what: str, faults: Sequence[Fault]) -> None:
+    _log.info("%s: %s", what, "; ".join(f"{one.kind} ({one.seconds:g} s)" for one in faults))
     rig.calm()
     watch = rig.watch = Watch(rig.fleet, rig.guests)
     watch.look()
     watch.start()
     try:
         for fault in faults:
+            rig.begin()
             _alive(rig, watch, fault.after)
             try:
                 _log.info("%s", fault.kind)

@@ -1,7 +1,8 @@
-"""Rounds of faults with guests that write to mirrored disks; a seed replays its round:
+"""Rounds of faults with guests that write to mirrored disks.
 
-pytest tests/redundancy --seed 7                 that round
-pytest tests/redundancy -m long                  all the others
+pytest tests/redundancy/test_rounds.py -k MIGRATE_KILL     the short round with that alone
+pytest tests/redundancy/test_rounds.py --seed 107          that seed's round
+pytest tests/redundancy/test_rounds.py -m long             the rounds of 200 seeds, and what is left
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import pytest
 from tests.redundancy import round as rounds
 from tests.redundancy.cluster import Rig
+from tests.redundancy.plan import Kind, alone, plan
 
 pytestmark = [
     pytest.mark.namespaces,
@@ -16,16 +18,36 @@ pytestmark = [
     pytest.mark.qemu,
     pytest.mark.timeout(900),
 ]
-FEW = (1, 5, 6, 8, 10, 11, 12, 13)
-"""Each begins with another fault."""
-MANY = (*(seed for seed in range(20) if seed not in FEW), *range(100, 300))
+SELDOM = (
+    Kind.KILL_AGENT,
+    Kind.KILL_MASTER,
+    Kind.KILL_NODE,
+    Kind.KILL_SITE,
+    Kind.CUT_PAIR,
+    Kind.STOP_START,
+    Kind.GROW_AGENT,
+    Kind.GROW_CUT,
+)
+"""Left to the long run: others of the short rounds are much like them."""
+MANY = range(100, 300)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    given: list[int] | None = metafunc.config.getoption("--seed")
-    many = [pytest.param(seed, marks=pytest.mark.long) for seed in MANY]
-    metafunc.parametrize("seed", given if given is not None else [*FEW, *many])
+    if "seed" in metafunc.fixturenames:
+        given: list[int] | None = metafunc.config.getoption("--seed")
+        metafunc.parametrize("seed", given if given is not None else MANY)
+    else:
+        long = {kind: [pytest.mark.long] for kind in SELDOM}
+        kinds = [
+            pytest.param(kind, id=kind.name, marks=long.get(kind, [])) for kind in reversed(Kind)
+        ]
+        metafunc.parametrize("kind", kinds)
 
 
+def test_one_fault(rig: Rig, kind: Kind) -> None:
+    rounds.run(rig, kind.name, alone(kind))
+
+
+@pytest.mark.long
 def test_nothing_is_lost_and_nothing_runs_twice(rig: Rig, seed: int) -> None:
-    rounds.run(rig, seed)
+    rounds.run(rig, f"seed {seed}", plan(seed))

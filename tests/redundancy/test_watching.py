@@ -13,7 +13,7 @@ import pytest
 from tests.redundancy import disks
 from tests.redundancy import round as rounds
 from tests.redundancy.cluster import Rig
-from tests.redundancy.plan import Kind, plan
+from tests.redundancy.plan import POWER, Kind, alone, plan
 from tests.redundancy.watching import Console, Said, Seen, Silence, runs, story, waits
 from tests.support.cluster import eventually
 from tests.support.fleet import Fleet
@@ -165,7 +165,7 @@ def test_a_round_that_fails_says_why_first_and_last_and_no_more_than_fits(tmp_pa
     (console.parent.parent / "agent.log").write_text("a word " * 999 + "\nanother\n" * 999)
 
     with pytest.raises(AssertionError) as failed:
-        rounds.run(_Stuck(Fleet([machine], tmp_path)), 7)
+        rounds.run(_Stuck(Fleet([machine], tmp_path)), "seed 7", plan(7))
 
     first, *between, last = str(failed.value).splitlines()
     assert first == last == "seed 7: w1 is not in sync"
@@ -175,5 +175,8 @@ def test_a_round_that_fails_says_why_first_and_last_and_no_more_than_fits(tmp_pa
 
 
 def test_a_seed_is_a_round_and_all_kinds_come_first_in_turn() -> None:
-    assert plan(3, 5.0) == plan(3, 5.0)
-    assert {plan(seed, 5.0)[0].kind for seed in range(len(Kind))} == set(Kind)
+    assert plan(3) == plan(3)
+    assert {plan(seed)[0].kind for seed in range(len(Kind))} == set(Kind)
+    assert [plan(seed, POWER)[0].kind for seed in range(len(POWER))] == list(POWER)
+    assert alone(Kind.GROW) == alone(Kind.GROW)
+    assert [one.kind for one in alone(Kind.GROW)] == [Kind.GROW]

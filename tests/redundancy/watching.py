@@ -57,9 +57,23 @@ class Console:
         self._at = 0
         self._inode = 0
         self._rest = b""
+        self._deaf = False
+
+    def deaf(self) -> None:
+        """Nobody looks at it."""
+        self._deaf = True
+
+    def listen(self) -> None:
+        """What comes from now on is read; what is there may have been read before."""
+        if self._deaf and self._path.exists():
+            found = self._path.stat()
+            self._inode, self._at, self._rest = found.st_ino, found.st_size, b""
+        self._deaf = False
 
     def more(self) -> list[Said]:
         """What was said since the last look."""
+        if self._deaf:
+            return []
         try:
             with self._path.open("rb") as file:
                 found = file.seek(0, 2)
@@ -122,7 +136,7 @@ class Watch(threading.Thread):
         self.astray: set[int] = set()
         """Machines whose guests are not counted: somebody wrongly said that they are off."""
         self.silences: list[Silence] = []
-        self._guests = guests
+        self._guests = dict(guests)
         self._changed = threading.Condition()
         self._fleet = fleet
         self._consoles = {
@@ -176,6 +190,20 @@ class Watch(threading.Thread):
                 writer for several in used.values() for one in several for writer in one.writers
             ),
         )
+
+    def deaf(self, number: int) -> None:
+        """A machine's disk goes; nothing is read there until ``listen``."""
+        with self._changed:
+            for (_, machine), console in self._consoles.items():
+                if machine == number:
+                    console.deaf()
+
+    def listen(self, number: int) -> None:
+        """It is there again, maybe as it was some time ago."""
+        with self._changed:
+            for (_, machine), console in self._consoles.items():
+                if machine == number:
+                    console.listen()
 
     def _on(self, argv: list[bytes], number: int) -> bool:
         root = f"{self._fleet.machine(number).root}/".encode()

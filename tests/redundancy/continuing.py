@@ -1,0 +1,78 @@
+"""A guest whose disk has ``on_degraded=continue``: it goes on where others wait, and may lose that.
+
+It is there for this fault alone. Its node is cut off from all others; then either it comes back,
+and nothing is lost, or it dies, and lost is at most what was acknowledged since it was cut off.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from tests.redundancy import operating
+from tests.redundancy.cluster import CALM, Rig, others
+from tests.redundancy.plan import Fault
+from tests.redundancy.watching import Watch, story
+from tests.support.cluster import eventually
+
+NAME = "continue.example.com"
+BLOCKS = 20
+_log = logging.getLogger(__name__)
+
+
+def go_on(rig: Rig, fault: Fault) -> None:
+    """On one of the nodes without the master."""
+    number = operating.draw(others(rig.fleet.numbers, 1), fault.victim)
+    secondary = number % len(rig.fleet.numbers) + 1
+    done = rig.add(NAME, f"node{number}:node{secondary}", ",on_degraded=continue")
+    assert done.status == 0, done.said
+    rig.know()
+    watch = Watch(rig.fleet, {NAME: rig.guests[NAME]})
+    watch.start()
+    try:
+        _break(rig, watch, fault, number)
+    finally:
+        watch.enough.set()
+        watch.join()
+        operating.until_done(
+            rig, "it is removed", "gnt-instance", "remove", "-f", "--shutdown-timeout=0", NAME
+        )
+        rig.know()
+    assert not watch.twice, watch.twice
+
+
+def _break(rig: Rig, watch: Watch, fault: Fault, number: int) -> None:
+    _writes(watch)
+    operating.in_sync(rig, NAME)
+    safe = watch.acknowledged(NAME)
+    rig.fleet.part([number], others(rig.fleet.numbers, number))
+    before = len(watch.said[NAME])
+    # What was under way when it was cut off tells nothing; what comes long after it does.
+    operating.last(fault.seconds)
+    _writes(watch)
+    if fault.how < 0.5:
+        rig.fleet.mend_all()
+        operating.in_sync(rig, NAME)
+        _writes(watch)
+        wrong = story(watch.said[NAME])
+    else:
+        rig.kill_all(number)
+        rig.fleet.mend_all()
+        told = len(watch.said[NAME])
+        operating.fail_over_all(rig, number)
+        rig.come_back(number)
+        operating.take_back(rig, number)
+        read = eventually("it has read", lambda: _first_read(watch, told), timeout=CALM)
+        _log.info("safe were %d, told %d, left %d", safe, watch.acknowledged(NAME), read)
+        wrong = [*story(watch.said[NAME][:before]), *story(watch.said[NAME][told:])]
+        if read < safe:
+            wrong.append(f"block {safe} was acknowledged before the cut, and {read} is left")
+    assert not wrong, wrong
+
+
+def _writes(watch: Watch) -> None:
+    stuck = watch.behind([NAME], BLOCKS, CALM)
+    assert not stuck, f"{NAME} does not go on"
+
+
+def _first_read(watch: Watch, told: int) -> int:
+    return next((one.number for one in watch.said[NAME][told:] if one.word == "READ"), 0)
