@@ -46,11 +46,11 @@ class EndedFile:
         if self._descriptor < 0:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._descriptor = os.open(self._path, flags, 0o600)
-        code = ended.exit_status if ended.exit_status is not None else -(ended.signal or 0)
-        record = _FORM.pack(
-            *(phase, number, _check(directory, script), code, began),
-            *(ended.duration, ended.user_time, ended.system_time),
-        )
+        code = ended.exit_status
+        if code is None:
+            code = -(ended.signal or 0)
+        times = ended.duration, ended.user_time, ended.system_time
+        record = _FORM.pack(phase, number, _check(directory, script), code, began, *times)
         if os.write(self._descriptor, record) != len(record):
             # The disk is full: what follows would not be where it is looked for.
             self.clear()

@@ -52,7 +52,7 @@ def run_of(
         dry_run=order.dry_run,
         phase=parts["phase"] if parts else "",
         node=node,
-        result=msgspec.structs.replace(result, output=""),
+        result=msgspec.structs.replace(result, output="") if result.output else result,
     )
 
 

@@ -56,8 +56,10 @@ class Output:
 
     def opened(self) -> int:
         """A descriptor for the script, so that it has the file open by itself; OSError."""
-        self.open_ahead()
-        descriptor, self._ahead = self._ahead, -1
+        descriptor = self._ahead
+        if descriptor < 0:
+            return os.open(self.path, _ITS_FLAGS)
+        self._ahead = -1
         return descriptor
 
     def unused(self) -> None:
@@ -127,8 +129,8 @@ class Outputs:
     def get_ready(self) -> None:
         """Open what the next script needs while there is time; OSError as ``take``."""
         self._two()
-        for output in self._free[-2:]:
-            output.open_ahead()
+        self._free[-1].open_ahead()
+        self._free[-2].open_ahead()
 
     def _two(self) -> None:
         while len(self._free) < 2:

@@ -71,6 +71,8 @@ class Stop:
 
 Action: TypeAlias = tuple[int, int, int] | tuple[int, int, str, int, int]
 """What is done to one descriptor of a program before it begins."""
+Later: TypeAlias = tuple[float, Callable[[], None]]
+"""Work, and the seconds after a program's start after which it is done."""
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -195,36 +197,49 @@ def finish(
     *,
     timeout: float,
     stop: Stop | None = None,
-    later: Sequence[tuple[float, Callable[[], None]]] = (),
+    later: Sequence[Later] = (),
 ) -> Ended:
-    """Wait for a program's end, as ``run`` says; ``timeout`` counts from its start.
-
-    ``later``: work of the caller's for which the program need not wait, each with the seconds
-    after which it is done (in this order) if the program still runs; with 0 it is always done.
-    """
-    deadline = program.began + timeout
+    """Wait for a program's end, as ``run`` says; the rest as ``attend`` does."""
+    ended = False
     try:
-        ended = False
         try:
-            for after, work in later:
-                if after > 0:
-                    ended = _wait(program.pidfd, min(program.began + after, deadline), stop)
-                if ended or (stop is not None and stop.wanted):
-                    break
-                work()
-            if not ended:
-                ended = _wait(program.pidfd, deadline, stop)
+            ended = attend(program, timeout=timeout, stop=stop, later=later)
         finally:
-            if not ended:
-                end_group(program.pid, program.pidfd)
             _, status, usage = os.wait4(program.pid, 0)
     finally:
         os.close(program.pidfd)
-    return _ended(program, status, usage, ended=ended, stopped=stop is not None and stop.wanted)
+    stopped = stop is not None and stop.wanted
+    return how(program.began, status, usage, ended=ended, stopped=stopped)
 
 
-def _ended(
-    program: Program, status: int, usage: resource.struct_rusage, *, ended: bool, stopped: bool
+def attend(
+    program: Program, *, timeout: float, stop: Stop | None, later: Sequence[Later] = ()
+) -> bool:
+    """Wait until a program has ended, or end it; whether it did so by itself. Nobody reaps it.
+
+    ``timeout`` counts from its start. ``later``: work of the caller's for which the program need
+    not wait, each with the seconds after which it is done (in this order) if the program still
+    runs; with 0 it is always done.
+    """
+    deadline = program.began + timeout
+    ended = False
+    try:
+        for after, work in later:
+            if after > 0:
+                ended = _wait(program.pidfd, min(program.began + after, deadline), stop)
+            if ended or (stop is not None and stop.wanted):
+                break
+            work()
+        if not ended:
+            ended = _wait(program.pidfd, deadline, stop)
+    finally:
+        if not ended:
+            end_group(program.pid, program.pidfd)
+    return ended
+
+
+def how(
+    began: float, status: int, usage: resource.struct_rusage, *, ended: bool, stopped: bool
 ) -> Ended:
     """``ended``: by itself; else it was ended, where ``stopped`` by a cancellation."""
     code = os.waitstatus_to_exitcode(status)
@@ -233,7 +248,7 @@ def _ended(
         signal=-code if code < 0 else None,
         timed_out=not ended and not stopped,
         cancelled=not ended and stopped,
-        duration=time.monotonic() - program.began,
+        duration=time.monotonic() - began,
         user_time=usage.ru_utime,
         system_time=usage.ru_stime,
     )

@@ -32,12 +32,13 @@ from gantry.host.process import Ended, Stop
 from gantry.host.script_results import Ran, Results, failed
 from gantry.host.script_results import skipped as skipped
 from gantry.host.short_turns import Turn
+from gantry.host.short_waits import AFTER, ShortWaits
 from gantry.host.starter import Starter, variables_of
 from gantry.model.orders import HooksRan, HooksRun, ScriptResult
 
 _log = logging.getLogger(__name__)
 
-_NOTED: Final = 0.02
+_NOTED: Final = AFTER
 """Seconds after which a process is noted down. Until then its environment tells whose it is,
 and noting each of them would cost a tenth of a small script's time."""
 _LONG: Final = 1.0
@@ -87,8 +88,9 @@ def run_sequence(
         Outputs(how.get("outputs")) as files,
         Exchange(how.get("exchange"), name, bytes(order.context)) as place,
         Starter() as starter,
+        ShortWaits(stop) as waits,
     ):
-        run = _Run(order, extra, files, place, starter, stop, how)
+        run = _Run(order, extra, files, place, starter, waits, stop, how)
         scripts = planned(base, order)
         return HooksRan(results=tuple(run.all(scripts, how.get("timeout"), how.get("done", {}))))
 
@@ -103,6 +105,7 @@ class _Run:
         outputs: Outputs,
         exchange: Exchange,
         starter: Starter,
+        waits: ShortWaits,
         stop: Stop,
         how: How,
     ) -> None:
@@ -119,6 +122,7 @@ class _Run:
         self._stop = stop
         self._make = Results(outputs, exchange)
         self._turn = Turn()
+        self._waits = waits
         self._program: process.Program | None = None
         self._files: tuple[Output, Output] | None = None
         self._number = 0
@@ -181,9 +185,7 @@ class _Run:
                 return
             ended = Ended(problem=_why_not(error, self._files))
         else:
-            ended = process.finish(
-                self._program, timeout=timeout, stop=self._stop, later=self._later
-            )
+            ended = self._wait(self._program, timeout)
         ran = Ran(script, number, account, self._files, ended, began, timeout)
         self._waiting.append(ran)
         # Before the next one begins: if we are killed, it must be clear which of them ran.
@@ -204,6 +206,11 @@ class _Run:
             variables = self._variables[script.version] = self._encoded(script.version)
         told = self._exchange.tell(self._number, account, deadline)
         return self._starter.start(argv, [*variables, *told], files)
+
+    def _wait(self, program: process.Program, timeout: float) -> Ended:
+        if self._starter.quick:
+            return self._waits.finish(program.pid, program.began, timeout, self._later)
+        return process.finish(program, timeout=timeout, stop=self._stop, later=self._later)
 
     def _encoded(self, version: int) -> list[bytes]:
         environment = self._environments.get(str(version))

@@ -64,6 +64,7 @@ class Starter:
         if ignored is None or blocked is None:
             return
         self._ignored = ignored
+        process.keep_what_we_inherited()
         if _TRIED and not blocked and _PYTHONS.issuperset(ignored):
             self._problems, self._problem = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             self.quick = True
@@ -71,21 +72,21 @@ class Starter:
     def start(
         self, argv: Sequence[str], variables: Sequence[bytes], files: tuple[Output, Output]
     ) -> Program:
-        """Start a program; ``process.finish`` must be called. OSError where it cannot be.
+        """Start a program, which must be waited for. OSError where it cannot be started.
 
-        ``variables`` is its environment, as ``variables_of`` makes it.
+        ``variables`` is its environment, as ``variables_of`` makes it. Where this is ``quick``
+        there is no pidfd.
         """
         if not self.quick:
             environment = dict(one.split(b"=", 1) for one in variables)
             actions = (process.given(self._stdin, 0), files[0].as_stdout, files[1].as_stderr)
             return process.spawn(list(argv), environment, actions, self._ignored)
-        process.keep_what_we_inherited()
         began = time.monotonic()
         pid = self._fork(argv, variables, files)
         # The program is there by now, or the child has said why not.
         fcntl.ioctl(self._problems, termios.FIONREAD, self._said)
         if not any(self._said):
-            return process.watched(pid, began)
+            return Program(pid, -1, began)
         problem = os.read(self._problems, _PROBLEM)
         os.waitpid(pid, 0)
         raise _why(problem, argv[0])

@@ -39,7 +39,8 @@ def outputs(tmp_path: Path) -> Iterator[Outputs]:
 
 
 def start(made: Starter, text: str, files: tuple[Output, Output]) -> process.Program:
-    return made.start(["/bin/sh", "-c", text], VARIABLES, files)
+    program = made.start(["/bin/sh", "-c", text], VARIABLES, files)
+    return process.watched(program.pid, program.began) if made.quick else program
 
 
 def children() -> set[int]:
