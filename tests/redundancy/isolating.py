@@ -51,7 +51,7 @@ def isolate(rig: Rig, fault: Fault) -> None:
         ended = time.time()
         rig.come_back(number)
         rig.fleet.mend_all()
-        operating.until_done(rig, "it has power", "gnt-node", "power", "on", f"node{number}")
+        operating.until_done(rig, "it has power", "gnt-node", "power", "on", "-f", f"node{number}")
     else:
         rig.watch.astray.add(number)
         operating.fail_over_all(rig, number)
