@@ -107,13 +107,23 @@ def test_redundancy_moves_from_node_to_node_and_the_guest_follows(cluster: Clust
     eventually("only the file is left", lambda: files(cluster) == [3])
     cluster.gnt("gnt-instance", "modify", "-t", "mirror", "-n", "node2", "web1")
     assert files(cluster) == [2, 3]
-    cluster.gnt("gnt-instance", "activate-disks", "web1")
-    becomes(cluster, "node3", ["node2"], "ADMIN_down", ["in-sync"])
+    cluster.gnt("gnt-instance", "activate-disks", "--wait-for-sync", "web1")
+    assert shown(cluster) == ("node3", ["node2"], "ADMIN_down", ["in-sync"])
     cluster.gnt("gnt-instance", "deactivate-disks", "web1")
+    # Somebody took the primary's file away: it is made anew from the other one.
+    said = cluster.refused("gnt-instance", "replace-disks", "-a", "web1")
+    assert "nothing is to be replaced" in said
+    for file in (cluster.root(3) / "srv/ganeti/file-storage").rglob("*.mirror.disk0"):
+        file.unlink()
+    cluster.gnt("gnt-instance", "replace-disks", "-a", "web1")
+    assert shown(cluster) == ("node3", ["node2"], "ADMIN_down", ["in-sync"])
+    assert sizes(cluster) == {2: 16, 3: 16}
     cluster.gnt("gnt-instance", "rename", "--no-name-check", "web1", "www.gantry.test")
     cluster.gnt("gnt-instance", "rename", "--no-name-check", "www", WEB)
     cluster.gnt("gnt-instance", "start", "web1")
     becomes(cluster, "node3", ["node2"], "running", ["in-sync"])
+    cluster.gnt("gnt-instance", "replace-disks", "-p", "web1")
+    assert shown(cluster) == ("node3", ["node2"], "running", ["in-sync"])
     assert "WARNING" not in cluster.gnt("gnt-cluster", "verify")
     assert "of which 1 are mirrored" in cluster.gnt("gnt-cluster", "verify-disks")
     rows = cluster.rows("gnt-node", "list", "-o", "name,sinst_cnt")

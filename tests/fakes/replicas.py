@@ -290,6 +290,7 @@ class FakeReplicas:
         if order.guest in self.active:
             return
         self.opened(order.disks)
+        self.mirrored(order.disks)
         live = GuestLive(uuid=order.guest, name=order.name, state=GuestState.STOPPED)
         self.active[order.guest] = (order, live)
         self._become(msgspec.structs.replace(live, mirrors=fake_mirrors.of(order.disks)))

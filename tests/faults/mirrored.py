@@ -10,7 +10,7 @@ from tests.fakes.export_files import exported
 from tests.fakes.replicas import FakeReplica
 from tests.fakes.world import FakeDisk
 from tests.faults.situation import Situation, Unsure
-from tests.unit.operations.mirrored import DISK, IN_SYNC, STALE, mirror, mirrored
+from tests.unit.operations.mirrored import DISK, IN_SYNC, STALE, SYNCING, mirror, mirrored
 
 from gantry.model.backup_orders import Peer
 from gantry.model.entities import AdminState, Cluster, DiskTemplate, Instance
@@ -240,6 +240,12 @@ MIRRORED: tuple[Situation, ...] = (
         prepare=running,
     ),
     Situation(
+        name="replace a mirror where it is, and wait",
+        op=_op("REPLACE_DISKS", mode="replace_on_secondary", wait_for_sync=True),
+        objects=(UP, IN_STEP),
+        prepare=running,
+    ),
+    Situation(
         name="replace a mirror of a stopped one",
         op=_op("REPLACE_DISKS", mode="replace_auto"),
         objects=(DOWN, BEHIND),
@@ -249,6 +255,12 @@ MIRRORED: tuple[Situation, ...] = (
         name="activate mirrored disks",
         op=_op("ACTIVATE_DISKS"),
         objects=(DOWN, IN_STEP),
+        prepare=disks_there,
+    ),
+    Situation(
+        name="activate mirrored disks and wait",
+        op=_op("ACTIVATE_DISKS", wait_for_sync=True),
+        objects=(DOWN, mirror(SYNCING)),
         prepare=disks_there,
     ),
     Situation(

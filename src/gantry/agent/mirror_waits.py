@@ -14,11 +14,10 @@ from gantry.model.replica_orders import MirrorWait
 
 
 async def wait(parts: Parts, order: MirrorWait, task: Task) -> Nothing:
-    """Look at what the driver knows of it from time to time; a copy takes minutes."""
-    driver = parts.hypervisor(order.hypervisor)
+    """Look at what is known of it from time to time, with or without a guest; it takes minutes."""
     told = asyncio.get_running_loop().time()
     while True:
-        known = [guest for guest in driver.guests() if guest.uuid == order.guest]
+        known = [guest for guest in parts.guests() if guest.uuid == order.guest]
         found = [
             one
             for guest in known

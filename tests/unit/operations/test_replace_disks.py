@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.operations.mirrored import DISK, IN_SYNC, STALE, SYNCING, mirror, mirrored
+from tests.unit.operations.mirrored import (
+    DISK,
+    IN_SYNC,
+    STALE,
+    SYNCING,
+    Asked,
+    examined,
+    mirror,
+    mirrored,
+)
 from tests.unit.operations.scene import NODE1, NODE2, NODE3, check, snapshot, web
 from tests.unit.operations.steps import Written
 from tests.unit.operations.test_replicas_moved import GONE, UP, ready, running
@@ -21,9 +30,10 @@ from gantry.model.replica_orders import (
     MirrorWait,
     ReplicaClose,
     ReplicaMark,
+    ReplicaSeen,
     ReplicaServe,
 )
-from gantry.model.replicas import ReplicaAdded, ReplicaRemoved
+from gantry.model.replicas import ReplicaAdded, ReplicaBecame, ReplicaRemoved
 from gantry.model.snapshot import Snapshot
 from gantry.operations import registry
 from gantry.ports.steps import Outcome
@@ -96,8 +106,6 @@ async def test_on_the_same_node_it_is_stale_before_anything_of_it_goes() -> None
 
 
 async def test_auto_finds_what_is_not_as_it_should_be() -> None:
-    with pytest.raises(Rejected, match="is fine"):
-        check(snapshot(UP, mirror(), **running(ready(NODE2))), AUTO)
     stale = check(snapshot(UP, mirror(STALE), **running()), AUTO)
     assert (stale.old, stale.new) == ("node2.example.com", None)
     away = running()
@@ -119,7 +127,6 @@ def test_with_several_the_one_that_is_not_as_it_should_be_or_that_is_named() -> 
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"mode": "replace_on_primary", "remote_node": None}, "the primary's replica"),
         ({"mode": "often"}, "no mode 'often'"),
         ({"remote_node": "node2"}, "already has a replica"),
         ({"remote_node": "node1"}, "already has a replica"),
@@ -160,3 +167,73 @@ def test_scripts_hear_the_old_and_the_new_node_in_both_versions() -> None:
             assert shown["NEW_SECONDARY"] == wanted
             assert shown["OLD_SECONDARY"] == "node2.example.com"
             assert shown["MODE"] == op["mode"]
+
+
+PRIMARY: dict[str, Any] = {**OP, "mode": "replace_on_primary"}
+FOREIGN = ReplicaSeen(disk=DISK.uuid, there=True, generation=1, problem="a foreign write")
+
+
+def codes(outcome: Outcome) -> list[tuple[str, str]]:
+    [job] = outcome.jobs
+    return [
+        (str(op["OP_ID"]).removeprefix("OP_INSTANCE_"), str(op.get("target_node", "")))
+        for op in job
+    ]
+
+
+async def test_the_primarys_is_made_anew_by_way_of_a_node_in_sync_while_the_guest_runs() -> None:
+    outcome, steps = await run(
+        snapshot(UP, mirror(), **running(ready(NODE2))), {**PRIMARY, "disks": (0,)}
+    )
+    assert steps.done == [] and outcome.put == ()
+    assert codes(outcome) == [
+        ("MIGRATE", "node2.example.com"),
+        ("REPLACE_DISKS", ""),
+        ("MIGRATE", "node1.example.com"),
+    ]
+    anew = outcome.jobs[0][1]
+    assert (anew["mode"], anew["old_node"], anew["disks"], anew["wait_for_sync"]) == (
+        "replace_on_secondary",
+        "node1.example.com",
+        [0],
+        True,
+    )
+    for op in outcome.jobs[0]:
+        registry.load(op)
+
+
+async def test_of_one_that_is_down_it_is_copied_without_the_guest() -> None:
+    outcome, _ = await run(snapshot(mirrored(), mirror()), PRIMARY)
+    assert codes(outcome) == [
+        ("FAILOVER", "node2.example.com"),
+        ("REPLACE_DISKS", ""),
+        ("ACTIVATE_DISKS", ""),
+        ("DEACTIVATE_DISKS", ""),
+        ("FAILOVER", "node1.example.com"),
+    ]
+    assert outcome.jobs[0][2]["wait_for_sync"]
+    outcome, _ = await run(snapshot(UP, mirror()), PRIMARY)
+    assert [code for code, _ in codes(outcome)] == ["FAILOVER", "REPLACE_DISKS", "MIGRATE"]
+
+
+def test_without_another_one_in_sync_the_primarys_stays() -> None:
+    with pytest.raises(Rejected, match="in sync"):
+        check(snapshot(mirrored(), mirror(STALE)), PRIMARY)
+
+
+async def test_by_itself_the_primarys_is_replaced_where_it_must_not_be_used() -> None:
+    cluster = snapshot(mirrored(), mirror())
+    operation, plan = registry.load(AUTO), check(cluster, AUTO)
+    with pytest.raises(Rejected, match="nothing is to be replaced"):
+        await examined(operation, plan, cluster)
+    found = await examined(operation, plan, cluster, Asked({NODE1: FOREIGN}))
+    outcome = await operation.run(found, Written())
+    assert codes(outcome)[0] == ("FAILOVER", "node2.example.com")
+
+
+async def test_what_is_made_anew_where_it_is_can_be_waited_for() -> None:
+    cluster = snapshot(UP, mirror(), **running(ready(NODE2)))
+    outcome, steps = await run(cluster, {**SAME, "wait_for_sync": True})
+    assert kinds(steps)[-3:] == [MirrorAttach, MirrorWait, ReplicaMark]
+    became = ReplicaBecame(disk=DISK.uuid, node=NODE2, state=IN_SYNC, only_from=SYNCING)
+    assert outcome.mirrors == (became,)

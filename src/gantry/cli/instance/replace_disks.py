@@ -7,6 +7,7 @@ import argparse
 from gantry.cli import ganeti_options, jobs
 from gantry.cli import options as shared
 from gantry.cli.errors import Usage
+from gantry.cli.node import emptying
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ gnt-instance replace-disks -n node3 web1          (the secondary's replicas go t
 gnt-instance replace-disks -s web1                (made anew on the same secondary node)
 gnt-instance replace-disks -s --disks 1 web1      (only that of its second disk)
 gnt-instance replace-disks -a web1                (what is stale, or on a node that is away)
+gnt-instance replace-disks -p web1                (the primary's; the guest runs on)
 gnt-instance replace-disks -n node4 --old-secondary node2 web1
 """
 
@@ -30,12 +32,19 @@ def options(parser: argparse.ArgumentParser) -> None:
         "-s", "--on-secondary", action="store_true", help="make them anew where they are"
     )
     mode.add_argument(
-        "-a", "--auto", action="store_true", help="what is stale, or on a node that is away"
+        "-a",
+        "--auto",
+        action="store_true",
+        help="what is stale, on a node that is away, or must not be used (the primary's)",
     )
     mode.add_argument(
-        "-p", "--on-primary", action="store_true", help="refused: fail over first, then use -s"
+        "-p",
+        "--on-primary",
+        action="store_true",
+        help="make the primary's anew, from one in sync: by a job that has the instance on that "
+        "node meanwhile, and brings it back",
     )
-    parser.add_argument("--disks", metavar="N,…", help="with -s: only these")
+    parser.add_argument("--disks", metavar="N,…", help="with -s or -p: only these")
     parser.add_argument(
         "--old-secondary", metavar="NODE", help="whose replicas, where there are several"
     )
@@ -70,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         operation["remote_node"] = arguments.new_secondary
     if arguments.old_secondary:
         operation["old_node"] = arguments.old_secondary
+    if arguments.on_primary or arguments.auto:
+        return emptying.run(arguments, operation, brought=False)
     return jobs.run(arguments, [operation])
 
 

@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def run(arguments: argparse.Namespace, operation: dict[str, Any]) -> int:
-    """Submit the operation and wait for it, then for its jobs; 1 where one of them fails."""
+def run(arguments: argparse.Namespace, operation: dict[str, Any], *, brought: bool = True) -> int:
+    """Submit the operation and wait for it, then for its jobs; 1 where one of them fails.
+
+    ``brought``: it is said how many instances were brought elsewhere by that.
+    """
     job, status = jobs.wait_for(arguments, [operation])
     if job is None:
         return status
     [result] = jobs.summary(job)["results"]
-    if status or "jobs" not in result:
+    if status or not isinstance(result, dict) or "jobs" not in result:
         # It failed; or it was tried, and there is nothing that it would submit.
         if arguments.json:
             jobs.write_json(jobs.summary(job))
@@ -34,6 +37,8 @@ def run(arguments: argparse.Namespace, operation: dict[str, Any]) -> int:
     if arguments.json:
         found = [{**jobs.summary(one), "summary": list(one["summary"])} for one in ended]
         jobs.write_json({"jobs": found, "refused": refused})
+        return worst
+    if not brought:
         return worst
     moved = sum(one["status"] == "success" for one in ended)
     done = "were" if arguments.dry_run == "no" else "could be"

@@ -12,11 +12,12 @@ from gantry.model.entities import Instance
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.replica_orders import DisksActivate, DisksDeactivate
+from gantry.model.replicas import MirrorChange
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
 from gantry.operations.steps import checks, disks, mirrors, specs
-from gantry.operations.steps.mirroring import serve_all
-from gantry.operations.steps.mirrors import Mirroring
+from gantry.operations.steps.mirroring import copied, serve_all
+from gantry.operations.steps.mirrors import IN_SYNC, SYNCING, Copy, MirroredDisk, Mirroring
 from gantry.ports.steps import Outcome, Steps
 
 _MIB = 1024 * 1024
@@ -96,12 +97,31 @@ class InstanceActivateDisks(Operation[ActivatePlan], frozen=True, kw_only=True):
         found = [
             [plan.node, f"disk/{at}", disk.path] for at, disk in enumerate(plan.instance.disks)
         ]
-        if plan.mirroring is not None and not plan.mirroring.active:
-            await _mirrored(plan, plan.mirroring, steps)
-        return Outcome(result=found)
+        whole, changes = plan.mirroring, tuple[MirrorChange, ...]()
+        if whole is not None:
+            behind = _syncing(whole)
+            if not whole.active:
+                behind = await _mirrored(plan, whole, steps)
+            if self.wait_for_sync:
+                instance = plan.instance
+                changes = tuple([await copied(steps, instance, one, copy) for one, copy in behind])
+        return Outcome(result=found, mirrors=changes)
 
 
-async def _mirrored(plan: ActivatePlan, mirroring: Mirroring, steps: Steps) -> None:
+def _syncing(mirroring: Mirroring) -> list[tuple[MirroredDisk, Copy]]:
+    """What is being copied, or is to be."""
+    return [
+        (one, copy)
+        for one in mirroring.disks
+        for copy in one.copies
+        if copy.there and (copy.state is SYNCING or (copy.state is IN_SYNC and not mirroring.clean))
+    ]
+
+
+async def _mirrored(
+    plan: ActivatePlan, mirroring: Mirroring, steps: Steps
+) -> list[tuple[MirroredDisk, Copy]]:
+    """Gives back what is copied from now on."""
     instance = plan.instance
     served = await serve_all(steps, mirroring)
     if not any(disk.targets for disk in served.disks):
@@ -119,3 +139,7 @@ async def _mirrored(plan: ActivatePlan, mirroring: Mirroring, steps: Steps) -> N
         undo=DisksDeactivate(guest=instance.uuid),
         first=served.first,
     )
+    targets = {(disk.index, target.node) for disk in served.disks for target in disk.targets}
+    return [
+        (one, copy) for one, copy in _syncing(mirroring) if (one.disk.index, copy.node) in targets
+    ]

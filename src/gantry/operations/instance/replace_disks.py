@@ -10,12 +10,21 @@ from gantry.model.entities import Instance, Node, ReplicaState
 from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.orders import DiskCreate, DiskRemove
-from gantry.model.replica_orders import MirrorRelease, MirrorWait, ReplicaMark
+from gantry.model.replica_orders import MirrorRelease
 from gantry.model.replicas import MirrorChange, ReplicaAdded, ReplicaBecame, ReplicaRemoved
 from gantry.model.snapshot import Claim, Snapshot
-from gantry.operations.base import Given, Operation, Plan
-from gantry.operations.steps import checks, mirroring, mirrors, moving, placing, replacing
+from gantry.operations.base import Examiner, Given, Operation, Plan
+from gantry.operations.steps import (
+    checks,
+    mirroring,
+    mirrors,
+    moving,
+    placing,
+    primary_anew,
+    replacing,
+)
 from gantry.operations.steps.mirrors import IN_SYNC, STALE, SYNCING, Copy, Mirroring
+from gantry.operations.steps.primary_anew import Operations
 from gantry.operations.steps.replacing import Swap
 from gantry.ports.steps import Changes, Outcome, Steps, Undo
 
@@ -25,7 +34,10 @@ MODES = (ON_PRIMARY, ON_SECONDARY, NEW_SECONDARY, AUTO)
 
 
 class ReplacePlan(Plan, frozen=True, kw_only=True):
-    """``wait``: the old replicas go once the new ones are in sync, within this job."""
+    """``wait``: the old replicas go once the new ones are in sync, within this job.
+
+    Of those that are made anew where they are: the job ends when they are in sync.
+    """
 
     before: Instance
     after: Instance
@@ -35,12 +47,15 @@ class ReplacePlan(Plan, frozen=True, kw_only=True):
     new: str | None
     running: bool
     wait: bool
+    through: Operations = ()
+    """The job that makes the primary's anew, from the replicas on the node ``old``."""
 
 
 class InstanceReplaceDisks(Operation[ReplacePlan], frozen=True, kw_only=True):
     """``mode`` as in Ganeti; ``old_node`` is ours, for disks with several other replicas.
 
     ``early_release``: the old ones go at once, which leaves the guest without them meanwhile.
+    ``wait_for_sync``, with ``replace_on_secondary`` and a guest that runs: until they are in sync.
     """
 
     opcode: ClassVar[str] = "OP_INSTANCE_REPLACE_DISKS"
@@ -55,6 +70,7 @@ class InstanceReplaceDisks(Operation[ReplacePlan], frozen=True, kw_only=True):
     old_node: str | None = None
     iallocator: str | None = None
     early_release: bool = False
+    wait_for_sync: bool = False
     ignore_ipolicy: bool = False
 
     def summary(self) -> str:
@@ -73,6 +89,8 @@ class InstanceReplaceDisks(Operation[ReplacePlan], frozen=True, kw_only=True):
         whole = mirrors.required(cluster, before, purpose)
         self._possible(before)
         checks.node_usable(cluster, cluster.nodes[before.primary_node], purpose)
+        if self._primary(cluster, before):
+            return self._through(cluster, before, whole)
         old = replacing.chosen(cluster, before, self.old_node, "replace")
         new = self._new(cluster, before, old)
         if new is None:
@@ -102,30 +120,64 @@ class InstanceReplaceDisks(Operation[ReplacePlan], frozen=True, kw_only=True):
             old=old.name,
             new=new.name if new else None,
             running=running,
-            wait=wait,
+            wait=wait or (new is None and self.wait_for_sync and running),
             claims=(Claim(node=new.uuid, disk=size),) if new else (),
         )
 
     def _possible(self, instance: Instance) -> None:
         if self.mode not in MODES:
             raise Rejected(f"there is no mode {self.mode!r}", "it is one of " + ", ".join(MODES))
-        if self.mode == ON_PRIMARY:
-            raise Rejected(
-                "the primary's replica is what the guest runs with: it cannot be replaced",
-                f"gnt-instance migrate {instance.name} (stopped: failover) makes another one the "
-                f"primary's; then gnt-instance replace-disks -s {instance.name}",
-                reason=Reason.STATE,
-                object_name=instance.name,
-            )
         if (self.remote_node is not None) != (self.mode == NEW_SECONDARY):
             raise Rejected("a new node is given with -n, and with -n alone")
-        if self.disks and self.mode != ON_SECONDARY:
-            raise Rejected("single disks can only be replaced where they are", "give -s")
+        if self.disks and self.mode not in (ON_SECONDARY, ON_PRIMARY):
+            raise Rejected("single disks can only be replaced where they are", "give -s or -p")
         if any(not 0 <= index < len(instance.disks) for index in self.disks):
             raise Rejected(
                 f"instance {instance.name} has disks 0 to {len(instance.disks) - 1}",
                 reason=Reason.UNKNOWN,
             )
+
+    def _primary(self, cluster: Snapshot, instance: Instance) -> bool:
+        """Whether it is the primary's that is meant; where that is well is seen in ``examine``."""
+        others = instance.secondary_nodes
+        well = not any(replacing.needs_it(cluster, instance, node) for node in others)
+        return self.mode == ON_PRIMARY or (self.mode == AUTO and not self.old_node and well)
+
+    def _through(self, cluster: Snapshot, before: Instance, whole: Mirroring) -> ReplacePlan:
+        checks.nowhere_else(cluster, before)
+        if whole.active:
+            raise Rejected(
+                f"the disks of {before.name} are active, and mirrored without it",
+                f"gnt-instance deactivate-disks {before.name}",
+                reason=Reason.STATE,
+                object_name=before.name,
+            )
+        other = primary_anew.helper(cluster, before)
+        return ReplacePlan(
+            before=before,
+            after=before,
+            mirroring=whole,
+            swaps=(),
+            old=other.name,
+            new=None,
+            running=checks.running(cluster, before),
+            wait=False,
+            through=primary_anew.operations(cluster, before, other, self.disks),
+        )
+
+    async def examine(self, plan: ReplacePlan, cluster: Snapshot, ask: Examiner) -> ReplacePlan:
+        if self.mode != AUTO or not plan.through:
+            return plan
+        try:
+            await mirrors.examined(plan.mirroring, plan.before, ask, "replace its replicas")
+        except Rejected:  # it must not be used
+            return plan
+        raise Rejected(
+            f"nothing is to be replaced: the replicas of {plan.before.name} are fine",
+            "-s and -p make them anew all the same",
+            reason=Reason.STATE,
+            object_name=plan.before.name,
+        )
 
     def _new(self, cluster: Snapshot, instance: Instance, old: Node) -> Node | None:
         """The node that takes the place of the old one; None where it stays."""
@@ -165,6 +217,9 @@ class InstanceReplaceDisks(Operation[ReplacePlan], frozen=True, kw_only=True):
         )
 
     async def run(self, plan: ReplacePlan, steps: Steps) -> Outcome:
+        if plan.through:
+            steps.log(f"the primary's replicas are made anew from those on node {plan.old}")
+            return Outcome(jobs=(plan.through,), result={"jobs": []})
         if plan.new is None:
             return await _in_place(plan, steps)
         return await _elsewhere(plan, steps)
@@ -173,6 +228,7 @@ class InstanceReplaceDisks(Operation[ReplacePlan], frozen=True, kw_only=True):
 async def _in_place(plan: ReplacePlan, steps: Steps) -> Outcome:
     """It is stale, then gone, then made and copied anew, like any that has fallen behind."""
     changes: list[MirrorChange] = []
+    begun: list[Swap] = []
     for swap in plan.swaps:
         one, copy = swap.disk, swap.old
         index = one.disk.index
@@ -195,11 +251,15 @@ async def _in_place(plan: ReplacePlan, steps: Steps) -> Outcome:
         await steps.do(f"remove-disk/{index}", copy.node, DiskRemove(disk=one.disk))
         await steps.do(f"create-disk/{index}", copy.node, DiskCreate(disk=one.disk))
         if plan.running:
-            changes += await mirroring.mirror_anew(
+            failed = await mirroring.mirror_anew(
                 steps, plan.before, plan.mirroring, one, copy, closed=True
             )
+            changes += failed
+            begun += [] if failed else [swap]
         else:
             changes.append(ReplicaBecame(disk=one.disk.uuid, node=copy.node, state=SYNCING))
+    for swap in begun if plan.wait else ():
+        changes.append(await mirroring.copied(steps, plan.before, swap.disk, swap.old))
     if not plan.running:
         steps.log("it is copied when the instance is started")
     return Outcome(mirrors=tuple(changes))
@@ -214,7 +274,7 @@ async def _elsewhere(plan: ReplacePlan, steps: Steps) -> Outcome:
     if plan.wait:
         for swap in plan.swaps:
             assert swap.new is not None
-            await _copied(plan, swap, swap.new, steps)
+            await mirroring.copied(steps, plan.before, swap.disk, swap.new)
         state = IN_SYNC
     elif not plan.running:
         steps.log("the new replicas are copied when the instance is started")
@@ -229,21 +289,6 @@ async def _made(plan: ReplacePlan, swap: Swap, new: Copy, steps: Steps) -> None:
     one = swap.disk
     steps.log(f"making a replica of disk {one.disk.index} on node {new.name}")
     await mirroring.make_copy(steps, plan.mirroring, plan.before, one, new, running=plan.running)
-
-
-async def _copied(plan: ReplacePlan, swap: Swap, new: Copy, steps: Steps) -> None:
-    """All of it is there, and its node has written that down."""
-    disk = swap.disk.disk
-    wait = MirrorWait(
-        guest=plan.before.uuid,
-        hypervisor=plan.before.hypervisor,
-        disk=disk.uuid,
-        node=new.node,
-    )
-    node = plan.before.primary_node
-    await steps.do(f"wait-for-copy/{disk.index}", node, wait, timeout=timeouts.TRANSFER)
-    mark = ReplicaMark(disk=disk, generation=disk.generation, state=IN_SYNC)
-    await steps.do(f"mark-replica/{disk.index}", new.node, mark, timeout=timeouts.URGENT)
 
 
 def _changes(swap: Swap, state: ReplicaState) -> list[MirrorChange]:

@@ -16,6 +16,7 @@ from gantry.model.replica_orders import (
     DisksDeactivate,
     MirrorAttach,
     MirrorRelease,
+    MirrorWait,
     ReplicaClose,
     ReplicaMark,
     ReplicaServe,
@@ -294,6 +295,22 @@ async def make_copy(
     if running:
         target = await serve_new(steps, mirroring, one, copy)
         await attach(steps, instance, one, target)
+
+
+async def copied(steps: Steps, instance: Instance, one: MirroredDisk, copy: Copy) -> MirrorChange:
+    """Wait until all of a disk is there, and its node has written that down.
+
+    Gives back what becomes of it, unless it was left behind in the meantime.
+    """
+    disk, index = one.disk, one.disk.index
+    wait = MirrorWait(
+        guest=instance.uuid, hypervisor=instance.hypervisor, disk=disk.uuid, node=copy.node
+    )
+    node = instance.primary_node
+    await steps.do(f"wait-for-copy/{index}/{copy.name}", node, wait, timeout=timeouts.TRANSFER)
+    mark = ReplicaMark(disk=disk, generation=disk.generation, state=IN_SYNC)
+    await steps.do(f"mark-replica/{index}/{copy.name}", copy.node, mark, timeout=timeouts.URGENT)
+    return ReplicaBecame(disk=disk.uuid, node=copy.node, state=IN_SYNC, only_from=SYNCING)
 
 
 def leaving(instance: Instance, one: MirroredDisk, copy: Copy) -> tuple[Undo, ...]:

@@ -247,8 +247,8 @@ def usable(
             raise Rejected(
                 f"cannot {purpose}: the replica of disk {one.disk.index} on node "
                 f"{node} must not be used: {problem}",
-                f"gnt-instance failover {instance} takes another one that is in sync; "
-                f"gnt-instance info {instance} shows them",
+                f"gnt-instance replace-disks -a {instance} makes it anew from one in sync, "
+                f"gnt-instance failover {instance} takes that one; gnt-instance info shows them",
                 reason=Reason.STATE,
                 node=node,
                 object_name=instance,
