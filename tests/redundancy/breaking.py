@@ -76,6 +76,19 @@ def _kill_site(rig: Rig, fault: Fault) -> None:
         rig.come_back(number)
 
 
+def _lose_site(rig: Rig, fault: Fault) -> None:
+    """What the guests of one node were told is in what the others have left."""
+    used = {rig.node_of(name) for name in rig.guests} - {1}
+    number = operating.draw(sorted(used) or others(rig.fleet.numbers, 1), fault.victim)
+    rig.kill_every(rig.fleet.numbers)
+    operating.last(fault.seconds)
+    for other in others(rig.fleet.numbers, number):
+        rig.come_back(other)
+    operating.fail_over_all(rig, number)
+    rig.come_back(number)
+    operating.take_back(rig, number)
+
+
 def _lose_node(rig: Rig, fault: Fault) -> None:
     """Not the master's: the state is a file there."""
     number = operating.draw(others(rig.fleet.numbers, 1), fault.victim)
@@ -179,6 +192,7 @@ _DO: dict[Kind, Callable[[Rig, Fault], None]] = {
     Kind.MIGRATE_CUT: amid.broken(amid.migrate, amid.cut),
     Kind.MIGRATE_LOSE: amid.broken(amid.migrate, amid.lost),
     Kind.KILL_SITE: _kill_site,
+    Kind.LOSE_SITE: _lose_site,
     Kind.GROW: amid.in_order(amid.grow),
     Kind.GROW_KILL: amid.broken(amid.grow, amid.killed),
     Kind.GROW_AGENT: amid.broken(amid.grow, amid.restarted),

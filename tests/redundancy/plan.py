@@ -38,6 +38,7 @@ class Kind(enum.StrEnum):
     MIGRATE_CUT = "a guest is migrated, and a node of these is cut off meanwhile"
     MIGRATE_LOSE = "a guest is migrated, and everything on a node of these is killed meanwhile"
     KILL_SITE = "everything on all nodes is killed at once, and they come back later"
+    LOSE_SITE = "everything on all nodes is killed at once, and the guests of one are failed over"
     GROW = "a guest's disk grows"
     GROW_KILL = "a guest's disk grows, and QEMUs or storage daemons of a node are killed meanwhile"
     GROW_AGENT = "a guest's disk grows, and an agent or the master is killed meanwhile"
@@ -47,7 +48,14 @@ class Kind(enum.StrEnum):
     ISOLATE = "a guest's node is cut off with the guest alive, and the guest is failed over"
 
 
-POWER = (Kind.KILL_NODE, Kind.KILL_SITE, Kind.LOSE_NODE, Kind.REBOOT_KILL, Kind.MIGRATE_LOSE)
+POWER = (
+    Kind.KILL_NODE,
+    Kind.LOSE_SITE,
+    Kind.KILL_SITE,
+    Kind.LOSE_NODE,
+    Kind.REBOOT_KILL,
+    Kind.MIGRATE_LOSE,
+)
 """Those that begin a round in which whatever kills a node takes its power."""
 
 

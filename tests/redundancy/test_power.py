@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tests.redundancy import round as rounds
 from tests.redundancy.cluster import Rig
-from tests.redundancy.plan import POWER, plan
+from tests.redundancy.plan import POWER, Kind, alone, plan
 from tests.support.volatile_disk import FUSE, VolatileDisk
 
 pytestmark = [
@@ -26,17 +26,20 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(not FUSE.exists(), reason="this kernel has no FUSE"),
 ]
-FEW = (1,)
-MANY = tuple(seed for seed in range(20) if seed not in FEW)
+MANY = range(20)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:
         given: list[int] | None = metafunc.config.getoption("--seed")
-        many = [pytest.param(seed, marks=pytest.mark.long) for seed in MANY]
-        metafunc.parametrize("seed", given if given is not None else [*FEW, *many])
+        metafunc.parametrize("seed", given if given is not None else MANY)
 
 
+def test_all_nodes_lose_their_power_and_one_stays_away(powered: Rig) -> None:
+    rounds.run(powered, "loss of power", alone(Kind.LOSE_SITE))
+
+
+@pytest.mark.long
 def test_nothing_is_lost_with_the_power(powered: Rig, seed: int) -> None:
     rounds.run(powered, f"seed {seed}", plan(seed, POWER))
 

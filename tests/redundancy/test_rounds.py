@@ -23,6 +23,7 @@ SELDOM = (
     Kind.KILL_MASTER,
     Kind.KILL_NODE,
     Kind.KILL_SITE,
+    Kind.LOSE_SITE,
     Kind.CUT_PAIR,
     Kind.STOP_START,
     Kind.GROW_AGENT,
