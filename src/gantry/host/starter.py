@@ -30,8 +30,8 @@ if _TRIED:
 _RESTORE_SIGNALS: Final = True
 _NEW_SESSION: Final = True
 _VFORK: Final = True
-_BLOCKED: Final = re.compile(rb"^SigBlk:\s*([0-9a-f]+)$", re.MULTILINE)
-_IGNORED: Final = re.compile(rb"^SigIgn:\s*([0-9a-f]+)$", re.MULTILINE)
+_BLOCKED: Final = re.compile(rb"\nSigBlk:\s*([0-9a-f]+)\n")
+_IGNORED: Final = re.compile(rb"\nSigIgn:\s*([0-9a-f]+)\n")
 _PYTHONS: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 """Those that Python ignores itself; ``fork_exec`` gives them back to a program."""
 _PROBLEM: Final = 200
