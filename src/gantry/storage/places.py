@@ -31,8 +31,12 @@ def place(root: Path, directories: Sequence[str], path: str) -> Path:
             "these are: " + (", ".join(directories) or "none"),
         )
     found = below(root, path)
-    parent = found.parent.resolve()
-    if not any(parent.is_relative_to(below(root, each).resolve()) for each in allowed):
+    try:
+        parent = found.parent.resolve()
+        inside = any(parent.is_relative_to(below(root, each).resolve()) for each in allowed)
+    except RuntimeError:
+        raise Rejected(f"{path} leads into links in a circle", "remove them") from None
+    if not inside:
         raise Rejected(f"{path} leads out of its directory to {parent}", "remove that link")
     if found.is_symlink():
         raise Rejected(f"{path} is a symbolic link", "a disk is a file; remove the link")

@@ -131,6 +131,15 @@ async def test_no_link_leads_out_of_the_directory(
     assert (outside / "disk0").read_text() == "precious"
 
 
+async def test_links_in_a_circle_are_refused(
+    storage: Storage, disk: DiskSpec, tmp_path: Path
+) -> None:
+    (tmp_path / DIRECTORY / "web1.gantry.test").symlink_to("web1.gantry.test")
+
+    with pytest.raises(Rejected, match="in a circle"):
+        await storage.remove(disk)
+
+
 async def test_a_disk_that_is_a_link_is_refused(
     storage: Storage, disk: DiskSpec, tmp_path: Path
 ) -> None:

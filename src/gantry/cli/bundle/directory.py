@@ -43,7 +43,11 @@ def _places(directory: Path) -> list[Path]:
 def _file(top: Path, place: Path) -> BundleFile:
     path = str(place.relative_to(top))
     bundles.check_path(path)
-    real = place.resolve()
+    try:
+        real = place.resolve()
+    except RuntimeError:
+        # Python before 3.13 says it so where links go round in a circle.
+        raise Rejected(f"{path} is a link in a circle", "remove it, or mend it") from None
     if place.is_symlink() and not real.is_relative_to(top.resolve()):
         raise Rejected(f"{path} is a link out of the directory", "put the file itself there")
     if not real.is_file():
