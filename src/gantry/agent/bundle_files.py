@@ -21,6 +21,7 @@ import hashlib
 import os
 import re
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -47,7 +48,7 @@ class _Pending(msgspec.Struct, frozen=True, kw_only=True):
     replace: bool = False
 
 
-class BundleFiles:
+class BundleFiles(ABC):
     """The bundles of one target. All methods block; OSError where a disk does.
 
     ``base`` is where links are made, ``own`` is below it.
@@ -205,9 +206,9 @@ class BundleFiles:
         """Everything below ``top`` that may be in the place of a link, or that is one."""
         return tree.walk(top, MAX_DEPTH)
 
+    @abstractmethod
     def _leads_to(self, path: str) -> str:
         """Where the link at ``path`` leads, relative to its directory."""
-        raise NotImplementedError
 
     def _is_ours(self, path: str) -> bool:
         """Whether it is a link into one of our bundles, the one that it should be or another."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +24,7 @@ class HistoryUnavailable(Unavailable):
     code = "history-unavailable"
 
 
-class HistoryFile:
+class HistoryFile(ABC):
     """Base of what is kept in such a file; it is connected to when it is first used."""
 
     thread = "history"
@@ -54,9 +55,9 @@ class HistoryFile:
         await asyncio.get_running_loop().run_in_executor(self._thread, work)
         self._thread.shutdown()
 
+    @abstractmethod
     def _connect(self) -> apsw.Connection:
         """With its tables."""
-        raise NotImplementedError
 
     async def _do(self, work: Callable[[apsw.Connection], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
