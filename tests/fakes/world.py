@@ -653,6 +653,7 @@ class FakeNode:
                 script=result.script,
                 version=directory.version,
                 skip=result.problem if result.status is ScriptStatus.SKIPPED else "",
+                problem=result.problem if result.status is ScriptStatus.FAILED else "",
                 timeout=timeouts.HOOK_SCRIPT,
             )
             for directory in sequence.directories

@@ -96,6 +96,10 @@ async def rehearse(attempt: Attempt) -> None:
         attempt.steps.log("whether anything follows that depends on what the nodes answer")
     for line in (line for one in foreseen if one.phase != "pre" for line in one.lines()):
         attempt.steps.log(line)
+    denied = attempt.phases.foreseen_denial(foreseen)
+    if denied is not None:
+        attempt.steps.say_held()
+        raise denied
     jobs = await _tried(attempt, outcome) if outcome is not None and outcome.jobs else []
     attempt.steps.say_held()
     result = {

@@ -9,11 +9,17 @@ from typing import Any, Final
 import msgspec
 
 from gantry.hooks.plan import NodeRun
-from gantry.hooks.verdict import escaped
+from gantry.hooks.verdict import NodeScripts, escaped
 from gantry.jobs.context import Context
 from gantry.model import timeouts
 from gantry.model.errors import GantryError
-from gantry.model.hook_orders import HookSequence, ListedScript, ReadHooks
+from gantry.model.hook_orders import (
+    HookSequence,
+    ListedScript,
+    ReadHooks,
+    ScriptResult,
+    ScriptStatus,
+)
 from gantry.model.names import Uuid
 from gantry.ports.agents import Address
 
@@ -70,6 +76,28 @@ async def foresee(
     )
     found = [one for answer in answers for one in answer]
     return tuple(sorted(found, key=lambda one: list(phases).index(one.phase)))
+
+
+def pre_failures(foreseen: Iterable[Foreseen]) -> tuple[NodeScripts, ...]:
+    """What is known to fail before the operation, as a phase's results would say it."""
+    return tuple(
+        NodeScripts(
+            node=one.node,
+            problem=one.problem,
+            results=tuple(
+                ScriptResult(
+                    directory=each.directory,
+                    script=each.script,
+                    status=ScriptStatus.FAILED,
+                    problem=each.problem,
+                )
+                for each in one.scripts
+                if each.problem
+            ),
+        )
+        for one in foreseen
+        if one.phase == "pre"
+    )
 
 
 def result(foreseen: Iterable[Foreseen]) -> dict[str, Any]:

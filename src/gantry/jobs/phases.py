@@ -20,9 +20,16 @@ from gantry.hooks.verdict import NodeScripts
 from gantry.jobs import issue
 from gantry.jobs.context import Context
 from gantry.jobs.entry import Entry
-from gantry.jobs.foresight import Foreseen, foresee
+from gantry.jobs.foresight import Foreseen, foresee, pre_failures
 from gantry.model import timeouts
-from gantry.model.errors import Cancelled, ErrorInfo, GantryError, Interrupted, Unavailable
+from gantry.model.errors import (
+    Cancelled,
+    ErrorInfo,
+    GantryError,
+    HooksDenied,
+    Interrupted,
+    Unavailable,
+)
 from gantry.model.jobs import DryRun, LogKind
 from gantry.model.names import Uuid
 from gantry.model.orders import HooksRan, HooksRun, ScriptResult, ScriptStatus
@@ -169,6 +176,11 @@ class Phases:
             phases["config-update"] = (config_update(opcode, before, self._subject),)
         nodes = {run.node: self._address(run.node) for runs in phases.values() for run in runs}
         return await foresee(self._context, phases, nodes)
+
+    def foreseen_denial(self, foreseen: Iterable[Foreseen]) -> HooksDenied | None:
+        """The denial that is certain without running a script: of what cannot be read, say."""
+        scripts = verdict.binding(pre_failures(foreseen), self._must_answer)
+        return verdict.denial(scripts)
 
     def _moment(self) -> Moment:
         return Moment(cluster=self._context.state.snapshot(), subject=self._subject)

@@ -252,6 +252,31 @@ async def test_a_dry_run_says_which_scripts_would_run_where_and_in_which_order(
     assert not runs(cluster) and not runs(cluster, 2)
 
 
+async def test_a_dry_run_is_denied_by_what_would_deny_without_being_run(
+    cluster: FakeCluster,
+) -> None:
+    node, how = cluster.world.nodes[node_uuid(1)], ScriptStatus.FAILED
+    node.add_hook("instance-start-post.d", "", status=how, problem="it cannot be read")
+    assert (await cluster.run(START, dry_run=DryRun.YES)).status is JobStatus.SUCCESS
+    node.add_hook("instance-start-pre.d", "", status=how, problem="it cannot be read")
+    job = await cluster.run(START, dry_run=DryRun.YES)
+    assert job.ops[0].error is not None and job.ops[0].error.code == "hooks-denied"
+    assert "script: instance-start-pre.d/, output: (no output) (it cannot be read)" in said(job)
+    lines = await log(cluster, job)
+    assert any("instance-start-pre.d/ would fail: it cannot be read" in line for line in lines)
+    assert not runs(cluster)
+
+
+async def test_a_dry_run_is_denied_where_a_node_must_answer_and_does_not(
+    cluster: FakeCluster,
+) -> None:
+    policy(cluster, '[default]\non-unreachable = "deny"\n')
+    cluster.agents.disconnect(cluster.world.nodes[node_uuid(2)])
+    job = await cluster.run(START, dry_run=DryRun.YES)
+    assert job.ops[0].error is not None and job.ops[0].error.code == "hooks-denied"
+    assert "on-unreachable is deny" in said(job)
+
+
 async def test_a_name_with_a_line_end_makes_no_line_of_its_own(cluster: FakeCluster) -> None:
     node = cluster.world.nodes[node_uuid(1)]
     node.add_hook(
