@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.cluster import Cluster, eventually
+from tests.support.cluster import COMMAND, Cluster, eventually
 
 CANDIDATE, REGULAR = 2, 3
 
@@ -84,9 +85,12 @@ def test_a_hook_on_any_node_can_ask_and_does_not_wait_for_itself(cluster: Cluste
 
 
 def test_a_followed_job_and_a_token_outlast_a_failover(cluster: Cluster, tmp_path: Path) -> None:
+    began = time.monotonic()
     token = cluster.gnt("gantry", "token", "node9.gantry.test")
+    # Longer than the master needs to move, which takes as long as some commands do.
+    seconds = max(8, int(30 * (time.monotonic() - began)))
     following = subprocess.Popen(
-        [cluster.root(REGULAR) / "bin/gnt-job", "watch", str(_delay(cluster, 8))],
+        [cluster.root(REGULAR) / "bin/gnt-job", "watch", str(_delay(cluster, seconds))],
         env=cluster.environment(REGULAR),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -94,9 +98,9 @@ def test_a_followed_job_and_a_token_outlast_a_failover(cluster: Cluster, tmp_pat
     )
     try:
         assert following.stdout is not None
-        assert "waiting 8 seconds" in following.stdout.readline(), "it follows"
+        assert f"waiting {seconds} seconds" in following.stdout.readline(), "it follows"
         cluster.gnt("gnt-cluster", "master-failover", node=CANDIDATE)
-        _, said = following.communicate(timeout=60)
+        _, said = following.communicate(timeout=COMMAND + seconds)
         assert following.returncode == 0, said
         assert "goes on: the master is on node2.gantry.test" in said
         joined = subprocess.run(
@@ -104,7 +108,7 @@ def test_a_followed_job_and_a_token_outlast_a_failover(cluster: Cluster, tmp_pat
             input=token,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=COMMAND,
             check=False,
         )
         assert "joined cluster.gantry.test as node9.gantry.test" in joined.stdout, joined.stderr
