@@ -9,7 +9,7 @@ import msgspec
 
 from gantry.hypervisors import fake_mirrors
 from gantry.model.errors import OperationFailed, Reason, Rejected
-from gantry.model.live import GuestLive, GuestState
+from gantry.model.live import GuestLive, GuestState, MirrorPhase
 from gantry.model.moving_orders import (
     Described,
     GuestDescribe,
@@ -19,6 +19,7 @@ from gantry.model.moving_orders import (
     GuestSend,
     GuestTakeBack,
     Ports,
+    Sent,
 )
 from gantry.model.names import Uuid
 from gantry.ports.agents import GuestChanged
@@ -37,6 +38,7 @@ class FakeMoving:
         self.nodes: dict[Uuid, FakeNode] = {}
         self.lost_in_transit: set[str] = set()
         """Names of guests that do not come whole to this node."""
+        self._sent: dict[Uuid, Sent] = {}
         self.orders: dict[type, Callable[[Any], msgspec.Struct | None]] = {
             GuestDescribe: self._describe,
             GuestReceive: self._receive,
@@ -79,10 +81,10 @@ class FakeMoving:
         self._node._tell(GuestChanged(guest=live))
         return Ports(memory=4444, disks=4445 if order.disks else 0)
 
-    def _send(self, order: GuestSend) -> None:
+    def _send(self, order: GuestSend) -> Sent:
         guest = self._node.guests.get(order.uuid)
         if guest is not None and guest.live.up and guest.moving == "sent":
-            return
+            return self._sent[order.uuid]
         self._running(order.uuid)
         assert guest is not None
         there = self.nodes[order.peer.node]
@@ -94,12 +96,17 @@ class FakeMoving:
             there.disks[path].content = self._node.disks[path].content
         if guest.spec.name not in there.moving.lost_in_transit:
             other.moving = "received"
+        whole: tuple[tuple[Uuid, Uuid], ...] = ()
         if order.mirrored:
             live, node = guest.live, order.peer.node
+            ready = [one for one in live.mirrors if one.phase is MirrorPhase.READY]
+            whole = tuple((one.disk, one.node) for one in ready)
             if not fake_mirrors.whole(live, node):
                 raise OperationFailed("its disks are not in sync there")
             guest.live = msgspec.structs.replace(live, mirrors=())
         self._become(order.uuid, GuestState.PAUSED, "sent")
+        self._sent[order.uuid] = Sent(whole=whole)
+        return self._sent[order.uuid]
 
     def _resume(self, order: GuestResume) -> GuestLive:
         guest = self._node.guests.get(order.uuid)
@@ -109,10 +116,11 @@ class FakeMoving:
             self._node.end_guest(order.uuid, GuestState.STOPPED)
             raise Rejected("it was not received whole", reason=Reason.STATE)
         if guest.moving == "received":
-            self._node.replicas.opened(order.disks)
+            self._node.replicas.inherit(order.disks)
             if order.disks:
+                self._node.replicas.mirrored(self._node.replicas.called(order.disks))
                 guest.spec = msgspec.structs.replace(guest.spec, disks=order.disks)
-                self._mirror(order.uuid)
+                guest.live = self._node.replicas.told_lost(guest.live, order.disks)
             self._become(order.uuid, GuestState.RUNNING, "")
         return guest.live
 

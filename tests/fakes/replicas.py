@@ -22,8 +22,11 @@ from gantry.model.replica_orders import (
     MirrorWait,
     ReadReplicas,
     ReplicaClose,
+    ReplicaForgo,
     ReplicaGrow,
     ReplicaMark,
+    ReplicaPrepare,
+    ReplicaPrepared,
     ReplicaReserve,
     ReplicaSeen,
     ReplicaServe,
@@ -50,6 +53,9 @@ class FakeReplica(msgspec.Struct):
     problem: str = ""
     reserved: int = 0
     """MiB that are kept for it beyond what it has."""
+    next: ReplicaPrepare | None = None
+    """What it is ready for, to be served at ``next_port``."""
+    next_port: int = 0
 
 
 class FakeReplicas:
@@ -67,6 +73,8 @@ class FakeReplicas:
         self._port = 40000
         self.orders: dict[type, Callable[[Any], msgspec.Struct | None]] = {
             ReplicaServe: self._serve,
+            ReplicaPrepare: self._prepare,
+            ReplicaForgo: self._forgo,
             ReplicaClose: self._close,
             ReplicaMark: self._mark,
             ReplicaReserve: self._reserve,
@@ -176,7 +184,7 @@ class FakeReplicas:
         mine, theirs = self._node.disks[disk.path], other.disks[disk.path]
         if target.full:
             theirs.content = mine.content
-        served = found.served is not None and found.served.node == self._node.uuid
+        served = self._there(disk, target.node)
         if theirs.spec.size != mine.spec.size:
             self.broken.append(f"{disk.path} is larger on one of {self._node.name}, {other.name}")
         if theirs.content != mine.content or not served:
@@ -187,16 +195,9 @@ class FakeReplicas:
     def _serve(self, order: ReplicaServe) -> ReplicaServed:
         disk = _mirrored(order.disk)
         found = self.found.get(disk.path)
-        if found is not None and found.served is not None:
-            if (found.served.node, found.host) != (order.peer.node, order.host):
-                raise Rejected(f"{disk.path} is served to {found.served.name}", reason=Reason.STATE)
-        elif any(
-            disk.path in [each.path for each in guest.spec.disks]
-            and guest.live.up
-            and guest.moving not in ("awaited", "sent")
-            for guest in self._node.guests.values()
-        ):
-            raise Rejected("a guest here writes to it itself", reason=Reason.STATE)
+        if found is not None and found.next is not None and found.next.disk == disk:
+            return self._serve_next(found, order)
+        self._free(disk, found, order)
         why = self._problem(disk)
         if why and not order.overwrite:
             raise _unfit(disk, why)
@@ -213,8 +214,77 @@ class FakeReplicas:
         found.host, found.clean = order.host, False
         return ReplicaServed(port=found.port)
 
+    def _free(self, disk: DiskSpec, found: FakeReplica | None, order: ReplicaServe) -> None:
+        """It may be served to that peer, or Rejected."""
+        if found is not None and found.served is not None:
+            if (found.served.node, found.host) != (order.peer.node, order.host):
+                raise Rejected(f"{disk.path} is served to {found.served.name}", reason=Reason.STATE)
+        elif any(
+            disk.path in [each.path for each in guest.spec.disks]
+            and guest.live.up
+            and guest.moving not in ("awaited", "sent")
+            for guest in self._node.guests.values()
+        ):
+            raise Rejected("a guest here writes to it itself", reason=Reason.STATE)
+
+    def _serve_next(self, found: FakeReplica, order: ReplicaServe) -> ReplicaServed:
+        found.generation, found.port = order.disk.generation, found.next_port
+        found.served, found.host = order.peer, order.host
+        found.next, found.clean = None, False
+        return ReplicaServed(port=found.port)
+
+    def _prepare(self, order: ReplicaPrepare) -> ReplicaPrepared:
+        disk = _mirrored(order.disk)
+        self._known(msgspec.structs.replace(disk, generation=disk.generation - 1))
+        found = self.found[disk.path]
+        if found.state is not ReplicaState.IN_SYNC:
+            raise _unfit(disk, f"it is {found.state}, and not in sync")
+        if found.next is None:
+            self._port += 1
+            found.next, found.next_port = order, self._port
+        return ReplicaPrepared(port=found.next_port, content="0")
+
+    def _forgo(self, order: ReplicaForgo) -> None:
+        found = self.found.get(_mirrored(order.disk).path)
+        if found is not None:
+            found.next = None
+
+    def inherit(self, disks: tuple[DiskSpec, ...]) -> None:
+        """What another node wrote here is written by a guest here from now on."""
+        for disk in disks:
+            found = self.found[_mirrored(disk).path]
+            if disk.generation not in (found.generation, found.generation + 1):
+                raise _unfit(disk, f"it is of generation {found.generation}")
+            found.generation, found.served, found.clean = disk.generation, None, False
+
+    def called(self, disks: tuple[DiskSpec, ...]) -> tuple[DiskSpec, ...]:
+        """The disks with those targets that serve them to this node."""
+        return tuple(
+            msgspec.structs.replace(
+                disk, targets=tuple(one for one in disk.targets if self._there(disk, one.node))
+            )
+            for disk in disks
+        )
+
+    def told_lost(self, live: GuestLive, disks: tuple[DiskSpec, ...]) -> GuestLive:
+        """The guest with these disks, of whose targets some are not there."""
+        live = msgspec.structs.replace(live, mirrors=fake_mirrors.of(disks))
+        for disk in disks:
+            for target in disk.targets:
+                if not self._there(disk, target.node):
+                    live = fake_mirrors.lost(live, target.node, "it does not answer")
+        return live
+
+    def _there(self, disk: DiskSpec, node: Uuid) -> bool:
+        other = self.others().get(node)
+        found = other.replicas.found.get(disk.path) if other is not None else None
+        served = found.served if found is not None else None
+        return served is not None and served.node == self._node.uuid
+
     def _close(self, order: ReplicaClose) -> None:
         found = self.found.get(_mirrored(order.disk).path)
+        if found is not None:
+            found.next = None
         if found is not None and found.served is not None:
             found.served, found.clean = None, True
 
@@ -315,7 +385,7 @@ class FakeReplicas:
         return ReplicaSeen(
             disk=disk.uuid,
             there=there,
-            generation=found.generation,
+            generation=found.generation if found.next is None else disk.generation,
             state=found.state,
             clean=found.clean,
             serving=found.served.node if found.served else None,
@@ -330,7 +400,8 @@ class FakeReplicas:
             return "it has no record of whose it is"
         if found.disk != disk.uuid:
             return f"it belongs to another disk ({found.disk})"
-        if found.generation != disk.generation:
+        known = (found.generation, found.next.disk.generation if found.next is not None else 0)
+        if disk.generation not in known:
             return f"it is of generation {found.generation}, not {disk.generation}"
         return found.problem
 

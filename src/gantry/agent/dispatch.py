@@ -97,6 +97,8 @@ ORDERS: Final[Mapping[type[msgspec.Struct], Carry | str]] = {
     increment_orders.ExportAside: "aside:remove",
     increment_orders.ExportRestore: "aside:restore",
     replica_orders.ReplicaServe: "replicas:serve",
+    replica_orders.ReplicaPrepare: "replicas:prepare",
+    replica_orders.ReplicaForgo: "replicas:forgo",
     replica_orders.ReplicaClose: "replicas:close",
     replica_orders.ReplicaMark: "replicas:mark",
     replica_orders.ReplicaReserve: "replica_sizes:reserve",

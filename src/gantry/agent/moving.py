@@ -17,6 +17,7 @@ from gantry.agent import disk_use, ends, guests
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.hypervisors.contract import Link, Manner
+from gantry.model.entities import DiskTemplate
 from gantry.model.errors import GantryError, Rejected
 from gantry.model.identity import node_host, node_subject
 from gantry.model.live import GuestLive
@@ -29,6 +30,7 @@ from gantry.model.moving_orders import (
     GuestSend,
     GuestTakeBack,
     Ports,
+    Sent,
 )
 from gantry.model.names import Uuid, is_uuid
 from gantry.model.orders import Nothing
@@ -55,7 +57,7 @@ async def receive(parts: Parts, order: GuestReceive, task: Task) -> Ports:
     return ports
 
 
-async def send(parts: Parts, order: GuestSend, task: Task) -> Nothing:
+async def send(parts: Parts, order: GuestSend, task: Task) -> Sent:
     """Send a guest; where that fails it goes on here."""
     driver = parts.hypervisor(order.hypervisor)
     manner = Manner(
@@ -69,16 +71,29 @@ async def send(parts: Parts, order: GuestSend, task: Task) -> Nothing:
         name = node_host(parts.configuration.cluster, order.peer.node)
         link = Link(directory=directory, host=order.peer.host, peer=name)
         try:
-            await driver.send(_valid(order.uuid), link, order.ports, order.disks, manner, task.say)
+            whole = await driver.send(
+                _valid(order.uuid), link, order.ports, order.disks, manner, task.say
+            )
         except GantryError as error:
             error.node = error.node or parts.node
             raise
-    return Nothing()
+    return Sent(whole=whole)
 
 
 async def resume(parts: Parts, order: GuestResume, task: Task) -> GuestLive:
-    """Run the guest that was received."""
-    live = await parts.hypervisor(order.hypervisor).resume(_valid(order.uuid), order.disks)
+    """Run the guest that was received; its replicas here are served to nobody any more."""
+    freed = asyncio.gather(
+        *(
+            parts.replicas.leave(disk)
+            for disk in order.disks
+            if disk.template is DiskTemplate.MIRROR
+        )
+    )
+    try:
+        driver = parts.hypervisor(order.hypervisor)
+        live = await driver.resume(_valid(order.uuid), order.disks, freed)
+    finally:
+        await freed
     parts.facts.disturbed()
     return live
 

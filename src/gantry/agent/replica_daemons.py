@@ -17,11 +17,12 @@ import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gantry.agent import replica_programs
+from gantry.agent import replica_programs, replica_serving
+from gantry.agent.replica_serving import Serving
 from gantry.host import command, daemon, image_locks, life_lock
 from gantry.host.daemon import Daemon, Identity
 from gantry.model import names, timeouts
@@ -33,23 +34,13 @@ from gantry.network import nbd
 from gantry.pki import qemu_names
 from gantry.storage.mirror import MirrorStorage
 
+if TYPE_CHECKING:
+    from gantry.agent.waiting_daemons import WaitingDaemons
+
 _log = logging.getLogger(__name__)
 
 DIRECTORY: Final = "var/lib/gantry/replicas"
-_TLS: Final = "run/gantry/replicas-tls"
 _MOMENT: Final = 0.05
-
-
-class Serving(msgspec.Struct, frozen=True, kw_only=True):
-    """What is served to whom and where; ``pid`` and ``started`` name the daemon."""
-
-    disk: DiskSpec
-    peer: Peer
-    host: str
-    port: int
-    content: str
-    pid: int = 0
-    started: int = 0
 
 
 class ReplicaDaemons:
@@ -62,6 +53,7 @@ class ReplicaDaemons:
         self._serving: dict[Uuid, Serving] = {}
         self._daemons: dict[Uuid, Daemon] = {}
         self._again: dict[Uuid, asyncio.Task[None]] = {}
+        self._prepared: WaitingDaemons | None = None
         self._turns: defaultdict[Uuid, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def open(self) -> None:
@@ -81,6 +73,8 @@ class ReplicaDaemons:
         for one in self._daemons.values():
             one.let_go()
         self._daemons.clear()
+        if self._prepared is not None:
+            self._prepared.close()
 
     def served(self, disk: Uuid) -> Serving | None:
         """To whom a replica is served."""
@@ -89,12 +83,15 @@ class ReplicaDaemons:
     async def serve(self, disk: DiskSpec, peer: Peer, host: str, *, overwrite: bool) -> int:
         """Serve it to ``peer`` alone; the port on ``host``. See the order."""
         async with self._turn(disk.uuid):
+            waiting = self._waiting().found(disk.uuid)
+            if waiting is not None and replica_serving.same(waiting, disk, peer, host):
+                return await self._serve_prepared(waiting, disk)
             known = self._serving.get(disk.uuid)
             if known is not None and not await self.storage.exists(disk):
                 # Its file was taken away from under the daemon, which goes on in the old one.
                 await self._stop(disk)
                 known = None
-            if known is not None and not _same(known, disk, peer, host):
+            if known is not None and not replica_serving.same(known, disk, peer, host):
                 raise Rejected(
                     f"the replica of disk {disk.index} on {self._node} is served to "
                     f"{known.peer.name} at {known.host}",
@@ -121,10 +118,59 @@ class ReplicaDaemons:
             content = await self.storage.serve(disk, overwrite=overwrite)
             return await self._begin(disk, peer, host, content)
 
+    async def prepare(self, disk: DiskSpec, peer: Peer, host: str) -> Serving:
+        """Be ready to serve it in that generation, which is to come. See the order."""
+        async with self._turn(disk.uuid):
+            waiting = self._waiting().found(disk.uuid)
+            if waiting is not None and replica_serving.same(waiting, disk, peer, host):
+                return waiting
+            content = await self.storage.expect(disk)
+            with replica_serving.listening(host, 0) as listener:
+                port = listener.getsockname()[1]
+                served = Serving(disk=disk, peer=peer, host=host, port=port, content=content)
+                path = self.storage.real_path(disk)
+                return await self._waiting().begin(served, listener, path)
+
+    async def forgo(self, disk: DiskSpec) -> None:
+        """That is not to come; nothing where it has come."""
+        async with self._turn(disk.uuid):
+            await self._waiting().end(disk.uuid)
+            await self.storage.forgo(disk)
+
     async def end(self, disk: DiskSpec) -> None:
         """Nobody's write reaches the replica any more when this returns."""
         async with self._turn(disk.uuid):
+            await self._waiting().end(disk.uuid)
             await self._stop(disk)
+
+    async def leave(self, disk: DiskSpec) -> None:
+        """The same, where this node is about to write to it itself: it is not closed."""
+        async with self._turn(disk.uuid):
+            await self._stop(disk, close=False)
+
+    async def _serve_prepared(self, waiting: Serving, disk: DiskSpec) -> int:
+        """Whoever it was served to is cut off; where the daemon is gone there is another one."""
+        await self._stop(disk, close=False)
+        content = await self.storage.serve(disk, overwrite=False)
+        try:
+            found = await self._waiting().serve(waiting)
+        except GantryError as error:
+            _log.warning("what was to serve replica %s does not: %s", disk.path, error)
+            await self._waiting().end(disk.uuid)
+            return await self._begin(disk, waiting.peer, waiting.host, content, waiting.port)
+        below = self._root / DIRECTORY
+        below.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._waiting().directory(disk.uuid).rename(below / disk.uuid)
+        self._watch(waiting, found)
+        return waiting.port
+
+    def _waiting(self) -> WaitingDaemons:
+        """What few nodes ever need is loaded with the first."""
+        from gantry.agent.waiting_daemons import WaitingDaemons
+
+        if self._prepared is None:
+            self._prepared = WaitingDaemons(self._root)
+        return self._prepared
 
     async def grow(self, disk: DiskSpec) -> None:
         """It has the disk's size, also for the node that it is served to: at the same port.
@@ -145,19 +191,19 @@ class ReplicaDaemons:
             await asyncio.wait([self._begin_again(disk.uuid)], timeout=timeouts.REPLICA_SERVED)
             await self._answers(known)
 
-    async def _stop(self, disk: DiskSpec) -> None:
+    async def _stop(self, disk: DiskSpec, *, close: bool = True) -> None:
         directory = self._root / DIRECTORY / disk.uuid
         if not directory.is_dir():
             return
         # Once this is gone no agent starts it again.
-        (directory / "serving.json").unlink(missing_ok=True)
+        (directory / replica_serving.FILE).unlink(missing_ok=True)
         self._serving.pop(disk.uuid, None)
         again = self._again.pop(disk.uuid, None)
         if again is not None:
             again.cancel()
             await asyncio.wait([again])
         await self._kill(disk.uuid)
-        if await self.storage.exists(disk):
+        if close and await self.storage.exists(disk):
             await self.storage.closed([disk])
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
@@ -179,16 +225,18 @@ class ReplicaDaemons:
                     node=self._node,
                 ) from error
 
-    async def _begin(self, disk: DiskSpec, peer: Peer, host: str, content: str) -> int:
-        with _listener(host, 0) as listener:
-            port: int = listener.getsockname()[1]
+    async def _begin(
+        self, disk: DiskSpec, peer: Peer, host: str, content: str, port: int = 0
+    ) -> int:
+        with replica_serving.listening(host, port) as listener:
+            port = listener.getsockname()[1]
             served = Serving(disk=disk, peer=peer, host=host, port=port, content=content)
             self._start(served, listener)
         try:
             await self._answers(served)
         except BaseException:
             self._serving.pop(disk.uuid, None)
-            (self._root / DIRECTORY / disk.uuid / "serving.json").unlink(missing_ok=True)
+            (self._root / DIRECTORY / disk.uuid / replica_serving.FILE).unlink(missing_ok=True)
             await self._kill(disk.uuid)
             await self.storage.closed([disk])
             raise
@@ -198,7 +246,7 @@ class ReplicaDaemons:
         """Start the daemon and watch it. It is on disk before, and again with its pid."""
         directory = self._root / DIRECTORY / served.disk.uuid
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        tls = qemu_names.prepare(self._root, self._root / _TLS)
+        tls = qemu_names.prepare(self._root, self._root / replica_serving.CERTIFICATES)
         lock = life_lock.take(directory / "lock")
         if lock is None:
             raise OperationFailed(f"an earlier daemon of {served.disk.path} is still there")
@@ -210,10 +258,10 @@ class ReplicaDaemons:
             served.peer,
             tls,
             listener.fileno(),
-            direct=_takes_direct(path),
+            direct=replica_serving.takes_direct(path),
         )
         try:
-            _write(directory, served)
+            replica_serving.write(directory, served)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
             errors = os.open(directory / "stderr", flags, 0o600)
             try:
@@ -230,7 +278,7 @@ class ReplicaDaemons:
         which = found.identity
         served = msgspec.structs.replace(served, pid=which.pid, started=which.started)
         self._watch(served, found)
-        _write(directory, served)
+        replica_serving.write(directory, served)
 
     def _watch(self, served: Serving, found: Daemon) -> None:
         disk = served.disk.uuid
@@ -269,7 +317,7 @@ class ReplicaDaemons:
                 pauses.pop(0)
             served = self._serving[disk]
             try:
-                with _listener(served.host, served.port) as listener:
+                with replica_serving.listening(served.host, served.port) as listener:
                     self._start(served, listener)
                 await self._answers(self._serving[disk])
             except (OSError, GantryError) as error:
@@ -292,7 +340,7 @@ class ReplicaDaemons:
         errors = self._root / DIRECTORY / served.disk.uuid / "stderr"
         raise OperationFailed(
             f"the replica {served.disk.path} cannot be served: "
-            f"{_last_words(errors) or 'its daemon does not answer'}",
+            f"{replica_serving.last_words(errors) or 'its daemon does not answer'}",
             "see whether somebody else has the file open, and whether its disk answers",
             reason=Reason.ENVIRONMENT,
             node=self._node,
@@ -302,19 +350,18 @@ class ReplicaDaemons:
         """Its daemon is gone when this returns; OperationFailed where it cannot be ended."""
         directory = self._root / DIRECTORY / disk
         # Whoever watches it reaps it, and finds that it is not to be started again.
-        self._daemons.pop(disk, None)
+        known = self._daemons.pop(disk, None)
         try:
             async with asyncio.timeout(timeouts.URGENT):
+                if known is not None:
+                    await _killed(known)
                 while await asyncio.to_thread(life_lock.held, directory / "lock"):
                     which = await asyncio.to_thread(daemon.holder, directory / "lock")
                     found = Daemon.adopt(which) if which is not None else None
                     if found is None:
                         await asyncio.sleep(_MOMENT)
                         continue
-                    gone = asyncio.Event()
-                    found.watch(lambda _how, gone=gone: gone.set())  # type: ignore[misc]
-                    found.kill()
-                    await gone.wait()
+                    await _killed(found)
         except TimeoutError:
             raise OperationFailed(
                 f"the daemon of replica {disk} cannot be killed",
@@ -325,7 +372,7 @@ class ReplicaDaemons:
     async def _find(self, disk: Uuid) -> None:
         directory = self._root / DIRECTORY / disk
         try:
-            served = msgspec.json.decode((directory / "serving.json").read_bytes(), type=Serving)
+            served = replica_serving.read(directory)
         except (OSError, msgspec.MsgspecError) as error:
             # An end that was cut off is finished; what nobody can read is not served either.
             _log.warning("the replica %s is served no more: %s", disk, error)
@@ -345,50 +392,8 @@ class ReplicaDaemons:
             self._ended(disk, None, "")
 
 
-def _same(known: Serving, disk: DiskSpec, peer: Peer, host: str) -> bool:
-    wanted = (disk.path, disk.generation, peer.node, host)
-    return (known.disk.path, known.disk.generation, known.peer.node, known.host) == wanted
-
-
-def _write(directory: Path, served: Serving) -> None:
-    made = directory / ".serving.json.new"
-    with made.open("wb") as file:
-        file.write(msgspec.json.encode(served))
-        file.flush()
-        os.fsync(file.fileno())
-    made.replace(directory / "serving.json")
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Those that it accepts inherit it: a node that has gone does not hold a place for ever.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 5)):
-            listener.setsockopt(socket.IPPROTO_TCP, option, value)
-        listener.bind((host, port))
-        listener.listen(16)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _takes_direct(path: str) -> bool:
-    """Whether its file system knows O_DIRECT."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
-
-
-def _last_words(path: Path) -> str:
-    try:
-        lines = path.read_text(errors="replace")[-4096:].splitlines()
-    except OSError:
-        return ""
-    said = [line.partition(": ")[2] or line for line in lines if "option negotiation" not in line]
-    return "; ".join(line.strip() for line in said[-3:])
+async def _killed(one: Daemon) -> None:
+    gone = asyncio.Event()
+    one.watch(lambda _how: gone.set())
+    one.kill()
+    await gone.wait()

@@ -1,15 +1,20 @@
-"""The storage daemon that serves one replica to one node, as an argument list. Pure."""
+"""The storage daemon that serves one replica to one node: its arguments and commands. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from gantry.model.backup_orders import Peer
 from gantry.model.identity import node_subject
 from gantry.model.names import Uuid
+
+_NODE: Final = "disk"
+_TLS: Final = "tls"
+_PEER: Final = "peer"
 
 
 def export_name(disk: Uuid) -> str:
@@ -27,12 +32,51 @@ def storage_daemon(
 ) -> list[str]:
     """qemu-storage-daemon, on an inherited listening socket, for ``peer`` alone.
 
-    ``writethrough``: a write is acknowledged once it is safe, since nobody passes flushes on.
     ``tls`` is a directory as QEMU wants it.
     """
+    argv = _listening(path, peer, tls, listener, direct=direct)
+    for export in exports(disk, content):
+        argv += ["--export", _json(export)]
+    return argv
+
+
+def waiting_daemon(
+    path: str, peer: Peer, tls: Path, listener: int, monitor: int, *, direct: bool
+) -> list[str]:
+    """The same, which exports nothing before it is told to, on another inherited socket.
+
+    It takes no lock of the file before that: somebody else still writes there.
+    """
+    chardev = f"socket,id=monitor,fd={monitor},server=on,wait=off"
+    return [
+        *_listening(path, peer, tls, listener, direct=direct),
+        *("--chardev", chardev, "--monitor", "chardev=monitor"),
+    ]
+
+
+def exports(disk: Uuid, content: str) -> list[dict[str, object]]:
+    """What is exported.
+
+    ``writethrough``: a write is acknowledged once it is safe, since nobody passes flushes on.
+    """
+    return [
+        {
+            "type": "nbd",
+            "id": f"export{number}",
+            "node-name": _NODE,
+            "name": name,
+            "writable": True,
+            "writethrough": True,
+        }
+        for number, name in enumerate((export_name(disk), content_name(disk, content)))
+    ]
+
+
+def _listening(path: str, peer: Peer, tls: Path, listener: int, *, direct: bool) -> list[str]:
+    """The program with the file, and whom it lets in."""
     node = {
         "driver": "raw",
-        "node-name": "disk",
+        "node-name": _NODE,
         "file": {
             "driver": "file",
             "filename": path,
@@ -44,33 +88,22 @@ def storage_daemon(
     }
     credentials = {
         "qom-type": "tls-creds-x509",
-        "id": "tls",
+        "id": _TLS,
         "dir": str(tls),
         "endpoint": "server",
         "verify-peer": True,
         "sanity-check": False,
     }
     subject = node_subject(peer.name, peer.node)
-    allowed = {"qom-type": "authz-simple", "id": "peer", "identity": subject}
-    argv = [
+    allowed = {"qom-type": "authz-simple", "id": _PEER, "identity": subject}
+    server = f"addr.type=fd,addr.str={listener},tls-creds={_TLS},tls-authz={_PEER}"
+    return [
         "qemu-storage-daemon",
         *("--blockdev", _json(node)),
         *("--object", _json(credentials)),
         *("--object", _json(allowed)),
-        "--nbd-server",
-        f"addr.type=fd,addr.str={listener},tls-creds=tls,tls-authz=peer",
+        *("--nbd-server", server),
     ]
-    for number, name in enumerate((export_name(disk), content_name(disk, content))):
-        export = {
-            "type": "nbd",
-            "id": f"export{number}",
-            "node-name": "disk",
-            "name": name,
-            "writable": True,
-            "writethrough": True,
-        }
-        argv += ["--export", _json(export)]
-    return argv
 
 
 def _json(value: Mapping[str, object]) -> str:

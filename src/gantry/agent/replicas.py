@@ -15,7 +15,10 @@ from gantry.model.replica_orders import (
     MirrorRelease,
     ReadReplicas,
     ReplicaClose,
+    ReplicaForgo,
     ReplicaMark,
+    ReplicaPrepare,
+    ReplicaPrepared,
     ReplicaServe,
     ReplicaServed,
     ReplicasLook,
@@ -37,6 +40,18 @@ async def serve(parts: Parts, order: ReplicaServe, task: Task) -> ReplicaServed:
     port = await parts.replicas.serve(order.disk, order.peer, order.host, overwrite=order.overwrite)
     parts.facts.disturbed()
     return ReplicaServed(port=port)
+
+
+async def prepare(parts: Parts, order: ReplicaPrepare, task: Task) -> ReplicaPrepared:
+    """Be ready to serve a replica to another node."""
+    served = await parts.replicas.prepare(_mirrored(order.disk), order.peer, order.host)
+    return ReplicaPrepared(port=served.port, content=served.content)
+
+
+async def forgo(parts: Parts, order: ReplicaForgo, task: Task) -> Nothing:
+    """That was not to be."""
+    await parts.replicas.forgo(_mirrored(order.disk))
+    return Nothing()
 
 
 async def close(parts: Parts, order: ReplicaClose, task: Task) -> Nothing:

@@ -25,6 +25,14 @@ Say: TypeAlias = Callable[[str], None]
 """Takes a line for the job's log."""
 
 
+Whole: TypeAlias = tuple[tuple[Uuid, Uuid], ...]
+"""Replicas, each by its disk and its node, that are the same as the guest's mirrored disks."""
+
+
+Freed: TypeAlias = Awaitable[object] | None
+"""It comes about when nobody serves the guest's replicas here any more."""
+
+
 class Link(msgspec.Struct, frozen=True, kw_only=True):
     """One end of the way between two nodes: TLS, and no other peer than the one named.
 
@@ -249,20 +257,23 @@ class Hypervisor(Protocol):
         disks: Sequence[int],
         manner: Manner,
         progress: Callable[[str], None],
-    ) -> None:
+    ) -> Whole:
         """Send the running guest; afterwards it is PAUSED, and the other end has all of it.
 
         What is under way already is gone on with. Where it fails or is cancelled, the guest goes
-        on here. Disks that are mirrored are not mirrored any more afterwards.
+        on here. Disks that are mirrored are not mirrored any more afterwards; given back are the
+        replicas that are the same as they.
         """
 
-    async def resume(self, uuid: Uuid, disks: Sequence[DiskSpec] = ()) -> GuestLive:
+    async def resume(
+        self, uuid: Uuid, disks: Sequence[DiskSpec] = (), freed: Freed = None
+    ) -> GuestLive:
         """The received guest runs; again: it does so already.
 
         ``disks`` are all of its disks with their targets, where they are mirrored, else none: its
-        replicas here, which nobody else has open any more, are opened, and mirrored, before that.
-        Rejected where it never ran and is gone for good, or not received whole (then it is
-        ended).
+        replicas here, once they are ``freed``, are its own, and mirrored, before that.
+        Where one cannot be had the guest stays PAUSED until that mirror is released. Rejected
+        where it never ran and is gone for good, or not received whole (then it is ended).
         """
 
     async def take_back(self, uuid: Uuid) -> None:
@@ -290,6 +301,12 @@ class Replicas(Protocol):
 
         Gives back what makes that undone, where nothing was written after all. Rejected where
         one of them must not be used.
+        """
+
+    async def inherit(self, disks: Sequence[DiskSpec]) -> Callable[[], Awaitable[None]]:
+        """The same where another node wrote to them until now, and all replicas are the same.
+
+        They take the disks' generation. Gives back what says that nothing was written.
         """
 
     async def closed(self, disks: Sequence[DiskSpec], kept: Collection[Uuid] = ()) -> None:

@@ -138,6 +138,11 @@ class Fake(fake_moves.Moves):
         if self._replicas is not None:
             await self._replicas.open(spec.disks)
 
+    async def _inherit(self, spec: GuestSpec) -> None:
+        """What another node wrote to its replicas here is its own from now on."""
+        if self._replicas is not None:
+            await self._replicas.inherit(spec.disks)
+
     async def reset(self, uuid: Uuid) -> None:
         """Reset the running guest."""
         live = self._running(uuid)

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from gantry.hypervisors import fake_mirrors
-from gantry.hypervisors.contract import Link, Manner
+from gantry.hypervisors.contract import Freed, Link, Manner, Whole
 from gantry.hypervisors.fake_moving import Awaited, call
 from gantry.hypervisors.fake_state import Behaviour, Kept, Moving, misbehave
 from gantry.model.errors import OperationFailed, Reason, Rejected
@@ -50,7 +50,7 @@ class Moves:
     def _keep(self, kept: Kept) -> None:
         raise NotImplementedError
 
-    async def _open(self, spec: GuestSpec) -> None:
+    async def _inherit(self, spec: GuestSpec) -> None:
         raise NotImplementedError
 
     def _behaviour(self, name: str) -> Behaviour:
@@ -95,11 +95,11 @@ class Moves:
         disks: Sequence[int],
         manner: Manner,
         progress: Callable[[str], None],
-    ) -> None:
+    ) -> Whole:
         """Call the other end, and be paused."""
         live = self._running(uuid)
         if self._guests[uuid].moving is Moving.SENT:
-            return
+            return _whole(self._guests[uuid])
         behaviour = self._behaviour(live.name)
         await misbehave(behaviour.send, f"the fake hypervisor could not send {live.name}")
         await call(uuid, link, ports.memory)
@@ -109,8 +109,11 @@ class Moves:
             raise OperationFailed(f"disks of {live.name} are not in sync any more")
         self._mirror(uuid, ())
         self._move(uuid, Moving.SENT, GuestState.PAUSED)
+        return _whole(kept)
 
-    async def resume(self, uuid: Uuid, disks: Sequence[DiskSpec] = ()) -> GuestLive:
+    async def resume(
+        self, uuid: Uuid, disks: Sequence[DiskSpec] = (), freed: Freed = None
+    ) -> GuestLive:
         """It runs, if all of it came."""
         kept = self._guests.get(uuid)
         if kept is None or not kept.live.up:
@@ -125,7 +128,9 @@ class Moves:
         if kept.moving is Moving.RECEIVED:
             if kept.spec is not None and disks:
                 spec = msgspec.structs.replace(kept.spec, disks=tuple(disks))
-                await self._open(spec)
+                if freed is not None:
+                    await freed
+                await self._inherit(spec)
                 self._keep(msgspec.structs.replace(kept, spec=spec, disks=spec.disks))
                 self._mirror(uuid, disks)
             self._move(uuid, Moving.NO, GuestState.RUNNING)
@@ -157,3 +162,7 @@ class Moves:
         self._keep(msgspec.structs.replace(kept, live=live, moving=moving))
         if state is not None:
             self._changed(live)
+
+
+def _whole(kept: Kept) -> Whole:
+    return tuple((disk.uuid, target.node) for disk in kept.disks for target in disk.targets)

@@ -127,7 +127,7 @@ class JournaledSteps:
             undo = Undo(node, undo)
         effect = Effect(name=name, node=node, order=order, undo=undo)
         [answer] = await self.all([effect], first=first, timeout=timeout)
-        return answer  # type: ignore[return-value]  # the answer's type is the order's
+        return answer  # type: ignore[no-any-return]  # the answer's type is the order's
 
     async def all(
         self,
@@ -135,7 +135,7 @@ class JournaledSteps:
         *,
         first: Changes | None = None,
         timeout: float | None = None,
-    ) -> list[msgspec.Struct]:
+    ) -> list[Any]:
         """Several effects side by side; the first error is raised when all are settled."""
         if not effects:
             return []
@@ -148,11 +148,16 @@ class JournaledSteps:
         finally:
             self._busy = False
         self._entry.check_cancelled()
-        for result in results:
-            if result.error is not None:
+        for effect, result in zip(effects, results, strict=True):
+            if result.error is not None and not effect.otherwise:
                 raise from_info(result.error)
+        for effect, result in zip(effects, results, strict=True):
+            if result.error is not None:
+                self.warn(f"{effect.otherwise}: {result.error.message}")
         return [
-            msgspec.json.decode(result.answer, type=effect.order.answer)
+            None
+            if result.error is not None
+            else msgspec.json.decode(result.answer, type=effect.order.answer)
             for effect, result in zip(effects, results, strict=True)
         ]
 

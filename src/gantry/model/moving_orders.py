@@ -58,7 +58,13 @@ class GuestReceive(Order[Ports], frozen=True, kw_only=True, tag="guest-receive")
     disks: tuple[int, ...] = ()
 
 
-class GuestSend(Order[Nothing], frozen=True, kw_only=True, tag="guest-send"):
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """``whole``: (disk, node) of the replicas that are the same as the guest's mirrored disks."""
+
+    whole: tuple[tuple[Uuid, Uuid], ...] = ()
+
+
+class GuestSend(Order[Sent], frozen=True, kw_only=True, tag="guest-send"):
     """Send the running guest to ``peer``. It is held still when all has been sent.
 
     Where it cannot be sent, or is cancelled, the guest goes on here. What an earlier agent began
@@ -68,6 +74,7 @@ class GuestSend(Order[Nothing], frozen=True, kw_only=True, tag="guest-send"):
     longer mirrored when it has been sent, and again when it goes on here.
     """
 
+    answer: ClassVar[type[msgspec.Struct]] = Sent
     patience: ClassVar[float] = timeouts.AGENT_AWAY
     uuid: Uuid
     hypervisor: str
@@ -84,8 +91,9 @@ class GuestSend(Order[Nothing], frozen=True, kw_only=True, tag="guest-send"):
 class GuestResume(Order[GuestLive], frozen=True, kw_only=True, tag="guest-resume"):
     """The guest that was received runs from now on. Rejected: it has not been received whole.
 
-    ``disks``: all of its disks with their targets, where they are mirrored. Their replicas here,
-    which nobody else has open, are opened, and mirrored, before its first instruction.
+    ``disks``: all of its disks with their targets, where they are mirrored. Their replicas here
+    are served to nobody any more, take the disks' generation, and are mirrored before its first
+    instruction. Where a target cannot be had the guest stands still until that is released.
     """
 
     answer: ClassVar[type[msgspec.Struct]] = GuestLive

@@ -30,6 +30,9 @@ class ReplicaServe(Order[ReplicaServed], frozen=True, kw_only=True, tag="replica
     record must be of this disk and generation, and the file must be as it was left; else
     Rejected, with what is wrong. ``overwrite``: whatever it was, all of it will be copied anew:
     its record then becomes this generation, syncing; it is made where it is not there.
+
+    Where that was prepared for this peer and generation, whoever it was served to before is cut
+    off, and it is served at the port that was given then.
     """
 
     answer: ClassVar[type[msgspec.Struct]] = ReplicaServed
@@ -37,6 +40,34 @@ class ReplicaServe(Order[ReplicaServed], frozen=True, kw_only=True, tag="replica
     peer: Peer
     host: str
     overwrite: bool = False
+
+
+class ReplicaPrepared(msgspec.Struct, frozen=True, kw_only=True):
+    """``port``: where it will be served. ``content``: the word for what is there then."""
+
+    port: int
+    content: str
+
+
+class ReplicaPrepare(Order[ReplicaPrepared], frozen=True, kw_only=True, tag="replica-prepare"):
+    """Make ready to serve this node's replica to ``peer`` in a generation that is to come.
+
+    A daemon waits: nothing is served before ``ReplicaServe`` of that generation. Until then it
+    is written, here or by another node, as it was. From now on its record fits both generations,
+    the disk's and the one before: which it is, the store says. Rejected where it must not be
+    used.
+    """
+
+    answer: ClassVar[type[msgspec.Struct]] = ReplicaPrepared
+    disk: DiskSpec
+    peer: Peer
+    host: str
+
+
+class ReplicaForgo(Order[Nothing], frozen=True, kw_only=True, tag="replica-forgo"):
+    """What ``ReplicaPrepare`` of that generation made is gone, unless it is served by now."""
+
+    disk: DiskSpec
 
 
 class ReplicaClose(Order[Nothing], frozen=True, kw_only=True, tag="replica-close"):
@@ -171,6 +202,8 @@ class ReplicasLook(Order[ReplicasSeen], frozen=True, kw_only=True, tag="replicas
 
 ReplicaOrder: TypeAlias = (
     ReplicaServe
+    | ReplicaPrepare
+    | ReplicaForgo
     | ReplicaClose
     | ReplicaMark
     | ReplicaReserve

@@ -22,7 +22,7 @@ class MirrorTarget(msgspec.Struct, frozen=True, kw_only=True):
     """Where a replica of a mirrored disk is served: by which node, at which address.
 
     ``name`` is the node's. ``full``: all of the disk is to be copied there; else it is the
-    same already.
+    same already. ``content``: the word for what is there, where that is known beforehand.
     """
 
     node: Uuid
@@ -30,6 +30,7 @@ class MirrorTarget(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     full: bool = False
+    content: str = ""
 
 
 class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):

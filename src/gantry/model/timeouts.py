@@ -113,6 +113,8 @@ UNPLUG: Final = 30.0
 QMP: Final = 20.0
 REPLICA_PROBE: Final = 2.0
 """Between two looks whether a replica's export answers; and how long one such look may take."""
+REPLICA_ANSWERED: Final = 1.0
+"""For which one that has answered is taken to be there while a guest stands still."""
 REPLICA_LOST: Final = 5.0
 """A replica whose export has not answered for so long is lost."""
 REPLICA_SERVED: Final = 20.0

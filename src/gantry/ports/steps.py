@@ -25,12 +25,16 @@ class Undo(msgspec.Struct, frozen=True):
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
-    """One effect among several that are issued side by side."""
+    """One effect among several that are issued side by side.
+
+    ``otherwise``: where it fails that is a warning, which begins so, and its answer is None.
+    """
 
     name: str
     node: Uuid
     order: Order[Any]
     undo: Undo | None = None
+    otherwise: str = ""
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +102,7 @@ class Steps(Protocol):
         *,
         first: Changes | None = None,
         timeout: float | None = None,
-    ) -> list[msgspec.Struct]:
+    ) -> list[Any]:
         """Several effects side by side; answers in their order. All are settled at the end."""
 
     def log(self, text: str, kind: LogKind = LogKind.MESSAGE) -> None:

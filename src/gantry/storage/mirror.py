@@ -12,23 +12,22 @@ import functools
 import os
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 
 from gantry.model.entities import DiskFormat, DiskTemplate, ReplicaState
-from gantry.model.errors import OperationFailed, Reason, Rejected
+from gantry.model.errors import Reason, Rejected
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
 from gantry.model.replica_orders import ReplicaSeen
 from gantry.storage import kept_bitmaps, replica_growth, replica_record
 from gantry.storage.file import MIB, FileStorage, beside
+from gantry.storage.replica_files import allocate, allocated, sparse, told, unfit
 from gantry.storage.replica_record import ReplicaRecord
 
-_LOOK: Final = "look at the file; what is of use there can be copied away, and a replica made anew"
 _T = TypeVar("_T")
 
 
@@ -46,7 +45,7 @@ class MirrorStorage(FileStorage):
         """An empty replica, allocated in full. All empty ones are the same: it is in sync."""
         if disk.format is not DiskFormat.RAW:
             raise Rejected(f"disk {disk.index} cannot be mirrored as {disk.format}", "use raw")
-        made = await asyncio.to_thread(_allocate, path, disk.size)
+        made = await asyncio.to_thread(allocate, path, disk.size)
         record = ReplicaRecord(
             disk=disk.uuid,
             generation=disk.generation,
@@ -80,7 +79,7 @@ class MirrorStorage(FileStorage):
                 there.parent.mkdir(exist_ok=True, parents=True, mode=0o750)
                 there.write_bytes(here.read_bytes())
 
-        with _told(disk):
+        with told(disk):
             await asyncio.to_thread(along)
         await super().move(disk, path)
 
@@ -131,6 +130,32 @@ class MirrorStorage(FileStorage):
             await self._in_thread(disk, self._forgotten)
             await self.create(disk)
         return await self._in_thread(disk, lambda one: self._serve(one, overwrite))
+
+    async def expect(self, disk: DiskSpec) -> str:
+        """It may be of the disk's generation from now on, and is of the one before.
+
+        The word for what is on it then. Rejected where it must not be used.
+        """
+        return await self._in_thread(disk, self._expect)
+
+    async def forgo(self, disk: DiskSpec) -> None:
+        """It is of the generation that it was; nothing where it has become another one."""
+        await self._in_thread(disk, self._forgo)
+
+    async def inherit(self, disks: Sequence[DiskSpec]) -> Callable[[], Awaitable[None]]:
+        """What another node wrote here is written by this one from now on.
+
+        It takes the disk's generation, and is the same as all others that are in sync. Gives
+        back what says that nothing was written after all. Rejected where it must not be used.
+        """
+        mirrored = [disk for disk in disks if disk.template is DiskTemplate.MIRROR]
+        for disk in mirrored:
+            await self._in_thread(disk, self._inherit)
+
+        async def undo() -> None:
+            await self.closed(mirrored)
+
+        return undo
 
     async def mark(
         self, disk: DiskSpec, generation: int, state: ReplicaState, *, force: bool
@@ -191,14 +216,14 @@ class MirrorStorage(FileStorage):
     def _grew(self, disk: DiskSpec) -> None:
         found, path = self._fit(disk), Path(self.real_path(disk))
         if found.before:
-            _allocated(path, path.stat().st_size // MIB)
+            allocated(path, path.stat().st_size // MIB)
             replica_growth.ended(self._record(disk), found, path)
 
     def _fit(self, disk: DiskSpec) -> ReplicaRecord:
         """Its record, where it is this disk's, of whatever size; else Rejected."""
         found, why = self._found(msgspec.structs.replace(disk, size=sys.maxsize))
         if why or found is None:
-            raise _unfit(disk, why)
+            raise unfit(disk, why)
         return found
 
     def _caught_up(self, disk: DiskSpec) -> tuple[ReplicaRecord | None, str]:
@@ -218,15 +243,12 @@ class MirrorStorage(FileStorage):
             if same:
                 why = f"it was not closed in order, so that {', '.join(same)} may differ from it"
         if why or found is None:
-            raise _unfit(disk, why)
+            raise unfit(disk, why)
         return found
 
     def _open_here(self, disk: DiskSpec) -> None:
         found = self._admit_here(disk)
-        opened = msgspec.structs.replace(
-            found, clean=False, written=True, content=secrets.token_hex(8), bitmaps=""
-        )
-        replica_record.write(self._record(disk), opened)
+        replica_record.write(self._record(disk), replica_record.opened(found, disk.generation))
 
     def _kept(self, disk: DiskSpec) -> bool:
         found, why = self._found(disk)
@@ -253,14 +275,39 @@ class MirrorStorage(FileStorage):
         )
         replica_record.write(self._record(disk), closed)
 
+    def _before(self, disk: DiskSpec) -> ReplicaRecord:
+        """Its record, which is of the generation before the disk's, or fits both; or Rejected."""
+        earlier = msgspec.structs.replace(disk, generation=disk.generation - 1)
+        found, why = self._found(earlier)
+        if found is not None and not why and found.state is not ReplicaState.IN_SYNC:
+            why = f"it is {found.state}, and not in sync"
+        if why or found is None:
+            raise unfit(disk, why)
+        return found
+
+    def _expect(self, disk: DiskSpec) -> str:
+        record = self._record(disk)
+        return replica_record.expect(record, self._before(disk), disk.generation)
+
+    def _forgo(self, disk: DiskSpec) -> None:
+        found, _ = self._found(msgspec.structs.replace(disk, generation=disk.generation - 1))
+        if found is not None and found.disk == disk.uuid and found.following is not None:
+            replica_record.write(self._record(disk), msgspec.structs.replace(found, following=None))
+
+    def _inherit(self, disk: DiskSpec) -> None:
+        found, why = self._found(disk)
+        if why or found is None:
+            found = self._before(disk)
+        replica_record.write(self._record(disk), replica_record.opened(found, disk.generation))
+
     def _serve(self, disk: DiskSpec, overwrite: bool) -> str:
         found, why = self._caught_up(disk)
         fits = found is not None and not why
         if not fits and not overwrite:
-            raise _unfit(disk, why)
+            raise unfit(disk, why)
         path = Path(self.real_path(disk))
-        if not fits or found is None or _sparse(path, disk.size):
-            _allocated(path, disk.size)
+        if not fits or found is None or sparse(path, disk.size):
+            allocated(path, disk.size)
         opened = ReplicaRecord(
             disk=disk.uuid,
             generation=disk.generation,
@@ -286,7 +333,7 @@ class MirrorStorage(FileStorage):
         fits = found is not None and not force and (found.disk, found.generation) == known
         if not path.is_file() or not (fits or force):
             _, why = self._found(msgspec.structs.replace(disk, generation=generation))
-            raise _unfit(disk, why)
+            raise unfit(disk, why)
         if fits and found is not None:
             same = disk.generation == found.generation
             marked = msgspec.structs.replace(
@@ -295,6 +342,7 @@ class MirrorStorage(FileStorage):
                 state=state,
                 content=found.content if same else secrets.token_hex(8),
                 bitmaps="",
+                following=found.following if same else None,
             )
         else:
             status = path.stat()
@@ -338,6 +386,7 @@ class MirrorStorage(FileStorage):
             found = replica_record.read(self._record(disk))
         except msgspec.MsgspecError as error:
             return None, f"its record is damaged: {error}"
+        found = found.of(disk.generation) if found is not None else None
         why = replica_record.problem(found, disk.uuid, disk.generation, disk.size, status)
         return found, why
 
@@ -345,54 +394,5 @@ class MirrorStorage(FileStorage):
         return beside(Path(self.real_path(disk)), replica_record.NAME)
 
     async def _in_thread(self, disk: DiskSpec, work: Callable[[DiskSpec], _T]) -> _T:
-        with _told(disk):
+        with told(disk):
             return await asyncio.to_thread(work, disk)
-
-
-@contextmanager
-def _told(disk: DiskSpec) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OperationFailed(
-            f"the replica {disk.path} of disk {disk.index}: {error.strerror or error}",
-            "see whether its file system is well and not full",
-            reason=Reason.ENVIRONMENT,
-        ) from error
-
-
-def _unfit(disk: DiskSpec, why: str) -> Rejected:
-    return Rejected(
-        f"the replica {disk.path} of disk {disk.index} cannot be used: {why}",
-        _LOOK,
-        reason=Reason.STATE,
-    )
-
-
-def _allocate(path: Path, size: int) -> os.stat_result:
-    """A new file of ``size`` MiB with all its blocks, full of zeros."""
-    path.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    handle = os.open(path, flags, 0o600)
-    try:
-        os.posix_fallocate(handle, 0, size * MIB)
-        os.fsync(handle)
-        return os.fstat(handle)
-    finally:
-        os.close(handle)
-
-
-def _sparse(path: Path, size: int) -> bool:
-    """Whether blocks are missing: an installation, a file that became mirrored, a discard."""
-    return path.stat().st_blocks * 512 < size * MIB
-
-
-def _allocated(path: Path, size: int) -> None:
-    """A file that is there already gets that size and all its blocks."""
-    handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        os.ftruncate(handle, size * MIB)
-        os.posix_fallocate(handle, 0, size * MIB)
-        os.fsync(handle)
-    finally:
-        os.close(handle)

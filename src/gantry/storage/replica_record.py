@@ -8,6 +8,7 @@ Which replica of a disk is current is not decided here, but in the cluster's sta
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,13 @@ NAME: Final = "replica"
 _MIB: Final = 1024 * 1024
 
 
+class Following(msgspec.Struct, frozen=True, kw_only=True):
+    """The generation that a replica is of as soon as the store says so, and its content's word."""
+
+    generation: int
+    content: str
+
+
 class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     """``size`` is in MiB. ``mtime_ns`` is the file's own time when it was last closed in order.
 
@@ -29,6 +37,7 @@ class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     ``before``: the MiB that it had before a growth to ``size`` which has not come to its end.
     ``bitmaps``: the digest of the file with what QEMU had counted at that orderly end; "" where
     there is none, and as soon as anybody is about to write.
+    ``following``: it was made ready for the disk's primary to change.
     """
 
     disk: Uuid
@@ -41,6 +50,19 @@ class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     content: str = ""
     before: int = 0
     bitmaps: str = ""
+    following: Following | None = None
+
+    def of(self, generation: int) -> ReplicaRecord:
+        """As it is where the store says that generation."""
+        if self.following is None or self.following.generation != generation:
+            return self
+        return msgspec.structs.replace(
+            self,
+            generation=generation,
+            content=self.following.content,
+            bitmaps="",
+            following=None,
+        )
 
 
 def read(path: Path) -> ReplicaRecord | None:
@@ -65,6 +87,28 @@ def write(path: Path, record: ReplicaRecord) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def expect(path: Path, found: ReplicaRecord, generation: int) -> str:
+    """It fits that generation as well, which is to come; the word for its content then. OSError."""
+    if found.following is not None and found.following.generation == generation:
+        return found.following.content
+    following = Following(generation=generation, content=secrets.token_hex(8))
+    write(path, msgspec.structs.replace(found, following=following))
+    return following.content
+
+
+def opened(found: ReplicaRecord, generation: int) -> ReplicaRecord:
+    """As it is when its own node is about to write, in that generation."""
+    return msgspec.structs.replace(
+        found,
+        generation=generation,
+        clean=False,
+        written=True,
+        content=secrets.token_hex(8),
+        bitmaps="",
+        following=None,
+    )
 
 
 def problem(

@@ -33,7 +33,10 @@ from gantry.model.replica_orders import (
     MirrorRelease,
     ReadReplicas,
     ReplicaClose,
+    ReplicaForgo,
     ReplicaMark,
+    ReplicaPrepare,
+    ReplicaPrepared,
     ReplicaSeen,
     ReplicaServe,
     ReplicaServed,
@@ -155,6 +158,57 @@ async def test_a_replica_of_another_disk_or_generation_is_not_served(node: Node)
         with pytest.raises(Rejected, match="cannot be used: it"):
             await node.do(ReplicaServe(disk=other, peer=peer(), host=HOST))
     assert (await node.seen(disk)).clean
+
+
+async def test_what_is_prepared_for_a_next_primary_is_served_to_it_in_the_next_generation(
+    node: Node,
+) -> None:
+    disk, before, after = replica(), peer(), peer("node3")
+    await node.do(DiskCreate(disk=disk))
+    await node.do(ReplicaServe(disk=disk, peer=before, host=HOST))
+    following = msgspec.structs.replace(disk, generation=2)
+    prepare = ReplicaPrepare(disk=following, peer=after, host=HOST)
+
+    prepared: ReplicaPrepared = await node.do(prepare)
+    assert await node.do(prepare) == prepared
+    # Until then it is what it was, for whom it was.
+    seen = await node.seen(disk)
+    assert (seen.generation, seen.serving, seen.problem) == (1, before.node, "")
+    seen = await node.seen(following)
+    assert (seen.generation, seen.problem) == (2, "")
+
+    served: ReplicaServed = await node.do(ReplicaServe(disk=following, peer=after, host=HOST))
+    assert served.port == prepared.port
+    seen = await node.seen(following)
+    assert (seen.generation, seen.serving) == (2, after.node)
+    assert "generation 2" in (await node.seen(disk)).problem
+    # What would have given it up comes too late.
+    await node.do(ReplicaForgo(disk=following))
+    assert (await node.seen(following)).serving == after.node
+
+
+async def test_what_was_prepared_can_be_given_up(node: Node) -> None:
+    disk, before = replica(), peer()
+    await node.do(DiskCreate(disk=disk))
+    await node.do(ReplicaServe(disk=disk, peer=before, host=HOST))
+    following = msgspec.structs.replace(disk, generation=2)
+    await node.do(ReplicaPrepare(disk=following, peer=peer("node3"), host=HOST))
+
+    await node.do(ReplicaForgo(disk=following))
+    await node.do(ReplicaForgo(disk=following))
+
+    assert "generation 1" in (await node.seen(following)).problem
+    seen = await node.seen(disk)
+    assert (seen.generation, seen.serving, seen.problem) == (1, before.node, "")
+
+
+async def test_a_replica_that_is_not_in_sync_is_prepared_for_nothing(node: Node) -> None:
+    disk = replica()
+    await node.do(ReplicaServe(disk=disk, peer=peer(), host=HOST, overwrite=True))
+
+    following = msgspec.structs.replace(disk, generation=2)
+    with pytest.raises(Rejected, match="not in sync"):
+        await node.do(ReplicaPrepare(disk=following, peer=peer("node3"), host=HOST))
 
 
 async def test_overwriting_makes_a_replica_of_anything(node: Node) -> None:

@@ -15,16 +15,17 @@ from tests.support.agent_process import TestAuthority
 from tests.support.replica_nodes import Primary, ReplicaNode, disk_spec, guest_spec
 
 from gantry.agent import ends
+from gantry.agent.replica_serving import Serving
 from gantry.hypervisors.contract import Link, Manner
 from gantry.hypervisors.kvm import mirrored_moves, outgoing
 from gantry.model import timeouts
-from gantry.model.entities import ReplicaState
 from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.identity import node_host, node_subject
 from gantry.model.live import GuestState, MirrorPhase
 from gantry.model.moving_orders import Ports
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec, GuestSpec
+from gantry.model.specs import MirrorTarget
 
 pytestmark = pytest.mark.qemu
 
@@ -38,6 +39,8 @@ class Pair:
     spec: GuestSpec
     tls: dict[str, str]
     cluster: Uuid
+    waits: Serving | None = None
+    """What is to serve the disk on ``here``."""
 
     @property
     def disk(self) -> DiskSpec:
@@ -54,7 +57,10 @@ class Pair:
         spec = msgspec.structs.replace(described.spec, disks=(self.after,))
         peer = node_subject(self.here.node.name, self.here.node.uuid)
         link = Link(directory=self.tls["node2"], host="127.0.0.1", peer=peer)
-        return await self.there.driver.receive(spec, described.accelerator, link, ())
+        ports = await self.there.driver.receive(spec, described.accelerator, link, ())
+        here, there = self.here.node, self.there.node
+        self.waits = await here.daemons.prepare(self.after, there.peer, here.host)
+        return ports
 
     def call(self, *, live: bool = True) -> tuple[Link, Manner]:
         node = self.there.node.uuid
@@ -68,12 +74,23 @@ class Pair:
         await self.here.driver.send(self.spec.uuid, link, ports, (), manner, print)
 
     async def promote(self) -> DiskSpec:
-        """What the job has done between the two."""
+        """What is done side by side with the resumption, up to the end."""
         here, there = self.here.node, self.there.node
-        await there.daemons.end(self.disk)
-        for node in (there, here):
-            await node.storage.mark(self.after, 1, ReplicaState.IN_SYNC, force=False)
-        target = await here.serve(self.after, there)
+        await there.daemons.leave(self.disk)
+        await here.serve(self.after, there)
+        return self.succeeding
+
+    @property
+    def succeeding(self) -> DiskSpec:
+        """The disk as it is on ``there``, mirrored to what waits for it."""
+        assert self.waits is not None
+        target = MirrorTarget(
+            node=self.here.node.uuid,
+            name=self.here.node.name,
+            host=self.here.node.host,
+            port=self.waits.port,
+            content=self.waits.content,
+        )
         return msgspec.structs.replace(self.after, targets=(target,))
 
 

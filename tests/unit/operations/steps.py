@@ -11,7 +11,7 @@ from gantry.model.errors import GantryError
 from gantry.model.jobs import LogKind
 from gantry.model.names import Uuid
 from gantry.model.orders import Nothing, Order
-from gantry.model.replica_orders import ReplicaServe, ReplicaServed
+from gantry.model.replica_orders import ReplicaPrepare, ReplicaPrepared, ReplicaServe, ReplicaServed
 from gantry.ports.steps import Changes, Effect, Undo
 
 
@@ -52,6 +52,9 @@ class Written:
             self.firsts[name] = first
         if name in self._failing:
             raise self._failing[name]
+        if isinstance(order, ReplicaPrepare):
+            prepared = ReplicaPrepared(port=9000 + len(self.done), content="word")
+            return self._said.get(name, prepared)
         if isinstance(order, ReplicaServe):
             return self._said.get(name, ReplicaServed(port=9000 + len(self.done)))
         return self._said.get(name, Nothing())
@@ -62,13 +65,20 @@ class Written:
         *,
         first: Changes | None = None,
         timeout: float | None = None,
-    ) -> list[msgspec.Struct]:
+    ) -> list[Any]:
         """Write them down."""
+        answers: list[Any] = []
         for one in effects:
-            if first is not None:
-                self.firsts[one.name] = first
-            self.done.append((one.name, one.node, one.order, one.undo))
-        return [Nothing() for _ in effects]
+            try:
+                answers.append(
+                    await self.do(one.name, one.node, one.order, undo=one.undo, first=first)
+                )
+            except GantryError as error:
+                if not one.otherwise:
+                    raise
+                self.warn(f"{one.otherwise}: {error.message}")
+                answers.append(None)
+        return answers
 
     def log(self, text: str, kind: LogKind = LogKind.MESSAGE) -> None:
         """Keep the line."""

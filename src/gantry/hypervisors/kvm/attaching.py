@@ -5,12 +5,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from typing import Final
+
 import msgspec
 
 from gantry.hypervisors.contract import Peers
 from gantry.hypervisors.kvm import block_jobs, changing_over, layers, resync
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.one_mirror import OneMirror
+from gantry.model.errors import OperationFailed
+from gantry.model.timeouts import URGENT
+
+_ABOUT_TO: Final = 5.0
+"""Seconds within which a replica that is about to be served is."""
+_MOMENT: Final = 0.01
 
 
 class Means(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +38,36 @@ async def mirror(means: Means, one: OneMirror) -> None:
     await _connect(means, one, "remote")
     number = await layers.free(monitor, index, device=means.device)
     await block_jobs.mirror(monitor, index, node, number=number)
+
+
+async def first(means: Means, one: OneMirror) -> None:
+    """The same, over the connection of ``call``, in a QEMU that has not mirrored to it before."""
+    monitor, index, node = means.monitor, *one.key
+    there = layers.among(await layers.names(monitor), index)
+    number = there.top + 1
+    commands = [
+        *(resync.counting(index) if not there.top else ()),
+        resync.knowing(index, node, one.content),
+        layers.adding(index, number, there.node(there.top)),
+        layers.moving(index, layers.layer(index, number)),
+        block_jobs.starting(
+            block_jobs.job_name(index, node), index, number, block_jobs.remote_name(index, node)
+        ),
+    ]
+    await monitor.execute_all(commands, URGENT)
+    await block_jobs.ready(monitor, block_jobs.job_name(index, node))
+
+
+async def call(means: Means, one: OneMirror) -> None:
+    """Connect to what may just be about to be served."""
+    deadline = time.monotonic() + _ABOUT_TO
+    while True:
+        try:
+            return await _connect(means, one, "remote", fresh=True)
+        except OperationFailed:
+            if time.monotonic() >= deadline:
+                raise
+        await asyncio.sleep(_MOMENT)
 
 
 async def copy(means: Means, one: OneMirror) -> None:
@@ -70,8 +110,9 @@ async def proven(monitor: Monitor, one: OneMirror) -> bool:
     return one.target.node in known and not await resync.begun(monitor, *one.key)
 
 
-async def _connect(means: Means, one: OneMirror, purpose: str) -> None:
-    await block_jobs.connect(
+async def _connect(means: Means, one: OneMirror, purpose: str, *, fresh: bool = False) -> None:
+    connect = block_jobs.connect_first if fresh else block_jobs.connect
+    await connect(
         means.monitor,
         block_jobs.remote_name(*one.key, purpose),
         one.target,

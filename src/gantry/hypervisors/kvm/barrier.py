@@ -6,6 +6,7 @@ when it goes on. So a guest that QEMU lets run at a moment that is not ours harm
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from gantry.hypervisors.kvm import layers
@@ -18,9 +19,10 @@ _WRITES: Final = ("write", "write-zeroes", "discard")
 
 async def bar(monitor: Monitor, index: int) -> None:
     """From now on; the guest stands still. Again: it is so already."""
-    if await there(monitor, index):
+    names = await layers.names(monitor)
+    if _name(index) in names:
         return
-    found = await layers.found(monitor, index)
+    found = layers.among(names, index)
     node: dict[str, Any] = {
         "driver": "blkdebug",
         "node-name": _name(index),
@@ -29,8 +31,9 @@ async def bar(monitor: Monitor, index: int) -> None:
             {"event": "none", "iotype": kind, "errno": _EIO, "once": False} for kind in _WRITES
         ],
     }
-    await monitor.execute("blockdev-add", timeouts.URGENT, **node)
-    await layers.move_device(monitor, index, _name(index))
+    # Where the first is refused so is the second.
+    commands = [("blockdev-add", node), layers.moving(index, _name(index))]
+    await monitor.execute_all(commands, timeouts.URGENT)
 
 
 async def lower(monitor: Monitor, index: int) -> None:
@@ -47,10 +50,10 @@ async def there(monitor: Monitor, index: int) -> bool:
     return _name(index) in await layers.names(monitor)
 
 
-async def top(monitor: Monitor, index: int) -> str:
-    """The highest node of a disk."""
-    found = await layers.found(monitor, index)
-    return _name(index) if await there(monitor, index) else found.node(found.top)
+def top(nodes: Collection[str], index: int) -> str:
+    """The highest node of a disk, of the names of all nodes. Pure."""
+    found = layers.among(nodes, index)
+    return _name(index) if _name(index) in nodes else found.node(found.top)
 
 
 def _name(index: int) -> str:

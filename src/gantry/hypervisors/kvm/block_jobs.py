@@ -28,9 +28,8 @@ A_MOMENT: Final = 2
 """The same for a copy's: as long as a storage daemon takes to be there again."""
 _OPEN: Final = 5
 """Seconds in which a connection must come about; all of QEMU waits for it."""
-_MOMENT: Final = 0.02
-_MOMENTS: Final = 1000
-_SOON: Final = 250
+_LONG: Final = 20
+_SOON: Final = 5
 _CONCLUDED: Final = "concluded"
 
 
@@ -111,6 +110,28 @@ async def connect(
     ``patience``: seconds for which what is under way waits for a broken connection.
     """
     await disconnect(monitor, name)
+    await connect_first(
+        monitor,
+        name,
+        target,
+        export=export,
+        credentials=credentials,
+        host=host,
+        patience=patience,
+    )
+
+
+async def connect_first(
+    monitor: Monitor,
+    name: str,
+    target: MirrorTarget,
+    *,
+    export: str,
+    credentials: Path,
+    host: str,
+    patience: int,
+) -> None:
+    """The same where there has been none of that name."""
     tls = {
         "qom-type": "tls-creds-x509",
         "id": f"tls-{name}",
@@ -119,7 +140,6 @@ async def connect(
         "verify-peer": True,
         "sanity-check": False,
     }
-    await monitor.execute("object-add", timeouts.URGENT, **tls)
     node = {
         "driver": "nbd",
         "node-name": name,
@@ -137,7 +157,7 @@ async def connect(
         "open-timeout": _OPEN,
     }
     try:
-        await monitor.execute("blockdev-add", timeouts.URGENT, **node)
+        await monitor.execute_all([("object-add", tls), ("blockdev-add", node)], timeouts.URGENT)
     except OperationFailed:
         await disconnect(monitor, name)
         raise
@@ -164,7 +184,13 @@ async def start(
     monitor: Monitor, name: str, index: int, number: int, target: str, **more: Any
 ) -> None:
     """A mirror job on that layer; without ``more`` only what is written from now on is copied."""
-    arguments: dict[str, Any] = {
+    command, arguments = starting(name, index, number, target)
+    await monitor.execute(command, timeouts.URGENT, **{**arguments, **more})
+
+
+def starting(name: str, index: int, number: int, target: str) -> tuple[str, dict[str, object]]:
+    """The command that begins such a job. Pure."""
+    return "blockdev-mirror", {
         "job-id": name,
         "device": layers.layer(index, number),
         "target": target,
@@ -173,21 +199,20 @@ async def start(
         "filter-node-name": layers.filter_(index, number),
         "on-source-error": "report",
         "on-target-error": "report",
-        **more,
     }
-    await monitor.execute("blockdev-mirror", timeouts.URGENT, **arguments)
 
 
 async def ready(monitor: Monitor, name: str) -> None:
     """Wait until a mirror job with nothing to copy is ready. OperationFailed where it ends."""
-    for _ in range(_MOMENTS):
+
+    async def is_ready() -> bool:
         found = (await jobs(monitor)).get(name)
         if found is None or found.ended:
             raise OperationFailed("the mirror ended at once")
-        if found.ready:
-            return
-        await asyncio.sleep(_MOMENT)
-    raise OperationFailed("the mirror does not become ready")
+        return found.ready
+
+    if not await monitor.until(is_ready, _LONG):
+        raise OperationFailed("the mirror does not become ready")
 
 
 async def release(monitor: Monitor, index: int, node: Uuid, *, answers: bool = False) -> None:
@@ -211,6 +236,21 @@ async def release(monitor: Monitor, index: int, node: Uuid, *, answers: bool = F
     for purpose in ("remote", "follow", "copy"):
         await disconnect(monitor, remote_name(index, node, purpose))
     await layers.tidy(monitor, index)
+
+
+async def leave(monitor: Monitor, index: int, node: Uuid) -> None:
+    """Let go of the connection of a mirror that has come to its end; in one go, see ``release``."""
+    name = remote_name(index, node)
+    await asyncio.gather(
+        cut(monitor, index, node, ("remote",)),
+        monitor.execute_all(
+            [
+                ("blockdev-del", {"node-name": name}),
+                ("object-del", {"id": f"tls-{name}"}),
+            ],
+            timeouts.URGENT,
+        ),
+    )
 
 
 async def cut(
@@ -247,13 +287,18 @@ async def concluded(monitor: Monitor, job: str) -> Job | None:
     """
     with contextlib.suppress(OperationFailed):  # it has just ended
         await monitor.execute("block-job-cancel", device=job)
-    for _ in range(_SOON):
+    found = _FORGOTTEN
+
+    async def has_ended() -> bool:
+        nonlocal found
         found = (await jobs(monitor)).get(job, _FORGOTTEN)
-        if found.ended:
-            await dismiss(monitor, job)
-            return found
-        await asyncio.sleep(_MOMENT)
-    return None
+        return found.ended
+
+    if not await monitor.until(has_ended, _SOON):
+        return None
+    if found is not _FORGOTTEN:
+        await dismiss(monitor, job)
+    return found
 
 
 async def end(monitor: Monitor, job: str) -> None:
@@ -265,13 +310,18 @@ async def end(monitor: Monitor, job: str) -> None:
         if found is not None and not found.ended:
             raise
     # It ends at once, but not within the command.
-    for _ in range(_MOMENTS):
+    there = True
+
+    async def has_ended() -> bool:
+        nonlocal there
         found = (await jobs(monitor)).get(job)
-        if found is None or found.ended:
-            await dismiss(monitor, job)
-            return
-        await asyncio.sleep(_MOMENT)
-    raise Unavailable(f"the job {job} in QEMU does not end")
+        there = found is not None
+        return found is None or found.ended
+
+    if not await monitor.until(has_ended, _LONG):
+        raise Unavailable(f"the job {job} in QEMU does not end")
+    if there:
+        await dismiss(monitor, job)
 
 
 async def dismiss(monitor: Monitor, job: str) -> None:

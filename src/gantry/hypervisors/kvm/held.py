@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -71,19 +72,42 @@ async def _done(
             await _go_on(guest)
 
 
-async def hold(guest: Holdable) -> None:
-    """It stands still, and is not let go on before ``go_on``."""
+@asynccontextmanager
+async def still(guest: Holdable) -> AsyncIterator[None]:
+    """It stands still meanwhile, and goes on then where nothing that must be mirrored is missing.
+
+    Whatever becomes of its mirrors, nobody else lets it go on before.
+    """
     async with guest.holding:
         await _note(guest, held=True)
+        yield
+        await _goes_on(guest)
+
+
+@asynccontextmanager
+async def arriving(guest: Holdable, record: Record) -> AsyncIterator[None]:
+    """The same of one that has never run here, and has that record before it does."""
+    async with guest.holding:
+        guest.record = record
+        noted = asyncio.create_task(_note(guest, held=True))
+        try:
+            yield
+        finally:
+            await noted
+        await _goes_on(guest)
 
 
 async def go_on(guest: Holdable) -> None:
     """Let it run, where it is held and nothing that must be mirrored is missing."""
     async with guest.holding:
-        try:
-            await _go_on(guest)
-        except GantryError as error:
-            _log.warning("%s is still held: %s", guest.record.spec.name, error)
+        await _goes_on(guest)
+
+
+async def _goes_on(guest: Holdable) -> None:
+    try:
+        await _go_on(guest)
+    except GantryError as error:
+        _log.warning("%s is still held: %s", guest.record.spec.name, error)
 
 
 async def _go_on(guest: Holdable) -> None:

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
-from gantry.hypervisors.contract import Link
-from gantry.hypervisors.kvm import devices, mirrored_moves, secured, supported
+from gantry.hypervisors.contract import Freed, Link
+from gantry.hypervisors.kvm import devices, held, mirrored_moves, secured, supported
 from gantry.hypervisors.kvm.launch import accelerator
 from gantry.hypervisors.kvm.mirrored import Means
 from gantry.hypervisors.kvm.monitor import Monitor
@@ -130,7 +130,11 @@ async def _serve(monitor: Monitor, host: str, disks: Sequence[int], tls: dict[st
 
 
 async def resume(
-    running: Running, root: Path, means: Means | None, mirrored: Sequence[DiskSpec]
+    running: Running,
+    root: Path,
+    means: Means | None,
+    mirrored: Sequence[DiskSpec],
+    freed: Freed = None,
 ) -> None:
     """Let it run. Rejected: it never ran, and is ended. Anything else: nobody knows.
 
@@ -142,11 +146,14 @@ async def resume(
     if running.record.incoming is not None:
         await _received(running, monitor)
         if mirrored:
-            await _arrived(running, means, mirrored)
+            await _arrived(running, means, mirrored, freed)
         if disks:
             await monitor.execute("nbd-server-stop")
-        await running.note_incoming(None)
-    if (await monitor.execute("query-status"))["status"] == "paused":
+        if not mirrored:
+            await running.note_incoming(None)
+    if running.record.held:
+        await held.go_on(running)
+    elif (await monitor.execute("query-status"))["status"] == "paused":
         try:
             await running.resume(timeouts.QMP)
         except OperationFailed as error:
@@ -159,10 +166,12 @@ async def resume(
     await secured.forget(monitor)
 
 
-async def _arrived(running: Running, means: Means | None, disks: Sequence[DiskSpec]) -> None:
+async def _arrived(
+    running: Running, means: Means | None, disks: Sequence[DiskSpec], freed: Freed
+) -> None:
     """Its writes go where they should from the first one on; or Rejected, and it is ended."""
     try:
-        await mirrored_moves.arrive(running, means, disks)
+        await mirrored_moves.arrive(running, means, disks, freed)
     except GantryError as error:
         await _end(running)
         raise _never(running, error.message) from error

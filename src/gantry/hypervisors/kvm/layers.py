@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -62,8 +63,13 @@ def filter_(index: int, number: int) -> str:
 
 async def found(monitor: Monitor, index: int) -> Layers:
     """The layers on a disk."""
+    return among(await names(monitor), index)
+
+
+def among(nodes: Iterable[str], index: int) -> Layers:
+    """The layers on a disk, of the names of all nodes. Pure."""
     parts: dict[str, set[int]] = {"layer": set(), "filter": set()}
-    for name in await names(monitor):
+    for name in nodes:
         part = _PART.fullmatch(name)
         if part is not None and int(part[2]) == index:
             parts[part[1]].add(int(part[3]))
@@ -91,8 +97,14 @@ async def free(monitor: Monitor, index: int, *, device: bool) -> int:
 
 async def add(monitor: Monitor, index: int, number: int, below: str) -> None:
     """A new layer on a node."""
+    command, node = adding(index, number, below)
+    await monitor.execute(command, timeouts.URGENT, **node)
+
+
+def adding(index: int, number: int, below: str) -> tuple[str, dict[str, object]]:
+    """The command by which a layer comes to be on a node. Pure."""
     node = {"driver": "raw", "node-name": layer(index, number), "file": below}
-    await monitor.execute("blockdev-add", timeouts.URGENT, **node)
+    return "blockdev-add", {**node}
 
 
 async def remove(monitor: Monitor, index: int, number: int) -> None:
@@ -103,8 +115,14 @@ async def remove(monitor: Monitor, index: int, number: int) -> None:
 
 async def move_device(monitor: Monitor, index: int, node: str) -> None:
     """The guest's device has its disk by way of that node, once its writes under way are done."""
+    command, given = moving(index, node)
+    await monitor.execute(command, timeouts.URGENT, **given)
+
+
+def moving(index: int, node: str) -> tuple[str, dict[str, object]]:
+    """The command by which the guest's device comes to have its disk by way of that node. Pure."""
     path = f"/machine/peripheral/drive{index}"
-    await monitor.execute("qom-set", timeouts.URGENT, path=path, property="drive", value=node)
+    return "qom-set", {"path": path, "property": "drive", "value": node}
 
 
 async def plugged(monitor: Monitor, index: int) -> bool:

@@ -89,6 +89,14 @@ async def begin(running: Running, means: Means | None, kept: frozenset[Uuid]) ->
         ) from error
 
 
+async def join(running: Running, means: Means, ready: Callable[[], Awaitable[None]]) -> None:
+    """Mirror all disks, once ``ready``, of a guest that came here, and is held.
+
+    Where one cannot be mirrored to it is lost.
+    """
+    await look_after(running, means).join(running.record.spec.disks, ready)
+
+
 async def adopt(running: Running, means: Means | None) -> None:
     """Find the mirrors of a guest that an earlier agent started."""
     spec = running.record.spec

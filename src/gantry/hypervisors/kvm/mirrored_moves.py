@@ -10,12 +10,14 @@ mirrors again before that; for a replica that cannot be had it stands still unti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from gantry.hypervisors.kvm import barrier, block_jobs, held, mirrored, sockets
+from gantry.hypervisors.contract import Freed, Whole
+from gantry.hypervisors.kvm import barrier, block_jobs, held, layers, mirrored, sockets
 from gantry.hypervisors.kvm.mirrored import Means
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.running import Running
@@ -26,8 +28,7 @@ from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
 
 _SOCKET: Final = "activation"
-_MOMENT: Final = 0.02
-_MOMENTS: Final = 500
+_SETTLES: Final = 10.0
 
 
 def jobs(running: Running) -> frozenset[str]:
@@ -44,43 +45,50 @@ def jobs(running: Running) -> frozenset[str]:
 async def leave(running: Running, node: Uuid) -> None:
     """End its mirrors; the guest stands still. OperationFailed where ``node`` has not all of it.
 
-    What is recorded of its targets are those that have.
+    What is recorded of its targets are those that have; they are ``whole`` from now on.
     """
-    assert running.mirrors is not None
+    mirrors, spec = running.mirrors, running.record.spec
+    assert mirrors is not None
     there = await block_jobs.jobs(await running.monitor(timeouts.QMP))
-    ready = {
-        (one.disk, one.node) for one in running.mirrors.live() if one.phase is MirrorPhase.READY
-    }
-    kept: dict[int, tuple[Uuid, ...]] = {}
-    for disk in running.record.spec.disks:
-        kept[disk.index] = tuple(
-            target.node
+    phases = {(one.disk, one.node): one.phase for one in mirrors.live()}
+    disks = []
+    for disk in spec.disks:
+        ready = tuple(
+            target
             for target in disk.targets
-            if (disk.uuid, target.node) in ready
+            if phases.get((disk.uuid, target.node)) is MirrorPhase.READY
             and block_jobs.job_name(disk.index, target.node) in there
         )
-        if node not in kept[disk.index]:
+        lost = [
+            target
+            for target in disk.targets
+            if phases.get((disk.uuid, target.node)) is MirrorPhase.LOST
+        ]
+        # What is lost and not released yet may be in sync for the store.
+        if lost or all(one.node != node for one in ready):
             raise OperationFailed(
-                f"disk {disk.index} of {running.record.spec.name} is not in sync any more where "
-                "the guest is to go",
+                f"disk {disk.index} of {spec.name} is not in sync any more "
+                + (f"on {lost[0].name}" if lost else "where the guest is to go"),
                 "gnt-instance info shows its replicas; try again when they are in sync",
-                object_name=running.record.spec.name,
+                object_name=spec.name,
             )
-    disks = tuple(
-        msgspec.structs.replace(
-            disk, targets=tuple(one for one in disk.targets if one.node in kept[disk.index])
-        )
-        for disk in running.record.spec.disks
+        disks.append(msgspec.structs.replace(disk, targets=ready))
+    if tuple(disks) != spec.disks:
+        await running.respecify(msgspec.structs.replace(spec, disks=tuple(disks)))
+
+    async def bar() -> None:
+        monitor = await running.monitor(timeouts.QMP)
+        for disk in disks:
+            await barrier.bar(monitor, disk.index)
+
+    await mirrors.leave(bar)
+
+
+def whole(running: Running) -> Whole:
+    """Of a guest that was sent: (disk, node) of the replicas that are the same as its disks."""
+    return tuple(
+        (disk.uuid, target.node) for disk in running.record.spec.disks for target in disk.targets
     )
-    gone = [(one.disk, one.node) for one in running.mirrors.live()]
-    await running.respecify(msgspec.structs.replace(running.record.spec, disks=disks))
-    monitor = await running.monitor(timeouts.QMP)
-    for disk in disks:
-        await barrier.bar(monitor, disk.index)
-    for disk in disks:
-        for uuid, other in gone:
-            if uuid == disk.uuid:
-                await running.mirrors.release(disk.index, other)
 
 
 async def come_back(running: Running) -> bool:
@@ -92,51 +100,74 @@ async def come_back(running: Running) -> bool:
     monitor = await running.monitor(timeouts.QMP)
     if mirrors is None or not any([await barrier.there(monitor, one.index) for one in disks]):
         return False
-    await held.hold(running)
-    if await _settled(monitor) == "running":
-        await monitor.execute("stop", timeouts.URGENT)
-    await _activate(running, disks)
-    for disk in disks:  # a mirror wants nothing but a device above it
-        await barrier.lower(monitor, disk.index)
-    for disk in disks:
-        for target in disk.targets:
-            await mirrors.again(disk, target)
-    await held.go_on(running)
+    async with held.still(running):
+        if await settled(monitor) == "running":
+            await monitor.execute("stop", timeouts.URGENT)
+        await _activate(running, disks)
+        for disk in disks:  # a mirror wants nothing but a device above it
+            await barrier.lower(monitor, disk.index)
+        for disk in disks:
+            for target in disk.targets:
+                await mirrors.again(disk, target)
     if running.record.held and not mirrors.awaited:
         raise OperationFailed("QEMU does not let it run")
     return True
 
 
-async def _settled(monitor: Monitor) -> str:
+async def settled(monitor: Monitor) -> str:
     """QEMU's state, once it has done with a migration that failed: it may let the guest run."""
-    for _ in range(_MOMENTS):
+    status = ""
+
+    async def has() -> bool:
+        nonlocal status
         status = str((await monitor.execute("query-status"))["status"])
-        if status != "finish-migrate":
-            return status
-        await asyncio.sleep(_MOMENT)
-    raise OperationFailed("QEMU does not come to an end with the migration")
+        return status != "finish-migrate"
+
+    if not await monitor.until(has, _SETTLES):
+        raise OperationFailed("QEMU does not come to an end with the migration")
+    return status
 
 
-async def arrive(running: Running, means: Means | None, disks: Sequence[DiskSpec]) -> None:
-    """The received guest has these disks, with their targets, and mirrors them; it does not run.
+async def arrive(
+    running: Running, means: Means | None, disks: Sequence[DiskSpec], freed: Freed
+) -> None:
+    """The received guest has these disks, with their targets, and mirrors them; it goes on.
 
-    Nobody else has its replicas here open any more.
+    Nobody else has its replicas here open once it is ``freed``. Before its first instruction its
+    record says both that it may have run and that it is held: a next agent lets it go on only
+    where nothing that must be mirrored is missing.
     """
     spec = running.record.spec
     if means is None:
         raise Rejected(f"{spec.name} cannot run here: no mirrored disks here")
-    opened = mirrored.Opened(undo=mirrored.nothing)
-    if tuple(disks) != spec.disks:  # else an earlier agent has opened them
-        spec = msgspec.structs.replace(spec, disks=tuple(disks))
-        opened = await mirrored.open_replicas(spec, means)
-    try:
-        await running.respecify(spec)
+    record = msgspec.structs.replace(
+        running.record,
+        spec=msgspec.structs.replace(spec, disks=tuple(disks)),
+        incoming=None,
+    )
+    inherited = asyncio.create_task(_inherited(means, disks))
+
+    async def ready() -> None:
+        if freed is not None:
+            await freed
         await _activate(running, disks)
-        await mirrored.begin(running, means, frozenset())
+
+    try:
+        async with held.arriving(running, record):
+            try:
+                await mirrored.join(running, means, ready)
+            finally:
+                await asyncio.wait([inherited])
+            inherited.result()
     except BaseException:
         running.closed = running.leaving = None
-        await opened.undo()
+        if inherited.done() and not inherited.cancelled() and inherited.exception() is None:
+            await inherited.result()()
         raise
+
+
+async def _inherited(means: Means, disks: Sequence[DiskSpec]) -> Callable[[], Awaitable[None]]:
+    return await means.replicas.inherit(disks)
 
 
 async def _activate(running: Running, disks: Sequence[DiskSpec]) -> None:
@@ -145,16 +176,23 @@ async def _activate(running: Running, disks: Sequence[DiskSpec]) -> None:
     It does so for one that it is to serve, and for no command of its own.
     """
     monitor = await running.monitor(timeouts.QMP)
+    nodes = await layers.names(monitor)
     with sockets.listen(running.files.volatile, _SOCKET) as listener:
         await monitor.give(listener.fileno(), _SOCKET)
-    address = {"type": "fd", "data": {"str": _SOCKET}}
-    await monitor.execute("nbd-server-start", addr=address)
+    commands: list[tuple[str, dict[str, Any]]] = [
+        ("nbd-server-start", {"addr": {"type": "fd", "data": {"str": _SOCKET}}})
+    ]
+    for disk in disks:
+        node = barrier.top(nodes, disk.index)
+        export = {"id": f"activated{disk.index}", "node-name": node, "type": "nbd"}
+        commands.append(("block-export-add", export))
+    commands.append(("nbd-server-stop", {}))
     try:
-        for disk in disks:
-            node = await barrier.top(monitor, disk.index)
-            export: dict[str, Any] = {"id": f"activated{disk.index}", "node-name": node}
-            export["type"] = "nbd"
-            await monitor.execute("block-export-add", timeouts.URGENT, **export)
+        try:
+            await monitor.execute_all(commands, timeouts.URGENT)
+        except OperationFailed:  # an agent before may have been cut off in the middle of it
+            with contextlib.suppress(OperationFailed):
+                await monitor.execute("nbd-server-stop")
+            await monitor.execute_all(commands, timeouts.URGENT)
     finally:
-        await monitor.execute("nbd-server-stop")
         (running.files.volatile / _SOCKET).unlink(missing_ok=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
 from qemu.qmp import EventListener, ExecuteError, Message, QMPClient, QMPError, Runstate
 
@@ -20,6 +20,8 @@ from gantry.model.errors import OperationFailed, Unavailable
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
 
 Event = Callable[[str, Mapping[str, Any]], None]
+_NOW_AND_THEN: Final = 0.5
+"""Seconds between two looks at what an event should have told."""
 
 
 class _Listener(EventListener):
@@ -36,12 +38,34 @@ class _Listener(EventListener):
         return False
 
 
+class _News:
+    """Passes events on, and wakes who waits for the next one."""
+
+    def __init__(self, told: Event) -> None:
+        self._told = told
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def told(self, event: str, data: Mapping[str, Any]) -> None:
+        self._told(event, data)
+        waiting, self._waiting = self._waiting, set()
+        for one in waiting:
+            if not one.done():
+                one.set_result(None)
+
+    def next(self) -> asyncio.Future[None]:
+        found: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(found)
+        found.add_done_callback(self._waiting.discard)
+        return found
+
+
 class Monitor:
     """A negotiated connection."""
 
-    def __init__(self, client: QMPClient, guest: str) -> None:
+    def __init__(self, client: QMPClient, guest: str, news: _News) -> None:
         self._client = client
         self._guest = guest
+        self._news = news
         self._closing = asyncio.Lock()
 
     @classmethod
@@ -53,8 +77,8 @@ class Monitor:
         timeout: float = timeouts.QMP,
     ) -> Monitor:
         """Negotiate on a connected socket. Unavailable where QEMU ends or stays silent."""
-        client = QMPClient(guest)
-        client.register_listener(_Listener(told))
+        client, news = QMPClient(guest), _News(told)
+        client.register_listener(_Listener(news.told))
         try:
             async with asyncio.timeout(timeout):
                 await client.connect(connection)
@@ -65,7 +89,7 @@ class Monitor:
         finally:
             if client.runstate is not Runstate.RUNNING:
                 connection.close()
-        return cls(client, guest)
+        return cls(client, guest, news)
 
     @property
     def usable(self) -> bool:
@@ -77,6 +101,38 @@ class Monitor:
     ) -> Any:
         """A command's answer. OperationFailed: QEMU's refusal; Unavailable: no answer."""
         return await self._answer(command, timeout, arguments, at_once=False)
+
+    async def execute_all(
+        self, commands: Sequence[tuple[str, Mapping[str, object]]], timeout: float = timeouts.QMP
+    ) -> list[Any]:
+        """The answers of several, which are sent without waiting for one another's.
+
+        QEMU carries them out in that order, and the later ones also where one was refused: they
+        must be such that they fail then. The first error is raised when all have been answered.
+        """
+        found = await asyncio.gather(
+            *(self._answer(name, timeout, given, at_once=False) for name, given in commands),
+            return_exceptions=True,
+        )
+        for one in found:
+            if isinstance(one, BaseException):
+                raise one
+        return found
+
+    async def until(self, reached: Callable[[], Awaitable[bool]], timeout: float) -> bool:
+        """Whether that came true; it is asked after each event of QEMU, and now and then."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        while True:
+            news = self._news.next()
+            try:
+                if await reached():
+                    return True
+                left = deadline - asyncio.get_running_loop().time()
+                if left <= 0:
+                    return False
+                await asyncio.wait([news], timeout=min(left, _NOW_AND_THEN))
+            finally:
+                news.cancel()
 
     async def execute_at_once(self, command: str, **arguments: object) -> Any:
         """The same, past what QEMU is just doing; few commands can do that."""

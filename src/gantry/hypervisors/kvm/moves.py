@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gantry.hypervisors.contract import Link, Manner, Say
+from gantry.hypervisors.contract import Freed, Link, Manner, Say, Whole
 from gantry.hypervisors.kvm import mirrored
 from gantry.hypervisors.kvm.known import Known
 from gantry.hypervisors.kvm.launch import accelerator, launch, nothing_left
@@ -75,20 +75,22 @@ class Moves(Known):
         disks: Sequence[int],
         manner: Manner,
         progress: Say,
-    ) -> None:
+    ) -> Whole:
         """Send it; see ``outgoing``."""
         from gantry.hypervisors.kvm import outgoing
 
-        await outgoing.send(self._up(uuid), link, ports, disks, manner, progress)
+        return await outgoing.send(self._up(uuid), link, ports, disks, manner, progress)
 
-    async def resume(self, uuid: Uuid, disks: Sequence[DiskSpec] = ()) -> GuestLive:
+    async def resume(
+        self, uuid: Uuid, disks: Sequence[DiskSpec] = (), freed: Freed = None
+    ) -> GuestLive:
         """Let what was received run."""
         from gantry.hypervisors.kvm import incoming
 
         running = self._running.get(uuid)
         if running is None:
             raise incoming.gone(uuid, self._files(uuid), self._around.node)
-        await incoming.resume(running, self._around.root, self._around.mirrored, disks)
+        await incoming.resume(running, self._around.root, self._around.mirrored, disks, freed)
         return running.live()
 
     async def take_back(self, uuid: Uuid) -> None:

@@ -48,6 +48,11 @@ class OneMirror:
         """By which it is known."""
         return self.disk.index, self.target.node
 
+    def answered_lately(self) -> bool:
+        """Whether it did within the last moment, and nothing has been heard otherwise."""
+        lately = time.monotonic() - self.answered < timeouts.REPLICA_ANSWERED
+        return lately and self.asked is None and self.live.phase is not MirrorPhase.LOST
+
     async def answers(self, peers: Peers) -> bool:
         """Whether the other side does now: the last look may be seconds old."""
         if self.asked is not None or self.live.phase is MirrorPhase.LOST:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from gantry.hypervisors.contract import Link, Manner
+from gantry.hypervisors.contract import Link, Manner, Whole
 from gantry.hypervisors.kvm import mirrored_moves, mirroring, secured
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.news import News
@@ -37,7 +37,7 @@ async def send(
     disks: Sequence[int],
     manner: Manner,
     progress: Callable[[str], None],
-) -> None:
+) -> Whole:
     """Send it; where that fails, or is cancelled, it goes on here."""
     outgoing = _Outgoing(running, await running.monitor(timeouts.QMP), progress)
     try:
@@ -56,6 +56,7 @@ async def send(
         await asyncio.shield(take_back(running))
         raise
     await running.refresh(timeouts.QMP)
+    return mirrored_moves.whole(running) if manner.node else ()
 
 
 async def take_back(running: Running) -> None:
@@ -70,7 +71,7 @@ async def take_back(running: Running) -> None:
     await mirroring.end(monitor, running)
     try:
         back = await mirrored_moves.come_back(running)
-        status = (await monitor.execute("query-status"))["status"]
+        status = await mirrored_moves.settled(monitor)
         if not back and not running.record.held and status in ("postmigrate", "paused"):
             await running.resume(timeouts.QMP)
     except OperationFailed as error:
@@ -111,7 +112,8 @@ class _Outgoing:
             if await self.status() == "pre-switchover":
                 if manner.node:
                     await mirrored_moves.leave(self._running, manner.node)
-                await mirroring.finish(self._monitor, self._running, disks)
+                if disks:
+                    await mirroring.finish(self._monitor, self._running, disks)
                 await self._monitor.execute("migrate-continue", state="pre-switchover")
         await self.until(lambda status: status not in _UNDER_WAY)
         info = await self._info()
@@ -138,6 +140,8 @@ class _Outgoing:
                     if time.monotonic() - said >= timeouts.MIGRATION_REPORT:
                         said = time.monotonic()
                         self._progress(how_far(info))
+                    if self._running.mirrors is not None:
+                        self._running.mirrors.ask()
                     await news.next()
 
     async def _info(self) -> dict[str, Any]:

@@ -72,6 +72,11 @@ async def count_no_more(monitor: Monitor, index: int) -> None:
             await _remove(monitor, index, name)
 
 
+def counting(index: int) -> list[tuple[str, dict[str, object]]]:
+    """The commands by which both count in a QEMU that has neither. Pure."""
+    return [("block-dirty-bitmap-add", {"node": f"disk{index}", "name": name}) for name in SINCE]
+
+
 async def turn(
     monitor: Monitor, index: int, turns: Turns, nodes: Set[Uuid], *, quiet: bool
 ) -> None:
@@ -110,15 +115,15 @@ def known_name(node: Uuid, content: str) -> str:
 async def know(monitor: Monitor, index: int, node: Uuid, content: str) -> None:
     """The replica there has everything that the disk has now; its content has that word."""
     await forget(monitor, index, node, but=content)
-    name = known_name(node, content)
-    if name not in await _bitmaps(monitor, index):
-        marker: dict[str, Any] = {
-            "node": f"disk{index}",
-            "name": name,
-            "granularity": COARSE,
-            "disabled": True,
-        }
-        await monitor.execute("block-dirty-bitmap-add", **marker)
+    if known_name(node, content) not in await _bitmaps(monitor, index):
+        command, marker = knowing(index, node, content)
+        await monitor.execute(command, **marker)
+
+
+def knowing(index: int, node: Uuid, content: str) -> tuple[str, dict[str, Any]]:
+    """The command by which that comes to be known in a QEMU that knows nothing of it. Pure."""
+    marker = {"name": known_name(node, content), "granularity": COARSE, "disabled": True}
+    return "block-dirty-bitmap-add", {"node": f"disk{index}", **marker}
 
 
 async def forget(monitor: Monitor, index: int, node: Uuid, but: str = "") -> None:

@@ -28,6 +28,7 @@ from gantry.model.moving_orders import (
     GuestSend,
     GuestTakeBack,
     Ports,
+    Sent,
 )
 from gantry.model.orders import DiskCreate, DiskRemove, DiskSpec, GuestSpec, GuestStop
 from gantry.model.parameters import hypervisor_parameters
@@ -38,10 +39,10 @@ from gantry.operations.instance.failover import FailoverPlan, InstanceFailover
 from gantry.operations.steps import (
     checks,
     migrating,
-    mirroring,
     moving,
     promotion,
     specs,
+    succession,
     transfer,
     whereabouts,
 )
@@ -263,10 +264,14 @@ async def _mirrored(plan: MigratePlan, promoted: Promotion, steps: Steps) -> Out
     )
     spec = msgspec.structs.replace(described.spec, disks=disks)
     ports = await _receive(plan, msgspec.structs.replace(described, spec=spec), steps)
-    await _send(plan, ports, steps)
+    targets = await succession.prepare(steps, promoted)
+    sent = await _send(plan, ports, steps)
+    targets = succession.same(steps, promoted, targets, sent.whole)
     left = Undo(source, moving.end(instance, source))
+    resume = GuestResume(uuid=instance.uuid, hypervisor=instance.hypervisor)
+    drop = GuestDrop(uuid=instance.uuid, hypervisor=instance.hypervisor, forget=True)
     try:
-        await _run_there(plan, promoted, disks, steps)
+        await succession.succeed(steps, promoted, disks, targets, resume, Undo(source, drop))
     except Cancelled:
         raise
     except GantryError as error:
@@ -276,20 +281,6 @@ async def _mirrored(plan: MigratePlan, promoted: Promotion, steps: Steps) -> Out
         return Outcome(error=error.info(), cleanup=tuple(ends))
     steps.log(f"instance {instance.name} runs on node {plan.target.name}")
     return Outcome(put=(promoted.after,), cleanup=(left,))
-
-
-async def _run_there(
-    plan: MigratePlan, promoted: Promotion, disks: tuple[DiskSpec, ...], steps: Steps
-) -> None:
-    """All of it is there, and the source stands still. ``disks`` as they are from now on."""
-    uuid, hypervisor = plan.instance.uuid, plan.instance.hypervisor
-    drop = Undo(plan.source.uuid, GuestDrop(uuid=uuid, hypervisor=hypervisor, forget=True))
-    then = await promotion.promote(steps, promoted, clean=True, drop=drop)
-    served = await mirroring.serve_all(steps, then.mirroring, then.known)
-    targets = {disk.index: disk.targets for disk in served.disks}
-    mirrored = tuple(msgspec.structs.replace(disk, targets=targets[disk.index]) for disk in disks)
-    order = GuestResume(uuid=uuid, hypervisor=hypervisor, disks=mirrored)
-    await steps.do("resume-guest", plan.target.uuid, order, first=served.first)
 
 
 async def _describe(plan: MigratePlan, steps: Steps) -> Described:
@@ -332,7 +323,7 @@ def _waits_no_more(plan: MigratePlan) -> GuestStop | GuestDrop:
     return GuestDrop(uuid=plan.instance.uuid, hypervisor=plan.instance.hypervisor, forget=True)
 
 
-async def _send(plan: MigratePlan, ports: Ports, steps: Steps) -> None:
+async def _send(plan: MigratePlan, ports: Ports, steps: Steps) -> Sent:
     instance = plan.instance
     peer = msgspec.structs.replace(transfer.peer(plan.target), host=plan.target.secondary_ip)
     order = GuestSend(
@@ -348,7 +339,9 @@ async def _send(plan: MigratePlan, ports: Ports, steps: Steps) -> None:
         mirrored=plan.promotion is not None,
     )
     undo = GuestTakeBack(uuid=instance.uuid, hypervisor=instance.hypervisor)
-    await steps.do("send-guest", plan.source.uuid, order, undo=undo, timeout=plan.lasts + _MARGIN)
+    return await steps.do(
+        "send-guest", plan.source.uuid, order, undo=undo, timeout=plan.lasts + _MARGIN
+    )
 
 
 async def _resume(plan: MigratePlan, steps: Steps) -> None:

@@ -20,7 +20,7 @@ from gantry.operations.base import Examiner
 from gantry.operations.steps import checks, mirroring, mirrors, moving
 from gantry.operations.steps.mirrors import IN_SYNC, STALE, SYNCING, Copy, MirroredDisk, Mirroring
 from gantry.operations.steps.tolerating import succeeds
-from gantry.ports.steps import Changes, Steps, Undo
+from gantry.ports.steps import Changes, Steps
 
 
 class Promotion(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,21 +236,13 @@ async def closed(steps: Steps, promotion: Promotion) -> bool:
     return all(one.clean and not one.problem for one in seen.replicas)
 
 
-async def promote(
-    steps: Steps, promotion: Promotion, *, clean: bool, drop: Undo | None = None
-) -> Promoted:
+async def promote(steps: Steps, promotion: Promotion, *, clean: bool) -> Promoted:
     """Make the target's replicas the primary's; the guest runs nowhere.
 
     ``clean``: the old primary was closed in order, so that all replicas in sync are the same.
-    ``drop``: its guest stands still on the old primary, and is to be ended that way where the
-    operation does not succeed once all of this is durable.
     """
+    await _close(steps, promotion)
     first: Changes | None = Changes(put=(promotion.after,), mirrors=_states(promotion))
-    if drop is None:
-        await _close(steps, promotion)
-    else:
-        await _close(steps, promotion, first, drop)
-        first = None
     for one in promotion.then.disks:
         order = ReplicaMark(
             disk=one.disk,
@@ -264,20 +256,15 @@ async def promote(
     return await _follow(steps, promotion, clean=clean)
 
 
-async def _close(
-    steps: Steps, promotion: Promotion, first: Changes | None = None, undo: Undo | None = None
-) -> None:
+async def _close(steps: Steps, promotion: Promotion) -> None:
     """An old primary that is cut off can have no write acknowledged any more."""
     for one in promotion.before.disks:
         await steps.do(
             f"close-replica/{one.disk.index}",
             promotion.target,
             ReplicaClose(disk=one.disk),
-            undo=undo,
-            first=first,
             timeout=timeouts.URGENT,
         )
-        first = undo = None
 
 
 def _states(promotion: Promotion) -> tuple[MirrorChange, ...]:
