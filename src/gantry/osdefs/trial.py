@@ -89,6 +89,8 @@ class Bed:
                 return _skipped(step, before[one].how)
         if step is Step.VERIFY and self._told is None:
             return _skipped(step, "the version of the interface has no verify")
+        if step in (Step.CREATE, Step.REINSTALL) and not self._facts.trusted:
+            return _skipped(step, f"{check.CREATE_UNTRUSTED} runs in a guest, and none is booted")
         attempts = {
             Step.VERIFY: self._verify,
             Step.CREATE: self._create,

@@ -97,6 +97,21 @@ def test_all_scripts_do_their_work(tmp_path: Path, scratch: Path) -> None:
     assert seen[Step.IMPORT]["INSTANCE_NAME"] == "copy-of-web1.example.com"
 
 
+def test_what_would_run_in_a_guest_is_left_out_with_all_that_follows(
+    tmp_path: Path, scratch: Path
+) -> None:
+    place = write(tmp_path, scripts=GOOD)
+    (place / "create").rename(place / "create_untrusted")
+    trial = attempt(place, parameters={"dhcp": "yes"})
+    assert trial.succeeded
+    found = by_step(trial)
+    assert found.pop(Step.VERIFY).outcome is Outcome.SUCCEEDED
+    assert {one.outcome for one in found.values()} == {Outcome.SKIPPED}
+    assert {one.how for one in found.values()} == {
+        "create_untrusted runs in a guest, and none is booted"
+    }
+
+
 @pytest.mark.parametrize(
     ("failing", "outcomes"),
     [

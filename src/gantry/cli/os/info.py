@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         "variants",
         "parameters",
         "api_versions",
+        "trusted",
         "os_hvp",
         "osparams",
         "osparams_private",
