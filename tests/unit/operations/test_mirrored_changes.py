@@ -11,7 +11,7 @@ from tests.unit.operations.mirrored import DISK, IN_SYNC, mirror, mirrored
 from tests.unit.operations.scene import NODE1, NODE2, NODE3, check, facts, live, snapshot
 from tests.unit.operations.test_replicas_moved import GONE, UP, ready, run, running
 
-from gantry.model.entities import Instance, Mirror
+from gantry.model.entities import DiskTemplate, Instance, Mirror, OnDegraded
 from gantry.model.errors import Rejected
 from gantry.model.orders import DiskCreate, DiskPlug, DiskRemove, DiskUnplug
 from gantry.model.replica_orders import ReplicaClose, ReplicaServe
@@ -110,3 +110,21 @@ def test_what_cannot_be_is_refused(cluster: Any, why: str) -> None:
     for more in ({}, {"hotplug": True}):
         with pytest.raises(Rejected, match=why):
             check(cluster, {**ADD, **more})
+
+
+def test_what_becomes_of_its_writes_can_be_chosen_anew() -> None:
+    cluster = snapshot(mirrored(), mirror())
+    op = {**SET, "disks": (("modify", 0, {"on_degraded": "continue", "resync_rate": "50"}),)}
+    plan = check(cluster, op)
+    [disk] = plan.after.disks
+    assert (disk.on_degraded, disk.resync_rate) == (OnDegraded.CONTINUE, 50)
+    assert plan.told == (("disk.on_degraded/0", "continue"), ("disk.resync_rate/0", 50))
+    added = check(cluster, {**SET, "disks": (("add", -1, {"size": 8, "resync_rate": 5}),)})
+    assert added.after.disks[1].resync_rate == 5
+    for values in ({"on_degraded": "never"}, {"resync_rate": "fast"}):
+        with pytest.raises(Rejected, match=r"is wait or continue|MiB a second"):
+            check(cluster, {**SET, "disks": (("modify", 0, values),)})
+    file = msgspec.structs.replace(DISK, template=DiskTemplate.FILE, generation=0)
+    as_file = mirrored(disk_template=DiskTemplate.FILE, disks=(file,), secondary_nodes=())
+    with pytest.raises(Rejected, match="of mirrored disks alone"):
+        check(snapshot(as_file), {**SET, "disks": (("modify", 0, {"on_degraded": "wait"}),)})

@@ -17,6 +17,7 @@ gnt-instance modify --net 0:ip=10.0.0.9 web1
 gnt-instance modify --net add:link=br1 --net 0:remove web1
 gnt-instance modify --disk add:size=10G,name=data web1
 gnt-instance modify --disk 1:name=logs,mode=ro web1
+gnt-instance modify --disk 0:on_degraded=continue web1   (of a mirrored one; leaves the promise)
 gnt-instance modify --disk -1:remove web1
 gnt-instance modify --hotplug --disk add:size=10G web1   (while it runs)
 gnt-instance modify --offline web1

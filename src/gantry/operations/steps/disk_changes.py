@@ -21,6 +21,8 @@ class DiskValues(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mode: str | None = None
     name: str | None = None
     format: str | None = None
+    on_degraded: str | None = None
+    resync_rate: int | str | None = None
 
 
 class DiskChange(msgspec.Struct, frozen=True, array_like=True):
@@ -116,7 +118,8 @@ def _other(values: DiskValues, at: int, disk: Disk) -> Disk:
     name = disk.name
     if values.name is not None:
         name = None if values.name == "none" else names.plain(values.name, "a disk")
-    return msgspec.structs.replace(disk, mode=mode, name=name)
+    changed = requests.of_mirrored(disk, at, values.on_degraded, values.resync_rate)
+    return msgspec.structs.replace(changed, mode=mode, name=name)
 
 
 def told(before: Instance, after: Instance) -> list[tuple[str, Any]]:
@@ -135,4 +138,8 @@ def told(before: Instance, after: Instance) -> list[tuple[str, Any]]:
             found.append((f"disk.mode/{at}", one.mode.value))
         if was.name != one.name:
             found.append((f"disk.name/{at}", one.name or "none"))
+        if was.on_degraded is not one.on_degraded:
+            found.append((f"disk.on_degraded/{at}", one.on_degraded.value))
+        if was.resync_rate != one.resync_rate:
+            found.append((f"disk.resync_rate/{at}", one.resync_rate))
     return found

@@ -66,6 +66,19 @@ def disk(
     )
 
 
+def of_mirrored(
+    disk: Disk, index: int, on_degraded: str | None, resync_rate: int | str | None
+) -> Disk:
+    """With another choice where one is given; Rejected where it is none, or not of this disk."""
+    if on_degraded is not None:
+        degraded = _on_degraded(on_degraded, index, disk.template)
+        disk = msgspec.structs.replace(disk, on_degraded=degraded)
+    if resync_rate is not None:
+        rate = _resync_rate(resync_rate, index, disk.template)
+        disk = msgspec.structs.replace(disk, resync_rate=rate)
+    return disk
+
+
 def _resync_rate(given: int | str | None, index: int, template: DiskTemplate) -> int:
     if given is None:
         return 0
