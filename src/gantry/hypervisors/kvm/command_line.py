@@ -21,13 +21,13 @@ VNC_BASE_PORT = 5900
 """The port of display 0 (RFC 6143, section 8)."""
 
 
-CONFINED: Final = (
-    "-no-user-config",
-    "-nodefaults",
+BARE: Final = ("-no-user-config", "-nodefaults")
+"""No devices but those that are named."""
+SANDBOX: Final = (
     "-sandbox",
     "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 )
-"""No devices but those that are named, and no system calls that QEMU does not need."""
+"""No system calls that QEMU does not need."""
 
 
 class Accelerator(enum.StrEnum):
@@ -87,8 +87,9 @@ def _identity(spec: GuestSpec) -> list[str]:
         f"guest={escape(spec.name)},debug-threads=on",
         "-uuid",
         spec.uuid,
-        *CONFINED,
+        *BARE,
         "-S",
+        *SANDBOX,
     ]
 
 

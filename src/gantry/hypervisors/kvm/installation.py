@@ -85,7 +85,8 @@ def build(
     return [
         str(values["kvm_path"]),
         *("-name", f"guest={escape(f'install-{guest.name}')},debug-threads=on"),
-        *command_line.CONFINED,
+        *command_line.BARE,
+        *command_line.SANDBOX,
         *("-machine", f"{escape(place.machine)},usb=off,dump-guest-core=off"),
         *("-accel", "kvm" if kvm else "tcg,tb-size=32"),
         *("-cpu", str(values["cpu_type"]) or place.cpu_model),
