@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -29,7 +31,7 @@ from gantry.model.orders import Nothing
 DIRECTORY: Final = "var/lib/gantry/images"
 URL: Final = re.compile(r"(https?|ftp)://", re.ASCII)
 _CURL: Final = (
-    *("curl", "--fail", "--location", "--silent", "--show-error"),
+    *("curl", "--fail", "--location", "--silent", "--show-error", "--globoff"),
     *("--proto", "=http,https,ftp", "--connect-timeout", "30"),
     # A server that says nothing any more.
     *("--speed-limit", "1", "--speed-time", "60"),
@@ -96,6 +98,7 @@ async def write(parts: Parts, order: ImageWrite, task: Task) -> Nothing:
 
 
 async def _described(parts: Parts, path: Path, location: str) -> Image:
+    location = without_password(location)
     try:
         found = await asyncio.to_thread(_format, path)
     except OSError as error:
@@ -120,10 +123,12 @@ async def _described(parts: Parts, path: Path, location: str) -> Image:
 
 
 def _format(path: Path) -> DiskFormat:
-    """By its first bytes; OSError where it is no regular file."""
-    with path.open("rb") as file:
-        if not path.is_file():
-            raise OSError(0, "it is no regular file")
+    """By its first bytes; OSError where it is no regular file, which is not even opened."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(0, "it is no regular file")
+    # Should it be a pipe by now, nobody waits for its other end.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
         return DiskFormat.QCOW2 if file.read(len(_MAGIC)) == _MAGIC else DiskFormat.RAW
 
 
@@ -142,6 +147,8 @@ async def _fetched(parts: Parts, url: str, say: Callable[[str], None]) -> Path:
             await command.run(argv, timeout=timeouts.IMAGE_FETCH, stdin=_named(url))
             # Where the server has nothing newer nothing was written, or an empty file.
             if coming.exists() and coming.stat().st_size:
+                # What is kept was looked at: another job may read it before it looks itself.
+                await _described(parts, coming, url)
                 coming.replace(kept)
         except OperationFailed as error:
             raise _unreachable(parts, url, error) from error
@@ -168,4 +175,4 @@ def _unreachable(parts: Parts, url: str, error: OperationFailed) -> OperationFai
 
 def without_password(url: str) -> str:
     """A URL as it may be shown."""
-    return re.sub(r"//[^/@]*@", "//", url)
+    return re.sub(r"//[^/]*@", "//", url)

@@ -1,7 +1,8 @@
 """A definition with the environment of one script, as one file for an installation guest.
 
 A tar archive with the directory ``os``, which is the definition, and the file ``environment``,
-a line ``NAME='value'`` for each variable, as a shell reads it. It is in memory alone, since
+a line ``NAME='value'`` for each variable, as a shell reads it. A link to a file of the definition
+is that file, one that leads out of it stays a link. It is in memory alone, since
 secret parameters are in it, and goes with its last descriptor.
 """
 
@@ -60,11 +61,9 @@ def _write(file: io.BufferedRandom, definition: Path, variables: Mapping[str, st
         _add(archive, ENVIRONMENT, 0o600, text.encode("utf-8", "surrogateescape"))
         _directory(archive, DIRECTORY)
         made, left = {DIRECTORY}, MOST
+        root = f"{os.path.realpath(definition)}/"
         for path in walk(definition, 0):
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue  # a link that leads nowhere, which nothing reads
+            status = _status(path, root)
             name = f"{DIRECTORY}/{path.relative_to(definition)}"
             for parent in [*reversed(Path(name).parents)][1:]:
                 if str(parent) not in made:
@@ -73,6 +72,8 @@ def _write(file: io.BufferedRandom, definition: Path, variables: Mapping[str, st
             if stat.S_ISDIR(status.st_mode) and name not in made:
                 made.add(name)
                 _directory(archive, name)
+            if stat.S_ISLNK(status.st_mode):
+                _link(archive, name, str(path.readlink()))
             if not stat.S_ISREG(status.st_mode):
                 continue
             left -= status.st_size
@@ -81,11 +82,30 @@ def _write(file: io.BufferedRandom, definition: Path, variables: Mapping[str, st
             _add(archive, name, stat.S_IMODE(status.st_mode), path.read_bytes())
 
 
+def _status(path: Path, root: str) -> os.stat_result:
+    """Of a link that of the file below ``root`` to which it leads, else its own."""
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode) and os.path.realpath(path).startswith(root):
+        with contextlib.suppress(OSError):
+            found = path.stat()
+            return status if stat.S_ISDIR(found.st_mode) else found
+    return status
+
+
 def _directory(archive: tarfile.TarFile, name: str) -> None:
     import tarfile
 
     entry = tarfile.TarInfo(name)
     entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+    archive.addfile(entry)
+
+
+def _link(archive: tarfile.TarFile, name: str, target: str) -> None:
+    """As it is, for what leads out: the script's author is not to read any file of the node."""
+    import tarfile
+
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode, entry.linkname = tarfile.SYMTYPE, 0o777, target
     archive.addfile(entry)
 
 

@@ -18,6 +18,7 @@ from tests.contract.agents.requests import disk, envelope
 from tests.support.addresses import own_address
 from tests.support.agent_process import AgentProcess, new_uuid
 
+from gantry.agent import images
 from gantry.model.entities import DiskFormat
 from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.image_orders import ImageWrite, ReadImage
@@ -125,6 +126,11 @@ async def test_what_is_no_image_is_refused_with_what_to_do(
         with pytest.raises(Rejected, match=f"{place} cannot be read on node node1") as caught:
             await master.ask(node.address, ReadImage(image=str(place)), 60.0)
         assert "on every node, or a URL" in caught.value.hint
+    # Not opened: that would wait for a writer.
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(Rejected, match="it is no regular file"):
+            await master.ask(node.address, ReadImage(image=str(place)), 20.0)
     one = await made(master, node)
     (tmp_path / "large").write_bytes(bytes(3 * MIB))
     with pytest.raises(OperationFailed, match="needs 3145728 bytes"):
@@ -154,6 +160,29 @@ async def test_an_image_is_fetched_once_and_again_when_it_has_changed(
     kept = node.root / "var/lib/gantry/images"
     assert len(list(kept.iterdir())) == 1
     assert kept.stat().st_mode & 0o777 == 0o700
+
+
+async def test_what_a_server_has_in_place_of_an_image_is_not_kept(
+    node: AgentProcess,
+    master: HttpAgents,
+    served: tuple[str, Path, list[tuple[str, str, int]]],
+    tmp_path: Path,
+) -> None:
+    """Not one moment: another job that uses the same URL could read it."""
+    url, place, _ = served
+    (tmp_path / "secret").write_bytes(CONTENT)
+    image = place / "[a].img"
+    await qemu_img("create", "-f", "qcow2", "-b", f"{tmp_path}/secret", "-F", "raw", str(image))
+    one = await made(master, node)
+    where = f"{url.replace('//', '//me:pass@')}/[a].img"
+    with pytest.raises(Rejected, match="builds on another file") as caught:
+        await written(master, node, one, where)
+    assert "pass" not in str(caught.value)
+    assert images.without_password("http://me:p@ss@host/a@b") == "http://host/a@b"
+    assert list((node.root / "var/lib/gantry/images").iterdir()) == []
+    image.unlink()
+    image.write_bytes(CONTENT)
+    assert (await written(master, node, one, where, "j/2"))[:MIB] == CONTENT
 
 
 async def test_a_server_that_has_it_not_is_told_without_the_password(

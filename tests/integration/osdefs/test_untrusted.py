@@ -98,12 +98,12 @@ async def test_the_guest_gets_the_definition_and_the_environment(site: Site) -> 
     await site.install(f"{unpack}\n{say('started', 'ended 0')}")
     given = site.root / "in"
     assert sorted(each.name for each in (given / "os").iterdir()) == [
-        "create_untrusted", "export", "ganeti_api_version", "import", "link", "parameters.list",
-        "parts", "rename", "verify",
+        "create_untrusted", "export", "ganeti_api_version", "import", "link", "nowhere",
+        "parameters.list", "parts", "rename", "verify",
     ]  # fmt: skip
     assert os.access(given / "os/create_untrusted", os.X_OK)
     assert (given / "os/parts/more").read_text() == "more\n"
-    # A link is what it leads to, which may be elsewhere on the node.
+    # A link is what it leads to, within the definition.
     assert (given / "os/link").read_text() == "more\n"
     assert not (given / "os/link").is_symlink()
     read = await asyncio.to_thread(read_environment, given)
@@ -113,6 +113,28 @@ async def test_the_guest_gets_the_definition_and_the_environment(site: Site) -> 
     assert told["OSP_WORD"] == SECRETS["word"]
     assert told["OSP_KEY"] == "hunter2"
     assert {**told, **site.variables} == told
+
+
+async def test_a_link_out_of_the_definition_shows_no_file_of_the_node(site: Site) -> None:
+    """The author of the script is not trusted, and the node's files are read as root."""
+    outside = site.root / "srv/ganeti/os/deb.key"
+    outside.write_text("of the node")
+    (site.path / "parts").mkdir()
+    (site.path / "parts/link").symlink_to(outside)
+    (site.path / "link").symlink_to("parts/link")
+    (site.path / "directory").symlink_to("/etc")
+    (site.path / "loop").symlink_to("loop")
+    (site.path / "same").symlink_to("parts")
+    with packages.package(site.path, site.variables) as packed:
+        data = await asyncio.to_thread(os.pread, packed, 1 << 20, 0)
+    assert b"of the node" not in data
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        links = {one.name: one.linkname for one in archive.getmembers() if one.issym()}
+        assert links["os/link"] == "parts/link"
+        assert links["os/parts/link"] == str(outside)
+        assert links["os/directory"] == "/etc"
+        assert links["os/same"] == "parts"
+        assert not any(name.startswith("os/directory/") for name in archive.getnames())
 
 
 async def test_nothing_of_it_is_on_a_disk_or_in_the_processs_environment(site: Site) -> None:

@@ -147,8 +147,8 @@ async def examine(installing: Installing, instance: Instance, ask: Examiner) -> 
     size = instance.disks[0].size
     if found.size > size * _MIB:
         raise Rejected(
-            f"the image {installing.image} needs a disk of {-(-found.size // _MIB)} MiB, disk 0 of "
-            f"{instance.name} has {size} MiB",
+            f"the image {shown(installing.image)} needs a disk of {-(-found.size // _MIB)} MiB, "
+            f"disk 0 of {instance.name} has {size} MiB",
             "make the disk larger",
             object_name=instance.name,
         )
@@ -188,4 +188,4 @@ async def carry_out(
 
 def shown(location: str) -> str:
     """An image's location as a log may have it: a URL without name and password."""
-    return re.sub(r"//[^/@]*@", "//", location)
+    return re.sub(r"//[^/]*@", "//", location)
