@@ -272,7 +272,7 @@ class Rig:
     def fill(self, number: int) -> None:
         """No room is left on a machine."""
         root = self.fleet.machine(number).root
-        with (root / FILLER).open("wb") as file, suppress(OSError):
+        with suppress(OSError), (root / FILLER).open("wb") as file:
             while True:
                 file.write(bytes(1 << 16))
                 file.flush()
