@@ -78,6 +78,7 @@ def _kill_site(rig: Rig, fault: Fault) -> None:
 
 def _lose_site(rig: Rig, fault: Fault) -> None:
     """What the guests of one node were told is in what the others have left."""
+    operating.all_in_sync(rig)
     used = {rig.node_of(name) for name in rig.guests} - {1}
     number = operating.draw(sorted(used) or others(rig.fleet.numbers, 1), fault.victim)
     rig.kill_every(rig.fleet.numbers)
@@ -91,6 +92,7 @@ def _lose_site(rig: Rig, fault: Fault) -> None:
 
 def _lose_node(rig: Rig, fault: Fault) -> None:
     """Not the master's: the state is a file there."""
+    operating.all_in_sync(rig)
     number = operating.draw(others(rig.fleet.numbers, 1), fault.victim)
     rig.kill_all(number)
     operating.fail_over_all(rig, number)

@@ -37,8 +37,7 @@ def isolate(rig: Rig, fault: Fault) -> None:
     if rig.node_of(name) == 1:
         operating.in_sync(rig, name)
         operating.until_done(rig, "a planned failover", "gnt-instance", "failover", "-f", name)
-    for one in sorted(rig.guests):
-        operating.in_sync(rig, one)
+    operating.all_in_sync(rig)
     number, way = rig.node_of(name), operating.draw(tuple(Way), fault.how)
     names = [one for one in sorted(rig.guests) if rig.node_of(one) == number]
     writing = way is Way.TAKEN_FOR_OFF_AND_WRITING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from tests.redundancy.cluster import CALM, Rig
@@ -49,6 +49,19 @@ def in_sync(rig: Rig, name: str) -> None:
     """Wait until all replicas of a guest are."""
     eventually(f"{name} is in sync", lambda: rig.in_sync(name), timeout=CALM)
     _log.info("%s is in sync", name)
+
+
+def all_in_sync(rig: Rig) -> None:
+    """All of them: nothing but a replica in sync may be failed over to."""
+    for name in sorted(rig.guests):
+        in_sync(rig, name)
+
+
+def start_again(rig: Rig, names: Iterable[str]) -> None:
+    """What has died so often that it is not started by itself for minutes, or at all."""
+    for row in rig.rows("name,status") or ():
+        if row["name"] in names and row["status"] == "ERROR_down":
+            start(rig, row["name"])
 
 
 def stop(rig: Rig, name: str) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from tests.redundancy import breaking
+from tests.redundancy import breaking, operating
 from tests.redundancy.cluster import CALM, Rig
 from tests.redundancy.plan import Fault
 from tests.redundancy.watching import Watch, story
 from tests.support.cluster import eventually
 
+SOON = 90.0
+"""Seconds in which a guest that died is started again by itself, the first three times."""
 WRONG = 10
 """Lines of what is wrong, in the message of a round that failed."""
 _log = logging.getLogger(__name__)
@@ -67,7 +69,10 @@ def _check(rig: Rig, watch: Watch) -> None:
 
 def _alive(rig: Rig, watch: Watch, blocks: int) -> None:
     """Every guest gets on."""
-    stuck = watch.behind(rig.guests, blocks, CALM)
+    stuck = watch.behind(rig.guests, blocks, SOON)
+    if stuck:
+        operating.start_again(rig, stuck)
+        stuck = watch.behind(stuck, blocks, CALM)
     assert not stuck, f"not within {CALM:g} s {blocks} blocks more, stuck: {', '.join(stuck)}"
 
 
