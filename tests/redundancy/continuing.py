@@ -56,9 +56,10 @@ def _break(rig: Rig, watch: Watch, fault: Fault, number: int) -> None:
         wrong = story(watch.said[NAME])
     else:
         rig.kill_all(number)
-        rig.fleet.mend_all()
         told = len(watch.said[NAME])
+        # Still cut off: what the dead agent had to say would be sent after its death, and believed.
         operating.fail_over_all(rig, number)
+        rig.fleet.mend_all()
         rig.come_back(number)
         operating.take_back(rig, number)
         read = eventually("it has read", lambda: _first_read(watch, told), timeout=CALM)
