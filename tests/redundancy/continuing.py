@@ -45,7 +45,6 @@ def _break(rig: Rig, watch: Watch, fault: Fault, number: int) -> None:
     operating.in_sync(rig, NAME)
     safe = watch.acknowledged(NAME)
     rig.fleet.part([number], others(rig.fleet.numbers, number))
-    before = len(watch.said[NAME])
     # What was under way when it was cut off tells nothing; what comes long after it does.
     operating.last(fault.seconds)
     _writes(watch)
@@ -56,15 +55,16 @@ def _break(rig: Rig, watch: Watch, fault: Fault, number: int) -> None:
         wrong = story(watch.said[NAME])
     else:
         rig.kill_all(number)
-        told = len(watch.said[NAME])
         # Still cut off: what the dead agent had to say would be sent after its death, and believed.
         operating.fail_over_all(rig, number)
         rig.fleet.mend_all()
         rig.come_back(number)
         operating.take_back(rig, number)
-        read = eventually("it has read", lambda: _first_read(watch, told), timeout=CALM)
+        read = eventually("it has read", lambda: _first_read(watch, number), timeout=CALM)
         _log.info("safe were %d, told %d, left %d", safe, watch.acknowledged(NAME), read)
-        wrong = [*story(watch.said[NAME][:before]), *story(watch.said[NAME][told:])]
+        there = [one for one in watch.said[NAME] if one.machine == number]
+        elsewhere = [one for one in watch.said[NAME] if one.machine != number]
+        wrong = [*story(there), *story(elsewhere)]
         if read < safe:
             wrong.append(f"block {safe} was acknowledged before the cut, and {read} is left")
     assert not wrong, wrong
@@ -75,5 +75,7 @@ def _writes(watch: Watch) -> None:
     assert not stuck, f"{NAME} does not go on"
 
 
-def _first_read(watch: Watch, told: int) -> int:
-    return next((one.number for one in watch.said[NAME][told:] if one.word == "READ"), 0)
+def _first_read(watch: Watch, number: int) -> int:
+    """What is there on another machine than that; 0: nobody has read it yet."""
+    found = (one for one in watch.said[NAME] if one.machine != number and one.word == "READ")
+    return next((one.number for one in found), 0)
