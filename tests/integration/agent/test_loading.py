@@ -31,6 +31,8 @@ HEAVY = {
     "gantry.cli",
     "gantry.hypervisors.kvm.keeping",
     "gantry.hypervisors.kvm.mirrors",
+    "gantry.hypervisors.kvm.plugging",
+    "gantry.hypervisors.kvm.snapshot",
     "gantry.jobs",
     "gantry.operations",
     "gantry.store",

@@ -14,12 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from gantry.hypervisors.contract import Console, Installation, Program, Say
-from gantry.hypervisors.kvm import (
-    adoption,
-    guest_agent,
-    mirrored,
-    snapshot,
-)
+from gantry.hypervisors.kvm import adoption, guest_agent, mirrored
 from gantry.hypervisors.kvm.launch import launch, nothing_left
 from gantry.hypervisors.kvm.moves import Moves
 from gantry.hypervisors.kvm.running import Running
@@ -223,6 +218,8 @@ class Kvm(Moves):
         self, uuid: Uuid, overlays: Mapping[int, str], *, say: Say, mark: str | None = None
     ) -> None:
         """Keep what is in its disks now."""
+        from gantry.hypervisors.kvm import snapshot
+
         running = self._up(uuid)
         sizes = {disk.index: disk.size for disk in running.record.spec.disks}
         wanted = {index: (path, sizes[index]) for index, path in overlays.items()}
@@ -240,6 +237,8 @@ class Kvm(Moves):
         running = self._running.get(uuid)
         good = running is not None
         if running is not None:
+            from gantry.hypervisors.kvm import snapshot
+
             monitor = await running.monitor(timeouts.QMP)
             good = await snapshot.intact(monitor, overlays)
             await snapshot.end(monitor, running.files.volatile, list(overlays.values()))

@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from gantry.hypervisors.contract import Taps
-from gantry.hypervisors.kvm import facts, plugging
+from gantry.hypervisors.kvm import facts
 from gantry.hypervisors.kvm.launch import Surroundings
 from gantry.hypervisors.kvm.mirrored import Means
 from gantry.hypervisors.kvm.record import Files
@@ -60,6 +60,8 @@ class Known:
         """A disk that its record names it gets again."""
         running = self._running.get(uuid)
         if running is not None:
+            from gantry.hypervisors.kvm import plugging
+
             self.background(plugging.restore(running, device, str(self._around.root)))
 
     def background(self, work: Coroutine[Any, Any, object]) -> None:
