@@ -74,6 +74,7 @@ async def take_back(running: Running) -> None:
         status = await mirrored_moves.settled(monitor)
         if not back and not running.record.held and status in ("postmigrate", "paused"):
             await running.resume(timeouts.QMP)
+        await running.refresh(timeouts.QMP)
     except OperationFailed as error:
         _log.error("%s cannot go on, and is ended: %s", running.record.spec.name, error)
         await running.stop(timeout=0, force=True, progress=lambda _text: None)

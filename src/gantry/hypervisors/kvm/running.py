@@ -84,10 +84,8 @@ class Running:
         self._owner = owner
         self._monitor: Monitor | None = None
         self._connecting = asyncio.Lock()
-        self._state = GuestState.PAUSED
-        self._reason = ""
-        self._since = record.since
-        self._seen = False
+        self._state, self._reason = GuestState.PAUSED, ""
+        self._since, self._seen = record.since, False
         self._stops = 0
         self.partings = Partings()
         self.holding = asyncio.Lock()
@@ -137,9 +135,11 @@ class Running:
 
     async def refresh(self, timeout: float) -> GuestLive:
         """How it is, asked now; one that does not answer is up all the same, and says so."""
+        status, asked = "", -1
         try:
-            monitor = await self.monitor(timeout)
-            status = (await monitor.execute("query-status", timeout))["status"]
+            while asked != self.resumed:  # the answer may be older than what was heard before it
+                asked, monitor = self.resumed, await self.monitor(timeout)
+                status = (await monitor.execute("query-status", timeout))["status"]
         except Unavailable as error:
             if not self.gone.is_set():
                 self._become(self._state, f"QEMU does not answer: {error}")
