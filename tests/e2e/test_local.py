@@ -99,13 +99,13 @@ def test_down_ends_all_and_up_starts_what_was_up(own: Cluster) -> None:
 
 def test_down_can_leave_the_guests(own: Cluster) -> None:
     own.add(WEB)
-    jobs = own.gnt("gnt-job", "list", "--no-headers", "-o", "id").split()
+    jobs = own.gnt("gnt-job", "list", "--no-headers", "-o", "id,summary").splitlines()
     own.local("down", "--keep-guests")
     own.local("up")
     eventually(
         "the guest is taken over", lambda: own.instance(WEB, "status")["status"] == "running"
     )
-    assert own.gnt("gnt-job", "list", "--no-headers", "-o", "id").split() == jobs
+    assert own.gnt("gnt-job", "list", "--no-headers", "-o", "id,summary").splitlines() == jobs
     own.remove_all()
 
 
