@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import json
 import os
-import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +24,11 @@ from gantry.host import command
 from gantry.model import timeouts
 from gantry.model.entities import DiskFormat
 from gantry.model.errors import OperationFailed, Reason, Rejected
+from gantry.model.image_location import is_url, without_password
 from gantry.model.image_orders import ImageFacts, ImageWrite, ReadImage
 from gantry.model.orders import Nothing
 
 DIRECTORY: Final = "var/lib/gantry/images"
-URL: Final = re.compile(r"(https?|ftp)://", re.ASCII)
 _CURL: Final = (
     *("curl", "--fail", "--location", "--silent", "--show-error", "--globoff"),
     *("--proto", "=http,https,ftp", "--connect-timeout", "30"),
@@ -56,14 +55,14 @@ async def local(parts: Parts, location: str, say: Callable[[str], None]) -> Imag
     One that has its data in other files is refused: it could name any file of the node.
     """
     path = Path(location)
-    if URL.match(location):
+    if is_url(location):
         path = await _fetched(parts, location, say)
     return await _described(parts, path, location)
 
 
 async def look(parts: Parts, question: ReadImage) -> ImageFacts:
     """Whether it is there; of one at a URL, whether its server has it."""
-    if not URL.match(question.image):
+    if not is_url(question.image):
         found = await _described(parts, Path(question.image), question.image)
         return ImageFacts(size=found.size)
     argv = [*_CURL, "--head", "--output", "/dev/null", "--max-time", "60"]
@@ -171,8 +170,3 @@ def _unreachable(parts: Parts, url: str, error: OperationFailed) -> OperationFai
         reason=Reason.ENVIRONMENT,
         node=parts.node,
     )
-
-
-def without_password(url: str) -> str:
-    """A URL as it may be shown."""
-    return re.sub(r"//[^/]*@", "//", url)

@@ -13,6 +13,7 @@ from typing import Final
 
 from gantry.model import timeouts
 from gantry.model.errors import Reason, Rejected
+from gantry.model.image_location import OS_IMAGE
 from gantry.model.live import OsFacts
 from gantry.model.orders import OsVerify
 from gantry.osdefs import check, environment, running
@@ -22,7 +23,6 @@ from gantry.osdefs.variants import split, variant_of
 _log: Final = logging.getLogger(__name__)
 
 ARGUMENTS: Final = ("parameters",)
-OS_IMAGE: Final = "os-image"
 
 
 async def verify(

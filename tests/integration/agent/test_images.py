@@ -18,9 +18,9 @@ from tests.contract.agents.requests import disk, envelope
 from tests.support.addresses import own_address
 from tests.support.agent_process import AgentProcess, new_uuid
 
-from gantry.agent import images
 from gantry.model.entities import DiskFormat
 from gantry.model.errors import OperationFailed, Rejected
+from gantry.model.image_location import without_password
 from gantry.model.image_orders import ImageWrite, ReadImage
 from gantry.model.orders import DiskCreate, DiskSpec
 from gantry.rpc.client import HttpAgents
@@ -178,7 +178,7 @@ async def test_what_a_server_has_in_place_of_an_image_is_not_kept(
     with pytest.raises(Rejected, match="builds on another file") as caught:
         await written(master, node, one, where)
     assert "pass" not in str(caught.value)
-    assert images.without_password("http://me:p@ss@host/a@b") == "http://host/a@b"
+    assert without_password("http://me:p@ss@host/a@b") == "http://host/a@b"
     assert list((node.root / "var/lib/gantry/images").iterdir()) == []
     image.unlink()
     image.write_bytes(CONTENT)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from gantry.hooks.subject import Subject, SubjectKind
-from gantry.model import locks, names, timeouts
+from gantry.model import image_location, locks, names, timeouts
 from gantry.model.entities import (
     Cluster,
     DiskTemplate,
@@ -24,7 +24,7 @@ from gantry.model.orders import OsVerify
 from gantry.model.parameters import BACKEND, HYPERVISOR, NIC, NODE, check, merge, os_parameters
 from gantry.model.snapshot import Snapshot
 from gantry.operations.base import Examiner, Given, Operation, Plan
-from gantry.operations.steps import candidates, checks, installing, oses
+from gantry.operations.steps import candidates, checks, oses
 from gantry.ports.steps import Outcome, Steps
 
 _PREFIX = re.compile(r"[0-9a-f][02468ace]:[0-9a-f]{2}:[0-9a-f]{2}")
@@ -180,7 +180,7 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
             given = self.install_image
             none = given in ("", "none")
             changes["install_image"] = (
-                "" if none else installing.image_location(given, "the install image")
+                "" if none else image_location.check(given, "the install image")
             )
         for name, field in (
             ("maintain_node_health", "maintain"),

@@ -19,6 +19,7 @@ from gantry.model.entities import (
     Node,
 )
 from gantry.model.errors import OperationFailed, Reason, Rejected
+from gantry.model.image_location import OS_IMAGE
 from gantry.model.locks import Needs
 from gantry.model.names import host_name, parameter, tag
 from gantry.model.orders import (
@@ -221,7 +222,7 @@ class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
         self, cluster: Snapshot, given: Given, name: str, hypervisor: HypervisorName
     ) -> Instance:
         template = requests.template(self.disk_template, cluster.cluster)
-        named = self.os_type or self.osparams.get(installing.OS_IMAGE)
+        named = self.os_type or self.osparams.get(OS_IMAGE)
         if not (named or self.no_install or template is DiskTemplate.DISKLESS):
             raise Rejected(
                 "the OS definition is missing",

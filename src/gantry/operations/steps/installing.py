@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
 
-from gantry.model import names, timeouts
+from gantry.model import image_location, timeouts
 from gantry.model.entities import HypervisorName, Instance, Node
 from gantry.model.errors import Reason, Rejected
+from gantry.model.image_location import OS_IMAGE, without_password
 from gantry.model.image_orders import ImageWrite, ReadImage
 from gantry.model.orders import InstallationGuest, OsCreate, OsInstall, OsRun
 from gantry.model.parameters import backend
@@ -18,13 +18,10 @@ from gantry.operations.base import Examiner
 from gantry.operations.steps import oses, specs
 from gantry.ports.steps import Changes, Steps
 
-OS_IMAGE: Final = "os-image"
-"""The OS parameter that names an image, in place of a definition or beside it."""
 SCRIPT: Final = "os-create"
 IMAGE: Final = "os-image"
 STEPS: Final = (SCRIPT, IMAGE)
 """The names of the effects that write to an instance's disks."""
-_URL: Final = re.compile(r"(?:https?|ftp)://[^\s\x00-\x1f]+", re.ASCII)
 _MIB: Final = 1 << 20
 
 
@@ -54,22 +51,10 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     shutdown: int | None = None
 
 
-def image_location(text: str, what: str) -> str:
-    """A URL, or an absolute path on the nodes; or Rejected."""
-    if _URL.fullmatch(text):
-        return text
-    try:
-        return names.absolute_path(text, what)
-    except Rejected as error:
-        raise Rejected(
-            error.message, "give an absolute path on the nodes, or an http(s) or ftp URL"
-        ) from None
-
-
 def image_of(instance: Instance) -> str:
     """The image that the instance is to begin with, or nothing; Rejected."""
     text = instance.osparams.get(OS_IMAGE, "")
-    return image_location(text, f"the OS parameter {OS_IMAGE}") if text else ""
+    return image_location.check(text, f"the OS parameter {OS_IMAGE}") if text else ""
 
 
 def untrusted(cluster: Snapshot, os: str, node: Node) -> bool:
@@ -147,8 +132,8 @@ async def examine(installing: Installing, instance: Instance, ask: Examiner) -> 
     size = instance.disks[0].size
     if found.size > size * _MIB:
         raise Rejected(
-            f"the image {shown(installing.image)} needs a disk of {-(-found.size // _MIB)} MiB, "
-            f"disk 0 of {instance.name} has {size} MiB",
+            f"the image {without_password(installing.image)} needs a disk of "
+            f"{-(-found.size // _MIB)} MiB, disk 0 of {instance.name} has {size} MiB",
             "make the disk larger",
             object_name=instance.name,
         )
@@ -165,7 +150,7 @@ async def carry_out(
     """Write the image, run the script. ``first`` is recorded with the first of them."""
     node = instance.primary_node
     if installing.image:
-        steps.log(f"writing the image {shown(installing.image)} to disk 0...")
+        steps.log(f"writing the image {without_password(installing.image)} to disk 0...")
         order = ImageWrite(
             disk=specs.disk(0, instance.disks[0]),
             image=installing.image,
@@ -184,8 +169,3 @@ async def carry_out(
         steps.log(f"running the create_untrusted script of OS {run.os} in an installation guest...")
         script = OsInstall(run=run, reinstall=reinstall, guest=installing.guest)
     await steps.do(SCRIPT, node, script, first=first, timeout=timeouts.OS_CREATE)
-
-
-def shown(location: str) -> str:
-    """An image's location as a log may have it: a URL without name and password."""
-    return re.sub(r"//[^/]*@", "//", location)
