@@ -120,25 +120,23 @@ async def install(
         hidden=(*run.private_parameters.values(), *(secrets or {}).values()),
         guest=command,
     )
-    limited = msgspec.structs.replace(
-        care, timeout=min(care.timeout, guest.startup + guest.shutdown)
-    )
-    return await logged.run_logged(it, limited, _watched(said, guest.startup))
+    return await logged.run_logged(it, care, _watched(said, guest))
 
 
-def _watched(said: Results, startup: float) -> logged.Watch:
-    """Ended where it does not begin in time; and judged by what it said, not by QEMU's status."""
+def _watched(said: Results, guest: InstallationGuest) -> logged.Watch:
+    """Ended where it does not begin, or end, in time; judged by its word, not by QEMU's status."""
 
     async def watch(script: Coroutine[None, None, Ended]) -> Ended:
         work = asyncio.ensure_future(script)
         begun = asyncio.ensure_future(said.started.wait())
         try:
-            await asyncio.wait({work, begun}, timeout=startup, return_when=asyncio.FIRST_COMPLETED)
-            if work.done() or begun.done():
-                return _judged(await work, said)
-            work.cancel()
-            await asyncio.wait({work})
-            return _late(startup)
+            await asyncio.wait(
+                {work, begun}, timeout=guest.startup, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not work.done() and not begun.done():
+                return _not_begun(guest.startup)
+            await asyncio.wait({work}, timeout=guest.shutdown)
+            return _judged(work.result(), said) if work.done() else _not_ended(guest.shutdown)
         finally:
             begun.cancel()
             if not work.done():
@@ -148,11 +146,16 @@ def _watched(said: Results, startup: float) -> logged.Watch:
     return watch
 
 
-def _late(startup: float) -> Ended:
+def _not_begun(startup: float) -> Ended:
     how = (
         f"was not begun by the installation guest within {startup:g} s, so that was ended; "
         "is it an install image, with a console on ttyS0?"
     )
+    return Ended(succeeded=False, how=how)
+
+
+def _not_ended(shutdown: float) -> Ended:
+    how = f"did not end within {shutdown:g} s of its beginning, so its guest was ended"
     return Ended(succeeded=False, how=how)
 
 
