@@ -26,6 +26,8 @@ _KEPT: Final = (
     *("kvm_path", "kvm_flag", "cpu_type", "disk_cache", "disk_aio"),
     *("nic_type", "vhost_net", "vnet_hdr"),
 )
+_ERRORS: Final = {"werror": "report", "rerror": "report"}
+"""The guest sees them, so that its script fails: nobody is there to let it go on."""
 _IMAGE_SLOT: Final = devices.VGA_SLOT
 _PACKAGE_SLOT: Final = devices.USB_SLOT
 """The image comes first and the package last, so that the instance's disks begin with vdb."""
@@ -120,6 +122,7 @@ def _image(guest: Installation, buses: devices.Buses) -> list[str]:
     device = {
         "driver": "virtio-blk-pci",
         "drive": "image",
+        **_ERRORS,
         "serial": "install-image",
         "bootindex": 1,
         **buses.slot(_IMAGE_SLOT),
@@ -146,6 +149,7 @@ def _disks(guest: Installation, values: devices.Values, buses: devices.Buses) ->
         device = {
             "driver": "virtio-blk-pci",
             "drive": f"disk{index}",
+            **_ERRORS,
             "serial": f"disk{index}",
             **buses.slot(devices.DISK_SLOT + index),
         }
