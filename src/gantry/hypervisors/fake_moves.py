@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -29,7 +30,7 @@ FACTS: Final = HypervisorFacts(
 )
 
 
-class Moves:
+class Moves(ABC):
     """See the contract; what a driver has beside it is the driver's own."""
 
     _boot_id: str
@@ -37,24 +38,29 @@ class Moves:
     _guests: dict[Uuid, Kept]
     _awaited: dict[Uuid, Awaited]
 
+    @abstractmethod
     def happen(self, uuid: Uuid, state: GuestState, reason: str = "") -> None:
         """The guest comes to an end."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _running(self, uuid: Uuid) -> GuestLive:
-        raise NotImplementedError
+        """The guest, which must run; or Rejected."""
 
+    @abstractmethod
     def _up(self, kept: Kept) -> None:
-        raise NotImplementedError
+        """It was found to be up."""
 
+    @abstractmethod
     def _keep(self, kept: Kept) -> None:
-        raise NotImplementedError
+        """Write down what is known of a guest."""
 
+    @abstractmethod
     async def _inherit(self, spec: GuestSpec) -> None:
-        raise NotImplementedError
+        """What another node wrote to its replicas here is its own from now on."""
 
+    @abstractmethod
     def _behaviour(self, name: str) -> Behaviour:
-        raise NotImplementedError
+        """What a guest of that name is told to do wrong."""
 
     async def describe(self, uuid: Uuid) -> Described:
         """What it was started with."""

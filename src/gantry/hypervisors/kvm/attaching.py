@@ -111,8 +111,7 @@ async def proven(monitor: Monitor, one: OneMirror) -> bool:
 
 
 async def _connect(means: Means, one: OneMirror, purpose: str, *, fresh: bool = False) -> None:
-    connect = block_jobs.connect_first if fresh else block_jobs.connect
-    await connect(
+    await block_jobs.connect(
         means.monitor,
         block_jobs.remote_name(*one.key, purpose),
         one.target,
@@ -120,4 +119,5 @@ async def _connect(means: Means, one: OneMirror, purpose: str, *, fresh: bool = 
         credentials=means.peers.credentials(),
         host=means.peers.host(one.target.node),
         patience=block_jobs.FOR_EVER if purpose == "remote" else block_jobs.A_MOMENT,
+        fresh=fresh,
     )

@@ -104,34 +104,15 @@ async def connect(
     credentials: Path,
     host: str,
     patience: int,
+    fresh: bool,
 ) -> None:
     """A node of that name is the export at ``target``, whose certificate is for ``host``.
 
-    ``patience``: seconds for which what is under way waits for a broken connection.
+    ``patience``: seconds for which what is under way waits for a broken connection. ``fresh``:
+    there has been none of that name.
     """
-    await disconnect(monitor, name)
-    await connect_first(
-        monitor,
-        name,
-        target,
-        export=export,
-        credentials=credentials,
-        host=host,
-        patience=patience,
-    )
-
-
-async def connect_first(
-    monitor: Monitor,
-    name: str,
-    target: MirrorTarget,
-    *,
-    export: str,
-    credentials: Path,
-    host: str,
-    patience: int,
-) -> None:
-    """The same where there has been none of that name."""
+    if not fresh:
+        await disconnect(monitor, name)
     tls = {
         "qom-type": "tls-creds-x509",
         "id": f"tls-{name}",

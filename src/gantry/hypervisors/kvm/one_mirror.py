@@ -39,6 +39,8 @@ class OneMirror:
         self.answered = time.monotonic()
         self.asked: float | None = None
         """Since when it is asked without an answer."""
+        self.looked = 0.0
+        """When it was last asked ahead of a moment in which there is no time for that."""
         self.told = 0.0
         self.unseen = False
         """QEMU did not answer when it was last asked; that is logged once."""

@@ -8,11 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from gantry.hypervisors.contract import Peers
 from gantry.hypervisors.kvm import attaching, block_jobs, probing
 from gantry.hypervisors.kvm.mirrors import Mirrors
 from gantry.hypervisors.kvm.monitor import Monitor
-from gantry.hypervisors.kvm.one_mirror import Key, OneMirror
+from gantry.hypervisors.kvm.one_mirror import OneMirror
 from gantry.model import timeouts
 from gantry.model.entities import OnDegraded
 from gantry.model.errors import GantryError, OperationFailed, Reason
@@ -24,16 +23,6 @@ from gantry.model.specs import MirrorTarget
 
 class GuestMirrors(Mirrors):
     """Those of a guest."""
-
-    def __init__(
-        self,
-        name: str,
-        peers: Peers,
-        monitor: Callable[[float], Awaitable[Monitor]],
-        changed: Callable[[], None],
-    ) -> None:
-        super().__init__(name, peers, monitor, changed)
-        self._asking: dict[Key, float] = {}
 
     @property
     def awaited(self) -> bool:
@@ -76,9 +65,10 @@ class GuestMirrors(Mirrors):
     def ask(self) -> None:
         """Find out whether all answer, that ``leave`` has not to: it is about to come."""
         for one in self._all.values():
-            since = time.monotonic() - max(one.answered, self._asking.get(one.key, 0.0))
+            now = time.monotonic()
+            since = now - max(one.answered, one.looked)
             if since > timeouts.REPLICA_ANSWERED / 3 and one.asked is None:
-                self._asking[one.key] = time.monotonic()
+                one.looked = now
                 self._background(self._asked(one))
 
     async def _asked(self, one: OneMirror) -> None:
