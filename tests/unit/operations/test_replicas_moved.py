@@ -102,9 +102,9 @@ def guest(steps: Written) -> Any:
 
 
 async def test_an_orderly_failover_keeps_all_replicas_in_sync() -> None:
-    cluster = snapshot(UP, mirror(IN_SYNC, IN_SYNC), **running(ready(NODE2), ready(NODE3)))
-    op = {**FAILOVER, "target_node": "node2"}
-    outcome, steps = await run(cluster, op, stopped(CLEAN))
+    nodes = running(ready(NODE2), ready(NODE3))
+    cluster = snapshot(UP, mirror(IN_SYNC, IN_SYNC), **nodes)
+    outcome, steps = await run(cluster, FAILOVER, stopped(CLEAN))
     assert steps.names == [
         "stop-guest",
         "look-at-replicas",

@@ -28,6 +28,7 @@ from gantry.ports.steps import Outcome, Steps, Undo
 class FailoverPlan(Plan, frozen=True, kw_only=True):
     """``reach`` is False where the old node cannot be asked and ``proof`` says why it need not.
 
+    ``still``: no replica is left behind while it is carried out.
     ``spec`` is None where the guest is not to be up. With ``found`` nothing is stopped or
     started: the guest runs on ``target`` already. ``promotion`` is what becomes of mirrored disks.
     """
@@ -41,6 +42,7 @@ class FailoverPlan(Plan, frozen=True, kw_only=True):
     proof: str = ""
     found: bool = False
     promotion: promotion.Promotion | None = None
+    still: bool = False
 
 
 class InstanceFailover(Operation[FailoverPlan], frozen=True, kw_only=True):
@@ -88,16 +90,21 @@ class InstanceFailover(Operation[FailoverPlan], frozen=True, kw_only=True):
         purpose = f"start instance {instance.name} on node {target.name}"
         reach = cluster.node_live(source.uuid).reachable and not source.offline
         proof = "" if reach else death.proven(cluster, instance, source, purpose).words
+        running = checks.running(cluster, instance)
+        promoted = self._promotion(cluster, instance, target, given.now)
+        written = running or (promoted is not None and promoted.before.active)
         return FailoverPlan(
             instance=instance,
             source=source,
             target=target,
             spec=spec if starts else None,
             reach=reach,
-            running=checks.running(cluster, instance),
+            running=running,
             proof=proof,
             claims=moving.claims(target, memory=memory),
-            promotion=self._promotion(cluster, instance, target, given.now),
+            promotion=promoted,
+            # Where no node is named none is let loose: see supervision.replicas.guarded.
+            still=not self.target_node or not written,
         )
 
     def _target(self, cluster: Snapshot, instance: Instance, memory: int) -> Node:
@@ -196,7 +203,7 @@ async def _promoted(plan: FailoverPlan, promoted: promotion.Promotion, steps: St
     if plan.reach and promoted.before.active:
         await mirroring.deactivate(steps, plan.instance.uuid, plan.source.uuid)
     clean = plan.reach and await promotion.closed(steps, promoted)
-    then = await promotion.promote(steps, promoted, clean=clean)
+    then = await promotion.promote(steps, promoted, clean=clean, still=plan.still)
     states = then.known
     if plan.spec is not None:
         steps.log(f"starting it on node {plan.target.name}")

@@ -236,10 +236,13 @@ async def closed(steps: Steps, promotion: Promotion) -> bool:
     return all(one.clean and not one.problem for one in seen.replicas)
 
 
-async def promote(steps: Steps, promotion: Promotion, *, clean: bool) -> Promoted:
+async def promote(steps: Steps, promotion: Promotion, *, clean: bool, still: bool) -> Promoted:
     """Make the target's replicas the primary's; the guest runs nowhere.
 
     ``clean``: the old primary was closed in order, so that all replicas in sync are the same.
+    ``still``: those that were in sync when it was planned still are. Of the target's that is sure:
+    it is not let loose while a job may promote it. Another one may have been left behind while the
+    guest was being stopped, and is copied anew then.
     """
     await _close(steps, promotion)
     first: Changes | None = Changes(put=(promotion.after,), mirrors=_states(promotion))
@@ -253,7 +256,7 @@ async def promote(steps: Steps, promotion: Promotion, *, clean: bool) -> Promote
         name = f"mark-replica/{one.disk.index}"
         await steps.do(name, promotion.target, order, first=first, timeout=timeouts.URGENT)
         first = None
-    return await _follow(steps, promotion, clean=clean)
+    return await _follow(steps, promotion, clean=clean, still=still)
 
 
 async def _close(steps: Steps, promotion: Promotion) -> None:
@@ -283,8 +286,8 @@ def _states(promotion: Promotion) -> tuple[MirrorChange, ...]:
     return tuple(found)
 
 
-async def _follow(steps: Steps, promotion: Promotion, *, clean: bool) -> Promoted:
-    """After an orderly end all that was in sync takes the new generation, and is in sync."""
+async def _follow(steps: Steps, promotion: Promotion, *, clean: bool, still: bool) -> Promoted:
+    """After an orderly end all that is in sync takes the new generation, and stays so."""
     changes: list[MirrorChange] = []
     disks: list[MirroredDisk] = []
     for one in promotion.then.disks:
@@ -293,7 +296,8 @@ async def _follow(steps: Steps, promotion: Promotion, *, clean: bool) -> Promote
             if copy.there and copy.state is not STALE and copy.node != promotion.source:
                 await mirroring.close(steps, one, copy)  # it is served to the old primary
             same = clean and copy.state is IN_SYNC and not promotion.lost
-            if same and await _marked(steps, one.disk, copy):
+            sure = still or copy.node == promotion.source
+            if same and sure and await _marked(steps, one.disk, copy):
                 state = IN_SYNC
                 changes.append(ReplicaBecame(disk=one.disk.uuid, node=copy.node, state=IN_SYNC))
             elif copy.state is STALE or copy.node == promotion.source or promotion.lost:
