@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from gantry.hypervisors.kvm.sockets import monitor_options
 from gantry.model.backup_orders import Peer
 from gantry.model.identity import node_subject
 from gantry.model.names import Uuid
@@ -47,11 +48,7 @@ def waiting_daemon(
 
     It takes no lock of the file before that: somebody else still writes there.
     """
-    chardev = f"socket,id=monitor,fd={monitor},server=on,wait=off"
-    return [
-        *_listening(path, peer, tls, listener, direct=direct),
-        *("--chardev", chardev, "--monitor", "chardev=monitor"),
-    ]
+    return [*_listening(path, peer, tls, listener, direct=direct), *monitor_options(monitor)]
 
 
 def exports(disk: Uuid, content: str) -> list[dict[str, object]]:

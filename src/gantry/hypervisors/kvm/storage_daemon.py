@@ -42,6 +42,8 @@ class StorageDaemon:
         self._directory = directory
         self._process: Daemon | None = None
         self._monitor: Monitor | None = None
+        self._connecting = asyncio.Lock()
+        """It serves one client at a time: a second connection would wait for the first to end."""
         self.mirrors = Mirrors(name, peers, self._connected, changed, device=False)
 
     async def begin(self, disks: Sequence[DiskSpec], paths: Mapping[int, str]) -> None:
@@ -57,6 +59,7 @@ class StorageDaemon:
             os.close(lock)
         self._process.watch(self._ended)
         try:
+            await self._connected(timeouts.QMP)  # it waits for that
             await self.mirrors.begin(disks)
         except BaseException:
             await asyncio.shield(self.end())
@@ -77,13 +80,15 @@ class StorageDaemon:
             self._monitor = None
 
     async def _connected(self, timeout: float) -> Monitor:
-        if self._monitor is None or not self._monitor.usable:
+        async with self._connecting:
+            if self._monitor is not None and self._monitor.usable:
+                return self._monitor
             try:
                 connection = sockets.connect(self._directory, "monitor")
             except OSError as error:
                 raise Unavailable(f"the storage daemon of {self._name} is gone: {error}") from error
             self._monitor = await Monitor.open(connection, self._name, self._told, timeout)
-        return self._monitor
+            return self._monitor
 
     def _told(self, event: str, data: Mapping[str, Any]) -> None:
         if event.startswith("BLOCK_JOB_"):
@@ -102,8 +107,7 @@ class StorageDaemon:
         errors = os.open(self._directory / "stderr", flags, 0o600)
         try:
             with sockets.listen(self._directory, "monitor") as listener:
-                chardev = f"socket,id=monitor,fd={listener.fileno()},server=on,wait=off"
-                argv += ["--chardev", chardev, "--monitor", "chardev=monitor"]
+                argv += sockets.monitor_options(listener.fileno())
                 return daemon.spawn(
                     argv,
                     inherited=[lock, listener.fileno()],
