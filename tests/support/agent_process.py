@@ -102,10 +102,12 @@ class AgentProcess:
         assert line == b"ready\n", f"the agent ended: {self.log()}"
 
     def _spawn(self, inherited: int) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-m", "gantry.main.gantry", *self._command()]
-        argv += ["--ready-fd", str(inherited)]
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
-        return subprocess.Popen(argv, pass_fds=[inherited], env=environment)
+        return subprocess.Popen(self._started(inherited), pass_fds=[inherited], env=environment)
+
+    def _started(self, inherited: int) -> list[str]:
+        argv = [sys.executable, "-m", "gantry.main.gantry", *self._command()]
+        return [*argv, "--ready-fd", str(inherited)]
 
     def _command(self) -> list[str]:
         return ["agent", "--root", str(self.root)]

@@ -8,7 +8,8 @@
   unless its master has been heard of since.
 - A cancelled key stays cancelled, even if its order arrives only afterwards.
 - Make-it-so orders are remembered when they have ended; scripts also when they begin, so that
-  a restarted agent can say that they were interrupted.
+  a restarted agent can say that they were interrupted. Of orders whose programs take long it is
+  remembered what these are known by: a restarted agent ends them, and takes the order again.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from gantry.model.errors import (
     Superseded,
     TooLate,
 )
+from gantry.model.image_orders import ImageWrite
 from gantry.model.master_orders import MasterSeen
 from gantry.model.names import Uuid
 from gantry.model.orders import (
@@ -167,6 +169,11 @@ class Effects:
             with self._noting():
                 key, now = envelope.key, time.time()
                 self._memory.begin_script(key, digest, now, attempt, markers.of(order))
+        elif isinstance(order, ImageWrite):
+            # Issued again after our death, when only its programs must be found.
+            effect.script = True
+            with self._noting():
+                self._memory.mark(envelope.key, markers.of(order))
         self._running[envelope.key] = effect
         effect.task = asyncio.get_running_loop().create_task(
             self._run(effect, task, work, attempt), name=envelope.key
@@ -327,6 +334,8 @@ class Effects:
             remember(effect.key, effect.digest, outcome, time.time(), attempt)
         elif not self._closing:
             self._memory.delete(effect.key)
+            if effect.script:
+                self._memory.scripts_ended(effect.key)
 
     def _refusal(self, effect: Effect) -> GantryError | None:
         """Why it may not be done any more, now that its turn has come."""

@@ -20,6 +20,7 @@ import msgspec
 from gantry.agent import disk_use
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
+from gantry.agent.programs import Programs
 from gantry.host import command
 from gantry.model import timeouts
 from gantry.model.entities import DiskFormat
@@ -49,14 +50,14 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
-async def local(parts: Parts, location: str, say: Callable[[str], None]) -> Image:
+async def local(parts: Parts, location: str, programs: Programs, task: Task) -> Image:
     """The image at ``location``, fetched where it is a URL. Rejected, OperationFailed.
 
     One that has its data in other files is refused: it could name any file of the node.
     """
     path = Path(location)
     if is_url(location):
-        path = await _fetched(parts, location, say)
+        path = await _fetched(parts, location, programs, task.say)
     return await _described(parts, path, location)
 
 
@@ -76,7 +77,8 @@ async def look(parts: Parts, question: ReadImage) -> ImageFacts:
 async def write(parts: Parts, order: ImageWrite, task: Task) -> Nothing:
     """Write it to the beginning of a disk that nobody else works on."""
     disk = order.disk
-    image = await local(parts, order.image, task.say)
+    programs = Programs(order, task)
+    image = await local(parts, order.image, programs, task)
     if image.size > disk.size << 20:
         raise OperationFailed(
             f"the image {without_password(order.image)} needs {image.size} bytes, the disk of "
@@ -92,7 +94,7 @@ async def write(parts: Parts, order: ImageWrite, task: Task) -> Nothing:
             target = parts.storage(disk).real_path(disk)
             argv = ["qemu-img", "convert", "-n", "-f", image.format.value]
             argv += ["-O", disk.format.value, str(image.path), str(target)]
-            await command.run(argv, timeout=task.envelope.timeout)
+            await programs.run(argv, timeout=task.envelope.timeout)
     return Nothing()
 
 
@@ -131,7 +133,7 @@ def _format(path: Path) -> DiskFormat:
         return DiskFormat.QCOW2 if file.read(len(_MAGIC)) == _MAGIC else DiskFormat.RAW
 
 
-async def _fetched(parts: Parts, url: str, say: Callable[[str], None]) -> Path:
+async def _fetched(parts: Parts, url: str, programs: Programs, say: Callable[[str], None]) -> Path:
     """What the node keeps of the URL, as new as the server's; one job at a time fetches it."""
     directory = parts.root / DIRECTORY
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -143,7 +145,7 @@ async def _fetched(parts: Parts, url: str, say: Callable[[str], None]) -> Path:
         argv = [*_CURL, "--remote-time", *newer, "--output", str(coming)]
         coming.unlink(missing_ok=True)
         try:
-            await command.run(argv, timeout=timeouts.IMAGE_FETCH, stdin=_named(url))
+            await programs.run(argv, timeout=timeouts.IMAGE_FETCH, stdin=_named(url))
             # Where the server has nothing newer nothing was written, or an empty file.
             if coming.exists() and coming.stat().st_size:
                 # What is kept was looked at: another job may read it before it looks itself.

@@ -5,8 +5,11 @@ It is noted down before they begin, and says afterwards what was interrupted.
 
 from __future__ import annotations
 
+from typing import Final
+
 from gantry.agent.transfer_programs import NAME
 from gantry.model import power
+from gantry.model.image_orders import ImageWrite
 from gantry.model.orders import (
     HooksRun,
     OsCreate,
@@ -16,8 +19,12 @@ from gantry.model.orders import (
     TransferSend,
 )
 
+_INSTANCE: Final = "INSTANCE_UUID"
 
-def of(order: HooksRun | TransferSend | PowerRun | OsCreate | OsInstall | OsRename) -> str:
+
+def of(
+    order: HooksRun | TransferSend | PowerRun | OsCreate | OsInstall | OsRename | ImageWrite,
+) -> str:
     """``NAME=value``: what tells the order's processes from all others."""
     if isinstance(order, HooksRun):
         return f"GANTRY_RUN_ID={order.run_id}"
@@ -25,7 +32,9 @@ def of(order: HooksRun | TransferSend | PowerRun | OsCreate | OsInstall | OsRena
         return f"{NAME}={order.transfer}"
     if isinstance(order, PowerRun):
         return f"{power.MARKER}={order.run}"
-    return f"INSTANCE_UUID={order.run.uuid}"
+    if isinstance(order, ImageWrite):
+        return f"{_INSTANCE}={order.instance}"
+    return f"{_INSTANCE}={order.run.uuid}"
 
 
 def when(marker: str) -> str:

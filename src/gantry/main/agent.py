@@ -153,7 +153,7 @@ async def opened(root: Path, configuration: Configuration) -> AsyncIterator[None
 
 
 async def _recover(root: Path, memory: Memory, effects: Effects) -> None:
-    """End the scripts that an earlier agent left, before anything new is accepted."""
+    """End the scripts and programs that an earlier agent left, before anything is accepted."""
     left = {Identity(pid, started) for pid, started in memory.scripts()}
     # Agents of other nodes may be on this machine, with scripts of the same run.
     markers = [
@@ -165,7 +165,7 @@ async def _recover(root: Path, memory: Memory, effects: Effects) -> None:
         left.update(await asyncio.to_thread(orphans.marked, markers))
     if left:
         ended = await asyncio.to_thread(process.end_orphans, list(left))
-        logger.warning("ended scripts left by an earlier agent: %d", len(ended))
+        logger.warning("ended programs left by an earlier agent: %d", len(ended))
     # What they were told and what they would have answered is of no use any more.
     await asyncio.to_thread(hook_exchange.clear, root / EXCHANGE)
     effects.recover()
