@@ -113,6 +113,8 @@ async def _serve(monitor: Monitor, host: str, disks: Sequence[int], tls: dict[st
     """Let the other end write the disks; the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
+        # What QEMU accepts there inherits it; it does not set it itself.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind((host, 0))
         listener.listen(1)
         await monitor.give(listener.fileno(), _DISKS)
