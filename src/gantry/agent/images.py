@@ -1,45 +1,31 @@
-"""Images of disks that a node reads: a file of its own, or one from a URL, which it then keeps.
-
-``curl`` fetches them, and asks whether there is a newer one where the node has one already.
-"""
+"""Images of disks that a node reads: a file of its own, or one from a URL, which it then keeps."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import functools
 import json
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
-from weakref import WeakValueDictionary
 
 import msgspec
 
-from gantry.agent import disk_use
+from gantry.agent import disk_use, image_fetch
 from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.agent.programs import Programs
 from gantry.host import command
+from gantry.host.limits import Limits
 from gantry.model import timeouts
 from gantry.model.entities import DiskFormat
 from gantry.model.errors import OperationFailed, Reason, Rejected
-from gantry.model.image_location import is_url, without_password
+from gantry.model.image_location import is_url, largest, without_password
 from gantry.model.image_orders import ImageFacts, ImageWrite, ReadImage
 from gantry.model.orders import Nothing
 
-DIRECTORY: Final = "var/lib/gantry/images"
-_CURL: Final = (
-    *("curl", "--fail", "--location", "--silent", "--show-error", "--globoff"),
-    *("--proto", "=http,https,ftp", "--connect-timeout", "30"),
-    # A server that says nothing any more.
-    *("--speed-limit", "1", "--speed-time", "60"),
-    *("--config", "-"),
-)
 _MAGIC: Final = b"QFI\xfb"
-_fetching: Final = WeakValueDictionary[str, asyncio.Lock]()
-"""By the path of what is kept; those that are in use."""
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,14 +36,21 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
-async def local(parts: Parts, location: str, programs: Programs, task: Task) -> Image:
+async def local(parts: Parts, location: str, most: int, programs: Programs, task: Task) -> Image:
     """The image at ``location``, fetched where it is a URL. Rejected, OperationFailed.
 
-    One that has its data in other files is refused: it could name any file of the node.
+    ``most``: bytes that one at a URL may have. One that has its data in other files is refused:
+    it could name any file of the node.
     """
     path = Path(location)
     if is_url(location):
-        path = await _fetched(parts, location, programs, task.say)
+
+        async def look(coming: Path) -> object:
+            return await _described(parts, coming, location)
+
+        run = functools.partial(programs.run, check=False)
+        fetcher = image_fetch.Fetcher(parts.root, parts.node, run)
+        path = await fetcher.fetched(location, most, task.say, look)
     return await _described(parts, path, location)
 
 
@@ -66,19 +59,14 @@ async def look(parts: Parts, question: ReadImage) -> ImageFacts:
     if not is_url(question.image):
         found = await _described(parts, Path(question.image), question.image)
         return ImageFacts(size=found.size)
-    argv = [*_CURL, "--head", "--output", "/dev/null", "--max-time", "60"]
-    try:
-        await command.run(argv, timeout=timeouts.NORMAL, stdin=_named(question.image))
-    except OperationFailed as error:
-        raise _unreachable(parts, question.image, error) from error
-    return ImageFacts(size=0)
+    fetcher = image_fetch.Fetcher(parts.root, parts.node, _run)
+    return ImageFacts(size=0, download=await fetcher.size(question.image))
 
 
 async def write(parts: Parts, order: ImageWrite, task: Task) -> Nothing:
     """Write it to the beginning of a disk that nobody else works on."""
-    disk = order.disk
-    programs = Programs(order, task)
-    image = await local(parts, order.image, programs, task)
+    disk, programs = order.disk, Programs(order, task)
+    image = await local(parts, order.image, largest(disk.size), programs, task)
     if image.size > disk.size << 20:
         raise OperationFailed(
             f"the image {without_password(order.image)} needs {image.size} bytes, the disk of "
@@ -96,6 +84,15 @@ async def write(parts: Parts, order: ImageWrite, task: Task) -> Nothing:
             argv += ["-O", disk.format.value, str(image.path), str(target)]
             await programs.run(argv, timeout=task.envelope.timeout)
     return Nothing()
+
+
+async def _run(
+    argv: list[str], *, timeout: float, stdin: bytes, limits: Limits
+) -> command.Completed:
+    """For a question, whose programs nobody notes down: they end by themselves soon."""
+    return await command.run(
+        argv, timeout=timeout, stdin=stdin, check=False, on_started=limits.impose
+    )
 
 
 async def _described(parts: Parts, path: Path, location: str) -> Image:
@@ -131,44 +128,3 @@ def _format(path: Path) -> DiskFormat:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         return DiskFormat.QCOW2 if file.read(len(_MAGIC)) == _MAGIC else DiskFormat.RAW
-
-
-async def _fetched(parts: Parts, url: str, programs: Programs, say: Callable[[str], None]) -> Path:
-    """What the node keeps of the URL, as new as the server's; one job at a time fetches it."""
-    directory = parts.root / DIRECTORY
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    kept = directory / hashlib.sha256(url.encode()).hexdigest()[:32]
-    coming = kept.with_suffix(".new")
-    async with _fetching.setdefault(str(kept), asyncio.Lock()):
-        newer = ["--time-cond", str(kept)] if kept.exists() else []
-        say(f"fetching {without_password(url)}...")
-        argv = [*_CURL, "--remote-time", *newer, "--output", str(coming)]
-        coming.unlink(missing_ok=True)
-        try:
-            await programs.run(argv, timeout=timeouts.IMAGE_FETCH, stdin=_named(url))
-            # Where the server has nothing newer nothing was written, or an empty file.
-            if coming.exists() and coming.stat().st_size:
-                # What is kept was looked at: another job may read it before it looks itself.
-                await _described(parts, coming, url)
-                coming.replace(kept)
-        except OperationFailed as error:
-            raise _unreachable(parts, url, error) from error
-        finally:
-            coming.unlink(missing_ok=True)
-    return kept
-
-
-def _named(url: str) -> bytes:
-    """The URL as curl reads it from its input: in its arguments anybody could see a password."""
-    escaped = url.replace("\\", "\\\\").replace('"', '\\"')
-    return f'url = "{escaped}"\n'.encode()
-
-
-def _unreachable(parts: Parts, url: str, error: OperationFailed) -> OperationFailed:
-    why = without_password(error.message)
-    return OperationFailed(
-        f"node {parts.node} cannot fetch {without_password(url)}: {why}",
-        "see whether the URL is right, and whether the node reaches it",
-        reason=Reason.ENVIRONMENT,
-        node=parts.node,
-    )

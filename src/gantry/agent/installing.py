@@ -11,6 +11,7 @@ from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.agent.programs import Programs
 from gantry.hypervisors.contract import Installation
+from gantry.model.image_location import INSTALL_IMAGE
 from gantry.model.orders import Nothing, OsInstall
 from gantry.osdefs import running, untrusted
 from gantry.osdefs.package import package
@@ -28,7 +29,8 @@ async def install(parts: Parts, order: OsInstall, task: Task) -> Nothing:
     facts = await asyncio.to_thread(running.usable, parts.finder, run.os)
     running.must_be_untrusted(facts)
     driver = parts.hypervisor(run.hypervisor)
-    image = await images.local(parts, guest.image, Programs(order, task), task)
+    programs = Programs(order, task)
+    image = await images.local(parts, guest.image, INSTALL_IMAGE, programs, task)
     temporary = parts.root / _TEMPORARY
     temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
     variables = untrusted.variables(facts, run, reinstall=order.reinstall, secrets=secrets)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from gantry.agent import markers
 from gantry.agent.effect import Task
 from gantry.host import command
+from gantry.host.daemon import Identity
+from gantry.host.limits import Limits
 from gantry.model.image_orders import ImageWrite
 from gantry.model.orders import OsInstall
 
@@ -24,13 +26,26 @@ class Programs:
         self._task = task
 
     async def run(
-        self, argv: Sequence[str], *, timeout: float, stdin: bytes = b""
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes = b"",
+        limits: Limits | None = None,
+        check: bool = True,
     ) -> command.Completed:
         """As ``command.run`` does."""
+
+        def started(which: Identity) -> None:
+            if limits is not None:
+                limits.impose(which)
+            self._task.started(which)
+
         return await command.run(
             argv,
             timeout=timeout,
             env=self._environment,
             stdin=stdin,
-            on_started=self._task.started,
+            check=check,
+            on_started=started,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from gantry.model import names
 from gantry.model.errors import Rejected
@@ -12,6 +12,75 @@ OS_IMAGE: Final = "os-image"
 """The OS parameter that names an image, in place of a definition or beside it."""
 _URL: Final = re.compile(r"(?:https?|ftp)://[^\s\x00-\x1f]+", re.ASCII)
 _WHO: Final = re.compile(r"//[^/]*@")
+_TARGET: Final = re.compile(
+    # What every program reads in the same way: nobody's name, no characters that are taken for
+    # others, no address that is written strangely.
+    r"(https?)://([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?(?=[/?#]|\Z)",
+    re.ASCII,
+)
+_USER: Final = re.compile(r"([a-z]+://)([^/?#]*@)(.*)", re.DOTALL)
+"""Name and password in the place where a URL has them."""
+_PORTS: Final = {"http": 80, "https": 443}
+_MIB: Final = 1 << 20
+INSTALL_IMAGE: Final = 16 << 30
+"""Bytes of an install image that is fetched."""
+
+
+class Origin(NamedTuple):
+    """Who answers at a URL."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+def largest(disk: int) -> int:
+    """Bytes of the largest file that can be an image for a disk of so many MiB.
+
+    A qcow2 file without any holes is larger than what is in it: by a fiftieth, where its clusters
+    are as small as they can be.
+    """
+    return (disk + disk // 16 + 16) * _MIB
+
+
+def origin(url: str) -> Origin | None:
+    """Of an http(s) URL that is written plainly; else None."""
+    match = _TARGET.match(_parts(url)[1])
+    if match is None:
+        return None
+    scheme, host, port = match.groups()
+    return Origin(scheme, host.strip("[]").lower(), int(port) if port else _PORTS[scheme])
+
+
+def redirected(url: str, target: str) -> str:
+    """Where a server at ``url`` that names ``target`` sends whoever asks it; Rejected.
+
+    The same server is asked with the same name and password, another one without.
+    """
+    before, after = origin(url), origin(target)
+    (who, _), (other, plain) = _parts(url), _parts(target)
+    if after is None or not is_url(target) or (other and after != before):
+        raise Rejected(
+            f"it redirects to {bare(without_password(target))!r}",
+            "only redirects to plain http(s) URLs are followed",
+        )
+    if url.startswith("https:") and after.scheme != "https":
+        raise Rejected(
+            f"it redirects to {bare(plain)}, which is not encrypted",
+            "redirects from https lead to https: give that URL itself, if it is to be trusted",
+        )
+    return plain.replace("//", f"//{who}", 1) if after == before else plain
+
+
+def bare(url: str) -> str:
+    """Without what stands behind a question mark: that may be as good as a password."""
+    return url.partition("?")[0]
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """Name and password (``NAME:PASSWORD@``, or nothing), and the URL without them."""
+    match = _USER.match(url)
+    return (match[2], match[1] + match[3]) if match else ("", url)
 
 
 def check(text: str, what: str) -> str:

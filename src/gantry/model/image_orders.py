@@ -12,9 +12,13 @@ from gantry.model.specs import DiskSpec
 
 
 class ImageFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """``size``: bytes that a disk needs to hold it; 0 where only its server could tell."""
+    """``size``: bytes that a disk needs to hold it; 0 where only its server could tell.
+
+    ``download``: bytes that its server says that it has; 0 where it does not say.
+    """
 
     size: int
+    download: int = 0
 
 
 class ReadImage(Question[ImageFacts], frozen=True, kw_only=True, tag="image-read"):

@@ -97,7 +97,9 @@ class Answers:
     async def ask(self, node: Uuid, question: Any, timeout: float) -> Any:
         if isinstance(question, ReadImage):
             self.asked.append(question.image)
-            return ImageFacts(size=self._images.get(question.image.strip("/"), 1) << 20)
+            served = self._images.get(question.image.removeprefix("http://"), 0)
+            here = self._images.get(question.image.strip("/"), 1)
+            return ImageFacts(size=here << 20, download=served << 20)
         return None
 
     def warn(self, text: str) -> None:
@@ -190,6 +192,18 @@ async def test_an_image_that_needs_a_larger_disk_is_refused() -> None:
     with pytest.raises(Rejected, match="needs a disk of 2048 MiB, disk 0 of new") as caught:
         await registry.load(op).examine(check(where, op), where, Answers(big=2048))
     assert "larger" in caught.value.hint
+
+
+async def test_an_image_whose_server_has_more_than_fits_is_refused() -> None:
+    op = {**ADD, "os_type": None, "osparams": {"os-image": "http://big"}}
+    where = cluster()
+    # The disk has 128 MiB.
+    with pytest.raises(Rejected, match="big has 153 MiB, of which at most 152 are fetched"):
+        await registry.load(op).examine(check(where, op), where, Answers(big=153))
+    await registry.load(op).examine(check(where, op), where, Answers(big=152))
+    where = cluster(install_image="http://big")
+    with pytest.raises(Rejected, match="at most 16384 are fetched"):
+        await registry.load(ADD).examine(check(where, ADD), where, Answers(big=16385))
 
 
 async def test_with_an_image_create_does_not_run_and_create_untrusted_does() -> None:

@@ -125,7 +125,9 @@ async def examine(installing: Installing, instance: Instance, ask: Examiner) -> 
     """The images are there, and fit; or Rejected."""
     node = instance.primary_node
     if installing.guest is not None:
-        await ask.ask(node, ReadImage(image=installing.guest.image), timeouts.FAST)
+        image = installing.guest.image
+        there = await ask.ask(node, ReadImage(image=image), timeouts.FAST)
+        _small_enough(image, there.download, image_location.INSTALL_IMAGE)
     if not installing.image:
         return
     found = await ask.ask(node, ReadImage(image=installing.image), timeouts.FAST)
@@ -136,6 +138,17 @@ async def examine(installing: Installing, instance: Instance, ask: Examiner) -> 
             f"{-(-found.size // _MIB)} MiB, disk 0 of {instance.name} has {size} MiB",
             "make the disk larger",
             object_name=instance.name,
+        )
+    _small_enough(installing.image, found.download, image_location.largest(size))
+
+
+def _small_enough(image: str, download: int, most: int) -> None:
+    """What its server says is believed here; more than ``most`` is never written."""
+    if download > most:
+        raise Rejected(
+            f"the image {without_password(image)} has {-(-download // _MIB)} MiB, of which at "
+            f"most {most // _MIB} are fetched",
+            "see whether it is the right one, or make the disk larger",
         )
 
 
