@@ -56,7 +56,7 @@ def bare_loop(directory: Path) -> float:
     return time.perf_counter() - began
 
 
-async def through_agent(root: Path, count: int) -> float:
+async def through_agent(root: Path, ledger: Ledger, memory: Memory, count: int) -> float:
     order = HooksRun(
         directories=(HookDirectory(name=NAME, version=2),),
         environments={"2": ENVIRONMENT},
@@ -65,7 +65,6 @@ async def through_agent(root: Path, count: int) -> float:
         run_id="benchmark",
         attempt=1,
     )
-    memory, ledger = Memory(root / "agent.db"), Ledger(root, "node1")
 
     def started(which: Identity) -> None:
         memory.script_started("key", which.pid, which.started)
@@ -73,8 +72,6 @@ async def through_agent(root: Path, count: int) -> float:
     began = time.perf_counter()
     ran = await run_below(root, order, ledger, started)
     took = time.perf_counter() - began
-    memory.close()
-    ledger.close()
     assert ran.kept is not None
     assert ran.kept.last - ran.kept.before == count
     assert [one.status for one in ran.results] == [ScriptStatus.SUCCEEDED] * count
@@ -85,11 +82,16 @@ def in_both(count: int, runs: int) -> tuple[list[float], list[float]]:
     """Both kinds in turn, so that a noisy moment meets both; the first of each is for warmth."""
     loops, runner = [], []
     with tempfile.TemporaryDirectory() as path:
-        directory = make(Path(path) / DIRECTORY, count)
+        root = Path(path)
+        directory = make(root / DIRECTORY, count)
         time.sleep(FRESH)
+        # Open from the first run on, as in an agent.
+        memory, ledger = Memory(root / "agent.db"), Ledger(root, "node1")
         for _ in range(runs + 1):
             loops.append(bare_loop(directory))
-            runner.append(asyncio.run(through_agent(Path(path), count)))
+            runner.append(asyncio.run(through_agent(root, ledger, memory, count)))
+        memory.close()
+        ledger.close()
     return loops[1:], runner[1:]
 
 

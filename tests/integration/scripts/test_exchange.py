@@ -171,6 +171,38 @@ async def test_what_cannot_be_removed_keeps_no_repeat_from_running(
     assert not place.exists()
 
 
+SEEN = 'stat -c "%i %a" "${GANTRY_CONTEXT%/*}"; ls "${GANTRY_CONTEXT%/*}"'
+
+
+async def test_a_directory_in_which_nothing_was_left_is_the_next_runs(
+    hooks: Hooks, place: Path
+) -> None:
+    hooks.script("10-a", SEEN)
+    seen = [(await run(hooks, place))[0].output for _ in range(2)]
+    assert seen[0] == seen[1]
+    [left] = place.iterdir()
+    assert list(left.iterdir()) == []
+
+
+async def test_it_is_as_new_whatever_was_put_there_meanwhile(hooks: Hooks, place: Path) -> None:
+    hooks.script("10-a", SEEN)
+    await run(hooks, place)
+    [left] = place.iterdir()
+    (left / "verdict-0.json").write_text('{"message": "of another run"}')
+    left.chmod(0o777)
+    [result] = await run(hooks, place)
+    assert result.message == ""
+    assert result.output.split()[1:] == ["700", "context.json"]
+
+
+async def test_a_directory_in_which_something_was_left_is_nobody_elses(
+    hooks: Hooks, place: Path
+) -> None:
+    hooks.script("10-a", 'touch "${GANTRY_CONTEXT%/*}/mine"')
+    await run(hooks, place)
+    assert list(place.iterdir()) == []
+
+
 async def test_where_there_is_no_room_for_them_no_script_runs_and_the_place_is_named(
     hooks: Hooks, place: Path
 ) -> None:
