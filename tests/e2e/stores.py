@@ -55,6 +55,7 @@ CLUSTERS_OF_THEIR_OWN: Final = {
     "test_guest.py": "a real guest is its agent's",
     "test_moving.py": "what dies on the way is on both in tests/faults; the rest is the agents'",
     "test_namespaces.py": "test_many_machines.py does the same with etcd",
+    "test_untrusted.py": "the installation is its agent's; masters that die are on both elsewhere",
     "test_simulated.py": "simulated nodes are never candidates, so the store is not theirs",
 }
 """Files whose tests make clusters with their state in a file."""
