@@ -81,6 +81,8 @@ class AgentProcess:
         )
         self.address = Address(self.uuid, name, host, self.configuration.port)
         self.process: subprocess.Popen[bytes] | None = None
+        self.timeouts: dict[str, float] = {}
+        """Those that are other than usual, by their names, from the next start on."""
         configuration.write(self.root, self.configuration)
         self.certify(ca, ca.authority.issue_node(self.uuid, name, time.time()))
 
@@ -106,8 +108,15 @@ class AgentProcess:
         return subprocess.Popen(self._started(inherited), pass_fds=[inherited], env=environment)
 
     def _started(self, inherited: int) -> list[str]:
-        argv = [sys.executable, "-m", "gantry.main.gantry", *self._command()]
-        return [*argv, "--ready-fd", str(inherited)]
+        return [*self._program(), *self._command(), "--ready-fd", str(inherited)]
+
+    def _program(self) -> list[str]:
+        if not self.timeouts:
+            return [sys.executable, "-m", "gantry.main.gantry"]
+        lines = ["import sys", "from gantry.model import timeouts"]
+        lines += [f"timeouts.{name} = {seconds!r}" for name, seconds in self.timeouts.items()]
+        lines += ["from gantry.main.gantry import main", "sys.exit(main())"]
+        return [sys.executable, "-c", "; ".join(lines)]
 
     def _command(self) -> list[str]:
         return ["agent", "--root", str(self.root)]

@@ -45,18 +45,6 @@ def test_scripts_are_well_formed(definition: Definition) -> None:
         assert subprocess.run(argv, check=False).returncode == 0, path
 
 
-def test_shellcheck_finds_nothing(definition: Definition) -> None:
-    scripts = [definition.directory / name for name in _SCRIPTS]
-    names = [path.name for path in scripts if "python3" not in path.read_text().splitlines()[0]]
-    if not names:
-        assert definition.directory.name in ("cloud-image", "debian")
-        return
-    done = subprocess.run(
-        ["shellcheck", "-x", *names], cwd=definition.directory, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout
-
-
 @pytest.mark.parametrize("script", ["create", "rename"])
 def test_noop_says_that_it_does_nothing(noop: Definition, disk: Path, script: str) -> None:
     done = noop.run(script, instance(disk), unprivileged=True)
