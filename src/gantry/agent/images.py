@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,7 @@ from gantry.agent.effect import Task
 from gantry.agent.parts import Parts
 from gantry.agent.programs import Programs
 from gantry.host import command
+from gantry.host.command import CommandFailed
 from gantry.host.limits import Limits
 from gantry.model import timeouts
 from gantry.model.entities import DiskFormat
@@ -24,8 +27,14 @@ from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.image_location import is_url, largest, without_password
 from gantry.model.image_orders import ImageFacts, ImageWrite, ReadImage
 from gantry.model.orders import Nothing
+from gantry.storage import qcow2_header
+from gantry.storage.qcow2_header import MOST
 
-_MAGIC: Final = b"QFI\xfb"
+_NUMBER: Final = 3
+_SOURCE: Final = f"/dev/fd/{_NUMBER}"
+"""An open image as qemu-img has it."""
+_INFO: Final = Limits(memory=1 << 30, processor=30)
+"""What looking at an image may take: it was made by whomever."""
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,23 +76,62 @@ async def write(parts: Parts, order: ImageWrite, task: Task) -> Nothing:
     """Write it to the beginning of a disk that nobody else works on."""
     disk, programs = order.disk, Programs(order, task)
     image = await local(parts, order.image, largest(disk.size), programs, task)
-    if image.size > disk.size << 20:
+    # Open from here on: whoever may change its name, or a link, cannot put another file there.
+    with _opened(parts, image.path, order.image) as file:
+        image = await _looked_at(parts, file, image.path, order.image)
+        _must_fit(parts, image, order)
+        with disk_use.by_script(parts, order.instance, order.name, "image"):
+            await disk_use.unattached(parts, [disk], order.name)
+            async with disk_use.written(parts, [disk]):
+                await _converted(parts, image, file, order, programs, task.envelope.timeout)
+    return Nothing()
+
+
+async def _converted(
+    parts: Parts, image: Image, file: int, order: ImageWrite, programs: Programs, timeout: float
+) -> None:
+    before, disk = _stamp(file), order.disk
+    target = parts.storage(disk).real_path(disk)
+    argv = ["qemu-img", "convert", "-n", "-f", image.format.value, "-O", disk.format.value]
+    try:
+        await programs.run([*argv, _SOURCE, str(target)], timeout=timeout, passed={_NUMBER: file})
+    except CommandFailed as error:
+        raise OperationFailed(
+            f"the image {without_password(order.image)} cannot be written to the disk of "
+            f"{order.name}: {error.message.replace(_SOURCE, str(image.path))}",
+            "see whether the image is whole and nobody writes to it, and whether the node's disk "
+            "is full",
+            reason=Reason.ENVIRONMENT,
+            node=parts.node,
+            object_name=order.name,
+        ) from error
+    if _stamp(file) != before:
+        raise OperationFailed(
+            f"the image {without_password(order.image)} was changed on node {parts.node} while it "
+            f"was written to the disk of {order.name}",
+            "try again when nobody changes it",
+            reason=Reason.STATE,
+            node=parts.node,
+            object_name=order.name,
+        )
+
+
+def _stamp(file: int) -> tuple[int, int]:
+    """Differs where somebody has written to it meanwhile. A newer one in its place is no matter."""
+    found = os.fstat(file)
+    return (found.st_size, found.st_mtime_ns)
+
+
+def _must_fit(parts: Parts, image: Image, order: ImageWrite) -> None:
+    if image.size > order.disk.size << 20:
         raise OperationFailed(
             f"the image {without_password(order.image)} needs {image.size} bytes, the disk of "
-            f"{order.name} has {disk.size} MiB",
+            f"{order.name} has {order.disk.size} MiB",
             "make the disk larger",
             reason=Reason.INPUT,
             node=parts.node,
             object_name=order.name,
         )
-    with disk_use.by_script(parts, order.instance, order.name, "image"):
-        await disk_use.unattached(parts, [disk], order.name)
-        async with disk_use.written(parts, [disk]):
-            target = parts.storage(disk).real_path(disk)
-            argv = ["qemu-img", "convert", "-n", "-f", image.format.value]
-            argv += ["-O", disk.format.value, str(image.path), str(target)]
-            await programs.run(argv, timeout=task.envelope.timeout)
-    return Nothing()
 
 
 async def _run(
@@ -96,35 +144,50 @@ async def _run(
 
 
 async def _described(parts: Parts, path: Path, location: str) -> Image:
-    location = without_password(location)
+    with _opened(parts, path, location) as file:
+        return await _looked_at(parts, file, path, location)
+
+
+@contextlib.contextmanager
+def _opened(parts: Parts, path: Path, location: str) -> Iterator[int]:
+    """A descriptor of it. Rejected where it is no regular file, which is not even opened."""
     try:
-        found = await asyncio.to_thread(_format, path)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError(0, "it is no regular file")
+        # Should it be a pipe by now, nobody waits for its other end.
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise Rejected(
-            f"the image {location} cannot be read on node {parts.node}: {error.strerror}",
+            f"the image {without_password(location)} cannot be read on node {parts.node}: "
+            f"{error.strerror}",
             "it must be a file that is on every node, or a URL",
             reason=Reason.ENVIRONMENT,
             node=parts.node,
         ) from error
-    if found is DiskFormat.RAW:
-        return Image(path=path, format=found, size=path.stat().st_size)
-    argv = ["qemu-img", "info", "--output=json", "-U", "-f", found.value, str(path)]
-    told = json.loads((await command.run(argv, timeout=timeouts.FAST)).stdout)
-    data = told.get("format-specific", {}).get("data", {})
-    if told.get("backing-filename") or data.get("data-file"):
-        raise Rejected(
-            f"the image {location} is not whole: it builds on another file",
-            "make one of it: qemu-img convert -O qcow2 OLD NEW",
-            node=parts.node,
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+async def _looked_at(parts: Parts, file: int, path: Path, location: str) -> Image:
+    """What it is, of its header and of qemu-img, which does not see one that names other files."""
+    location = without_password(location)
+    header = qcow2_header.look(location, await asyncio.to_thread(os.pread, file, MOST, 0))
+    if header is None:
+        return Image(path=path, format=DiskFormat.RAW, size=os.fstat(file).st_size)
+    argv = ["qemu-img", "info", "--output=json", "-U", "-f", DiskFormat.QCOW2.value, _SOURCE]
+    try:
+        done = await command.run(
+            argv, timeout=timeouts.FAST, passed={_NUMBER: file}, on_started=_INFO.impose
         )
-    return Image(path=path, format=found, size=int(told["virtual-size"]))
-
-
-def _format(path: Path) -> DiskFormat:
-    """By its first bytes; OSError where it is no regular file, which is not even opened."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(0, "it is no regular file")
-    # Should it be a pipe by now, nobody waits for its other end.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        return DiskFormat.QCOW2 if file.read(len(_MAGIC)) == _MAGIC else DiskFormat.RAW
+    except CommandFailed as error:
+        raise Rejected(
+            f"the image {location} on node {parts.node} is no sound qcow2 image: "
+            f"{error.message.replace(_SOURCE, str(path))}",
+            "copy or build it again; qemu-img check says more",
+            reason=Reason.ENVIRONMENT,
+            node=parts.node,
+        ) from error
+    size = int(json.loads(done.stdout)["virtual-size"])
+    return Image(path=path, format=DiskFormat.QCOW2, size=size)

@@ -6,7 +6,7 @@ would go on writing what that one writes anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gantry.agent import markers
 from gantry.agent.effect import Task
@@ -32,6 +32,7 @@ class Programs:
         timeout: float,
         stdin: bytes = b"",
         limits: Limits | None = None,
+        passed: Mapping[int, int] | None = None,
         check: bool = True,
     ) -> command.Completed:
         """As ``command.run`` does."""
@@ -47,5 +48,6 @@ class Programs:
             env=self._environment,
             stdin=stdin,
             check=check,
+            passed=passed,
             on_started=started,
         )

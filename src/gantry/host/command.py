@@ -94,12 +94,14 @@ async def run(
     stdin: bytes = b"",
     check: bool = True,
     most: int | None = None,
+    passed: Mapping[int, int] | None = None,
     on_started: Callable[[Identity], None] | None = None,
 ) -> Completed:
     """Run ``argv`` to its end, at most ``timeout`` seconds; its process group is ended then.
 
-    ``most``: of each output only so many bytes are read. ``on_started`` is told, in another
-    thread, which process it is.
+    ``most``: of each output only so many bytes are read. ``passed`` are open descriptors of
+    ours, by the number that it has them under. ``on_started`` is told, in another thread, which
+    process it is.
 
     ``argv[0]`` may be a bare name, looked up in ``ENVIRONMENT``'s PATH. With ``check``,
     CommandFailed where the exit status is not 0; always where it could not be started or took
@@ -107,7 +109,7 @@ async def run(
     """
     environment = ENVIRONMENT if env is None else env
     ended, completed = await _completed(
-        [find(argv[0]), *argv[1:]], environment, cwd, stdin, timeout, most, on_started
+        [find(argv[0]), *argv[1:]], environment, cwd, stdin, timeout, most, passed, on_started
     )
     if ended.problem or ended.timed_out or (check and not ended.succeeded):
         raise _failure(argv[0], ended, completed, timeout)
@@ -121,6 +123,7 @@ async def _completed(
     stdin: bytes,
     timeout: float,
     most: int | None,
+    passed: Mapping[int, int] | None,
     on_started: Callable[[Identity], None] | None,
 ) -> tuple[Ended, Completed]:
     """Through files: a program that leaves a child behind would keep a pipe open."""
@@ -141,6 +144,7 @@ async def _completed(
                 stdout=out.fileno(),
                 stderr=errors.fileno(),
                 directory=directory,
+                passed=passed,
                 timeout=timeout,
                 stop=stop,
                 on_started=on_started,

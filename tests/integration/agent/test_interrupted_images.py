@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,9 +13,10 @@ from tests.contract.agents.requests import disk, envelope
 from tests.support.addresses import own_address
 from tests.support.agent_process import AgentProcess, TestAuthority, new_uuid
 from tests.support.processes import called
+from tests.support.wrapped_agent import WrappedAgent
 
 from gantry.host.daemon import identity
-from gantry.model.errors import Unavailable
+from gantry.model.errors import OperationFailed, Unavailable
 from gantry.model.image_orders import ImageWrite
 from gantry.model.orders import DiskCreate
 from gantry.rpc.client import HttpAgents
@@ -79,8 +78,10 @@ def image_write(image: object) -> ImageWrite:
     )
 
 
-async def written(master: HttpAgents, node: AgentProcess, order: ImageWrite) -> bytes:
-    await master.order(node.address, envelope("j/image", timeout=60.0, lease=60.0), order)
+async def written(
+    master: HttpAgents, node: AgentProcess, order: ImageWrite, key: str = "j/image"
+) -> bytes:
+    await master.order(node.address, envelope(key, timeout=60.0, lease=60.0), order)
     return (node.root / order.disk.path.lstrip("/")).read_bytes()
 
 
@@ -102,35 +103,9 @@ async def test_a_download_ends_with_its_agent(
     assert len(list((node.root / "var/lib/gantry/images").iterdir())) == 1
 
 
-class Wrapped(AgentProcess):
-    """Its qemu-img writes down its number, and waits for ever if so told."""
-
-    @property
-    def programs(self) -> Path:
-        return self.root.parent / "programs"
-
-    def _spawn(self, inherited: int) -> subprocess.Popen[bytes]:
-        over = f'mount --bind {self.programs} /usr/local/sbin && exec "$@"'
-        argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", over, "sh"]
-        argv += [*self._started(inherited)]
-        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
-        return subprocess.Popen(argv, pass_fds=[inherited], env=environment)
-
-    def wrap(self) -> None:
-        self.programs.mkdir()
-        wrapper = self.programs / "qemu-img"
-        wrapper.write_text(
-            "#!/bin/sh\n"
-            f'[ -e "{self.programs}/slow" ] && echo $$ > "{self.programs}/slow" && exec sleep 300\n'
-            'exec /usr/bin/qemu-img "$@"\n'
-        )
-        wrapper.chmod(0o755)
-
-
 @pytest.fixture
-async def wrapped(tmp_path: Path, ca: TestAuthority) -> AsyncIterator[Wrapped]:
-    made = Wrapped(tmp_path, ca)
-    made.wrap()
+async def wrapped(tmp_path: Path, ca: TestAuthority) -> AsyncIterator[WrappedAgent]:
+    made = WrappedAgent(tmp_path, ca)
     await made.start()
     yield made
     await made.close()
@@ -138,17 +113,15 @@ async def wrapped(tmp_path: Path, ca: TestAuthority) -> AsyncIterator[Wrapped]:
 
 @pytest.mark.root
 async def test_the_writing_ends_with_its_agent(
-    wrapped: Wrapped, master: HttpAgents, tmp_path: Path
+    wrapped: WrappedAgent, master: HttpAgents, tmp_path: Path
 ) -> None:
     image = tmp_path / "image"
     image.write_bytes(CONTENT)
     order = image_write(image)
     await master.order(wrapped.address, envelope("j/make"), DiskCreate(disk=order.disk))
-    begun = wrapped.programs / "slow"
-    os.mkfifo(begun)
+    wrapped.hold()
     writing = asyncio.ensure_future(written(master, wrapped, order))
-    pid = int(await asyncio.to_thread(begun.read_text))
-    begun.unlink()
+    pid = await wrapped.begun()
     await wrapped.kill()
     with pytest.raises(Unavailable):
         await writing
@@ -156,3 +129,35 @@ async def test_the_writing_ends_with_its_agent(
     await wrapped.start()
     assert identity(pid) is None
     assert (await written(master, wrapped, order))[:MIB] == CONTENT
+
+
+@pytest.mark.root
+async def test_an_image_that_changes_while_it_is_written_is_no_image(
+    wrapped: WrappedAgent, master: HttpAgents, tmp_path: Path
+) -> None:
+    """What was looked at is what is written: not what its name leads to by then."""
+    image = tmp_path / "image"
+    image.write_bytes(CONTENT)
+    link = tmp_path / "link"
+    link.symlink_to(image)
+    order = image_write(link)
+    await master.order(wrapped.address, envelope("j/make"), DiskCreate(disk=order.disk))
+    wrapped.hold()
+    writing = asyncio.ensure_future(written(master, wrapped, order))
+    await wrapped.begun()
+    with image.open("r+b") as file:
+        file.write(b"another!")
+    await wrapped.let_go()
+    with pytest.raises(OperationFailed, match=f"{link} was changed on node node1 while it was"):
+        await writing
+    # One that takes its place is the next one's.
+    image.write_bytes(CONTENT)
+    wrapped.hold()
+    writing = asyncio.ensure_future(written(master, wrapped, order, "k/image"))
+    await wrapped.begun()
+    (tmp_path / "secret").write_bytes(b"a secret")
+    link.unlink()
+    link.symlink_to(tmp_path / "secret")
+    image.unlink()
+    await wrapped.let_go()
+    assert (await writing)[:MIB] == CONTENT
