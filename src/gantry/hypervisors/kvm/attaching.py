@@ -32,10 +32,13 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def mirror(means: Means, one: OneMirror) -> None:
-    """The replica has all that the disk has now; from now on every write is held for it."""
+    """The replica has all that the disk has now; from now on every write is held for it.
+
+    Nothing of an earlier mirror to it may be there; nor for ``copy``.
+    """
     monitor, index, node = means.monitor, *one.key
     await resync.forget(monitor, index, node)
-    await _connect(means, one, "remote")
+    await _connect(means, one, "remote", fresh=True)
     number = await layers.free(monitor, index, device=means.device)
     await block_jobs.mirror(monitor, index, node, number=number)
 
@@ -79,13 +82,13 @@ async def copy(means: Means, one: OneMirror) -> None:
     partly = one.content != "" and kept == one.content and await _may_fail(means, index)
     if not partly:
         await resync.forget(monitor, index, node)
-    await _connect(means, one, "follow")
+    await _connect(means, one, "follow", fresh=True)
     await changing_over.follow(
         monitor, index, node, full=not partly, speed=speed, device=means.device
     )
     if partly:
         await block_jobs.ready(monitor, block_jobs.follow_name(index, node))
-        await _connect(means, one, "copy")
+        await _connect(means, one, "copy", fresh=True)
         await resync.copy(monitor, index, node, speed=speed)
 
 

@@ -26,6 +26,8 @@ FOR_EVER: Final = 2**32 - 1
 """Seconds for which QEMU holds writes where a connection is broken: as many as it takes."""
 A_MOMENT: Final = 2
 """The same for a copy's: as long as a storage daemon takes to be there again."""
+PURPOSES: Final = ("copy", "follow", "remote")
+"""What connections are for."""
 _OPEN: Final = 5
 """Seconds in which a connection must come about; all of QEMU waits for it."""
 _LONG: Final = 20
@@ -152,6 +154,11 @@ async def disconnect(monitor: Monitor, name: str) -> None:
         await monitor.execute("object-del", id=f"tls-{name}")
 
 
+def disconnecting(name: str) -> list[tuple[str, dict[str, object]]]:
+    """The commands by which a connection that is there goes. Pure."""
+    return [("blockdev-del", {"node-name": name}), ("object-del", {"id": f"tls-{name}"})]
+
+
 async def mirror(monitor: Monitor, index: int, node: Uuid, *, number: int) -> None:
     """Every write that passes that layer goes to that node's connection as well, and is held.
 
@@ -209,45 +216,52 @@ async def release(monitor: Monitor, index: int, node: Uuid, *, answers: bool = F
         answers = await completed(monitor, follow) and await completed(monitor, job)
     if not answers:
         await cut(monitor, index, node)
+        if not await _left(monitor, index, node):
+            await layers.tidy(monitor, index)
+            return
         for name in (copy, follow, job):
             await end(monitor, name)
     # QEMU writes everything out before it closes a connection: with one that breaks at just that
     # moment it would wait for ever, and hear nothing any more.
     await cut(monitor, index, node)
-    for purpose in ("remote", "follow", "copy"):
+    for purpose in PURPOSES:
         await disconnect(monitor, remote_name(index, node, purpose))
     await layers.tidy(monitor, index)
 
 
+async def _left(monitor: Monitor, index: int, node: Uuid) -> bool:
+    """Whether there is a job or a connection for that disk and node, or a part of one."""
+    connections = {remote_name(index, node, purpose) for purpose in PURPOSES}
+    objects = await monitor.execute("qom-list", path="/objects")
+    return bool(
+        {f"tls-{name}" for name in connections} & {str(one["name"]) for one in objects}
+        or connections & await layers.names(monitor)
+        or {*names(index, node)} & (await jobs(monitor)).keys()
+    )
+
+
 async def leave(monitor: Monitor, index: int, node: Uuid) -> None:
     """Let go of the connection of a mirror that has come to its end; in one go, see ``release``."""
-    name = remote_name(index, node)
+    away = disconnecting(remote_name(index, node))
     await asyncio.gather(
-        cut(monitor, index, node, ("remote",)),
-        monitor.execute_all(
-            [
-                ("blockdev-del", {"node-name": name}),
-                ("object-del", {"id": f"tls-{name}"}),
-            ],
-            timeouts.URGENT,
-        ),
+        cut(monitor, index, node, ("remote",)), monitor.execute_all(away, timeouts.URGENT)
     )
 
 
 async def cut(
-    monitor: Monitor,
-    index: int,
-    node: Uuid,
-    purposes: tuple[str, ...] = ("copy", "follow", "remote"),
+    monitor: Monitor, index: int, node: Uuid, purposes: tuple[str, ...] = PURPOSES
 ) -> None:
     """Cut connections, by a command that QEMU hears even where it waits for just these.
 
     One that is broken already it does nothing to: that is waited for as long as its patience is.
     """
-    for purpose in purposes:
+
+    async def one(purpose: str) -> None:
         instances = [{"type": "block-node", "node-name": remote_name(index, node, purpose)}]
         with contextlib.suppress(OperationFailed):  # there is no connection now
             await monitor.execute_at_once("yank", instances=instances)
+
+    await asyncio.gather(*(one(purpose) for purpose in purposes))
 
 
 async def completed(monitor: Monitor, job: str) -> bool:

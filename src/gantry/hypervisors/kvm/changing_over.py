@@ -16,6 +16,7 @@ from gantry.hypervisors.kvm import block_jobs, layers
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.model.errors import OperationFailed
 from gantry.model.names import Uuid
+from gantry.model.timeouts import URGENT
 
 
 async def follow(
@@ -51,8 +52,11 @@ async def change_over(monitor: Monitor, index: int, node: Uuid, *, device: bool)
     if device:
         await layers.move_device(monitor, index, layers.filter_(index, new))
     await _end(monitor, block_jobs.follow_name(index, node))
-    await layers.remove(monitor, index, old)
-    await block_jobs.disconnect(monitor, block_jobs.remote_name(index, node, "follow"))
+    commands = [
+        layers.removing(index, old),
+        *block_jobs.disconnecting(block_jobs.remote_name(index, node, "follow")),
+    ]
+    await monitor.execute_all(commands, URGENT)
 
 
 async def _end(monitor: Monitor, job: str) -> None:

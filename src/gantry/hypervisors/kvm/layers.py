@@ -109,8 +109,12 @@ def adding(index: int, number: int, below: str) -> tuple[str, dict[str, object]]
 
 async def remove(monitor: Monitor, index: int, number: int) -> None:
     """It goes. OperationFailed where somebody uses it."""
-    name = layer(index, number)
-    await monitor.execute("blockdev-del", timeouts.URGENT, **{"node-name": name})
+    await monitor.execute_all([removing(index, number)], timeouts.URGENT)
+
+
+def removing(index: int, number: int) -> tuple[str, dict[str, object]]:
+    """The command by which a layer that nobody uses goes. Pure."""
+    return "blockdev-del", {"node-name": layer(index, number)}
 
 
 async def move_device(monitor: Monitor, index: int, node: str) -> None:

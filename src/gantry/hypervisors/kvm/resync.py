@@ -13,7 +13,7 @@ bitmap: it is gone with what it speaks of. See docs/adr/0015-mirror.md.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, Final
 
 from gantry.hypervisors.kvm import block_jobs
@@ -114,10 +114,11 @@ def known_name(node: Uuid, content: str) -> str:
 
 async def know(monitor: Monitor, index: int, node: Uuid, content: str) -> None:
     """The replica there has everything that the disk has now; its content has that word."""
-    await forget(monitor, index, node, but=content)
-    if known_name(node, content) not in await _bitmaps(monitor, index):
-        command, marker = knowing(index, node, content)
-        await monitor.execute(command, **marker)
+    there = await _bitmaps(monitor, index)
+    commands = [_removing(index, name) for name in _about(there, node, content)]
+    if known_name(node, content) not in there:
+        commands.append(knowing(index, node, content))
+    await monitor.execute_all(commands)
 
 
 def knowing(index: int, node: Uuid, content: str) -> tuple[str, dict[str, Any]]:
@@ -126,29 +127,30 @@ def knowing(index: int, node: Uuid, content: str) -> tuple[str, dict[str, Any]]:
     return "block-dirty-bitmap-add", {"node": f"disk{index}", **marker}
 
 
-async def forget(monitor: Monitor, index: int, node: Uuid, but: str = "") -> None:
+async def forget(monitor: Monitor, index: int, node: Uuid) -> None:
     """Nothing is known of the replica there (any more)."""
-    for name in await _bitmaps(monitor, index):
-        if name.startswith(f"{_KNOWN}{node}:") and name != f"{_KNOWN}{node}:{but}":
-            await _remove(monitor, index, name)
+    for name in _about(await _bitmaps(monitor, index), node):
+        await _remove(monitor, index, name)
+
+
+def _about(names: Iterable[str], node: Uuid, but: str = "") -> list[str]:
+    """What says of a replica there that it is known, unless it is of that content. Pure."""
+    beginning = f"{_KNOWN}{node}:"
+    return [one for one in names if one.startswith(beginning) and one != beginning + but]
 
 
 async def copy(monitor: Monitor, index: int, node: Uuid, *, speed: int) -> None:
     """Begin to copy what the bitmaps hold, while a mirror already passes new writes on.
 
     QEMU copies a block before a new write to it, which the mirror then sends after it. Over a
-    connection of its own, which must be there (purpose ``copy``).
+    connection of its own, which must be there (purpose ``copy``); no other copy may be begun.
     """
     missing = _MISSING + node
-    if missing in await _bitmaps(monitor, index):
-        await _remove(monitor, index, missing)
     node_name = f"disk{index}"
     # Disabled: a write from now on is the mirror's.
-    made: dict[str, Any] = {"node": node_name, "name": missing, "disabled": True}
-    await monitor.execute("block-dirty-bitmap-add", **made)
-    merged: dict[str, Any] = {"node": node_name, "target": missing, "bitmaps": list(SINCE)}
-    await monitor.execute("block-dirty-bitmap-merge", timeouts.URGENT, **merged)
-    job: dict[str, Any] = {
+    made = {"node": node_name, "name": missing, "disabled": True}
+    merged = {"node": node_name, "target": missing, "bitmaps": list(SINCE)}
+    job = {
         "job-id": block_jobs.copy_name(index, node),
         "device": node_name,
         "target": block_jobs.remote_name(index, node, "copy"),
@@ -156,7 +158,13 @@ async def copy(monitor: Monitor, index: int, node: Uuid, *, speed: int) -> None:
         "bitmap": missing,
         "speed": speed,
     }
-    await monitor.execute("blockdev-backup", timeouts.URGENT, **job)
+    # All or nothing: a copy by a bitmap that does not hold everything would seem complete.
+    actions = [
+        {"type": "block-dirty-bitmap-add", "data": made},
+        {"type": "block-dirty-bitmap-merge", "data": merged},
+        {"type": "blockdev-backup", "data": job},
+    ]
+    await monitor.execute("transaction", timeouts.URGENT, actions=actions)
 
 
 async def begun(monitor: Monitor, index: int, node: Uuid) -> bool:
@@ -171,13 +179,22 @@ async def complete(monitor: Monitor, index: int, node: Uuid) -> bool:
 
 async def abandon(monitor: Monitor, index: int, node: Uuid) -> None:
     """What a copy needed goes; its job has ended."""
-    await block_jobs.disconnect(monitor, block_jobs.remote_name(index, node, "copy"))
-    if await begun(monitor, index, node):
-        await _remove(monitor, index, _MISSING + node)
+    nodes = await monitor.execute("query-named-block-nodes", flat=True)
+    connection = block_jobs.remote_name(index, node, "copy")
+    commands = []
+    if any(one["node-name"] == connection for one in nodes):
+        commands += block_jobs.disconnecting(connection)
+    if _MISSING + node in _among(nodes, f"disk{index}"):
+        commands.append(_removing(index, _MISSING + node))
+    await monitor.execute_all(commands, timeouts.URGENT)
 
 
 async def _remove(monitor: Monitor, index: int, name: str) -> None:
-    await monitor.execute("block-dirty-bitmap-remove", node=f"disk{index}", name=name)
+    await monitor.execute_all([_removing(index, name)])
+
+
+def _removing(index: int, name: str) -> tuple[str, dict[str, object]]:
+    return "block-dirty-bitmap-remove", {"node": f"disk{index}", "name": name}
 
 
 async def _bitmaps(monitor: Monitor, index: int) -> dict[str, int]:
@@ -188,7 +205,11 @@ async def _bitmaps(monitor: Monitor, index: int) -> dict[str, int]:
 
 async def bitmaps(monitor: Monitor, node: str) -> dict[str, dict[str, Any]]:
     """The bitmaps of a node as QEMU describes them, by name."""
-    nodes = await monitor.execute("query-named-block-nodes", flat=True)
+    return _among(await monitor.execute("query-named-block-nodes", flat=True), node)
+
+
+def _among(nodes: Iterable[Mapping[str, Any]], node: str) -> dict[str, dict[str, Any]]:
+    """The same, of all nodes. Pure."""
     return {
         str(bitmap["name"]): bitmap
         for one in nodes
