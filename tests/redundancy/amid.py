@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from tests.redundancy import operating
-from tests.redundancy.cluster import CALM, DAEMON, QEMU, Rig, kill, others
+from tests.redundancy.cluster import DAEMON, QEMU, Rig, kill, others
 from tests.redundancy.plan import Fault
 
 SHARE = 0.3
@@ -22,7 +22,7 @@ Harm = Callable[[Rig, Fault, int, int], None]
 def going_on(rig: Rig, *words: str) -> Iterator[None]:
     """A command runs; it has ended afterwards, whatever has become of it."""
     with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(rig.run, *words, timeout=CALM)
+        done = pool.submit(rig.run, *words, timeout=rig.calms)
         yield
         done.result()
 

@@ -6,12 +6,12 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.redundancy import guest
+from tests.redundancy import guest, inside
 from tests.redundancy.watching import Watch
 from tests.support.cluster import Done, eventually
 from tests.support.fleet import Fleet
@@ -19,8 +19,6 @@ from tests.support.guest_kernel import GuestKernel
 from tests.support.namespaces import definitions
 from tests.support.oob import write_oob_program
 
-NAMES = ("w1.example.com", "w2.example.com")
-PLACES = ("node1:node2", "node2:node3")
 SIZE = "16M"
 ROOM = "400M"
 """Of all that is on a node."""
@@ -44,6 +42,7 @@ esac
 """
 CALM = 240.0
 """Seconds until all is as it should be again, on a busy machine."""
+COMMAND = 120.0
 LINES = 8
 """Of each daemon's log, in the message of a round that failed."""
 WIDTH = 240
@@ -53,21 +52,26 @@ WIDTH = 240
 class Rig:
     """The machines, their daemons, the guests."""
 
+    PLACES: Mapping[str, str] = {"w1.example.com": "node1:node2", "w2.example.com": "node2:node3"}
+    """The guests that are made, and the nodes of their disks."""
+    calms = CALM
+    """Seconds until all is as it should be again."""
+    commands = COMMAND
+    """Seconds for a command."""
+
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self.guests: dict[str, str] = {}
         """Their uuids, by name."""
         self.watch = Watch(fleet, {})
         """Of the round that goes on."""
-        self._boot = ""
+        self._boot: tuple[str, ...] = ()
 
     def make(self, kernel: GuestKernel, directory: Path) -> None:
         """A cluster with its state on node 1, and the guests, running."""
-        initrd = guest.build(kernel, directory)
+        self._boot = self.parameters(kernel, directory)
         self.prepare()
         first = self.fleet.machine(1)
-        prefix = first.namespace.rpartition("-")[0]
-        write_oob_program(first.root / POWER.lstrip("/"), _POWER.replace("@", prefix))
         first.must(
             "gnt-cluster", "init", "--node-name", first.name, "--primary-ip", first.address,
             "--enabled-hypervisors", "kvm", "--enabled-disk-templates", "mirror,diskless",
@@ -77,24 +81,44 @@ class Rig:
         self.fleet.daemon("master", 1).start()
         for number in self.fleet.numbers[1:]:
             self._join(number)
-        first.must("gnt-cluster", "modify", "--node-parameters", f"oob_program={POWER}")
+        for number in self.fleet.numbers[1:]:
+            service = self.fleet.daemon("agent", number)
+            assert service.serves(), f"{service.name} does not serve:\n{service.said()}"
+            first.must("gnt-node", "add", self.fleet.machine(number).name)
+        self.wire_power()
+        for name, place in self.PLACES.items():
+            done = self.add(name, place)
+            assert done.status == 0, done.said
+        self.know()
+
+    def parameters(self, kernel: GuestKernel, directory: Path) -> tuple[str, ...]:
+        """What guests are made with, as a command's options; their files are in ``directory``."""
+        initrd = guest.build(kernel, directory)
         parameters = {
             "kernel_path": str(kernel.kernel),
             "initrd_path": str(initrd),
             "kernel_args": guest.ARGUMENTS,
             "root_path": "",
         }
-        self._boot = ",".join(f"{name}={value}" for name, value in parameters.items())
-        for name, place in zip(NAMES, PLACES, strict=True):
-            done = self.add(name, place)
-            assert done.status == 0, done.said
-        self.know()
+        boot = ",".join(f"{name}={value}" for name, value in parameters.items())
+        return ("-o", "noop", "-B", "memory=96M", "-H", f"kvm:{boot}")
+
+    def wire_power(self) -> None:
+        """The cluster has a program that switches its nodes' power."""
+        first = self.fleet.machine(1)
+        prefix = first.namespace.rpartition("-")[0]
+        write_oob_program(first.root / POWER.lstrip("/"), _POWER.replace("@", prefix))
+        first.must("gnt-cluster", "modify", "--node-parameters", f"oob_program={POWER}")
+
+    def new_watch(self) -> Watch:
+        """Of a round that begins."""
+        return Watch(self.fleet, self.guests)
 
     def add(self, name: str, place: str, more: str = "") -> Done:
         """A further guest, mirrored between two nodes; ``more`` is said of its disk."""
         return self.run(
-            "gnt-instance", "add", "-t", "mirror", "--disk", f"0:size={SIZE}{more}", "-o", "noop",
-            "-n", place, "-B", "memory=96M", "--no-nics", "-H", f"kvm:{self._boot}", name,
+            "gnt-instance", "add", "-t", "mirror", "--disk", f"0:size={SIZE}{more}",
+            "-n", place, "--no-nics", *self._boot, name,
         )  # fmt: skip
 
     def know(self) -> None:
@@ -118,12 +142,16 @@ class Rig:
         first, new = self.fleet.machine(1), self.fleet.machine(number)
         token = first.must("gantry", "token", new.name)
         new.must("gantry", "join", "--address", new.address, stdin=token)
-        self.fleet.daemon("agent", number).start()
-        first.must("gnt-node", "add", new.name)
+        self.start_agent(number)
 
-    def run(self, program: str, *arguments: str, timeout: float = 120) -> Done:
+    def start_agent(self, number: int) -> None:
+        """The first time, of a machine that has just joined; it is not waited for."""
+        self.fleet.daemon("agent", number).start(wait=False)
+
+    def run(self, program: str, *arguments: str, timeout: float | None = None) -> Done:
         """A command on the master's node."""
-        return self.fleet.machine(1).run(program, *arguments, timeout=timeout)
+        limit = self.commands if timeout is None else timeout
+        return self.fleet.machine(1).run(program, *arguments, timeout=limit)
 
     def rows(self, fields: str) -> list[dict[str, Any]] | None:
         """A listing of instances; None where nobody answers now."""
@@ -145,13 +173,13 @@ class Rig:
                     return [_number(one) for one in (row["pnode"], *several) if one]
             return []
 
-        return eventually(f"the nodes of {name}", look, timeout=CALM)
+        return eventually(f"the nodes of {name}", look, timeout=self.calms)
 
     def calm(self) -> None:
         """Wait until every node is heard, every job has ended, and every disk is in sync."""
         self.fleet.all_serve()
         try:
-            eventually("all is calm", lambda: not self._unrest(), timeout=CALM)
+            eventually("all is calm", lambda: not self._unrest(), timeout=self.calms)
         except AssertionError as error:
             raise AssertionError(f"{error}: {'; '.join(self._unrest())}") from None
 
@@ -231,12 +259,16 @@ class Rig:
         disks: list[dict[str, Any]] = found["disks"]
         return disks
 
+    def contents(self, name: str) -> list[str]:
+        """Digests of the replicas of its only disk, on all machines that have one."""
+        found = (inside.digest(str(file)) for file in self.files(name).values())
+        return [one for one in found if one is not None]
+
     def files(self, name: str) -> dict[int, Path]:
-        """The replica of its only disk on each machine that has one."""
+        """Where a replica of its only disk is on each machine."""
         [disk] = self._disks(name)
         path = str(disk["path"]).lstrip("/")
-        found = {one.number: one.root / path for one in self.fleet.machines}
-        return {number: file for number, file in found.items() if file.exists()}
+        return {one.number: one.root / path for one in self.fleet.machines}
 
     def kill_all(self, number: int) -> None:
         """Nothing runs on that machine any more, and nothing is started again."""

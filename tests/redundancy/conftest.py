@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.redundancy.cluster import Rig
+from tests.redundancy.emulated import EmulatedRig
 from tests.redundancy.power import PoweredRig
 from tests.support.fleet import fleet
 from tests.support.guest_kernel import GuestKernel, guest_kernel
@@ -30,9 +31,18 @@ def powered(guest_kernel: GuestKernel, tmp_path_factory: pytest.TempPathFactory)
         yield found
 
 
+@pytest.fixture(scope="module")
+def emulated(guest_kernel: GuestKernel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """The same of machines that are emulated, and one more that has the master."""
+    with _made(EmulatedRig, guest_kernel, tmp_path_factory.mktemp("writer"), NODES + 1) as found:
+        yield found
+
+
 @contextmanager
-def _made(kind: type[Rig], kernel: GuestKernel, directory: Path) -> Iterator[Rig]:
-    with fleet(NODES) as made:
+def _made(
+    kind: type[Rig], kernel: GuestKernel, directory: Path, nodes: int = NODES
+) -> Iterator[Rig]:
+    with fleet(nodes) as made:
         found = kind(made)
         try:
             try:

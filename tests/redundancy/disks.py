@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,43 @@ def writes(information: str) -> bool:
 def _writable(information: str) -> bool:
     flags = _FLAGS.search(information)
     return flags is not None and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY
+
+
+def of_guests(
+    uuids: Mapping[str, str],
+    below: Path,
+    counts: Callable[[list[bytes]], bool] = lambda _argv: True,
+) -> dict[str, list[Used]]:
+    """The QEMUs of guests whose uuids are given by name, with disks under a directory.
+
+    Only those whose arguments ``counts`` takes.
+    """
+    argvs = [(pid, argv) for pid, argv in _running() if counts(argv)]
+    return {
+        name: [used(pid, below, waits=waits(argv)) for pid, argv in argvs if runs(argv, uuid)]
+        for name, uuid in uuids.items()
+    }
+
+
+def runs(argv: list[bytes], uuid: str) -> bool:
+    """Whether it is QEMU with that guest."""
+    return b"qemu-system" in argv[0] and uuid.encode() in argv and b"-uuid" in argv
+
+
+def waits(argv: list[bytes]) -> bool:
+    """Whether it was started to wait for a guest that comes from elsewhere."""
+    return b"-incoming" in argv
+
+
+def _running() -> Iterable[tuple[int, list[bytes]]]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                argv = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if len(argv) > 1:
+                yield int(entry.name), argv
 
 
 def twice(found: Iterable[Writer]) -> list[str]:

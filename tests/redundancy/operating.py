@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from tests.redundancy.cluster import CALM, Rig
+from tests.redundancy.cluster import Rig
 from tests.redundancy.plan import Fault
 from tests.support.cluster import Done, eventually
 
@@ -39,7 +39,7 @@ def until_done(rig: Rig, what: str, *words: str) -> None:
         return said[-1].status == 0
 
     try:
-        eventually(what, once, timeout=CALM)
+        eventually(what, once, timeout=rig.calms)
     except AssertionError as error:
         raise AssertionError(f"{error}: {said[-1].said}") from None
     _log.info("%s (try %d)", what, len(said))
@@ -47,7 +47,7 @@ def until_done(rig: Rig, what: str, *words: str) -> None:
 
 def in_sync(rig: Rig, name: str) -> None:
     """Wait until all replicas of a guest are."""
-    eventually(f"{name} is in sync", lambda: rig.in_sync(name), timeout=CALM)
+    eventually(f"{name} is in sync", lambda: rig.in_sync(name), timeout=rig.calms)
     _log.info("%s is in sync", name)
 
 

@@ -57,6 +57,8 @@ POWER = (
     Kind.MIGRATE_LOSE,
 )
 """Those that begin a round in which whatever kills a node takes its power."""
+EMULATED = (Kind.LOSE_NODE, Kind.KILL_NODE, Kind.LOSE_SITE, Kind.KILL_SITE)
+"""All that happens to machines that are emulated and lose their power."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,13 @@ class Fault:
     seconds: float
 
 
-def plan(seed: int, first: Sequence[Kind] = tuple(Kind)) -> tuple[Fault, ...]:
-    """The faults of a round. Consecutive seeds go through ``first`` as their first one."""
-    kinds = tuple(Kind)
+def plan(
+    seed: int, first: Sequence[Kind] = tuple(Kind), kinds: Sequence[Kind] = tuple(Kind)
+) -> tuple[Fault, ...]:
+    """The faults of a round: of these ``kinds``.
+
+    Consecutive seeds go through ``first`` as their first one.
+    """
     chance = random.Random(f"redundancy/{seed}")
     others = [chance.choice(kinds) for _ in range(chance.randint(0, MOST - 1))]
     return tuple(

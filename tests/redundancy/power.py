@@ -26,11 +26,15 @@ class PoweredRig(Rig):
 
     def __init__(self, fleet: Fleet) -> None:
         super().__init__(fleet)
-        self._place = Path(tempfile.mkdtemp(prefix="gantry-disks-", dir=MEMORY))
+        self.place = Path(tempfile.mkdtemp(prefix="gantry-disks-", dir=MEMORY))
         self._volatile = {
-            machine.number: VolatileDisk(machine.root, self._place / str(machine.number), ROOM)
-            for machine in fleet.machines
+            number: VolatileDisk(fleet.machine(number).root, self.place / str(number), ROOM)
+            for number in self.volatile()
         }
+
+    def volatile(self) -> Sequence[int]:
+        """The machines that have such a disk."""
+        return self.fleet.numbers
 
     def prepare(self) -> None:
         """Each machine has its disk."""
@@ -72,4 +76,4 @@ class PoweredRig(Rig):
         super().close()
         for disk in self._volatile.values():
             disk.close()
-        self._place.rmdir()
+        self.place.rmdir()

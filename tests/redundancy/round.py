@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from tests.redundancy import breaking, operating
-from tests.redundancy.cluster import CALM, Rig
+from tests.redundancy.cluster import Rig
 from tests.redundancy.plan import Fault
 from tests.redundancy.watching import Watch, story
 from tests.support.cluster import eventually
@@ -34,7 +34,7 @@ def run(rig: Rig, what: str, faults: Sequence[Fault]) -> None:
 def _run(rig: Rig, what: str, faults: Sequence[Fault]) -> None:
     _log.info("%s: %s", what, "; ".join(f"{one.kind} ({one.seconds:g} s)" for one in faults))
     rig.calm()
-    watch = rig.watch = Watch(rig.fleet, rig.guests)
+    watch = rig.watch = rig.new_watch()
     watch.look()
     watch.start()
     try:
@@ -72,8 +72,8 @@ def _alive(rig: Rig, watch: Watch, blocks: int) -> None:
     stuck = watch.behind(rig.guests, blocks, SOON)
     if stuck:
         operating.start_again(rig, stuck)
-        stuck = watch.behind(stuck, blocks, CALM)
-    assert not stuck, f"not within {CALM:g} s {blocks} blocks more, stuck: {', '.join(stuck)}"
+        stuck = watch.behind(stuck, blocks, rig.calms)
+    assert not stuck, f"not within {rig.calms:g} s {blocks} blocks more, stuck: {', '.join(stuck)}"
 
 
 def _same_everywhere(rig: Rig, watch: Watch) -> None:
@@ -82,9 +82,9 @@ def _same_everywhere(rig: Rig, watch: Watch) -> None:
         assert rig.run("gnt-instance", "stop", "--timeout=20", name).status == 0
 
         def same(name: str = name) -> bool:
-            contents = [file.read_bytes() for file in rig.files(name).values()]
+            contents = rig.contents(name)
             return len(contents) >= 2 and len(set(contents)) == 1
 
-        eventually(f"the replicas of {name} are the same", same, timeout=CALM)
+        eventually(f"the replicas of {name} are the same", same, timeout=rig.calms)
         done = rig.run("gnt-instance", "start", name)
         assert done.status == 0, done.said

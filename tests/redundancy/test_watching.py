@@ -13,8 +13,9 @@ import pytest
 from tests.redundancy import disks
 from tests.redundancy import round as rounds
 from tests.redundancy.cluster import Rig
+from tests.redundancy.disks import runs, waits
 from tests.redundancy.plan import POWER, Kind, alone, plan
-from tests.redundancy.watching import Console, Said, Seen, Silence, runs, story, waits
+from tests.redundancy.watching import Console, Said, Seen, Silence, story
 from tests.support.cluster import eventually
 from tests.support.fleet import Fleet
 from tests.support.namespaces import Machine

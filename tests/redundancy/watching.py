@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,19 @@ class Seen:
     running: Mapping[str, frozenset[int]]
     writers: frozenset[disks.Writer]
 
+    @classmethod
+    def of(cls, used: Mapping[str, Sequence[disks.Used]]) -> Seen:
+        """What each guest's QEMUs use."""
+        return cls(
+            {
+                name: frozenset(one.pid for one in several if one.running)
+                for name, several in used.items()
+            },
+            frozenset(
+                writer for several in used.values() for one in several for writer in one.writers
+            ),
+        )
+
     def also(self, other: Seen) -> Seen:
         """What both saw."""
         running = {name: pids & other.running[name] for name, pids in self.running.items()}
@@ -127,6 +140,8 @@ class Watch(threading.Thread):
     never be: a guest with two processes that are not one's way to the other, or a disk that two
     QEMUs may write to.
     """
+
+    every = EVERY
 
     def __init__(self, fleet: Fleet, guests: Mapping[str, str]) -> None:
         super().__init__(daemon=True, name="watch")
@@ -151,7 +166,7 @@ class Watch(threading.Thread):
         """Look again and again."""
         while not self.enough.is_set():
             self.look()
-            self.enough.wait(EVERY)
+            self.enough.wait(self.every)
         self.look()
 
     def look(self) -> None:
@@ -167,29 +182,14 @@ class Watch(threading.Thread):
             self.twice += [f"{time.time():.2f} {one}" for one in proven]
 
     def _see(self) -> Seen:
+        """What is so now."""
         astray = tuple(self.astray)
-        argvs = [
-            (pid, argv)
-            for pid, argv in _running()
-            if not any(self._on(argv, number) for number in astray)
-        ]
-        used = {
-            name: [
-                disks.used(pid, self._fleet.directory, waits=waits(argv))
-                for pid, argv in argvs
-                if runs(argv, uuid)
-            ]
-            for name, uuid in self._guests.items()
-        }
-        return Seen(
-            {
-                name: frozenset(one.pid for one in several if one.running)
-                for name, several in used.items()
-            },
-            frozenset(
-                writer for several in used.values() for one in several for writer in one.writers
-            ),
-        )
+
+        def counts(argv: list[bytes]) -> bool:
+            return not any(self._on(argv, number) for number in astray)
+
+        used = disks.of_guests(self._guests, self._fleet.directory, counts)
+        return Seen.of(used)
 
     def deaf(self, number: int) -> None:
         """A machine's disk goes; nothing is read there until ``listen``."""
@@ -228,27 +228,6 @@ class Watch(threading.Thread):
 
             self._changed.wait_for(lambda: not missing(), timeout)
             return missing()
-
-
-def runs(argv: list[bytes], uuid: str) -> bool:
-    """Whether it is QEMU with that guest."""
-    return b"qemu-system" in argv[0] and uuid.encode() in argv and b"-uuid" in argv
-
-
-def waits(argv: list[bytes]) -> bool:
-    """Whether it was started to wait for a guest that comes from elsewhere."""
-    return b"-incoming" in argv
-
-
-def _running() -> Iterable[tuple[int, list[bytes]]]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                argv = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if len(argv) > 1:
-                yield int(entry.name), argv
 
 
 def story(said: list[Said]) -> list[str]:

@@ -17,7 +17,8 @@ from pathlib import Path
 from tests.support.cluster import eventually
 from tests.support.guest_kernel import made_guest_kernel
 
-_MODULES = ("dm_mod", "loop", "overlay", "virtiofs")
+MODULES = ("dm_mod", "loop", "overlay", "virtiofs")
+"""Of the kernel there."""
 _DISK = 4 << 30
 _DAEMONS = ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd")
 _ARGUMENTS = "root=/dev/vda rw quiet cryptomgr.notests panic=10 console=ttyS0,115200"
@@ -95,7 +96,7 @@ def _disk(place: Path, script: str, files: Mapping[str, Path]) -> Path:
 
 def _run(place: Path, disk: Path, timeout: float) -> str:
     """Until the guest powers off; what was on its console."""
-    kernel = made_guest_kernel(*_MODULES)
+    kernel = made_guest_kernel(*MODULES)
     with _shared(place / "socket") as socket:
         console = place / "console"
         with console.open("wb") as log:
@@ -120,11 +121,17 @@ def _run(place: Path, disk: Path, timeout: float) -> str:
         return console.read_text(errors="replace")
 
 
+def file_daemon() -> str:
+    """The program by which such a guest sees the files of this machine."""
+    program = next((one for one in _DAEMONS if os.access(one, os.X_OK)), None)
+    assert program is not None, f"none of {', '.join(_DAEMONS)} is there: install virtiofsd"
+    return program
+
+
 @contextmanager
 def _shared(socket: Path) -> Iterator[Path]:
     """The files of this machine, for one guest."""
-    program = next((one for one in _DAEMONS if os.access(one, os.X_OK)), None)
-    assert program is not None, f"none of {', '.join(_DAEMONS)} is there: install virtiofsd"
+    program = file_daemon()
     options = "source=/,sandbox=chroot,cache=always"
     log = socket.with_suffix(".log")
     with (

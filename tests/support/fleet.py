@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.cluster import eventually
-from tests.support.namespaces import Machine, machines
+from tests.support.namespaces import Machine, gantry, machines
 
 NOBODY = "02:00:00:00:00:ff"
 """The address of a network card that no machine has: what is sent there is lost silently."""
@@ -35,9 +35,16 @@ class Service:
     """One daemon of one machine, started again whenever it ends by itself."""
 
     def __init__(
-        self, name: str, argv: Sequence[str], environment: Mapping[str, str], *, log: Path
+        self,
+        name: str,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        log: Path,
+        patience: float = START,
     ) -> None:
         self.name = name
+        self.patience = patience
         self.argv = list(argv)
         self.environment = dict(environment)
         self.log = log
@@ -66,11 +73,11 @@ class Service:
         self._thread = threading.Thread(target=self._keep, daemon=True, name=self.name)
         self._thread.start()
         if wait:
-            assert self._ready.wait(START), f"{self.name} does not serve:\n{self.said()}"
+            assert self.serves(), f"{self.name} does not serve:\n{self.said()}"
 
-    def serves(self, patience: float = START) -> bool:
+    def serves(self, patience: float | None = None) -> bool:
         """Wait until the process that runs has said that it serves; False where it does not."""
-        return self._ready.wait(patience)
+        return self._ready.wait(self.patience if patience is None else patience)
 
     def send(self, number: signal.Signals) -> bool:
         """Send it a signal; False where it does not run just now."""
@@ -148,6 +155,8 @@ class Fleet:
         self.machines = made
         self.directory = directory
         self.services: dict[tuple[str, int], Service] = {}
+        self.timeouts: Mapping[str, float] = {}
+        """Of its daemons, where they are other than usual."""
         self._cuts: set[tuple[int, int]] = set()
         self._mounts: list[Path] = []
 
@@ -164,7 +173,7 @@ class Fleet:
         """The agent or the master of a machine; made when first asked for."""
         if (role, number) not in self.services:
             machine = self.machine(number)
-            argv = machine.argv("gantry", role, "--ready-fd", "{ready}")
+            argv = [*machine.inside, *gantry(self.timeouts), role, "--ready-fd", "{ready}"]
             at = argv.index("-I") + 1
             # Where one hangs, it is made to say where.
             argv[at:at] = ["-X", "faulthandler"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class Machine:
         self.root = directory / f"node{number}"
         self.root.mkdir()
         self.daemons: list[subprocess.Popen[bytes]] = []
+        self._tap = ""
 
     def run(self, program: str, *arguments: str, stdin: str = "", timeout: float = COMMAND) -> Done:
         """A program as root of this machine would run it."""
@@ -58,7 +60,7 @@ class Machine:
         try:
             self.daemons.append(
                 subprocess.Popen(
-                    [*self._daemon(timeouts), role, "--ready-fd", str(inherited)],
+                    [*self.inside, *gantry(timeouts), role, "--ready-fd", str(inherited)],
                     env=self.environment(),
                     pass_fds=[inherited],
                 )
@@ -76,7 +78,23 @@ class Machine:
         """The cable is in again."""
         _ip("link", "set", self._cable, "master", self._bridge)
 
+    def replaced(self) -> tuple[str, str]:
+        """Its cable is not in the bridge any more, but that of an emulated machine in its place.
+
+        The other end of that is a network device of the kind tap here; its name, and the address
+        of the network card that the other machines know.
+        """
+        show = ("ip", "-n", self.namespace, "-json", "link", "show", "eth0")
+        done = subprocess.run(show, check=True, capture_output=True, timeout=60)
+        self.cut()
+        self._tap = f"gt{self._cable[2:]}"
+        _ip("tuntap", "add", "dev", self._tap, "mode", "tap")
+        _ip("link", "set", self._tap, "master", self._bridge, "up")
+        return self._tap, str(json.loads(done.stdout)[0]["address"])
+
     def close(self) -> None:
+        if self._tap:
+            _ip("link", "delete", self._tap)
         for daemon in reversed(self.daemons):
             daemon.terminate()
         for daemon in self.daemons:
@@ -86,16 +104,12 @@ class Machine:
         call = f"import sys; from gantry.main.gnt import main; sys.exit(main({program!r}"
         call += ", sys.argv[1:]))"
         argv = GANTRY if program == "gantry" else [sys.executable, "-I", "-c", call]
-        return ["ip", "netns", "exec", self.namespace, *argv, *arguments]
+        return [*self.inside, *argv, *arguments]
 
-    def _daemon(self, timeouts: dict[str, float]) -> list[str]:
-        if not timeouts:
-            return self.argv("gantry")
-        lines = ["import sys", "from gantry.model import timeouts"]
-        lines += [f"timeouts.{name} = {seconds!r}" for name, seconds in timeouts.items()]
-        lines += ["from gantry.main.gantry import main", "sys.exit(main())"]
-        start = ["ip", "netns", "exec", self.namespace, sys.executable, "-I", "-c"]
-        return [*start, "; ".join(lines)]
+    @property
+    def inside(self) -> list[str]:
+        """What runs a program on it, as the beginning of its arguments."""
+        return ["ip", "netns", "exec", self.namespace]
 
     def environment(self) -> dict[str, str]:
         return {
@@ -103,6 +117,16 @@ class Machine:
             "HOME": "/root",
             "GANTRY_ROOT": str(self.root),
         }
+
+
+def gantry(timeouts: Mapping[str, float]) -> list[str]:
+    """The program, with ``timeouts``, by their names, that are other than usual."""
+    if not timeouts:
+        return GANTRY
+    lines = ["import sys", "from gantry.model import timeouts"]
+    lines += [f"timeouts.{name} = {seconds!r}" for name, seconds in timeouts.items()]
+    lines += ["from gantry.main.gantry import main", "sys.exit(main())"]
+    return [sys.executable, "-I", "-c", "; ".join(lines)]
 
 
 @contextmanager
