@@ -3,9 +3,8 @@
 pytest tests/redundancy/test_power.py --seed 2       that round
 pytest tests/redundancy/test_power.py -m long        all the others
 
-The disks are volatile ones (``tests/support/volatile_disk.py``) under namespaces, as an emulated
-node that emulates guests of its own needs minutes for what takes seconds here, and the loss is the
-same: the page cache of the node and the cache of its disk.
+The disks are volatile ones (``tests/support/volatile_disk.py``) under namespaces: the page cache of
+a node is lost and the cache of its disk, in seconds. ``test_emulated.py`` takes whole machines.
 """
 
 from __future__ import annotations
