@@ -21,7 +21,7 @@ from gantry.host import command, own_addresses
 from gantry.host.limits import Limits
 from gantry.model import timeouts
 from gantry.model.errors import OperationFailed, Reason, Rejected
-from gantry.model.image_location import Origin, bare, origin, redirected, without_password
+from gantry.model.image_location import Origin, bare, origin, redirected, shown, without_password
 
 DIRECTORY: Final = "var/lib/gantry/images"
 RESERVE: Final = 256 << 20
@@ -79,7 +79,7 @@ class Fetcher:
         coming = kept.with_suffix(".new")
         async with _fetching.setdefault(str(kept), asyncio.Lock()):
             _tidy(self._directory)
-            say(f"fetching {without_password(url)}...")
+            say(f"fetching {shown(url)}...")
             try:
                 await self._fetch(url, most, kept, coming)
                 # Where the server has nothing newer nothing was written, or an empty file.
@@ -175,7 +175,7 @@ class Fetcher:
         raise self._unreachable(url, said[0] if said else f"curl ended with {how}")
 
     def _larger(self, url: str, most: int, room: int) -> OperationFailed:
-        what = f"node {self._node} does not fetch {without_password(url)}: it is larger than"
+        what = f"node {self._node} does not fetch {shown(url)}: it is larger than"
         if most <= room:
             return OperationFailed(
                 f"{what} {most // _MIB} MiB",
@@ -193,7 +193,7 @@ class Fetcher:
 
     def _unreachable(self, url: str, why: str, hint: str = "") -> OperationFailed:
         return OperationFailed(
-            f"node {self._node} cannot fetch {without_password(url)}: {without_password(why)}",
+            f"node {self._node} cannot fetch {shown(url)}: {without_password(why)}",
             hint or "see whether the URL is right, and whether the node reaches it",
             reason=Reason.ENVIRONMENT,
             node=self._node,

@@ -24,7 +24,7 @@ from gantry.host.limits import Limits
 from gantry.model import timeouts
 from gantry.model.entities import DiskFormat
 from gantry.model.errors import OperationFailed, Reason, Rejected
-from gantry.model.image_location import is_url, largest, without_password
+from gantry.model.image_location import is_url, largest, shown
 from gantry.model.image_orders import ImageFacts, ImageWrite, ReadImage
 from gantry.model.orders import Nothing
 from gantry.storage import qcow2_header
@@ -97,7 +97,7 @@ async def _converted(
         await programs.run([*argv, _SOURCE, str(target)], timeout=timeout, passed={_NUMBER: file})
     except CommandFailed as error:
         raise OperationFailed(
-            f"the image {without_password(order.image)} cannot be written to the disk of "
+            f"the image {shown(order.image)} cannot be written to the disk of "
             f"{order.name}: {error.message.replace(_SOURCE, str(image.path))}",
             "see whether the image is whole and nobody writes to it, and whether the node's disk "
             "is full",
@@ -107,7 +107,7 @@ async def _converted(
         ) from error
     if _stamp(file) != before:
         raise OperationFailed(
-            f"the image {without_password(order.image)} was changed on node {parts.node} while it "
+            f"the image {shown(order.image)} was changed on node {parts.node} while it "
             f"was written to the disk of {order.name}",
             "try again when nobody changes it",
             reason=Reason.STATE,
@@ -125,7 +125,7 @@ def _stamp(file: int) -> tuple[int, int]:
 def _must_fit(parts: Parts, image: Image, order: ImageWrite) -> None:
     if image.size > order.disk.size << 20:
         raise OperationFailed(
-            f"the image {without_password(order.image)} needs {image.size} bytes, the disk of "
+            f"the image {shown(order.image)} needs {image.size} bytes, the disk of "
             f"{order.name} has {order.disk.size} MiB",
             "make the disk larger",
             reason=Reason.INPUT,
@@ -158,8 +158,7 @@ def _opened(parts: Parts, path: Path, location: str) -> Iterator[int]:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise Rejected(
-            f"the image {without_password(location)} cannot be read on node {parts.node}: "
-            f"{error.strerror}",
+            f"the image {shown(location)} cannot be read on node {parts.node}: {error.strerror}",
             "it must be a file that is on every node, or a URL",
             reason=Reason.ENVIRONMENT,
             node=parts.node,
@@ -172,7 +171,7 @@ def _opened(parts: Parts, path: Path, location: str) -> Iterator[int]:
 
 async def _looked_at(parts: Parts, file: int, path: Path, location: str) -> Image:
     """What it is, of its header and of qemu-img, which does not see one that names other files."""
-    location = without_password(location)
+    location = shown(location)
     header = qcow2_header.look(location, await asyncio.to_thread(os.pread, file, MOST, 0))
     if header is None:
         return Image(path=path, format=DiskFormat.RAW, size=os.fstat(file).st_size)

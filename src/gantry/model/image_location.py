@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from gantry.model import names
@@ -95,11 +96,45 @@ def check(text: str, what: str) -> str:
         ) from None
 
 
+def public(text: str, what: str) -> str:
+    """The same for what everybody may read: no name and password in a URL; or Rejected."""
+    if has_password(text):
+        raise Rejected(
+            f"the URL that is {what} has a name and a password in it, which everybody could read",
+            f"give it as a private parameter: --os-parameters-private {OS_IMAGE}=URL; for an "
+            "install image copy the file to the nodes, and give its path",
+        )
+    return check(text, what)
+
+
+def has_password(text: str) -> bool:
+    """Whether it is a URL with a name, or a name and a password, in it."""
+    return is_url(text) and bool(_parts(text)[0])
+
+
+def private(text: str, what: str) -> str:
+    """The same for what nobody may read: it is in no error. Rejected."""
+    try:
+        return check(text, what)
+    except Rejected as error:
+        raise Rejected(f"{what} is no image", error.hint) from None
+
+
+def untold(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Parameters without the image: a private one is none of the scripts' business."""
+    return {name: value for name, value in parameters.items() if name != OS_IMAGE}
+
+
 def is_url(text: str) -> bool:
     """Whether it is one that nodes can fetch."""
     return _URL.fullmatch(text) is not None
 
 
+def shown(location: str) -> str:
+    """As it may be shown: a URL without name, password, and what may be as good as one."""
+    return bare(without_password(location)) if is_url(location) else location
+
+
 def without_password(text: str) -> str:
-    """As it may be shown: a URL, or a text about one, without name and password."""
+    """A URL, or a text about one, without name and password."""
     return _WHO.sub("//", text)

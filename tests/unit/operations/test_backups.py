@@ -6,9 +6,11 @@ import msgspec
 import pytest
 from tests.fakes.cluster import FakeCluster, node_uuid
 from tests.fakes.export_files import exported
+from tests.fakes.world import NOOP
 from tests.faults.situations import UP_WITH_DISK, chain_there, running_with_disk
 from tests.unit.operations.scene import snapshot, web
 
+from gantry.jobs import recovery
 from gantry.model import export_config, export_facts
 from gantry.model.backup_orders import (
     CONFIG,
@@ -17,13 +19,16 @@ from gantry.model.backup_orders import (
     ExportFacts,
     ExportList,
     ReadExports,
+    ScriptedDisk,
     SnapshotClose,
     SnapshotOpen,
 )
 from gantry.model.errors import Rejected
 from gantry.model.export_facts import Facts
+from gantry.model.image_orders import ImageWrite
 from gantry.model.increment_orders import ChangesClose, ChangesOpen, ExportAside, MarksDrop
 from gantry.model.jobs import JobStatus
+from gantry.model.orders import OsCreate, OsInstall, OsRename, TransferOpen
 from gantry.operations.backup.export import BackupExport
 from gantry.operations.backup.import_ import BackupImport
 from gantry.operations.steps import exporting, importing
@@ -137,4 +142,40 @@ async def test_what_another_instance_of_that_name_had_exported_is_said_and_elsew
     }
     assert there[2][FACTS] != theirs[FACTS]
     assert there[3] == theirs
+    await cluster.close()
+
+
+async def test_an_import_restores_what_was_exported_and_installs_nothing() -> None:
+    """Whatever the definition installs with; an image is none of an import's business either."""
+    cluster = await FakeCluster.make([])
+    for node in cluster.world.nodes.values():
+        node.oses += (msgspec.structs.replace(NOOP, name="apart", trusted=False),)
+    files = exported("dump0", os="apart")
+    image = "https://me:password@images.example.com/web.img"
+    files[CONFIG] = files[CONFIG].replace("[os]\n", f"[os]\nos-image = {image}\n")
+    assert image in files[CONFIG]
+    cluster.world.nodes[node_uuid(3)].exports.whole["web7.example.com"] = files
+    await cluster.start()
+    job = await cluster.run(
+        {
+            "OP_ID": "OP_INSTANCE_CREATE",
+            "mode": "import",
+            "instance_name": "web7.example.com",
+            "src_node": "node3",
+            "src_path": "web7.example.com",
+            "pnode": "node2",
+        }
+    )
+    said = [line.text for line in await cluster.engine.log(job.id)]
+    assert job.status is JobStatus.SUCCESS, said
+    orders = [one.order for one in cluster.agents.calls]
+    assert not [one for one in orders if isinstance(one, (OsCreate, OsInstall, ImageWrite))]
+    [opened] = [one for one in orders if isinstance(one, TransferOpen)]
+    assert isinstance(opened.place, ScriptedDisk)
+    assert [one.run.os for one in orders if isinstance(one, OsRename)] == ["apart"]
+    # What everybody can read has no password in it.
+    assert any("os-image has a password in it, and is left out" in line for line in said)
+    assert "password@" not in str(said)
+    [made] = (await recovery.read_snapshot(cluster.store)).instances.values()
+    assert made.osparams == {}
     await cluster.close()

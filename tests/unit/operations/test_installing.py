@@ -235,11 +235,53 @@ def test_the_clusters_image_is_set_and_taken_away() -> None:
         assert check(cluster(), {**modify, "install_image": nothing}).after.install_image == ""
 
 
+SECRET_URL = "https://me:secret@example.com/a?signature=secret"
+
+
 async def test_passwords_of_urls_are_in_no_log() -> None:
-    op = {**ADD, "os_type": None, "osparams": {"os-image": "https://me:secret@example.com/a"}}
-    steps = await done(op, check(cluster(), op))
+    op = {**ADD, "os_type": "apart", "osparams_private": {"os-image": SECRET_URL}}
+    plan = check(cluster(), op)
+    steps = await done(op, plan)
     assert "writing the image https://example.com/a to disk 0..." in steps.lines
     assert "secret" not in str(steps.lines)
+    [image] = [order for _, _, order, _ in steps.done if isinstance(order, ImageWrite)]
+    assert image.image == SECRET_URL
+    # Nor has the script, which is not trusted, any use for it.
+    [script] = [order for _, _, order, _ in steps.done if isinstance(order, OsInstall)]
+    assert "secret" not in str(script)
+
+
+def test_passwords_of_urls_are_refused_where_everybody_could_read_them() -> None:
+    there = installed(os="noop", hypervisor=HypervisorName.FAKE)
+    public = {"osparams": {"os-image": SECRET_URL}}
+    change = {"OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": "web2"}
+    for where, op, more in (
+        (cluster(), ADD, public),
+        (cluster(), ADD, {**public, "no_install": True}),
+        (there, REINSTALL, public),
+        (there, change, public),
+        (there, {"OP_ID": "OP_CLUSTER_SET_PARAMS"}, {"install_image": SECRET_URL}),
+    ):
+        error = refused(where, op, **more)
+        assert "has a name and a password in it, which everybody could read" in error.message
+        assert "--os-parameters-private os-image=URL" in error.hint
+        assert "secret" not in f"{error.message} {error.hint}"
+
+
+def test_a_private_image_is_kept_and_no_error_shows_it() -> None:
+    there = installed(os="noop", hypervisor=HypervisorName.FAKE)
+    change = {"OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": "web2"}
+    private = {"osparams_private": {"os-image": SECRET_URL}}
+    plan = check(there, {**change, **private})
+    assert plan.after.osparams_private == {"os-image": SECRET_URL}
+    assert "secret" not in str(plan.told)
+    assert check(there, {**REINSTALL, **private}).installing.image == SECRET_URL
+    error = refused(there, change, osparams_private={"os-image": "file:///secret"})
+    assert "secret" not in f"{error.message} {error.hint}"
+    assert "absolute path" in error.hint
+    both = {**private, "osparams": {"os-image": "/srv/images/a"}}
+    assert "os-image" in refused(there, REINSTALL, **both).message
+    assert "os-image" in refused(cluster(), {**ADD, "os_type": None}, **both).message
 
 
 async def test_an_image_that_cannot_be_written_marks_a_reinstalled_instance() -> None:

@@ -261,7 +261,7 @@ class BackupImport(NewInstance[ImportPlan], frozen=True, kw_only=True):
             hypervisor=hypervisor or None,
             hvparams={**hvparams, **self.hvparams},
             beparams={**_memory(beparams, self.beparams), **self.beparams},
-            osparams={**config.osparams, **self.osparams},
+            osparams={**importing.public(config.osparams, ask.warn), **self.osparams},
             osparams_private={**config.osparams_private, **self.osparams_private},
             file_driver=self.file_driver,
             file_storage_dir=self.file_storage_dir,

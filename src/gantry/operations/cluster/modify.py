@@ -180,7 +180,7 @@ class ClusterModify(Operation[ClusterModifyPlan], frozen=True, kw_only=True):
             given = self.install_image
             none = given in ("", "none")
             changes["install_image"] = (
-                "" if none else image_location.check(given, "the install image")
+                "" if none else image_location.public(given, "the install image")
             )
         for name, field in (
             ("maintain_node_health", "maintain"),

@@ -104,7 +104,7 @@ class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
         # What is known of a node's disk is its own; a shared one is the agent's to measure.
         own = draft.disk_template in (DiskTemplate.FILE, DiskTemplate.MIRROR)
         space = sum(disk.size for disk in draft.disks) if own else 0
-        image = "" if self.no_install else installing.image_of(draft)
+        image = installing.image_of(draft, kept=self.no_install)
         needed = memory if self._starts else 0
         node = self._node(cluster, hypervisor, needed, space)
         others = placing.secondaries(
@@ -222,7 +222,7 @@ class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
         self, cluster: Snapshot, given: Given, name: str, hypervisor: HypervisorName
     ) -> Instance:
         template = requests.template(self.disk_template, cluster.cluster)
-        named = self.os_type or self.osparams.get(OS_IMAGE)
+        named = self.os_type or OS_IMAGE in {**self.osparams, **self.osparams_private}
         if not (named or self.no_install or template is DiskTemplate.DISKLESS):
             raise Rejected(
                 "the OS definition is missing",

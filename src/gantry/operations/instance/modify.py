@@ -11,6 +11,7 @@ from gantry.hooks.subject import Subject, SubjectKind
 from gantry.model import names, timeouts
 from gantry.model.entities import AdminState, DiskTemplate, Instance, Nic, ParameterValue
 from gantry.model.errors import Reason, Rejected
+from gantry.model.image_location import OS_IMAGE, untold
 from gantry.model.locks import Needs
 from gantry.model.orders import DiskCreate, DiskRemove, DiskSpec, OsVerify
 from gantry.model.parameters import (
@@ -26,6 +27,7 @@ from gantry.operations.base import Examiner, Given, Operation, Plan
 from gantry.operations.steps import (
     checks,
     disk_changes,
+    installing,
     mirrored_changes,
     mirroring,
     nics,
@@ -113,6 +115,8 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
             admin_state=self._state(before, running),
         )
         oses.disjoint(after.osparams, after.osparams_private)
+        if OS_IMAGE in {**self.osparams, **self.osparams_private}:
+            installing.image_of(after)
         if msgspec.to_builtins(after) == msgspec.to_builtins(before):
             raise Rejected(
                 f"nothing to change: instance {before.name} is like that already",
@@ -145,7 +149,7 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
             verify = OsVerify(
                 os=plan.after.os,
                 parameters=public,
-                private_parameters=private,
+                private_parameters=untold(private),
                 force_variant=self.force_variant,
             )
             for node in checks.all_nodes(plan.after):

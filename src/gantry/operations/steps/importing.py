@@ -13,12 +13,13 @@ from typing import Final
 
 import msgspec
 
-from gantry.model import export_facts
+from gantry.model import export_facts, image_location
 from gantry.model.backup_orders import ExportContents
 from gantry.model.entities import Parameters, ParameterValue
 from gantry.model.errors import Reason, Rejected
 from gantry.model.export_config import ExportConfig, ExportedNic, parse
 from gantry.model.export_facts import DumpFacts, Facts, decode
+from gantry.model.image_location import OS_IMAGE
 from gantry.model.names import Uuid
 from gantry.model.parameters import check
 from gantry.model.snapshot import Snapshot
@@ -211,6 +212,17 @@ def parameters(
     if left:
         warn(f"left out, since {what} has no such parameter here: {', '.join(sorted(left))}")
     return kept
+
+
+def public(osparams: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, str]:
+    """Public OS parameters as they may be kept."""
+    if not image_location.has_password(osparams.get(OS_IMAGE, "")):
+        return dict(osparams)
+    warn(
+        f"the URL that is the OS parameter {OS_IMAGE} has a password in it, and is left out: "
+        f"--os-parameters-private {OS_IMAGE}=URL keeps it"
+    )
+    return image_location.untold(osparams)
 
 
 def _facts(text: str) -> Facts | None:

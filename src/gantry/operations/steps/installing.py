@@ -9,7 +9,7 @@ import msgspec
 from gantry.model import image_location, timeouts
 from gantry.model.entities import HypervisorName, Instance, Node
 from gantry.model.errors import Reason, Rejected
-from gantry.model.image_location import OS_IMAGE, without_password
+from gantry.model.image_location import OS_IMAGE, shown
 from gantry.model.image_orders import ImageWrite, ReadImage
 from gantry.model.orders import InstallationGuest, OsCreate, OsInstall, OsRun
 from gantry.model.parameters import backend
@@ -51,10 +51,23 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     shutdown: int | None = None
 
 
-def image_of(instance: Instance) -> str:
-    """The image that the instance is to begin with, or nothing; Rejected."""
-    text = instance.osparams.get(OS_IMAGE, "")
-    return image_location.check(text, f"the OS parameter {OS_IMAGE}") if text else ""
+def image_of(instance: Instance, *, kept: bool = False) -> str:
+    """The image that the instance is to begin with, or nothing; Rejected.
+
+    ``kept``: nothing is installed now, so all that matters is what everybody may read.
+    """
+    public = instance.osparams.get(OS_IMAGE, "")
+    private = instance.osparams_private.get(OS_IMAGE, "")
+    if kept and not image_location.has_password(public):
+        return ""
+    if public and private:
+        raise Rejected(
+            f"{OS_IMAGE} is a public and a private OS parameter of {instance.name}",
+            "give it once; NAME=default takes a setting away",
+        )
+    if private:
+        return image_location.private(private, f"the private OS parameter {OS_IMAGE}")
+    return image_location.public(public, f"the OS parameter {OS_IMAGE}") if public else ""
 
 
 def untrusted(cluster: Snapshot, os: str, node: Node) -> bool:
@@ -134,7 +147,7 @@ async def examine(installing: Installing, instance: Instance, ask: Examiner) -> 
     size = instance.disks[0].size
     if found.size > size * _MIB:
         raise Rejected(
-            f"the image {without_password(installing.image)} needs a disk of "
+            f"the image {shown(installing.image)} needs a disk of "
             f"{-(-found.size // _MIB)} MiB, disk 0 of {instance.name} has {size} MiB",
             "make the disk larger",
             object_name=instance.name,
@@ -146,7 +159,7 @@ def _small_enough(image: str, download: int, most: int) -> None:
     """What its server says is believed here; more than ``most`` is never written."""
     if download > most:
         raise Rejected(
-            f"the image {without_password(image)} has {-(-download // _MIB)} MiB, of which at "
+            f"the image {shown(image)} has {-(-download // _MIB)} MiB, of which at "
             f"most {most // _MIB} are fetched",
             "see whether it is the right one, or make the disk larger",
         )
@@ -163,7 +176,7 @@ async def carry_out(
     """Write the image, run the script. ``first`` is recorded with the first of them."""
     node = instance.primary_node
     if installing.image:
-        steps.log(f"writing the image {without_password(installing.image)} to disk 0...")
+        steps.log(f"writing the image {shown(installing.image)} to disk 0...")
         order = ImageWrite(
             disk=specs.disk(0, instance.disks[0]),
             image=installing.image,

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from gantry.model.entities import Cluster, Disk, Instance, Nic, Parameters
+from gantry.model.image_location import untold
 from gantry.model.orders import DiskSpec, GuestSpec, NicSpec, OsRun
 from gantry.model.parameters import (
     backend,
@@ -87,8 +88,8 @@ def os_run(cluster: Snapshot, instance: Instance, debug_level: int = 0) -> OsRun
         disks=disks(instance),
         nics=nics(instance),
         parameters=os_parameters(whole.osparams, instance.os, instance.osparams),
-        private_parameters=os_parameters(
-            whole.osparams_private, instance.os, instance.osparams_private
+        private_parameters=untold(
+            os_parameters(whole.osparams_private, instance.os, instance.osparams_private)
         ),
         beparams=backend_parameters(whole, instance.beparams),
         hvparams=hypervisor_parameters(whole, instance.hypervisor, instance.os, instance.hvparams),
