@@ -214,9 +214,14 @@ def _until_all_ended(
             gone.append(running.pop(pidfd))
             ended[gone[-1]] = process.finish(programs[gone[-1]], timeout=1e9)
         left = min(running.values(), default=len(programs))
-        causes = tuple(place for place in gone if not ended[place].succeeded or place > left)
-        if causes and not early:
-            early = causes
+        causes = tuple(
+            place
+            for place in gone
+            if not ended[place].succeeded or place > left or _was_left(ended.get(place - 1))
+        )
+        # Who closes a pipe may end after the one who finds it closed.
+        if causes and all(_was_left(ended[place]) for place in early):
+            early = (*early, *causes)
             deadline = min(deadline, time.monotonic() + _SEE_THE_END)
     for place in running.values():
         # Its time is over: its group is ended.
@@ -239,9 +244,14 @@ def _problem(
     return Failed(f"{stage.name} {_how(one, timeout)}{_said(stage)}", stage)
 
 
+def _was_left(one: Ended | None) -> bool:
+    """Whether it ended since nobody read any more what it wrote."""
+    return one is not None and one.signal == signal.SIGPIPE
+
+
 def _consequence(one: Ended) -> int:
     """How likely it is that it only found another one gone."""
-    if one.signal == signal.SIGPIPE:
+    if _was_left(one):
         return 3
     if one.timed_out or one.cancelled:
         return 2

@@ -126,6 +126,9 @@ class ShortWaits:
         except BaseException as error:  # it is the other thread's
             running.ended, running.error = False, error
         finally:
+            # Whoever looked once more, before the other thread has the lock, would find that it
+            # ended by itself.
+            self._running = None
             os.close(pidfd)
 
 

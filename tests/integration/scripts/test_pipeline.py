@@ -74,6 +74,20 @@ async def test_the_failure_of_one_is_that_of_all_in_its_words(run: Run) -> None:
     assert run.all_ended()
 
 
+async def test_who_left_the_others_is_named_also_where_he_ends_after_them(run: Run) -> None:
+    late = shell("read one; exec <&-; sleep 0.3; echo it broke >&2; exit 3")
+    with pytest.raises(Failed) as caught:
+        await run.run(("yes",), late, ("cat",))
+    assert caught.value.message == "sh ended with exit status 3: it broke"
+
+
+async def test_who_left_the_others_without_a_word_is_named_also_where_he_ends_after_them(
+    run: Run,
+) -> None:
+    with pytest.raises(Failed, match="sh ended before it had all"):
+        await run.run(("yes",), shell("read one; exec <&-; sleep 0.3"), ("cat",))
+
+
 async def test_what_socat_says_of_every_certificate_is_left_out(run: Run) -> None:
     chatter = "2026/11/27 01:02:03 socat[1] W Unknown subject type 6 (GEN_DNS=2, GEN_IPADD=7"
     with pytest.raises(Failed) as caught:

@@ -109,6 +109,29 @@ def test_a_deadline_ends_all_of_the_group(tmp_path: Path) -> None:
         assert waited(waits, "exit 0").succeeded
 
 
+def test_a_script_that_was_ended_is_not_looked_after_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The timer may come by again before the thread that waits for the script has a turn."""
+    waitid = os.waitid
+
+    def slowly(*what: int) -> object:
+        found = waitid(*what)
+        with waits._lock:  # the one who ended it is ready
+            pass
+        waits.due(time.monotonic())
+        for thread in threading.enumerate():
+            if thread.name == f"script {what[1]}":
+                thread.join()
+        return found
+
+    monkeypatch.setattr(os, "waitid", slowly)
+    with ShortWaits(Stop()) as waits:
+        ended = waited(waits, "trap 'exit 0' TERM; sleep 600 & wait", timeout=0.1)
+    assert ended.timed_out
+    assert not ended.succeeded
+
+
 def _dead(child: Path) -> bool:
     """Nobody has reaped it yet."""
     stat = Path(f"/proc/{child.read_text().strip()}/stat")
