@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.fakes.cluster import FakeCluster
 from tests.fakes.world import NOOP
+from tests.faults.situations import NAMED, WITH_IMAGE, images_there
 from tests.unit.operations.scene import (
     FILE,
     NODE1,
@@ -20,12 +22,14 @@ from tests.unit.operations.scene import (
 )
 from tests.unit.operations.steps import Written
 
+from gantry.jobs import recovery
 from gantry.model.entities import Disk, DiskTemplate, HypervisorName
 from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.image_orders import ImageFacts, ImageWrite, ReadImage
+from gantry.model.jobs import JobStatus
 from gantry.model.live import HypervisorFacts
 from gantry.model.names import Uuid
-from gantry.model.orders import InstallationGuest, OsInstall
+from gantry.model.orders import HooksRun, InstallationGuest, OsInstall
 from gantry.model.snapshot import Claim, Snapshot
 from gantry.operations import registry
 from gantry.operations.base import Plan
@@ -300,3 +304,27 @@ def test_an_instance_without_an_os_is_made_anew_from_its_image_only() -> None:
     assert "-O os-image=FILE|URL" in error.hint
     plan = check(installed(os="", osparams={"os-image": "/srv/images/web.img"}), REINSTALL)
     assert plan.installing.image == "/srv/images/web.img"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_hooks_of_a_reinstallation_run_before_and_after_it(fails: bool) -> None:
+    """In both phases on the instance's nodes; where it fails, the fail scripts in place of post."""
+    there = msgspec.structs.replace(NAMED, os="apart", hypervisor=HypervisorName.KVM)
+    made = await FakeCluster.make([WITH_IMAGE, there])
+    images_there(made)
+    for node in made.world.nodes.values():
+        node.failing_oses = {"apart"} if fails else set()
+    await made.start()
+    job = await made.run({"OP_ID": "OP_INSTANCE_REINSTALL", "instance_name": "web1"})
+    happened = [
+        order.directories[0].name if isinstance(order, HooksRun) else "the guest"
+        for order in (one.order for one in made.agents.calls)
+        if isinstance(order, (HooksRun, OsInstall))
+    ]
+    told = [name for name in dict.fromkeys(happened) if "config-update" not in name]
+    last = "instance-reinstall-fail.d" if fails else "instance-reinstall-post.d"
+    assert told == ["instance-reinstall-pre.d", "the guest", last]
+    assert job.status is (JobStatus.ERROR if fails else JobStatus.SUCCESS)
+    [after] = (await recovery.read_snapshot(made.store)).instances.values()
+    assert ("gantry:install-failed" in after.tags) is fails
+    await made.close()
