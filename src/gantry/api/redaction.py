@@ -1,7 +1,7 @@
 """Jobs as they leave the master: private OS parameters of their operations are not shown.
 
-The store keeps the real ones, since the operation needs them. What an operation does with them
-is not decided here.
+Nor are passwords in URLs of images, for which an operation was refused. The store keeps the real
+ones, since the operation needs them. What an operation does with them is not decided here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gantry.model.image_location import OS_IMAGE, has_password, shown
 from gantry.model.jobs import Job, JobChange
 
 REDACTED: Final = "<redacted>"
@@ -20,6 +21,7 @@ _PRIVATE: Final[tuple[str, ...]] = ("osparams_private", "osparams_private_cluste
 def operation(given: dict[str, Any]) -> dict[str, Any]:
     """The operation with the names of its private parameters, and not their values."""
     hidden = {name: _hidden(given[name]) for name in _PRIVATE if name in given}
+    hidden |= _images(given)
     return {**given, **hidden} if hidden else given
 
 
@@ -40,6 +42,19 @@ def change(told: JobChange) -> JobChange:
     if told.job is None:
         return told
     return msgspec.structs.replace(told, job=job(told.job))
+
+
+def _images(given: dict[str, Any]) -> dict[str, Any]:
+    """Images that have a password in their URLs, as they may be shown."""
+    found: dict[str, Any] = {}
+    public = given.get("osparams")
+    image = public.get(OS_IMAGE) if isinstance(public, dict) else None
+    if isinstance(image, str) and has_password(image):
+        found["osparams"] = {**given["osparams"], OS_IMAGE: shown(image)}
+    install = given.get("install_image")
+    if isinstance(install, str) and has_password(install):
+        found["install_image"] = shown(install)
+    return found
 
 
 def _hidden(value: Any) -> Any:
