@@ -57,6 +57,7 @@ async def install(parts: Parts, order: OsInstall, task: Task) -> Nothing:
                     os_scripts.care(parts, task),
                     guest=guest,
                     temporary=temporary,
+                    disks=paths,
                     secrets=secrets,
                 )
     parts.facts.disturbed()

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -93,13 +93,15 @@ async def install(
     *,
     guest: InstallationGuest,
     temporary: Path,
+    disks: Sequence[str] = (),
     secrets: Mapping[str, str] | None = None,
 ) -> Path:
     """Run ``command``, which is the guest, to its end, and return the path of its log.
 
     OperationFailed as ``logged.run_logged`` says, and where the guest does not begin or end in
     time, or ends without a word of how the script did. ``temporary``: where QEMU may keep what
-    the guest writes to its image.
+    the guest writes to its image. ``disks``: real paths of the instance's, so that it is said
+    where there is no room for what the guest writes.
     """
     # Not the script's variables, which anybody on the node could read then; a secret one is one.
     environment = {
@@ -118,6 +120,7 @@ async def install(
         instance=run.name,
         doing=f"installing {run.name}",
         hidden=(*run.private_parameters.values(), *(secrets or {}).values()),
+        files=(*disks, str(temporary)),
         guest=command,
     )
     return await logged.run_logged(it, care, _watched(said, guest))

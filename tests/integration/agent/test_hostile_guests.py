@@ -239,6 +239,8 @@ async def test_a_full_node_is_an_error_that_the_script_sees(
     assert found.error is not None
     assert "ended with exit status 7 in its installation guest" in found.error.message
     assert "I/O error" in found.error.message
+    assert f"the file system of {small_place}/disk0 is full" in found.error.message
+    assert "make room on that file system" in found.error.hint
     assert "the first program goes on" in found.lines
     assert "BEYOND" not in found.said
     assert "UNNOTICED" not in found.said
