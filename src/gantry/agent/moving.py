@@ -82,18 +82,13 @@ async def send(parts: Parts, order: GuestSend, task: Task) -> Sent:
 
 async def resume(parts: Parts, order: GuestResume, task: Task) -> GuestLive:
     """Run the guest that was received; its replicas here are served to nobody any more."""
-    freed = asyncio.gather(
-        *(
-            parts.replicas.leave(disk)
-            for disk in order.disks
-            if disk.template is DiskTemplate.MIRROR
-        )
-    )
+    mirrored = [one for one in order.disks if one.template is DiskTemplate.MIRROR]
+    freed = asyncio.gather(*(parts.replicas.leave(disk) for disk in mirrored))
     try:
         driver = parts.hypervisor(order.hypervisor)
         live = await driver.resume(_valid(order.uuid), order.disks, freed)
     finally:
-        await freed
+        await asyncio.gather(*await freed)
     parts.facts.disturbed()
     return live
 

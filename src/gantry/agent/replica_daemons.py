@@ -11,19 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import shutil
 import socket
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gantry.agent import replica_programs, replica_serving
+from gantry.agent import replica_processes, replica_serving
 from gantry.agent.replica_serving import Serving
-from gantry.host import command, daemon, image_locks, life_lock
+from gantry.host import daemon, image_locks, life_lock
 from gantry.host.daemon import Daemon, Identity
 from gantry.model import names, timeouts
 from gantry.model.backup_orders import Peer
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 DIRECTORY: Final = "var/lib/gantry/replicas"
-_MOMENT: Final = 0.05
 
 
 class ReplicaDaemons:
@@ -143,21 +141,46 @@ class ReplicaDaemons:
             await self._waiting().end(disk.uuid)
             await self._stop(disk)
 
-    async def leave(self, disk: DiskSpec) -> None:
-        """The same, where this node is about to write to it itself: it is not closed."""
+    async def leave(self, disk: DiskSpec) -> Awaitable[None]:
+        """The same, where this node is about to write to it itself: it is not closed.
+
+        The other end must have ended its mirror in order. What is given back is to be awaited: it
+        comes about once the daemon has ended.
+        """
+        free: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ending = asyncio.create_task(self._left(disk, free))
+        await asyncio.wait([free, ending], return_when=asyncio.FIRST_COMPLETED)
+        if ending.done():
+            ending.result()
+        return ending
+
+    async def _left(self, disk: DiskSpec, free: asyncio.Future[None]) -> None:
         async with self._turn(disk.uuid):
+            await self._let_go(disk)
+            free.set_result(None)
             await self._stop(disk, close=False)
+
+    async def _let_go(self, disk: DiskSpec) -> None:
+        """Its file is nobody's any more, though the daemon that had it may still be ending."""
+        directory = self._root / DIRECTORY / disk.uuid
+        if not directory.is_dir():
+            return
+        await self._forget(disk.uuid)
+        if not await replica_processes.let_go(directory, disk.path):
+            await self._kill(disk.uuid)
 
     async def _serve_prepared(self, waiting: Serving, disk: DiskSpec) -> int:
         """Whoever it was served to is cut off; where the daemon is gone there is another one."""
-        await self._stop(disk, close=False)
+        await self._let_go(disk)
         content = await self.storage.serve(disk, overwrite=False)
         try:
             found = await self._waiting().serve(waiting)
         except GantryError as error:
             _log.warning("what was to serve replica %s does not: %s", disk.path, error)
+            await self._stop(disk, close=False)
             await self._waiting().end(disk.uuid)
             return await self._begin(disk, waiting.peer, waiting.host, content, waiting.port)
+        await self._stop(disk, close=False)
         below = self._root / DIRECTORY
         below.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._waiting().directory(disk.uuid).rename(below / disk.uuid)
@@ -195,17 +218,20 @@ class ReplicaDaemons:
         directory = self._root / DIRECTORY / disk.uuid
         if not directory.is_dir():
             return
-        # Once this is gone no agent starts it again.
-        (directory / replica_serving.FILE).unlink(missing_ok=True)
-        self._serving.pop(disk.uuid, None)
-        again = self._again.pop(disk.uuid, None)
-        if again is not None:
-            again.cancel()
-            await asyncio.wait([again])
+        await self._forget(disk.uuid)
         await self._kill(disk.uuid)
         if close and await self.storage.exists(disk):
             await self.storage.closed([disk])
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    async def _forget(self, disk: Uuid) -> None:
+        """Its daemon is not to be there: no agent starts it again."""
+        (self._root / DIRECTORY / disk / replica_serving.FILE).unlink(missing_ok=True)
+        self._serving.pop(disk, None)
+        again = self._again.pop(disk, None)
+        if again is not None:
+            again.cancel()
+            await asyncio.wait([again])
 
     @contextlib.asynccontextmanager
     async def _turn(self, disk: Uuid) -> AsyncIterator[None]:
@@ -247,34 +273,8 @@ class ReplicaDaemons:
         directory = self._root / DIRECTORY / served.disk.uuid
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         tls = qemu_names.prepare(self._root, self._root / replica_serving.CERTIFICATES)
-        lock = life_lock.take(directory / "lock")
-        if lock is None:
-            raise OperationFailed(f"an earlier daemon of {served.disk.path} is still there")
         path = self.storage.real_path(served.disk)
-        argv = replica_programs.storage_daemon(
-            served.disk.uuid,
-            served.content,
-            path,
-            served.peer,
-            tls,
-            listener.fileno(),
-            direct=replica_serving.takes_direct(path),
-        )
-        try:
-            replica_serving.write(directory, served)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-            errors = os.open(directory / "stderr", flags, 0o600)
-            try:
-                found = daemon.spawn(
-                    argv,
-                    inherited=[lock, listener.fileno()],
-                    errors=errors,
-                    environment=command.ENVIRONMENT,
-                )
-            finally:
-                os.close(errors)
-        finally:
-            os.close(lock)
+        found = replica_processes.spawn(directory, served, path, tls, listener.fileno())
         which = found.identity
         served = msgspec.structs.replace(served, pid=which.pid, started=which.started)
         self._watch(served, found)
@@ -348,26 +348,13 @@ class ReplicaDaemons:
 
     async def _kill(self, disk: Uuid) -> None:
         """Its daemon is gone when this returns; OperationFailed where it cannot be ended."""
-        directory = self._root / DIRECTORY / disk
         # Whoever watches it reaps it, and finds that it is not to be started again.
         known = self._daemons.pop(disk, None)
         try:
-            async with asyncio.timeout(timeouts.URGENT):
-                if known is not None:
-                    await _killed(known)
-                while await asyncio.to_thread(life_lock.held, directory / "lock"):
-                    which = await asyncio.to_thread(daemon.holder, directory / "lock")
-                    found = Daemon.adopt(which) if which is not None else None
-                    if found is None:
-                        await asyncio.sleep(_MOMENT)
-                        continue
-                    await _killed(found)
-        except TimeoutError:
-            raise OperationFailed(
-                f"the daemon of replica {disk} cannot be killed",
-                "it waits in the kernel, most likely for a disk; only that can free it",
-                node=self._node,
-            ) from None
+            await replica_processes.killed(self._root / DIRECTORY / disk, known)
+        except OperationFailed as error:
+            error.node = self._node
+            raise
 
     async def _find(self, disk: Uuid) -> None:
         directory = self._root / DIRECTORY / disk
@@ -390,10 +377,3 @@ class ReplicaDaemons:
             self._watch(served, found)
         else:
             self._ended(disk, None, "")
-
-
-async def _killed(one: Daemon) -> None:
-    gone = asyncio.Event()
-    one.watch(lambda _how: gone.set())
-    one.kill()
-    await gone.wait()

@@ -8,12 +8,13 @@ from typing import Final
 
 import msgspec
 
+from gantry.agent.replica_serving import Serving
 from gantry.hypervisors.kvm.sockets import monitor_options
 from gantry.model.backup_orders import Peer
 from gantry.model.identity import node_subject
 from gantry.model.names import Uuid
 
-_NODE: Final = "disk"
+NODE: Final = "disk"
 _TLS: Final = "tls"
 _PEER: Final = "peer"
 
@@ -29,16 +30,16 @@ def content_name(disk: Uuid, content: str) -> str:
 
 
 def storage_daemon(
-    disk: Uuid, content: str, path: str, peer: Peer, tls: Path, listener: int, *, direct: bool
+    served: Serving, path: str, tls: Path, listener: int, monitor: int, *, direct: bool
 ) -> list[str]:
-    """qemu-storage-daemon, on an inherited listening socket, for ``peer`` alone.
+    """qemu-storage-daemon, on inherited listening sockets, for one peer alone.
 
     ``tls`` is a directory as QEMU wants it.
     """
-    argv = _listening(path, peer, tls, listener, direct=direct)
-    for export in exports(disk, content):
+    argv = _listening(path, served.peer, tls, listener, direct=direct)
+    for export in exports(served.disk.uuid, served.content):
         argv += ["--export", _json(export)]
-    return argv
+    return [*argv, *monitor_options(monitor, waits=False)]
 
 
 def waiting_daemon(
@@ -60,7 +61,7 @@ def exports(disk: Uuid, content: str) -> list[dict[str, object]]:
         {
             "type": "nbd",
             "id": f"export{number}",
-            "node-name": _NODE,
+            "node-name": NODE,
             "name": name,
             "writable": True,
             "writethrough": True,
@@ -73,7 +74,7 @@ def _listening(path: str, peer: Peer, tls: Path, listener: int, *, direct: bool)
     """The program with the file, and whom it lets in."""
     node = {
         "driver": "raw",
-        "node-name": _NODE,
+        "node-name": NODE,
         "file": {
             "driver": "file",
             "filename": path,

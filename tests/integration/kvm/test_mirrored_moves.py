@@ -76,7 +76,7 @@ class Pair:
     async def promote(self) -> DiskSpec:
         """What is done side by side with the resumption, up to the end."""
         here, there = self.here.node, self.there.node
-        await there.daemons.leave(self.disk)
+        await (await there.daemons.leave(self.disk))
         await here.serve(self.after, there)
         return self.succeeding
 

@@ -43,14 +43,14 @@ def connect(directory: Path, name: str) -> socket.socket:
     return connection
 
 
-def monitor_options(listener: int) -> list[str]:
+def monitor_options(listener: int, *, waits: bool = True) -> list[str]:
     """A storage daemon's monitor at an inherited listening socket.
 
-    It goes on once somebody has connected. If it did not wait, a connection that is there when its
-    main loop begins may be accepted before the monitor is, which then never says anything
-    (QEMU 7.2: 3 of 600 starts).
+    ``waits``: it goes on once somebody has connected. If it does not wait, nobody may connect
+    before it does what it is for: a connection that is there when its main loop begins may be
+    accepted before the monitor is, which then never says anything (QEMU 7.2: 3 of 600 starts).
     """
-    chardev = f"socket,id=monitor,fd={listener},server=on,wait=on"
+    chardev = f"socket,id=monitor,fd={listener},server=on,wait={'on' if waits else 'off'}"
     return ["--chardev", chardev, "--monitor", "chardev=monitor"]
 
 
