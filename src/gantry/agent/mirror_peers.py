@@ -31,9 +31,10 @@ class NodePeers:
         """The name that the certificate of ``node`` has."""
         return node_host(self._cluster, node)
 
-    async def exports(self, target: MirrorTarget) -> list[str]:
-        """The names of what is served there. OSError, EOFError: it does not answer."""
-        return await nbd.exports(target.host, target.port, self._context(), self.host(target.node))
+    async def exports(self, target: MirrorTarget, *, until: str = "") -> list[str]:
+        """The names of what is served there, ``until`` at last. OSError, EOFError: no answer."""
+        name = self.host(target.node)
+        return await nbd.exports(target.host, target.port, self._context(), name, until=until)
 
     def _context(self) -> ssl.SSLContext:
         """Made anew once the node has another certificate."""

@@ -124,7 +124,7 @@ async def _certificates(parts: Parts) -> AsyncIterator[str]:
     try:
         yield str(directory)
     finally:
-        await asyncio.to_thread(ends.clear, directory)
+        ends.clear(directory)  # a guest that stands still waits for it: no thread is begun for that
 
 
 def _valid(uuid: Uuid) -> Uuid:

@@ -172,10 +172,11 @@ class ReplicaDaemons:
     async def _serve_prepared(self, waiting: Serving, disk: DiskSpec) -> int:
         """Whoever it was served to is cut off; where the daemon is gone there is another one."""
         await self._let_go(disk)
-        content = await self.storage.serve(disk, overwrite=False)
+        recorded = asyncio.create_task(self.storage.serve(disk, overwrite=False))
         try:
-            found = await self._waiting().serve(waiting)
+            found = await self._waiting().serve(waiting, recorded)
         except GantryError as error:
+            content = await recorded
             _log.warning("what was to serve replica %s does not: %s", disk.path, error)
             await self._stop(disk, close=False)
             await self._waiting().end(disk.uuid)

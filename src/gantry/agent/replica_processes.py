@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from gantry.agent import replica_programs, replica_serving
 from gantry.agent.replica_serving import Serving
@@ -14,9 +15,6 @@ from gantry.host.daemon import Daemon
 from gantry.hypervisors.kvm import sockets
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, OperationFailed
-
-if TYPE_CHECKING:
-    from gantry.hypervisors.kvm.monitor import Monitor
 
 MONITOR: Final = "monitor"
 _MOMENT: Final = 0.05
@@ -62,31 +60,35 @@ async def let_go(directory: Path, name: str) -> bool:
     # What few nodes ever need is loaded with the first.
     from gantry.hypervisors.kvm.monitor import Monitor
 
+    gone = set[str]()
+
+    def told(event: str, data: Mapping[str, Any]) -> None:
+        if event == "BLOCK_EXPORT_DELETED":
+            gone.add(str(data.get("id")))
+
+    async def cut_off() -> bool:
+        return gone.issuperset(replica_programs.EXPORTS)
+
     try:
         async with asyncio.timeout(_SOON):
             connection = sockets.connect(directory, MONITOR)
-            monitor = await Monitor.open(connection, name, lambda _event, _data: None, _SOON)
+            monitor = await Monitor.open(connection, name, told, _SOON)
             try:
-                return await _lets_go(monitor)
+                await monitor.execute_all(
+                    [
+                        ("block-export-del", {"id": export, "mode": "hard"})
+                        for export in replica_programs.EXPORTS
+                    ]
+                )
+                if not await monitor.until(cut_off, _SOON):
+                    return False
+                node = {"node-name": replica_programs.NODE}
+                await monitor.execute_all([("blockdev-del", node)])
+                return True
             finally:
                 await monitor.close()
     except (OSError, TimeoutError, GantryError):
         return False
-
-
-async def _lets_go(monitor: Monitor) -> bool:
-    exports = [str(one["id"]) for one in await monitor.execute("query-block-exports")]
-    await monitor.execute_all(
-        [("block-export-del", {"id": name, "mode": "hard"}) for name in exports]
-    )
-
-    async def gone() -> bool:
-        return not await monitor.execute("query-block-exports")
-
-    if not await monitor.until(gone, _SOON):
-        return False
-    await monitor.execute_all([("blockdev-del", {"node-name": replica_programs.NODE})])
-    return True
 
 
 async def killed(directory: Path, known: Daemon | None) -> None:

@@ -15,6 +15,8 @@ from gantry.model.identity import node_subject
 from gantry.model.names import Uuid
 
 NODE: Final = "disk"
+EXPORTS: Final = ("export0", "export1")
+"""The replica under both of its names."""
 _TLS: Final = "tls"
 _PEER: Final = "peer"
 
@@ -60,13 +62,15 @@ def exports(disk: Uuid, content: str) -> list[dict[str, object]]:
     return [
         {
             "type": "nbd",
-            "id": f"export{number}",
+            "id": number,
             "node-name": NODE,
             "name": name,
             "writable": True,
             "writethrough": True,
         }
-        for number, name in enumerate((export_name(disk), content_name(disk, content)))
+        for number, name in zip(
+            EXPORTS, (export_name(disk), content_name(disk, content)), strict=True
+        )
     ]
 
 

@@ -12,6 +12,7 @@ import asyncio
 import os
 import shutil
 import socket
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Final
 
@@ -76,13 +77,14 @@ class WaitingDaemons:
             raise
         return served
 
-    async def serve(self, waiting: Serving) -> Daemon:
-        """From now on it serves; the process, which is the caller's to watch.
+    async def serve(self, waiting: Serving, recorded: Awaitable[object]) -> Daemon:
+        """Once that is ``recorded`` it serves; the process, which is the caller's to watch.
 
         OperationFailed, Unavailable: it is gone, or somebody else has the file locked.
         """
         monitor = await self._monitor(waiting.disk)
         try:
+            await recorded
             exports = replica_programs.exports(waiting.disk.uuid, waiting.content)
             await monitor.execute_all([("block-export-add", export) for export in exports])
         finally:

@@ -331,8 +331,11 @@ class Peers(Protocol):
     def host(self, node: Uuid) -> str:
         """The name that the certificate of ``node`` has."""
 
-    async def exports(self, target: MirrorTarget) -> list[str]:
-        """The names of what is served there. OSError, EOFError: it does not answer."""
+    async def exports(self, target: MirrorTarget, *, until: str = "") -> list[str]:
+        """The names of what is served there. OSError, EOFError: it does not answer.
+
+        ``until``: that is waited for, for less than 10 s.
+        """
 
 
 class Taps(Protocol):

@@ -27,10 +27,18 @@ _SERVER: Final = 2
 _MOST: Final = 4096
 
 
-async def exports(host: str, port: int, tls: ssl.SSLContext, name: str) -> list[str]:
+_AGAIN: Final = 0.003
+"""Seconds between two questions to a server that is about to export something."""
+
+
+async def exports(
+    host: str, port: int, tls: ssl.SSLContext, name: str, *, until: str = ""
+) -> list[str]:
     """The names of what the server whose certificate is for ``name`` exports to us.
 
-    OSError (ssl.SSLError is one), EOFError: it does not answer as it should.
+    ``until``: asked again, in the same conversation, until that is among them. QEMU's server ends
+    a conversation after 10 s. OSError (ssl.SSLError is one), EOFError: it does not answer as it
+    should.
     """
     reader, writer = await asyncio.open_connection(host, port)
     try:
@@ -39,20 +47,27 @@ async def exports(host: str, port: int, tls: ssl.SSLContext, name: str) -> list[
         if (await _answer(reader))[0] != _ACK:
             raise ConnectionError("the server speaks no TLS")
         await writer.start_tls(tls, server_hostname=name)
-        await _ask(writer, _LIST)
-        found = []
         while True:
-            kind, data = await _answer(reader)
-            if kind == _ACK:
-                break
-            if kind != _SERVER:
-                raise ConnectionError("the server does not say what it exports")
-            size = int.from_bytes(data[:4], "big")
-            found.append(data[4 : 4 + size].decode(errors="replace"))
-        await _ask(writer, _ABORT)
-        return found
+            found = await _listed(reader, writer)
+            if not until or until in found:
+                await _ask(writer, _ABORT)
+                return found
+            await asyncio.sleep(_AGAIN)  # a server tells nobody what it begins to export
     finally:
         writer.transport.abort()
+
+
+async def _listed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[str]:
+    await _ask(writer, _LIST)
+    found = list[str]()
+    while True:
+        kind, data = await _answer(reader)
+        if kind == _ACK:
+            return found
+        if kind != _SERVER:
+            raise ConnectionError("the server does not say what it exports")
+        size = int.from_bytes(data[:4], "big")
+        found.append(data[4 : 4 + size].decode(errors="replace"))
 
 
 async def greets(host: str, port: int) -> bool:

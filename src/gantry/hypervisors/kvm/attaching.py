@@ -12,10 +12,11 @@ from typing import Final
 import msgspec
 
 from gantry.hypervisors.contract import Peers
-from gantry.hypervisors.kvm import block_jobs, changing_over, layers, resync
+from gantry.hypervisors.kvm import block_jobs, changing_over, layers, probing, resync
+from gantry.hypervisors.kvm.layers import Layers
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.one_mirror import OneMirror
-from gantry.model.errors import OperationFailed
+from gantry.model.errors import Unavailable
 from gantry.model.timeouts import URGENT
 
 _ABOUT_TO: Final = 5.0
@@ -43,34 +44,55 @@ async def mirror(means: Means, one: OneMirror) -> None:
     await block_jobs.mirror(monitor, index, node, number=number)
 
 
-async def first(means: Means, one: OneMirror) -> None:
-    """The same, over the connection of ``call``, in a QEMU that has not mirrored to it before."""
-    monitor, index, node = means.monitor, *one.key
-    there = layers.among(await layers.names(monitor), index)
-    number = there.top + 1
+async def call(means: Means, one: OneMirror, name: str) -> str:
+    """Connect to what may just be about to be served; the word for its content.
+
+    QEMU itself would sleep for a second where it comes too early, and hear nothing meanwhile.
+    Unavailable, OperationFailed. ``name``: of the guest.
+    """
+    remote, host = block_jobs.remote_name(*one.key), means.peers.host(one.target.node)
+    made = asyncio.create_task(
+        means.monitor.execute_all([block_jobs.securing(remote, means.peers.credentials())], URGENT)
+    )
+    try:
+        content = await _served(means, one, name)
+    finally:
+        await made
+    command = block_jobs.connecting(
+        remote, one.target, export=one.disk.uuid, host=host, patience=block_jobs.FOR_EVER
+    )
+    await means.monitor.execute_all([command], URGENT)
+    return content
+
+
+async def _served(means: Means, one: OneMirror, name: str) -> str:
+    deadline = time.monotonic() + _ABOUT_TO
+    while True:
+        try:
+            return await probing.content(means.peers, one, name, soon=True)
+        except Unavailable:
+            if time.monotonic() >= deadline:
+                raise
+        await asyncio.sleep(_MOMENT)
+
+
+async def first(means: Means, one: OneMirror, there: Layers) -> Layers:
+    """The same as ``mirror``, after ``call``, in a QEMU that has not mirrored to it before.
+
+    ``there``: the disk's layers; given back is what they are then.
+    """
+    index, node = one.key
+    number, job = there.top + 1, block_jobs.job_name(index, node)
     commands = [
         *(resync.counting(index) if not there.top else ()),
         resync.knowing(index, node, one.content),
         layers.adding(index, number, there.node(there.top)),
         layers.moving(index, layers.layer(index, number)),
-        block_jobs.starting(
-            block_jobs.job_name(index, node), index, number, block_jobs.remote_name(index, node)
-        ),
+        block_jobs.starting(job, index, number, block_jobs.remote_name(index, node)),
     ]
-    await monitor.execute_all(commands, URGENT)
-    await block_jobs.ready(monitor, block_jobs.job_name(index, node))
-
-
-async def call(means: Means, one: OneMirror) -> None:
-    """Connect to what may just be about to be served."""
-    deadline = time.monotonic() + _ABOUT_TO
-    while True:
-        try:
-            return await _connect(means, one, "remote", fresh=True)
-        except OperationFailed:
-            if time.monotonic() >= deadline:
-                raise
-        await asyncio.sleep(_MOMENT)
+    await means.monitor.execute_all(commands, URGENT)
+    await block_jobs.ready(means.monitor, job)
+    return there.mirrored(number)
 
 
 async def copy(means: Means, one: OneMirror) -> None:

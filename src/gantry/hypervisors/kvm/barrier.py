@@ -6,6 +6,7 @@ when it goes on. So a guest that QEMU lets run at a moment that is not ours harm
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -17,13 +18,22 @@ _EIO: Final = 5
 _WRITES: Final = ("write", "write-zeroes", "discard")
 
 
-async def bar(monitor: Monitor, index: int) -> None:
-    """From now on; the guest stands still. Again: it is so already."""
+async def bar(monitor: Monitor, indexes: Collection[int]) -> None:
+    """From now on, for those disks; the guest stands still. Again: it is so already."""
     names = await layers.names(monitor)
-    if _name(index) in names:
-        return
+    missing = [index for index in indexes if _name(index) not in names]
+    await asyncio.gather(
+        *(
+            # Where the first is refused so is the second.
+            monitor.execute_all([_adding(names, index), layers.moving(index, _name(index))])
+            for index in missing
+        )
+    )
+
+
+def _adding(names: Collection[str], index: int) -> tuple[str, dict[str, Any]]:
     found = layers.among(names, index)
-    node: dict[str, Any] = {
+    return "blockdev-add", {
         "driver": "blkdebug",
         "node-name": _name(index),
         "image": found.node(found.top),
@@ -31,9 +41,6 @@ async def bar(monitor: Monitor, index: int) -> None:
             {"event": "none", "iotype": kind, "errno": _EIO, "once": False} for kind in _WRITES
         ],
     }
-    # Where the first is refused so is the second.
-    commands = [("blockdev-add", node), layers.moving(index, _name(index))]
-    await monitor.execute_all(commands, timeouts.URGENT)
 
 
 async def lower(monitor: Monitor, index: int) -> None:

@@ -108,14 +108,26 @@ async def connect(
     patience: int,
     fresh: bool,
 ) -> None:
-    """A node of that name is the export at ``target``, whose certificate is for ``host``.
+    """A node of that name is the export at ``target``; see ``connecting``.
 
-    ``patience``: seconds for which what is under way waits for a broken connection. ``fresh``:
-    there has been none of that name.
+    ``fresh``: there is none of that name.
     """
     if not fresh:
         await disconnect(monitor, name)
-    tls = {
+    commands = [
+        securing(name, credentials),
+        connecting(name, target, export=export, host=host, patience=patience),
+    ]
+    try:
+        await monitor.execute_all(commands, timeouts.URGENT)
+    except OperationFailed:
+        await disconnect(monitor, name)
+        raise
+
+
+def securing(name: str, credentials: Path) -> tuple[str, dict[str, object]]:
+    """The command by which a connection of that name will have its certificates. Pure."""
+    return "object-add", {
         "qom-type": "tls-creds-x509",
         "id": f"tls-{name}",
         "dir": str(credentials),
@@ -123,7 +135,17 @@ async def connect(
         "verify-peer": True,
         "sanity-check": False,
     }
-    node = {
+
+
+def connecting(
+    name: str, target: MirrorTarget, *, export: str, host: str, patience: int
+) -> tuple[str, dict[str, object]]:
+    """The command by which a node of that name becomes an export. Pure.
+
+    The certificate there is for ``host``. ``patience``: seconds for which what is under way waits
+    for a broken connection.
+    """
+    return "blockdev-add", {
         "driver": "nbd",
         "node-name": name,
         "server": {
@@ -139,11 +161,6 @@ async def connect(
         "reconnect-delay": patience,
         "open-timeout": _OPEN,
     }
-    try:
-        await monitor.execute_all([("object-add", tls), ("blockdev-add", node)], timeouts.URGENT)
-    except OperationFailed:
-        await disconnect(monitor, name)
-        raise
 
 
 async def disconnect(monitor: Monitor, name: str) -> None:

@@ -143,8 +143,7 @@ async def resume(
     ``mirrored`` are its disks as they are here, where they have replicas.
     """
     monitor = await running.monitor(timeouts.QMP)
-    exports = await monitor.execute("query-block-exports")
-    disks = [int(str(one["id"]).removeprefix("incoming")) for one in exports]
+    disks = [] if mirrored else await _brought(monitor)
     if running.record.incoming is not None:
         await _received(running, monitor)
         if mirrored:
@@ -166,6 +165,12 @@ async def resume(
     # Switches learn by it where the guest is now.
     await monitor.execute("announce-self", initial=50, max=550, rounds=5, step=100)
     await secured.forget(monitor)
+
+
+async def _brought(monitor: Monitor) -> list[int]:
+    """The indexes of disks that have come with it."""
+    exports = await monitor.execute("query-block-exports")
+    return [int(str(one["id"]).removeprefix("incoming")) for one in exports]
 
 
 async def _arrived(

@@ -50,6 +50,12 @@ class Layers(msgspec.Struct, frozen=True, kw_only=True):
         """The node that this layer is on."""
         return self.node(max((one for one in self.layers if one < number), default=0))
 
+    def mirrored(self, number: int) -> Layers:
+        """The same with that layer, and a mirror's filter on it."""
+        return Layers(
+            index=self.index, layers=self.layers | {number}, filters=self.filters | {number}
+        )
+
 
 def layer(index: int, number: int) -> str:
     """Its node name."""

@@ -89,7 +89,9 @@ async def begin(running: Running, means: Means | None, kept: frozenset[Uuid]) ->
         ) from error
 
 
-async def join(running: Running, means: Means, ready: Callable[[], Awaitable[None]]) -> None:
+async def join(
+    running: Running, means: Means, ready: Callable[[set[str]], Awaitable[None]]
+) -> None:
     """Mirror all disks, once ``ready``, of a guest that came here, and is held.
 
     Where one cannot be mirrored to it is lost.

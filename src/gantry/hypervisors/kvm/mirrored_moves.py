@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -45,11 +45,11 @@ def jobs(running: Running) -> frozenset[str]:
 async def leave(running: Running, node: Uuid) -> None:
     """End its mirrors; the guest stands still. OperationFailed where ``node`` has not all of it.
 
-    What is recorded of its targets are those that have; they are ``whole`` from now on.
+    What is recorded of its targets are those that have; they are ``whole`` from now on. Their
+    connections go with ``part``.
     """
     mirrors, spec = running.mirrors, running.record.spec
     assert mirrors is not None
-    there = await block_jobs.jobs(await running.monitor(timeouts.QMP))
     phases = {(one.disk, one.node): one.phase for one in mirrors.live()}
     disks = []
     for disk in spec.disks:
@@ -57,7 +57,6 @@ async def leave(running: Running, node: Uuid) -> None:
             target
             for target in disk.targets
             if phases.get((disk.uuid, target.node)) is MirrorPhase.READY
-            and block_jobs.job_name(disk.index, target.node) in there
         )
         lost = [
             target
@@ -78,10 +77,15 @@ async def leave(running: Running, node: Uuid) -> None:
 
     async def bar() -> None:
         monitor = await running.monitor(timeouts.QMP)
-        for disk in disks:
-            await barrier.bar(monitor, disk.index)
+        await barrier.bar(monitor, [disk.index for disk in disks])
 
     await mirrors.leave(bar)
+
+
+async def part(running: Running) -> None:
+    """Nothing of it that reaches other nodes is left of the mirrors that ``leave`` has ended."""
+    if running.mirrors is not None:
+        await running.mirrors.part()
 
 
 def whole(running: Running) -> Whole:
@@ -103,7 +107,7 @@ async def come_back(running: Running) -> bool:
     async with held.still(running):
         if await settled(monitor) == "running":
             await monitor.execute("stop", timeouts.URGENT)
-        await _activate(running, disks)
+        await _activate(running, disks, await layers.names(monitor))
         for disk in disks:  # a mirror wants nothing but a device above it
             await barrier.lower(monitor, disk.index)
         for disk in disks:
@@ -147,10 +151,8 @@ async def arrive(
     )
     inherited = asyncio.create_task(_inherited(means, disks))
 
-    async def ready() -> None:
-        if freed is not None:
-            await freed
-        await _activate(running, disks)
+    async def ready(nodes: Collection[str]) -> None:
+        await _activate(running, disks, nodes, freed)
 
     try:
         async with held.arriving(running, record):
@@ -170,24 +172,21 @@ async def _inherited(means: Means, disks: Sequence[DiskSpec]) -> Callable[[], Aw
     return await means.replicas.inherit(disks)
 
 
-async def _activate(running: Running, disks: Sequence[DiskSpec]) -> None:
+async def _activate(
+    running: Running, disks: Sequence[DiskSpec], nodes: Collection[str], freed: Freed = None
+) -> None:
     """Make disks ready for writing that QEMU opened, or kept, for a guest on another node.
 
-    It does so for one that it is to serve, and for no command of its own.
+    It does so for one that it is to serve, and for no command of its own. ``nodes`` are the names
+    of all nodes. Only once ``freed``.
     """
     monitor = await running.monitor(timeouts.QMP)
-    nodes = await layers.names(monitor)
-    with sockets.listen(running.files.volatile, _SOCKET) as listener:
-        await monitor.give(listener.fileno(), _SOCKET)
-    commands: list[tuple[str, dict[str, Any]]] = [
-        ("nbd-server-start", {"addr": {"type": "fd", "data": {"str": _SOCKET}}})
-    ]
-    for disk in disks:
-        node = barrier.top(nodes, disk.index)
-        export = {"id": f"activated{disk.index}", "node-name": node, "type": "nbd"}
-        commands.append(("block-export-add", export))
-    commands.append(("nbd-server-stop", {}))
     try:
+        with sockets.listen(running.files.volatile, _SOCKET) as listener:
+            await monitor.give(listener.fileno(), _SOCKET)
+        if freed is not None:
+            await freed
+        commands = _activation(nodes, disks)
         try:
             await monitor.execute_all(commands, timeouts.URGENT)
         except OperationFailed:  # an agent before may have been cut off in the middle of it
@@ -196,3 +195,19 @@ async def _activate(running: Running, disks: Sequence[DiskSpec]) -> None:
             await monitor.execute_all(commands, timeouts.URGENT)
     finally:
         (running.files.volatile / _SOCKET).unlink(missing_ok=True)
+
+
+def _activation(nodes: Collection[str], disks: Sequence[DiskSpec]) -> list[tuple[str, Any]]:
+    exports = [
+        {
+            "id": f"activated{disk.index}",
+            "node-name": barrier.top(nodes, disk.index),
+            "type": "nbd",
+        }
+        for disk in disks
+    ]
+    return [
+        ("nbd-server-start", {"addr": {"type": "fd", "data": {"str": _SOCKET}}}),
+        *(("block-export-add", export) for export in exports),
+        ("nbd-server-stop", {}),
+    ]

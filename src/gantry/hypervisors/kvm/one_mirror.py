@@ -34,6 +34,8 @@ class OneMirror:
         """The job is gone, without having been released."""
         self.leaving = False
         """It is being released: that its job ends is no loss."""
+        self.outcome: asyncio.Future[str] | None = None
+        """How its job ends, where somebody waits for that: an error, or nothing."""
         self.turn = asyncio.Lock()
         self.watch: asyncio.Task[None] | None = None
         self.answered = time.monotonic()

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gantry.hypervisors.contract import Link, Manner, Whole
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 _UNDER_WAY: Final = frozenset(
     ("setup", "active", "pre-switchover", "device", "wait-unplug", "cancelling")
 )
+_CONNECTION: Final = "outgoing"
 _NO_LIMIT: Final = 1 << 40
 _MIB: Final = 1024 * 1024
 
@@ -55,7 +57,6 @@ async def send(
     except BaseException:
         await asyncio.shield(take_back(running))
         raise
-    await running.refresh(timeouts.QMP)
     return mirrored_moves.whole(running) if manner.node else ()
 
 
@@ -67,7 +68,7 @@ async def take_back(running: Running) -> None:
     outgoing = _Outgoing(running, monitor, lambda _text: None)
     if await outgoing.status() in _UNDER_WAY:
         await monitor.execute("migrate_cancel")
-        await outgoing.until(lambda status: status not in _UNDER_WAY, timeouts.URGENT)
+        await outgoing.until(_ended, timeouts.URGENT)
     await mirroring.end(monitor, running)
     try:
         back = await mirrored_moves.come_back(running)
@@ -105,45 +106,79 @@ class _Outgoing:
     async def send(self, link: Link, ports: Ports, disks: Sequence[int], manner: Manner) -> None:
         """All of it; from wherever an earlier agent left it."""
         if (await self._monitor.execute("query-status"))["status"] == "postmigrate":
+            await self._running.refresh(timeouts.QMP)
             return
         if await self.status() not in _UNDER_WAY:
             await self._begin(link, ports, disks, manner)
         if disks or manner.node:
-            await self.until(lambda status: status != "active" and status != "setup")
-            if await self.status() == "pre-switchover":
-                if manner.node:
-                    await mirrored_moves.leave(self._running, manner.node)
-                if disks:
-                    await mirroring.finish(self._monitor, self._running, disks)
-                await self._monitor.execute("migrate-continue", state="pre-switchover")
-        await self.until(lambda status: status not in _UNDER_WAY)
-        info = await self._info()
+            await self._switch_over(disks, manner)
+        else:
+            await self.until(_ended)
+        info, _ = await asyncio.gather(self._info(), self._running.refresh(timeouts.QMP))
         if info["status"] != "completed":
             why = info.get("error-desc") or f"the other end is gone ({info['status']})"
-            raise OperationFailed(
-                f"{self._running.record.spec.name} could not be sent: {why}",
-                "it goes on where it was; see whether both nodes and the network between "
-                "them are well",
-                object_name=self._running.record.spec.name,
-            )
+            raise self._failed(why)
         self._say_end(info)
+
+    async def _switch_over(self, disks: Sequence[int], manner: Manner) -> None:
+        """Once it stands still, all that is not on this node alone ends; then the rest is sent."""
+        first = None
+        if await self.until(lambda status: status not in ("active", "setup")) == "pre-switchover":
+            first = self._go_on
+            if manner.node:
+                await mirrored_moves.leave(self._running, manner.node)
+            if disks:
+                await mirroring.finish(self._monitor, self._running, disks)
+        await self.until(_ended, first=first)
 
     async def status(self) -> str:
         """QEMU's word."""
         return str((await self._info()).get("status", "none"))
 
-    async def until(self, reached: Callable[[str], bool], timeout: float | None = None) -> None:
-        """Until the status is one that was wanted; says now and then how far it is."""
+    async def until(
+        self,
+        reached: Callable[[str], bool],
+        timeout: float | None = None,
+        *,
+        first: Callable[[], Awaitable[None]] | None = None,
+    ) -> str:
+        """Until the status is one that was wanted, which is given back; says how far it is.
+
+        ``first`` is what it is to be reached by. QEMU tells each status, and may be busy with
+        just what is waited for: it is asked at the beginning, and for what there is to say.
+        """
+        heard: list[str] = []
+
+        def told(event: str, data: Mapping[str, Any]) -> None:
+            if event == "MIGRATION":
+                heard.append(str(data.get("status")))
+
         async with asyncio.timeout(timeout):
-            with News(self._running).listening() as news:
+            with News(self._running, told).listening() as news:
                 said = time.monotonic()
-                while not reached(str((info := await self._info()).get("status", "none"))):
+                if first is not None:
+                    await first()
+                else:
+                    heard.append(await self.status())
+                while not (found := [status for status in heard if reached(status)]):
+                    heard.clear()
                     if time.monotonic() - said >= timeouts.MIGRATION_REPORT:
                         said = time.monotonic()
+                        info = await self._info()
+                        heard.append(str(info.get("status", "none")))
                         self._progress(how_far(info))
+                        continue
                     if self._running.mirrors is not None:
                         self._running.mirrors.ask()
                     await news.next()
+                return found[-1]
+
+    async def _go_on(self) -> None:
+        """Have the rest sent; nothing of the mirrors is left by then."""
+        await asyncio.gather(
+            self._monitor.execute("migrate-continue", state="pre-switchover"),
+            mirrored_moves.part(self._running),
+        )
 
     async def _info(self) -> dict[str, Any]:
         info: dict[str, Any] = await self._monitor.execute("query-migrate")
@@ -178,13 +213,38 @@ class _Outgoing:
             await mirroring.begin(monitor, self._running, link, ports.disks, disks, self._progress)
         if not manner.live:
             await monitor.execute("stop")
-        host = f"[{link.host}]" if ":" in link.host else link.host
-        await monitor.execute("migrate", uri=f"tcp:{host}:{ports.memory}")
+        await self._call(link.host, ports.memory)
+        await monitor.execute("migrate", uri=f"fd:{_CONNECTION}")
+
+    async def _call(self, host: str, port: int) -> None:
+        """QEMU has the connection. It would let what it sends last wait for an acknowledgement."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as connection:
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                async with asyncio.timeout(timeouts.CONNECT):
+                    await asyncio.get_running_loop().sock_connect(connection, (host, port))
+            except OSError as error:  # TimeoutError is one
+                raise self._failed(str(error) or "the other node does not answer") from error
+            connection.setblocking(True)
+            await self._monitor.give(connection.fileno(), _CONNECTION)
+
+    def _failed(self, why: str) -> OperationFailed:
+        return OperationFailed(
+            f"{self._running.record.spec.name} could not be sent: {why}",
+            "it goes on where it was; see whether both nodes and the network between them are well",
+            object_name=self._running.record.spec.name,
+        )
 
     def _say_end(self, info: dict[str, Any]) -> None:
         sent = int(info.get("ram", {}).get("transferred", 0)) / _MIB
         took = int(info.get("total-time", 0)) / 1000
         self._progress(f"sent: {sent:.0f} MiB in {took:.1f} s")
+
+
+def _ended(status: str) -> bool:
+    return status not in _UNDER_WAY
 
 
 def how_far(info: dict[str, Any]) -> str:

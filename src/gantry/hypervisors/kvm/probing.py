@@ -16,14 +16,14 @@ _LEAST_TRY: Final = 3.0
 TRY_AGAIN: Final = 0.5
 
 
-async def content(peers: Peers, one: OneMirror, name: str) -> str:
+async def content(peers: Peers, one: OneMirror, name: str, *, soon: bool = False) -> str:
     """The word for what is on the replica; Unavailable where it is not served.
 
-    ``name``: of the guest.
+    ``name``: of the guest. ``soon``: it is just about to be served, which is waited for.
     """
     try:
         async with asyncio.timeout(timeouts.REPLICA_LOST):
-            found = await peers.exports(one.target)
+            found = await peers.exports(one.target, until=one.disk.uuid if soon else "")
     except (OSError, EOFError, TimeoutError) as error:
         raise Unavailable(
             f"disk {one.disk.index} of {name} cannot be mirrored to {one.target.name}: "

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
-from gantry.hypervisors.kvm import attaching, block_jobs, probing
+from gantry.hypervisors.kvm import attaching, block_jobs, layers, probing
+from gantry.hypervisors.kvm.layers import Layers
 from gantry.hypervisors.kvm.mirrors import Mirrors
 from gantry.hypervisors.kvm.monitor import Monitor
-from gantry.hypervisors.kvm.one_mirror import OneMirror
+from gantry.hypervisors.kvm.one_mirror import Key, OneMirror
 from gantry.model import timeouts
 from gantry.model.entities import OnDegraded
 from gantry.model.errors import GantryError, OperationFailed, Reason
@@ -20,9 +22,16 @@ from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
 from gantry.model.specs import MirrorTarget
 
+_ENDS: Final = 5.0
+"""Seconds in which a mirror comes to its end that has nothing under way."""
+
 
 class GuestMirrors(Mirrors):
     """Those of a guest."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._parting: list[Key] = []
 
     @property
     def awaited(self) -> bool:
@@ -78,7 +87,7 @@ class GuestMirrors(Mirrors):
         """End all in order, after ``bar``; nobody writes meanwhile. Copies are given up.
 
         OperationFailed where one does not come to its end. Some of what they used stays in QEMU,
-        which is to end, or to mirror ``again``, which begins by tidying up.
+        which is to end, or to mirror ``again``, which begins by tidying up. ``part`` is to follow.
         """
         async with self._turn:
             mine = tuple(self._all.values())
@@ -88,31 +97,57 @@ class GuestMirrors(Mirrors):
             asked = asyncio.gather(*(self._there(one) for one in mine))
             await asyncio.gather(asked, bar())
             monitor = await self._monitor(timeouts.QMP)
-            lost = [
-                one
-                for one, answers in zip(mine, asked.result(), strict=True)
-                if not await self._left(monitor, one, answers=answers) and not one.copying
-            ]
+            ended = await asyncio.gather(
+                *(self._left(monitor, *each) for each in zip(mine, asked.result(), strict=True))
+            )
             self._changed()
-        if lost:
-            raise self._not_there(lost[0])
+        for one, whole in zip(mine, ended, strict=True):
+            if not whole and not one.copying:
+                raise self._not_there(one)
+
+    async def part(self) -> None:
+        """Let go of the connections of those that ``leave`` has ended, as long as the other sides
+        are there: QEMU would wait for them at its end.
+        """
+        left, self._parting = self._parting, []
+        monitor = await self._monitor(timeouts.QMP)
+        await asyncio.gather(*(block_jobs.leave(monitor, *key) for key in left))
 
     async def _there(self, one: OneMirror) -> bool:
         return one.answered_lately() or await one.answers(self._peers)
 
-    async def _left(self, monitor: Monitor, one: OneMirror, *, answers: bool) -> bool:
+    async def _left(self, monitor: Monitor, one: OneMirror, answers: bool) -> bool:
         """Whether it has come to its end in order; it has ended in any case."""
-        job, ended = block_jobs.job_name(*one.key), None
-        if answers and not one.copying:
-            ended = await block_jobs.concluded(monitor, job)
+        whole = answers and not one.copying and await self._concluded(monitor, one)
         if one.watch is not None:
             one.watch.cancel()
         self._all.pop(one.key, None)
-        if ended is None or ended.error:
+        if whole:
+            self._parting.append(one.key)
+        else:
             await block_jobs.release(monitor, *one.key)
-        else:  # before the other side is gone: QEMU would wait for it at its end
-            await block_jobs.leave(monitor, *one.key)
-        return ended is not None and not ended.error
+        return whole
+
+    async def _concluded(self, monitor: Monitor, one: OneMirror) -> bool:
+        """It ends in order, as QEMU tells: a mirror that was not ready, or failed, does not."""
+        one.outcome = asyncio.get_running_loop().create_future()
+        try:
+            await monitor.execute("block-job-cancel", device=block_jobs.job_name(*one.key))
+            async with asyncio.timeout(_ENDS):
+                return not await one.outcome
+        except (OperationFailed, TimeoutError):
+            return False
+
+    def told(self, event: str, data: Mapping[str, Any]) -> None:
+        """An event of QEMU."""
+        super().told(event, data)
+        if event in ("BLOCK_JOB_COMPLETED", "BLOCK_JOB_CANCELLED"):
+            why = str(data.get("error", "")) or ("" if event.endswith("COMPLETED") else "cancelled")
+            for one in self._all.values():
+                if one.outcome is None or one.outcome.done():
+                    continue
+                if data.get("device") == block_jobs.job_name(*one.key):
+                    one.outcome.set_result(why)
 
     def _not_there(self, one: OneMirror) -> OperationFailed:
         return OperationFailed(
@@ -128,48 +163,69 @@ class GuestMirrors(Mirrors):
             if not self.attached(disk.index, target.node):
                 await self._again(OneMirror(disk, target))
 
-    async def join(self, disks: Sequence[DiskSpec], ready: Callable[[], Awaitable[None]]) -> None:
+    async def join(
+        self, disks: Sequence[DiskSpec], ready: Callable[[set[str]], Awaitable[None]]
+    ) -> None:
         """Begin those of a guest that comes from another node, in a QEMU of its own.
 
-        The other ends may just be about to serve it. They are called first, then its disks are
-        made ``ready``. One that cannot be begun is lost.
+        The other ends may just be about to serve it. They are called, its disks are made ``ready``,
+        and then mirrored. ``ready`` gets the names of its nodes. One that cannot be begun is lost.
         """
         async with self._turn:
             monitor = await self._monitor(timeouts.QMP)
             means = attaching.Means(monitor=monitor, peers=self._peers, device=True)
-            called = [
-                await self._called(means, OneMirror(disk, msgspec.structs.replace(to, full=False)))
-                for disk in disks
-                for to in disk.targets
-            ]
-            await ready()
-            for one, why in called:
-                await self._joined(means, one, why)
+            nodes = await layers.names(monitor)
+            made = asyncio.ensure_future(ready(nodes))
+            there = [layers.among(nodes, disk.index) for disk in disks]
+            try:
+                await asyncio.gather(
+                    *(
+                        self._joined(means, disk, found, made)
+                        for disk, found in zip(disks, there, strict=True)
+                    )
+                )
+            finally:
+                made.cancel()
 
-    async def _called(self, means: attaching.Means, one: OneMirror) -> tuple[OneMirror, str]:
-        """And why it cannot be had."""
-        one.content = one.target.content
+    async def _joined(
+        self, means: attaching.Means, disk: DiskSpec, there: Layers, made: Awaitable[None]
+    ) -> None:
+        """All of a disk, one after the other: each is on top of the one before."""
+        mine = [OneMirror(disk, msgspec.structs.replace(to, full=False)) for to in disk.targets]
+        calls = [asyncio.create_task(self._called(means, one)) for one in mine]
         try:
-            if not one.content:
-                one.content = await probing.content(self._peers, one, self._name)
-            await attaching.call(means, one)
-        except GantryError as error:
-            return one, error.message
-        return one, ""
+            await asyncio.shield(made)
+            for one, call in zip(mine, calls, strict=True):
+                there = await self._first(means, one, there, await call)
+        finally:
+            for call in calls:
+                call.cancel()
 
-    async def _joined(self, means: attaching.Means, one: OneMirror, why: str) -> None:
+    async def _called(self, means: attaching.Means, one: OneMirror) -> str:
+        """Why it cannot be had; nothing where it can."""
+        try:
+            found = await attaching.call(means, one, self._name)
+        except GantryError as error:
+            return error.message
+        one.content = one.target.content or found
+        return ""
+
+    async def _first(
+        self, means: attaching.Means, one: OneMirror, there: Layers, why: str
+    ) -> Layers:
         try:
             if not why:
-                await attaching.first(means, one)
+                there = await attaching.first(means, one, there)
         except GantryError as error:
             why = error.message
         self._all[one.key] = one
         if why:
             self._ended(one, why)
-            return
+            return layers.among(await layers.names(means.monitor), one.disk.index)
         one.proven = True
         self._become(one, MirrorPhase.READY)
         self._follow(one)
+        return there
 
     async def _again(self, before: OneMirror) -> None:
         """It is the same as before, but for what ``work`` did on both sides."""
