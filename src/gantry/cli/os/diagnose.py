@@ -38,20 +38,33 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
     else:
-        sys.stdout.write("\n".join(_text(one) for one in found))
+        sys.stdout.write("\n".join(text(one) for one in found))
     return 0 if all(one["valid"] and not one["differing"] for one in found) else 1
 
 
-def _text(one: dict[str, Any]) -> str:
+def text(one: dict[str, Any]) -> str:
+    """One definition as it is on all nodes, for people; ``one`` is of the API's ``os``."""
     states = [name for name in ("hidden", "blacklisted") if one[name]]
     valid = "valid" if one["valid"] else "invalid"
     if one["differing"]:
         states.append("differs between nodes")
-    body = {name: one[name] for name in ("node_status", "problems", "differing") if one.get(name)}
-    text = f"OS: {one['name']} [{', '.join([valid, *states])}]\n" + table.document(body, 1)
+    status = {node: _hiding(entries) for node, entries in one["node_status"].items()}
+    body = {"node_status": status}
+    body |= {name: one[name] for name in ("problems", "differing") if one[name]}
+    said = f"OS: {one['name']} [{', '.join([valid, *states])}]\n" + table.document(body, 1)
     nodes = one.get("difference", {}).get("nodes", {})
     for node, lines in nodes.items():
         usual = one["difference"]["usual"]
-        text += f"  what {node} has otherwise than {usual}:\n"
-        text += "".join(f"    {line}\n" for line in lines)
-    return text
+        said += f"  what {node} has otherwise than {usual}:\n"
+        said += "".join(f"    {line}\n" for line in lines)
+    return said
+
+
+def _hiding(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of one node, with a word at each that the first one hides."""
+    hidden = f"hidden by {entries[0]['path']}" if entries else ""
+    later = [
+        {**one, "problem": f"{one['problem']}; {hidden}" if one["problem"] else hidden}
+        for one in entries[1:]
+    ]
+    return entries[:1] + later
