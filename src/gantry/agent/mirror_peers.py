@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+from gantry.host import command
+from gantry.model import timeouts
 from gantry.model.identity import node_host
 from gantry.model.names import Uuid
 from gantry.model.specs import MirrorTarget
@@ -35,6 +37,14 @@ class NodePeers:
         """The names of what is served there, ``until`` at last. OSError, EOFError: no answer."""
         name = self.host(target.node)
         return await nbd.exports(target.host, target.port, self._context(), name, until=until)
+
+    async def hang_up(self, target: MirrorTarget) -> bool:
+        """End this node's connections to it; see the contract. CommandFailed."""
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        which = ["-H", "-t", "-n", "dst", f"{host}:{target.port}"]
+        there = (await command.run(["ss", *which], timeout=timeouts.URGENT)).stdout
+        ended = (await command.run(["ss", "-K", *which], timeout=timeouts.URGENT)).stdout
+        return bool(ended.strip()) or not there.strip()
 
     def _context(self) -> ssl.SSLContext:
         """Made anew once the node has another certificate."""

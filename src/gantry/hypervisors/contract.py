@@ -337,6 +337,12 @@ class Peers(Protocol):
         ``until``: that is waited for, for less than 10 s.
         """
 
+    async def hang_up(self, target: MirrorTarget) -> bool:
+        """End this node's connections to it, so that whoever had one makes it anew.
+
+        False where there are some that cannot be ended.
+        """
+
 
 class Taps(Protocol):
     """What a driver needs of the node's networks; given to it when it is built."""

@@ -117,6 +117,8 @@ REPLICA_ANSWERED: Final = 1.0
 """For which one that has answered is taken to be there while a guest stands still."""
 REPLICA_LOST: Final = 5.0
 """A replica whose export has not answered for so long is lost."""
+REPLICA_STANDS: Final = 60.0
+"""One that answers, but that nothing gets to, is connected to anew at least so often."""
 REPLICA_SERVED: Final = 20.0
 """A storage daemon from its start until it answers."""
 REPLICA_AGAIN: Final = (0.0, 0.2, 1.0, 2.0, 5.0)

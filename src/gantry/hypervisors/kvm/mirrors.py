@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from gantry.hypervisors.contract import Peers
-from gantry.hypervisors.kvm import attaching, block_jobs, layers, probing, resync
+from gantry.hypervisors.kvm import attaching, block_jobs, dead_connections, layers, probing, resync
 from gantry.hypervisors.kvm.block_jobs import Job
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.one_mirror import Key, OneMirror
@@ -220,6 +220,7 @@ class Mirrors:
             one.content = (await resync.known(monitor, one.disk.index)).get(one.target.node, "")
         await resync.know(monitor, *one.key, one.content)
         one.proven = True
+        one.goes_on()
         self._become(one, MirrorPhase.READY)
 
     async def _copied(self, one: OneMirror) -> None:
@@ -305,7 +306,9 @@ class Mirrors:
             if why and one.live.phase is not MirrorPhase.LOST:
                 self._become(one, MirrorPhase.LOST, why)
             if one.asked is None:
-                await self._progress(one)
+                work = self._background(self._progress(one))
+                if why := await dead_connections.dead(self._peers, one, self._name, work):
+                    self._become(one, MirrorPhase.LOST, why)
             pause = timeouts.REPLICA_PROBE if one.asked is None else probing.TRY_AGAIN
             await asyncio.sleep(max(0.0, began + pause - time.monotonic()))
 
@@ -334,7 +337,10 @@ class Mirrors:
             if not self._ending:
                 self._ended(one, "its job in QEMU ended")
         elif one.live.phase is MirrorPhase.READY:
+            one.further(jobs[block_jobs.job_name(*one.key)])
             await self._empty(one.disk.index, jobs)
+        elif one.dead:
+            return
         elif one.proven or (follow is None and await attaching.proven(monitor, one)):
             await self._ready(one)
         else:

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from gantry.hypervisors.contract import Peers
+from gantry.hypervisors.kvm.block_jobs import Job
 from gantry.model import timeouts
 from gantry.model.live import MirrorLive, MirrorPhase
 from gantry.model.names import Uuid
@@ -46,11 +47,32 @@ class OneMirror:
         self.told = 0.0
         self.unseen = False
         """QEMU did not answer when it was last asked; that is logged once."""
+        self.patience = timeouts.REPLICA_LOST
+        """Seconds for which something may be under way, and get no further."""
+        self.dead = False
+        """QEMU's connection to it is, and cannot be made anew."""
+        self._offset = 0
+        self._further = time.monotonic()
 
     @property
     def key(self) -> Key:
         """By which it is known."""
         return self.disk.index, self.target.node
+
+    def further(self, job: Job) -> None:
+        """So far its job has come: the rest is under way."""
+        if job.offset == job.length or job.offset != self._offset:
+            self._offset = job.offset
+            self.goes_on()
+
+    def goes_on(self) -> None:
+        """Nothing is to be held against it that was before."""
+        self._further, self.patience = time.monotonic(), timeouts.REPLICA_LOST
+
+    @property
+    def stands(self) -> bool:
+        """Whether what is under way has not got any further for too long."""
+        return time.monotonic() - self._further >= self.patience
 
     def answered_lately(self) -> bool:
         """Whether it did within the last moment, and nothing has been heard otherwise."""

@@ -52,6 +52,7 @@ async def lost(peers: Peers, one: OneMirror) -> str:
             await peers.exports(one.target)
     except (OSError, EOFError, TimeoutError) as error:
         one.asked = first
+        one.goes_on()  # as soon as it answers
         now = time.monotonic()
         if now - one.answered < timeouts.REPLICA_LOST or now - first < _LEAST_TRY:
             return ""
