@@ -249,7 +249,9 @@ async def release(monitor: Monitor, index: int, node: Uuid, *, answers: bool = F
 async def _left(monitor: Monitor, index: int, node: Uuid) -> bool:
     """Whether there is a job or a connection for that disk and node, or a part of one."""
     connections = {remote_name(index, node, purpose) for purpose in PURPOSES}
-    objects = await monitor.execute("qom-list", path="/objects")
+    objects: list[dict[str, Any]] = []
+    with contextlib.suppress(OperationFailed):  # a storage daemon has had none yet
+        objects = await monitor.execute("qom-list", path="/objects")
     return bool(
         {f"tls-{name}" for name in connections} & {str(one["name"]) for one in objects}
         or connections & await layers.names(monitor)
