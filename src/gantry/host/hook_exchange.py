@@ -8,6 +8,7 @@ has a directory of that user's own, so that it sees and writes its own and nobod
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
@@ -60,13 +61,16 @@ class Exchange:
     """Those files of one run, in a directory below ``parent``; no files where it is None.
 
     A repeat of the run, whose ``name`` is the same, has the same paths: what a script is told
-    twice must not differ. What an agent that was killed has left there goes first.
+    twice must not differ. What an agent that was killed has left there goes first. No two runs
+    have a verdict of the same name: a process that a script left behind may still be in the
+    directory when the next run has it.
     ``document`` is a JSON object; ``deadline`` (seconds since 1970) is added to it.
     """
 
     def __init__(self, parent: Path | None, name: str, document: bytes) -> None:
         self._parent = parent
         self._name = _STRANGE.sub("_", name)
+        self._verdict = f"{_VERDICT}{hashlib.sha256(name.encode()).hexdigest()[:16]}-"
         self._document = document
         self._directory = ""
         self._places: dict[str, _Place] = {}
@@ -124,7 +128,7 @@ class Exchange:
         found = set()
         for place in self._places.values():
             with contextlib.suppress(OSError):
-                if any(name.startswith(_VERDICT) for name in os.listdir(place.directory)):  # noqa: PTH208 - names only
+                if any(name.startswith(self._verdict) for name in os.listdir(place.directory)):  # noqa: PTH208 - names only
                     found.add(place.directory)
         return frozenset(found)
 
@@ -148,9 +152,8 @@ class Exchange:
             why = error.strerror if isinstance(error, OSError) else str(error)
             return Verdict(warnings=(f"what it wrote to GANTRY_VERDICT was not read: {why}",))
 
-    @staticmethod
-    def _path(place: _Place, number: int) -> str:
-        return f"{place.directory}/{_VERDICT}{number}.json"
+    def _path(self, place: _Place, number: int) -> str:
+        return f"{place.directory}/{self._verdict}{number}.json"
 
     def _place(self, account: Account | None) -> _Place:
         name, directory = "", self._directory
@@ -164,7 +167,7 @@ class Exchange:
             directory,
             self._write(path),
             os.fsencode(f"{CONTEXT}={path}"),
-            os.fsencode(f"{VERDICT}={directory}/{_VERDICT}"),
+            os.fsencode(f"{VERDICT}={directory}/{self._verdict}"),
         )
         if account is not None:
             os.fchown(found.document, account.uid, account.gid)
@@ -217,7 +220,7 @@ def _make(directory: Path, empty: Path) -> None:
     # A script of root may have put something there meanwhile, or taken rights away.
     directory.chmod(0o700)
     if any(directory.iterdir()):
-        clear(directory)
+        _make_way(directory)
         directory.mkdir(0o700)
 
 

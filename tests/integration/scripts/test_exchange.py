@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -25,8 +26,10 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "run/gantry/hooks"
 
 
-async def run(hooks: Hooks, place: Path, context: bytes = CONTEXT) -> tuple[ScriptResult, ...]:
-    order = msgspec.structs.replace(hooks.order(), context=msgspec.Raw(context))
+async def run(
+    hooks: Hooks, place: Path, context: bytes = CONTEXT, run_id: str = "run"
+) -> tuple[ScriptResult, ...]:
+    order = msgspec.structs.replace(hooks.order(), context=msgspec.Raw(context), run_id=run_id)
     return (await run_hooks(hooks.base, order, {}, exchange=place)).results
 
 
@@ -185,14 +188,49 @@ async def test_a_directory_in_which_nothing_was_left_is_the_next_runs(
 
 
 async def test_it_is_as_new_whatever_was_put_there_meanwhile(hooks: Hooks, place: Path) -> None:
-    hooks.script("10-a", SEEN)
-    await run(hooks, place)
+    hooks.script("10-a", f'echo "${{GANTRY_VERDICT##*/}}"; {SEEN}')
+    [first] = await run(hooks, place)
     [left] = place.iterdir()
-    (left / "verdict-0.json").write_text('{"message": "of another run"}')
+    (left / first.output.split()[0]).write_text('{"message": "of another run"}')
     left.chmod(0o777)
     [result] = await run(hooks, place)
     assert result.message == ""
-    assert result.output.split()[1:] == ["700", "context.json"]
+    assert result.output.split()[2:] == ["700", "context.json"]
+
+
+LATE = """cd "${GANTRY_VERDICT%/*}" && mkfifo ../../go ../../gone
+{ read -r line < ../../go; echo '{"message": "of another run"}' > "${GANTRY_VERDICT##*/}"
+echo now > ../../gone; } &
+"""
+
+
+async def test_a_verdict_that_comes_late_is_not_that_of_the_next_run(
+    hooks: Hooks, place: Path
+) -> None:
+    """What a script leaves in the background may be in the directory that the next run has."""
+    hooks.script("10-a", LATE)
+    await run(hooks, place)
+    [left] = place.iterdir()
+    assert list(left.iterdir()) == []
+    way = place.parent
+    text = f'echo now > {way}/go; read -r line < {way}/gone; ls "${{GANTRY_CONTEXT%/*}}"'
+    hooks.script("10-a", text)
+    [result] = await run(hooks, place, run_id="another")
+    assert result.message == ""
+    # That it is the same directory, and what was written is there.
+    assert len(result.output.split()) == 2
+    assert list(place.iterdir()) == []
+
+
+async def test_two_phases_at_once_have_a_directory_each(hooks: Hooks, place: Path) -> None:
+    hooks.script("10-a", 'echo "$GANTRY_CONTEXT"; ls "${GANTRY_CONTEXT%/*}"; sleep 0.01')
+    for turn in range(5):
+        both = await asyncio.gather(*(run(hooks, place, run_id=f"{turn}-{i}") for i in range(4)))
+        told = [one.output.split() for [one] in both]
+        assert len({path for path, _ in told}) == 4
+        assert {name for _, name in told} == {"context.json"}
+        [left] = place.iterdir()
+        assert list(left.iterdir()) == []
 
 
 async def test_a_directory_in_which_something_was_left_is_nobody_elses(
@@ -222,7 +260,7 @@ async def test_another_user_has_files_of_his_own(hooks_for_all: Hooks) -> None:
         "20-nobody",
         """cat "$GANTRY_CONTEXT"; echo '{"message": "mine"}' > "$GANTRY_VERDICT"
 for one in "${GANTRY_CONTEXT%/*/*}"/*; do echo "saw $one"; done
-ln -s /etc/shadow "${GANTRY_VERDICT%/*}/verdict-2.json"; rm "$GANTRY_CONTEXT"
+ln -s /etc/shadow "${GANTRY_VERDICT%-*}-2.json"; rm "$GANTRY_CONTEXT"
 ln -s /etc/passwd "$GANTRY_CONTEXT" """,
     )
     hooks.script("21-nobody", 'ls "$GANTRY_CONTEXT"')
