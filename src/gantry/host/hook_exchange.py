@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from gantry.host import process
-from gantry.host.accounts import Account
+from gantry.host.accounts import Account, NotPossible
 from gantry.model import timeouts
 from gantry.model.errors import OperationFailed, Reason
 
@@ -114,12 +114,15 @@ class Exchange:
         return True
 
     def tell(self, number: int, account: Account | None, deadline: float) -> list[bytes]:
-        """The variables of script ``number``; OSError where the files cannot be made."""
+        """The variables of script ``number``; NotPossible where the files cannot be made."""
         if not self._directory:
             return []
         place = self._places.get(account.name if account is not None else "")
         if place is None:
-            place = self._place(account)
+            try:
+                place = self._place(account)
+            except OSError as error:
+                raise NotPossible(f"no file for what it is told: {error.strerror}") from error
         os.pwrite(place.document, b"%.3f" % deadline, len(_BEGIN))
         return [place.context, b"%s%d.json" % (place.verdict, number)]
 
@@ -163,9 +166,16 @@ class Exchange:
             self._let_through()
             Path(directory).mkdir(mode=0o700)
         path = f"{directory}/context.json"
+        try:
+            document = self._write(path)
+        except OSError:
+            # The next script has a try of its own, and is told the same reason.
+            if account is not None:
+                clear(Path(directory))
+            raise
         found = _Place(
             directory,
-            self._write(path),
+            document,
             os.fsencode(f"{CONTEXT}={path}"),
             os.fsencode(f"{VERDICT}={directory}/{self._verdict}"),
         )
@@ -181,8 +191,13 @@ class Exchange:
         rest = self._document[1:]
         comma = b"" if rest.lstrip().startswith(b"}") else b","
         view = memoryview(_BEGIN + b"%.3f" % 1e9 + comma + rest + b"\n")
-        while view:
-            view = view[os.write(descriptor, view) :]
+        try:
+            while view:
+                view = view[os.write(descriptor, view) :]
+        except OSError:
+            os.close(descriptor)
+            os.unlink(path)  # noqa: PTH108 - as everywhere here
+            raise
         return descriptor
 
     def _let_through(self) -> None:

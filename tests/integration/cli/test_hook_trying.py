@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from tests.integration.cli.conftest import Commands, Done
 from tests.integration.cli.hook_nodes import HookNodes
-from tests.support.hook_runs import order, ran, result
+from tests.support.hook_runs import failed, order, ran, result
 
 from gantry.agent import configuration
 from gantry.agent.configuration import Configuration
 from gantry.agent.ledger import Ledger
 from gantry.hooks.record import runs_of
+from gantry.model.hook_orders import ScriptResult
 from gantry.model.hook_runs import HookRun, Origin, ReadHookRuns
 from gantry.model.names import Uuid
 
@@ -212,15 +213,15 @@ async def test_a_recording_does_not_lead_elsewhere(
     assert (done.status, "no directory of hooks" in done.err) == (2, True)
 
 
-def recorded(nodes: HookNodes, *names: str) -> list[HookRun]:
+def recorded(nodes: HookNodes, *names: str, what: ScriptResult | None = None) -> list[HookRun]:
     """Runs on node 1, each a phase of its own."""
-    ledger = Ledger(nodes.roots["node1"], NODE)
+    ledger, ended = Ledger(nodes.roots["node1"], NODE), what or result()
     found: list[HookRun] = []
     for name in names:
         phase = ledger.phase(order(name))
-        phase.ended(result())
+        phase.ended(ended)
         phase.close()
-        found += runs_of(order(name), NODE, phase.finished(ran(result())).results)
+        found += runs_of(order(name), NODE, phase.finished(ran(ended)).results)
     ledger.close()
     return found
 
@@ -254,6 +255,21 @@ async def test_a_recorded_run_is_replayed_with_what_it_was_told(
                        str(tmp_path / "run.json"), path)).json["environment"]  # fmt: skip
     told = order("db7.example.com").environments["2"]
     assert told.items() <= shown.items()
+
+
+@pytest.mark.parametrize(("directory", "name"), [(".", "hooks.toml"), ("instance-start-pre.d", "")])
+async def test_what_kept_scripts_from_running_is_no_run_of_one(
+    gnt: Commands, nodes: HookNodes, tmp_path: Path, directory: str, name: str
+) -> None:
+    """A policy, or a directory, that cannot be read."""
+    problem = failed(name, directory=directory, exit_status=None, problem="it cannot be read")
+    [policy] = gnt.services.hook_runs.runs = recorded(nodes, "a.example.com", what=problem)
+    done = await gnt(f"gnt-hook record {policy.id}")
+    assert (done.status, "is no run of a script" in done.err) == (2, True)
+    assert (await gnt(f"gnt-hook show {policy.id}")).status == 0
+    gnt.services.hook_runs.runs += recorded(nodes, "b.example.com")
+    done = await replayed(gnt, tmp_path, await gnt("gnt-hook record 7"), "exit 0")
+    assert [said["recorded"] for said in done.json] == ["instance-start-pre.d/10-check"]
 
 
 async def test_a_job_is_replayed_once_for_each_phase_and_node(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -249,6 +251,35 @@ async def test_where_there_is_no_room_for_them_no_script_runs_and_the_place_is_n
     place.parent.write_text("in the way")
     with pytest.raises(OperationFailed, match=f"no directory {place}/run-.*: Not a directory"):
         await run(hooks, place)
+
+
+@pytest.fixture
+def full() -> Iterator[None]:
+    """A limit on the size of files fails like a disk that is full, in the middle of a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("full")
+@pytest.mark.parametrize("user", ["", pytest.param("nobody", marks=ROOT)])
+async def test_where_there_is_no_room_for_the_document_each_script_says_so(
+    hooks_for_all: Hooks, user: str
+) -> None:
+    hooks, place = hooks_for_all, hooks_for_all.base.parent / "run/gantry/hooks"
+    if user:
+        policy(hooks, f'[default]\nrun-as = "{user}"\n')
+    for name in ("10-a", "20-b", "30-c"):
+        hooks.script(name, "exit 0").parent.chmod(0o755)
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    results = await run(hooks, place, b'{"x":"%s"}' % (b"x" * 100_000))
+    assert {one.status for one in results} == {ScriptStatus.FAILED}
+    why = "cannot be executed: no file for what it is told: File too large"
+    assert [one.problem for one in results] == [why] * 3
+    assert len(list(Path("/proc/self/fd").iterdir())) == opened
+    [left] = place.iterdir()
+    assert list(left.iterdir()) == []
 
 
 @ROOT

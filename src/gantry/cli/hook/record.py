@@ -50,8 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _of_job(connection: Connection, job: str) -> list[str]:
     answer = connection.get("hooks/runs", job=job, limit="10000")
-    place = [one["name"] for one in answer["fields"]].index("run")
-    names = [str(row[place]) for row in reversed(answer["rows"])]
+    fields = [one["name"] for one in answer["fields"]]
+    run, script = fields.index("run"), fields.index("script")
+    names = [str(row[run]) for row in reversed(answer["rows"]) if _of_script(str(row[script]))]
     if not names:
         raise Usage(
             f"no script ran for job {job}, or none that is known",
@@ -60,8 +61,18 @@ def _of_job(connection: Connection, job: str) -> list[str]:
     return names
 
 
+def _of_script(path: str) -> bool:
+    """Whether it is one; a policy or a directory that cannot be read has a record as well."""
+    return not path.startswith("./") and not path.endswith("/")
+
+
 def _one(connection: Connection, name: str) -> dict[str, Any]:
     found = connection.get(f"hooks/runs/{quoted(name)}", order="1")
+    if not _of_script(found["run"]["script"]):
+        raise Usage(
+            f"{name} is no run of a script: it says what kept scripts from running",
+            f"gnt-hook show {name}; gnt-hook lint",
+        )
     if found["order"] is None:
         node = found["run"]["node"]
         raise Usage(
