@@ -22,12 +22,15 @@ def add(cluster: Cluster, os: str) -> None:
 
 
 def definition(cluster: Cluster) -> None:
-    cluster.os_definition("says", SAYS)
+    ran = cluster.root(1) / "ran"
+    ran.unlink(missing_ok=True)
+    cluster.os_definition("says", f'echo create >> "{ran}"\n{SAYS}')
     for number in (1, 2, 3):
         place = cluster.root(number) / "srv/ganeti/os/says"
         (place / "parameters.list").write_text("dhcp whether\n")
         rename = '#!/bin/sh\necho "was $OLD_INSTANCE_NAME"\nsetsid sleep 1000 &\n'
         (place / "rename").write_text(rename)
+        (place / "verify").write_text(f'#!/bin/sh\necho verify >> "{ran}"\n')
     cluster.try_gnt("gnt-os", "diagnose")
 
 
@@ -70,17 +73,21 @@ def test_an_instance_is_installed_again_with_another_os(cluster: Cluster) -> Non
     [disk] = (cluster.root(2) / "srv/ganeti/file-storage" / WEB).iterdir()
     assert disk.read_bytes().startswith(b"installed with yes")
     ran = cluster.root(1) / "ran"
+    assert ran.read_text().split() == ["verify", "create"]
+    ran.unlink()
     for phase in ("pre", "post"):
         cluster.hook(f"instance-reinstall-{phase}.d", "10-note", f'echo {phase} >> "{ran}"')
     said = cluster.refused("gnt-instance", "reinstall", "-f", "-O", "nosuch=1", "web1")
-    assert not ran.exists()  # verified before any hook
+    assert not ran.exists()  # looked at before any script
     assert "nosuch" in said
     assert disk.read_bytes().startswith(b"installed with yes")
     said = cluster.refused("gnt-instance", "reinstall", "-f", "-O", "dhcp=broken", "web1")
     assert "gantry:install-failed" in said
-    assert ran.read_text() == "pre\n"
+    assert ran.read_text().split() == ["verify", "pre", "create"]
+    ran.unlink()
     assert cluster.instance(WEB, "tags")["tags"] == ["gantry:install-failed"]
     cluster.gnt("gnt-instance", "reinstall", "-f", "web1")
+    assert ran.read_text().split() == ["verify", "pre", "create", "post"]
     assert cluster.instance(WEB, "tags")["tags"] == []
 
 

@@ -27,6 +27,12 @@ def write(
     return path
 
 
+def seen(said: list[str]) -> dict[str, str]:
+    """The variables among what a script said, which ran ``env``; without the shell's own."""
+    found = dict(line.split("=", 1) for line in said if line.partition("=")[0].isidentifier())
+    return {name: found[name] for name in found.keys() - {"PWD", "OLDPWD", "SHLVL", "_"}}
+
+
 def is_dead(pid_file: Path) -> bool:
     """Whether the process whose id is in the file is gone, or is only waiting to be reaped."""
     try:

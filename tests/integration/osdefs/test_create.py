@@ -12,13 +12,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.integration.osdefs.definitions import is_dead, write
+from tests.integration.osdefs.definitions import is_dead, seen, write
 
 from gantry.model.entities import DiskTemplate
 from gantry.model.errors import OperationFailed, Rejected
+from gantry.model.live import OsFacts
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec, OsRun
-from gantry.osdefs import follow, running
+from gantry.osdefs import environment, follow, running
 from gantry.osdefs.create import create
 from gantry.osdefs.logged import Care
 from gantry.osdefs.search import Finder
@@ -46,6 +47,12 @@ class Site:
         self.disk = root / "disk0"
         self.lines: list[str] = []
         self.finder = Finder(root, ("/srv/ganeti/os",))
+
+    @property
+    def facts(self) -> OsFacts:
+        found = self.finder.lookup("deb")
+        assert found is not None
+        return found
 
     async def create(
         self,
@@ -105,8 +112,7 @@ async def test_the_script_has_a_session_of_its_own_and_a_clean_environment(
     assert lines[2].strip() == lines[3].removeprefix("pid ")
     assert "in []" in lines
     assert "INSTANCE_REINSTALL=1" in lines
-    assert "LEAK" not in text
-    assert not any(line.startswith("HOME=") for line in lines)
+    assert seen(lines) == environment.create(site.facts, RUN, [str(site.disk)], reinstall=True)
     assert f"DISK_0_PATH={site.disk}" in lines
     assert "/dev/null" in text
 

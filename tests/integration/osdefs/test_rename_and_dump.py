@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.integration.osdefs.definitions import write
+from tests.integration.osdefs.definitions import seen, write
 from tests.integration.osdefs.test_create import RUN
 
 from gantry.model.errors import OperationFailed, Rejected
-from gantry.osdefs import dump
+from gantry.model.live import OsFacts
+from gantry.osdefs import dump, environment
 from gantry.osdefs.logged import Care
 from gantry.osdefs.rename import rename
 from gantry.osdefs.search import Finder
@@ -34,7 +35,14 @@ class Site:
             timeout=60.0,
             now=lambda: 0.0,
         )
-        self.given = (Finder(root, ("/srv/ganeti/os",)), RUN, [str(self.disk)], care)
+        self.finder = Finder(root, ("/srv/ganeti/os",))
+        self.given = (self.finder, RUN, [str(self.disk)], care)
+
+    @property
+    def facts(self) -> OsFacts:
+        found = self.finder.lookup("deb")
+        assert found is not None
+        return found
 
 
 @pytest.fixture
@@ -51,6 +59,13 @@ async def test_rename_knows_both_names_and_has_a_log_of_both(site: Site) -> None
     assert site.lines == ["old.example.com -> web1.example.com", str(path), "0077", "0 arguments"]
     assert re.fullmatch(r"rename-deb-old\.example\.com-web1\.example\.com-[-0-9_]+\.log", log.name)
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+async def test_rename_gets_exactly_its_variables(site: Site) -> None:
+    write(site.os, scripts={"rename": "env"})
+    log = await rename(*site.given, old_name="old.example.com")
+    wanted = environment.rename(site.facts, RUN, [str(site.disk)], old_name="old.example.com")
+    assert seen(log.read_text().splitlines()) == wanted
 
 
 async def test_a_rename_that_fails_says_so_with_its_last_lines(site: Site) -> None:
@@ -77,9 +92,9 @@ async def test_export_writes_its_stream_and_says_how_much_it_will_be(
 ) -> None:
     body = (
         'wc -c < "$EXPORT_DISK_PATH" >&"$EXP_SIZE_FD"; cat "$EXPORT_DEVICE"; '
-        'echo "said $EXPORT_INDEX" >&2; env >&2'
+        'echo "said $EXPORT_INDEX" >&2; env >&2; pwd >&2; umask >&2'
     )
-    write(site.os, scripts={"export": body})
+    path = write(site.os, scripts={"export": body})
     reading, writing = os.pipe()
     with (tmp_path / "dump").open("wb") as target:
         log = await dump.export(*site.given, index=0, target=target.fileno(), size=writing)
@@ -90,10 +105,15 @@ async def test_export_writes_its_stream_and_says_how_much_it_will_be(
     assert log.name.startswith("export-deb-web1.example.com-disk0-")
     said = log.read_text().splitlines()
     assert said[0] == "said 0"
+    assert said[-2:] == [str(path), "0077"]
     # The clean environment is promised for these scripts too.
-    shell_s_own = {"PWD", "OLDPWD", "SHLVL", "_"}
-    names = {line.partition("=")[0] for line in said if "=" in line} - shell_s_own
-    assert not names & {"HOME", "USER", "LANG", "SHELL", "LOGNAME", "TERM"}
+    found = seen(said)
+    descriptor = int(found["EXP_SIZE_FD"])
+    paths = [str(site.disk)]
+    assert found == environment.export(
+        site.facts, RUN, paths, index=0, device=paths[0], size_descriptor=descriptor
+    )
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
 async def test_an_export_without_a_size_has_no_such_descriptor(site: Site, tmp_path: Path) -> None:
@@ -101,6 +121,17 @@ async def test_an_export_without_a_size_has_no_such_descriptor(site: Site, tmp_p
     with (tmp_path / "dump").open("wb") as target, pytest.raises(OperationFailed, match="/fd/"):
         await dump.export(*site.given, index=0, target=target.fileno())
     assert (tmp_path / "dump").read_text() == "[]\n"
+
+
+async def test_import_gets_exactly_its_variables(site: Site) -> None:
+    write(site.os, scripts={"import": "env; echo $(pwd) $(umask) >&2"})
+    with Path("/dev/null").open("rb") as source:
+        log = await dump.import_disk(*site.given, index=0, source=source.fileno())
+    said = log.read_text().splitlines()
+    assert seen(said) == environment.import_disk(site.facts, RUN, [str(site.disk)], index=0)
+    assert said[-1] == f"{site.facts.path} 0077"
+    assert re.fullmatch(r"import-deb-web1\.example\.com-disk0-[-0-9_]+\.log", log.name)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
 async def test_import_reads_its_stream(site: Site, tmp_path: Path) -> None:

@@ -40,9 +40,11 @@ class Asked:
     def __init__(self, secrets: dict[str, str] | None = None) -> None:
         self.secrets = secrets or {}
         self.questions: list[Any] = []
+        self.timeouts: list[float] = []
 
     async def ask(self, node: Uuid, question: Any, timeout: float) -> Any:
         self.questions.append((node, question))
+        self.timeouts.append(timeout)
 
     def warn(self, text: str) -> None:
         raise AssertionError(text)

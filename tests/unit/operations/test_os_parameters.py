@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.fakes.cluster import FakeCluster
 from tests.fakes.world import NOOP
 from tests.unit.operations.scene import (
     ADD,
@@ -22,9 +23,11 @@ from tests.unit.operations.scene import (
 )
 from tests.unit.operations.test_instance_reinstall import Asked
 
+from gantry.model import timeouts
 from gantry.model.entities import HypervisorName
 from gantry.model.errors import Rejected
-from gantry.model.orders import OsVerify
+from gantry.model.jobs import JobStatus
+from gantry.model.orders import OsCreate, OsRename, OsVerify
 from gantry.model.parameters import hypervisor_parameters, os_parameters
 from gantry.operations import registry
 from gantry.operations.steps import specs
@@ -65,9 +68,7 @@ def test_scripts_get_public_and_private_ones_of_all_levels() -> None:
     assert run.private_parameters == {"key": "own", "other": "all"}
 
 
-async def test_an_instance_is_made_once_its_primary_node_has_verified_even_without_parameters() -> (
-    None
-):
+async def test_an_instance_is_made_once_its_node_has_verified_even_without_parameters() -> None:
     op = {**FILE, "pnode": "node2", "os_type": "deb+x", "force_variant": True}
     cluster = snapshot(nodes=EVERYWHERE, osparams={"deb": {"a": "1"}})
     assert await examined(cluster, op, {"password": "s"}) == [
@@ -83,6 +84,40 @@ async def test_an_instance_is_made_once_its_primary_node_has_verified_even_witho
     ]
     plain = {**FILE, "pnode": "node2", "os_type": "deb"}
     assert len(await examined(snapshot(nodes=EVERYWHERE), plain)) == 1
+
+
+MIRRORED: dict[str, Any] = {
+    **FILE, "disk_template": "mirror", "pnode": "node1", "snode": "node3", "os_type": "deb",
+    "start": False,
+}  # fmt: skip
+
+
+async def test_secondary_nodes_verify_too() -> None:
+    """One that cannot is found before it is needed."""
+    made = check(snapshot(nodes=EVERYWHERE), MIRRORED).instance
+    there = snapshot(made, nodes=EVERYWHERE)
+    reinstall = {"OP_ID": "OP_INSTANCE_REINSTALL", "instance_name": made.name}
+    change = {**MODIFY, "instance_name": made.name, "osparams": {"a": "1"}}
+    for where, op in ((snapshot(nodes=EVERYWHERE), MIRRORED), (there, reinstall), (there, change)):
+        questions = await examined(where, op)
+        assert [node for node, question in questions if isinstance(question, OsVerify)] == [
+            NODE1,
+            NODE3,
+        ]
+
+
+def test_a_secondary_node_must_have_the_definition() -> None:
+    lacks = {**EVERYWHERE, NODE3: live(facts((NOOP,)))}
+    with pytest.raises(Rejected, match=r"node3\.example\.com has no OS definition 'deb'"):
+        check(snapshot(nodes=lacks), MIRRORED)
+
+
+async def test_an_instance_is_installed_again_once_verified_even_without_parameters() -> None:
+    plain = {**FILE, "os_type": "deb", "start": False}
+    there = check(snapshot(nodes=EVERYWHERE), plain).instance
+    op = {"OP_ID": "OP_INSTANCE_REINSTALL", "instance_name": there.name}
+    asked = await examined(snapshot(there, nodes=EVERYWHERE), op)
+    assert asked == [(there.primary_node, OsVerify(os="deb"))]
 
 
 async def test_a_change_is_verified_only_where_it_is_about_parameters() -> None:
@@ -103,6 +138,31 @@ async def test_the_cluster_s_parameters_are_verified_on_the_master_where_it_has_
             ),
         )
     ]
+
+
+async def test_scripts_have_so_long() -> None:
+    """As with Ganeti, which waits so long for its nodes."""
+    assert (timeouts.OS_CREATE, timeouts.OS_RENAME, timeouts.OS_VERIFY) == (86400, 3600, 300)
+    cluster = await FakeCluster.make([])
+    for node in cluster.world.nodes.values():
+        node.oses += (DEB,)
+    await cluster.start()
+    name = str(FILE["instance_name"])
+    rename = {"OP_ID": "OP_INSTANCE_RENAME", "instance_name": name, "new_name": "www.example.com"}
+    for op in ({**FILE, "os_type": "deb", "start": False}, {**rename, "name_check": False}):
+        job = await cluster.run(op)
+        assert job.status is JobStatus.SUCCESS, job.ops[0]
+    given = {
+        type(call.order): call.envelope.timeout
+        for call in cluster.agents.calls
+        if isinstance(call.order, (OsCreate, OsRename))
+    }
+    await cluster.close()
+    assert given == {OsCreate: 86400, OsRename: 3600}
+    operation, asked = registry.load({**FILE, "os_type": "deb"}), Asked()
+    where = snapshot(nodes=EVERYWHERE)
+    await operation.examine(operation.check(where, Given()), where, asked)
+    assert asked.timeouts == [300]
 
 
 @pytest.mark.parametrize(

@@ -111,8 +111,8 @@ class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
             cluster, draft.disk_template, hypervisor, node, self.secondaries, space
         )
         draft = msgspec.structs.replace(draft, secondary_nodes=tuple(one.uuid for one in others))
-        if draft.os:
-            oses.installable(cluster, draft.os, node)
+        for one in (node, *others) if draft.os else ():
+            oses.installable(cluster, draft.os, one)
         instance = self._pinned(cluster, draft, node)
         install = bool((draft.os or image) and draft.disks and not self.no_install)
         mirrored = draft.disk_template is DiskTemplate.MIRROR
@@ -159,7 +159,8 @@ class InstanceAdd(NewInstance[AddPlan], frozen=True, kw_only=True):
                 secret_parameters=ask.secrets,
                 force_variant=self.force_variant,
             )
-            await ask.ask(plan.instance.primary_node, verify, timeouts.OS_VERIFY)
+            for uuid in checks.all_nodes(plan.instance):
+                await ask.ask(uuid, verify, timeouts.OS_VERIFY)
         await installing.examine(plan.installing, plan.instance, ask)
         return plan
 
