@@ -78,7 +78,7 @@ async def release(parts: Parts, order: MirrorRelease, task: Task) -> Nothing:
     """Mirror to that node no longer."""
     await parts.active.release(order.guest, order.index, order.node)
     driver = parts.hypervisor(order.hypervisor)
-    await driver.release_mirror(order.guest, order.index, order.node)
+    await driver.release_mirror(order.guest, order.index, order.node, forget=order.forget)
     return Nothing()
 
 

@@ -231,10 +231,13 @@ class Hypervisor(Protocol):
         One that is attached to that node already stays.
         """
 
-    async def release_mirror(self, uuid: Uuid, index: int, node: Uuid) -> None:
+    async def release_mirror(
+        self, uuid: Uuid, index: int, node: Uuid, *, forget: bool = False
+    ) -> None:
         """Mirror it there no longer, and let the writes go on that wait for it.
 
-        Nothing where the guest is not up, or has no such mirror.
+        Nothing where the guest is not up, or has no such mirror. ``forget``: nor need it be known
+        what the replica there lacks, also where it is not mirrored to any more.
         """
 
     async def describe(self, uuid: Uuid) -> Described:

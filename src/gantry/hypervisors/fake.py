@@ -260,7 +260,9 @@ class Fake(fake_moves.Moves):
         live = self._running(uuid)
         self._mirrored(fake_mirrors.attached(live, self._disk(uuid, index), target.node))
 
-    async def release_mirror(self, uuid: Uuid, index: int, node: Uuid) -> None:
+    async def release_mirror(
+        self, uuid: Uuid, index: int, node: Uuid, *, forget: bool = False
+    ) -> None:
         """It is gone at once."""
         kept = self._guests.get(uuid)
         if kept is not None and kept.live.up:

@@ -126,12 +126,14 @@ class MirrorRelease(Order[Nothing], frozen=True, kw_only=True, tag="mirror-relea
     """Mirror no longer to ``node``, and let the writes go on that wait for it.
 
     Only after the store has the replica as stale, or removed. Nothing where the guest is not up.
+    ``forget``: it is no replica any more; what it lacks need not be known.
     """
 
     guest: Uuid
     hypervisor: str
     index: int
     node: Uuid
+    forget: bool = False
 
 
 class MirrorWait(Order[Nothing], frozen=True, kw_only=True, tag="mirror-wait"):

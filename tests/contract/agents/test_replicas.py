@@ -308,6 +308,7 @@ async def test_mirrors_come_and_go_while_a_guest_is_up(harness: Harness, node: N
     release = MirrorRelease(guest=live.uuid, hypervisor="fake", index=0, node=one.node)
     await node.do(release)
     await node.do(release)
+    await node.do(msgspec.structs.replace(release, forget=True))
     assert [each.node for each in (await node.guest(live)).mirrors] == [other.node]
     async with asyncio.timeout(100):
         while [each.node for each in (await told.get()).mirrors] != [other.node]:

@@ -13,6 +13,8 @@ import pytest
 from tests.support.agent_process import TestAuthority
 from tests.support.replica_nodes import Primary, ReplicaNode, disk_spec, guest_spec
 
+from gantry.hypervisors.kvm import resync
+from gantry.model import timeouts
 from gantry.model.errors import GantryError
 from gantry.model.live import GuestState, MirrorPhase
 from gantry.model.orders import DiskSpec, GuestSpec
@@ -97,6 +99,31 @@ async def test_a_replica_that_was_left_behind_lacks_the_same_after_orderly_ends(
         assert await pair.here.storage.kept([pair.disk]) == frozenset()
 
     assert await pair.back() is False
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_of_one_that_is_none_any_more_nothing_is_known_and_nothing_kept(
+    pair: Pair, away: bool
+) -> None:
+    await pair.run(mirrored=True)
+    driver = pair.primary.driver
+    monitor = await driver._running[pair.guest.uuid].monitor(timeouts.QMP)
+    assert (await resync.known(monitor, 0)).keys() == {pair.there.uuid}
+    if away:  # and it had been left behind before
+        await pair.away()
+        await pair.primary.phase(pair.there, MirrorPhase.LOST)
+        await driver.release_mirror(pair.guest.uuid, 0, pair.there.uuid)
+        assert (await resync.known(monitor, 0)).keys() == {pair.there.uuid}
+    for _ in range(2):
+        await driver.release_mirror(pair.guest.uuid, 0, pair.there.uuid, forget=True)
+        assert await resync.known(monitor, 0) == {}
+
+    await pair.primary.writes(pair.guest)
+    await pair.stop()
+    assert not pair.here.storage.bitmaps(pair.disk).exists()
+    await pair.away()
+    await pair.run(mirrored=False)
+    assert await pair.back() is True
 
 
 async def test_a_replica_that_was_in_sync_at_the_end_and_not_there_at_the_start(

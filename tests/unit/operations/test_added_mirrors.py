@@ -42,6 +42,8 @@ async def test_a_further_replica_is_made_served_and_mirrored_to_and_all_is_undon
         MirrorAttach,
     ]
     assert undos == [DiskRemove, ReplicaClose, MirrorRelease]
+    undo = steps.done[2][3]
+    assert isinstance(undo, MirrorRelease) and undo.forget
     assert outcome.mirrors == (ReplicaAdded(disk=DISK.uuid, node=NODE3, state=SYNCING),)
     [instance] = outcome.put
     assert isinstance(instance, Instance) and instance.secondary_nodes == (NODE2, NODE3)
@@ -89,6 +91,8 @@ async def test_a_replica_is_none_any_more_before_anything_of_it_goes() -> None:
         (NODE2, ReplicaClose),
         (NODE2, DiskRemove),
     ]
+    release = outcome.cleanup[0].order
+    assert isinstance(release, MirrorRelease) and release.forget
     [instance] = outcome.put
     assert isinstance(instance, Instance) and instance.secondary_nodes == (NODE3,)
 

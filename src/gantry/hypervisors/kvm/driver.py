@@ -306,11 +306,13 @@ class Kvm(Moves):
         """Mirror a disk to one more node."""
         await mirrored.attach(self._up(uuid), index, target)
 
-    async def release_mirror(self, uuid: Uuid, index: int, node: Uuid) -> None:
+    async def release_mirror(
+        self, uuid: Uuid, index: int, node: Uuid, *, forget: bool = False
+    ) -> None:
         """Mirror it there no longer."""
         running = self._running.get(uuid)
         if running is not None:
-            await mirrored.release(running, index, node)
+            await mirrored.release(running, index, node, forget=forget)
 
     async def close(self) -> None:
         """Let go of every guest; they go on running."""

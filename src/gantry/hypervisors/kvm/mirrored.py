@@ -129,13 +129,17 @@ async def attach(running: Running, index: int, target: MirrorTarget) -> None:
         raise
 
 
-async def release(running: Running, index: int, node: Uuid) -> None:
-    """One mirror less."""
+async def release(running: Running, index: int, node: Uuid, *, forget: bool = False) -> None:
+    """One mirror less. ``forget``: nothing is counted for it any more."""
     if running.mirrors is None:
         return
     disk = _disk(running, index)
     await running.mirrors.release(index, node)
     await _retarget(running, index, tuple(one for one in disk.targets if one.node != node))
+    if forget:
+        from gantry.hypervisors.kvm import resync
+
+        await resync.forget(await running.monitor(timeouts.QMP), index, node)
 
 
 async def end_all(running: Running, monitor: Monitor, index: int) -> None:

@@ -161,10 +161,22 @@ async def mirror_anew(
     return ()
 
 
-async def attach(steps: Steps, instance: Instance, one: MirroredDisk, target: MirrorTarget) -> None:
-    """Have the running guest's disk mirrored to what is served there."""
+async def attach(
+    steps: Steps,
+    instance: Instance,
+    one: MirroredDisk,
+    target: MirrorTarget,
+    *,
+    further: bool = False,
+) -> None:
+    """Have the running guest's disk mirrored to what is served there.
+
+    ``further``: it is a replica that there was not before.
+    """
     guest, hypervisor, index = instance.uuid, instance.hypervisor, one.disk.index
-    release = MirrorRelease(guest=guest, hypervisor=hypervisor, index=index, node=target.node)
+    release = MirrorRelease(
+        guest=guest, hypervisor=hypervisor, index=index, node=target.node, forget=further
+    )
     await steps.do(
         f"attach-mirror/{index}/{target.name}",
         instance.primary_node,
@@ -294,7 +306,7 @@ async def make_copy(
     )
     if running:
         target = await serve_new(steps, mirroring, one, copy)
-        await attach(steps, instance, one, target)
+        await attach(steps, instance, one, target, further=True)
 
 
 async def copied(steps: Steps, instance: Instance, one: MirroredDisk, copy: Copy) -> MirrorChange:
@@ -320,6 +332,7 @@ def leaving(instance: Instance, one: MirroredDisk, copy: Copy) -> tuple[Undo, ..
         hypervisor=instance.hypervisor,
         index=one.disk.index,
         node=copy.node,
+        forget=True,
     )
     return (
         Undo(instance.primary_node, release),
