@@ -5,118 +5,24 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import pytest
-from tests.support import numbered_writer
-from tests.support.agent_process import TestAuthority
-from tests.support.replica_nodes import Primary, ReplicaNode, disk_spec, guest_spec
+from tests.support import moving_pairs, numbered_writer
+from tests.support.moving_pairs import Pair
 
-from gantry.agent import ends
-from gantry.agent.replica_serving import Serving
-from gantry.hypervisors.contract import Link, Manner
 from gantry.hypervisors.kvm import mirrored_moves, outgoing
 from gantry.model import timeouts
 from gantry.model.errors import OperationFailed, Rejected
-from gantry.model.identity import node_host, node_subject
 from gantry.model.live import GuestState, MirrorPhase
-from gantry.model.moving_orders import Ports
-from gantry.model.names import Uuid
-from gantry.model.orders import DiskSpec, GuestSpec
-from gantry.model.specs import MirrorTarget
 
 pytestmark = pytest.mark.qemu
 
 
-@dataclass
-class Pair:
-    """web1 runs on ``here``, mirrored to ``there``."""
-
-    here: Primary
-    there: Primary
-    spec: GuestSpec
-    tls: dict[str, str]
-    cluster: Uuid
-    waits: Serving | None = None
-    """What is to serve the disk on ``here``."""
-
-    @property
-    def disk(self) -> DiskSpec:
-        """As it is on ``here``."""
-        return msgspec.structs.replace(self.spec.disks[0], targets=())
-
-    @property
-    def after(self) -> DiskSpec:
-        """As it is on ``there``."""
-        return msgspec.structs.replace(self.disk, generation=2)
-
-    async def receive(self) -> Ports:
-        described = await self.here.driver.describe(self.spec.uuid)
-        spec = msgspec.structs.replace(described.spec, disks=(self.after,))
-        peer = node_subject(self.here.node.name, self.here.node.uuid)
-        link = Link(directory=self.tls["node2"], host="127.0.0.1", peer=peer)
-        ports = await self.there.driver.receive(spec, described.accelerator, link, ())
-        here, there = self.here.node, self.there.node
-        self.waits = await here.daemons.prepare(self.after, there.peer, here.host)
-        return ports
-
-    def call(self, *, live: bool = True) -> tuple[Link, Manner]:
-        node = self.there.node.uuid
-        peer = node_host(self.cluster, node)
-        link = Link(directory=self.tls["node1"], host="127.0.0.1", peer=peer)
-        return link, Manner(live=live, lasts=60, node=node)
-
-    async def send(self, ports: Ports) -> None:
-        # An emulated guest is held still, as QEMU may overlook what it writes.
-        link, manner = self.call(live=(await self.here.driver.facts()).accelerator == "kvm")
-        await self.here.driver.send(self.spec.uuid, link, ports, (), manner, print)
-
-    async def promote(self) -> DiskSpec:
-        """What is done side by side with the resumption, up to the end."""
-        here, there = self.here.node, self.there.node
-        await (await there.daemons.leave(self.disk))
-        await here.serve(self.after, there)
-        return self.succeeding
-
-    @property
-    def succeeding(self) -> DiskSpec:
-        """The disk as it is on ``there``, mirrored to what waits for it."""
-        assert self.waits is not None
-        target = MirrorTarget(
-            node=self.here.node.uuid,
-            name=self.here.node.name,
-            host=self.here.node.host,
-            port=self.waits.port,
-            content=self.waits.content,
-        )
-        return msgspec.structs.replace(self.after, targets=(target,))
-
-
 @pytest.fixture
 async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    ca = TestAuthority(tmp_path)
-    here, there = (ReplicaNode(tmp_path / name, ca, name) for name in ("node1", "node2"))
-    disk = disk_spec()
-    tls = {}
-    for node in (here, there):
-        await node.create(disk)
-        directory = tmp_path / f"tls-{node.name}"
-        directory.mkdir()
-        ends.tls(node.root, directory)
-        tls[node.name] = str(directory)
-    one, other = Primary(here), Primary(there)
-    await one.open()
-    await other.open()
-    spec = guest_spec(disk, await there.serve(disk, here))
-    await one.driver.start(spec)
-    await one.writes(spec)
-    yield Pair(one, other, spec, tls, ca.cluster)
-    for primary in (one, other):
-        await primary.close()
-    for node in (here, there):
-        await node.close(disk)
+    async with moving_pairs.made(tmp_path) as pair:
+        yield pair
 
 
 async def test_it_goes_there_and_back_is_mirrored_to_from_the_first_write_on(pair: Pair) -> None:
@@ -127,7 +33,7 @@ async def test_it_goes_there_and_back_is_mirrored_to_from_the_first_write_on(pai
     last = here.acknowledged(spec)
     for node in (here.node, there.node):
         assert numbered_writer.missing(node.path(pair.disk), last) == []
-    disk = await pair.promote()
+    [disk] = await pair.promote()
     live = await there.driver.resume(spec.uuid, (disk,))
     assert [(one.node, one.phase) for one in live.mirrors] == [(here.node.uuid, MirrorPhase.READY)]
     await here.driver.stop(spec.uuid, timeout=0, force=True)
@@ -219,7 +125,7 @@ async def test_where_the_other_end_is_gone_it_goes_on_as_it_was(pair: Pair) -> N
     await here.phase(there.node, MirrorPhase.READY)
     await here.writes(spec, 50)
     with pytest.raises((Rejected, OperationFailed)):
-        await there.driver.resume(spec.uuid, (pair.after,))
+        await there.driver.resume(spec.uuid, pair.after)
 
 
 async def test_one_whose_replica_there_was_lost_does_not_go(pair: Pair) -> None:
@@ -242,7 +148,7 @@ async def test_the_next_agents_go_on_with_it(pair: Pair) -> None:
     await there.restart_agent()
     assert (await there.node.seen(pair.disk)).generation == 1
 
-    disk = await pair.promote()
+    [disk] = await pair.promote()
     await there.driver.resume(spec.uuid, (disk,))
     await here.driver.stop(spec.uuid, timeout=0, force=True)
     await there.restart_agent()
