@@ -12,13 +12,13 @@ import msgspec
 import pytest
 from tests.contract.agents.requests import disk, envelope, os_run
 from tests.support import boot_sector
-from tests.support.agent_process import AgentProcess, TestAuthority
+from tests.support.agent_process import AgentProcess, TestAuthority, new_uuid
 from tests.support.boot_sector import HANG, RESET, for_ever, printed, told
 from tests.support.install_image import made_install_image
 from tests.support.processes import called
 
 from gantry.agent import configuration
-from gantry.model.entities import DiskFormat, DiskTemplate
+from gantry.model.entities import DiskFormat, DiskTemplate, NicMode
 from gantry.model.errors import OperationFailed
 from gantry.model.image_orders import ImageWrite
 from gantry.model.orders import (
@@ -30,6 +30,7 @@ from gantry.model.orders import (
     OsInstall,
     ReadGuests,
 )
+from gantry.model.specs import NicSpec
 from gantry.osdefs.running import LOG_FIRST, LOG_LAST
 from gantry.ports.agents import Progress
 from gantry.rpc.client import HttpAgents
@@ -147,6 +148,8 @@ async def test_guests_at_their_worst_are_ended_in_time(
 
 KINDS = """
 echo "reinstalling: $INSTANCE_REINSTALL"
+ip link set eth0 up
+timeout 120 udhcpc -i eth0 -n -q -t 20 -T 3 -s /bin/true
 for number in 0 1 2; do
   eval "disk=\\$DISK_${number}_PATH"
   [ "$(head -c 3 "$disk")" != old ] || echo "disk $number has what it had"
@@ -158,7 +161,7 @@ done
 async def test_disks_of_every_kind_are_installed_on(
     node: AgentProcess, master: HttpAgents, tmp_path: Path
 ) -> None:
-    """In a reinstallation, so that what they had is there."""
+    """In a reinstallation, so that what they had is there; and its network is there, too."""
     old = tmp_path / "old"
     old.write_bytes(b"old".ljust(512, b"\0"))
     define(node, KINDS)
@@ -174,7 +177,9 @@ async def test_disks_of_every_kind_are_installed_on(
             disk(f"{FILES}/web1/disk2"), index=2, template=DiskTemplate.MIRROR, generation=1
         ),
     )
+    nic = NicSpec(uuid=new_uuid(), index=0, mac="aa:00:00:00:00:01", mode=NicMode.USER)
     wanted = msgspec.structs.replace(order(made_install_image(), *disks), reinstall=True)
+    wanted = msgspec.structs.replace(wanted, run=msgspec.structs.replace(wanted.run, nics=(nic,)))
     for one in disks:
         await master.order(node.address, envelope(f"j/make/{one.index}"), DiskCreate(disk=one))
         writing = ImageWrite(disk=one, image=str(old), instance=wanted.run.uuid, name="web1")
@@ -183,6 +188,7 @@ async def test_disks_of_every_kind_are_installed_on(
     found = await install(master, node, wanted)
     assert found.error is None
     assert "reinstalling: 1" in found.lines
+    assert "udhcpc: lease of 10.0.2.15 obtained" in found.said
     for one in disks:
         assert f"disk {one.index} has what it had" in found.lines
         assert (await content(node, one)).startswith(f"new{one.index}\0".encode())
