@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -105,6 +106,7 @@ class EmulatedNode:
         self._gantry = gantry(timeouts)
         self._kernel = made_guest_kernel(*MODULES)
         self._connection: socket.socket | None = None
+        self._one_at_a_time = threading.Lock()
         self._questions = itertools.count()
         self.on = False
         """Whether it has power."""
@@ -205,7 +207,8 @@ class EmulatedNode:
             assert self.service is not None
             self.service.send(signal.SIGKILL)
             self.service.stop(signal.SIGKILL)
-            self._hang_up()
+            with self._one_at_a_time:
+                self._hang_up()
             self._image.rest()
             self.on = False
 
@@ -221,14 +224,17 @@ class EmulatedNode:
         """
         if not self.on or self.service is None or not self.service.serves(0):
             return None
+        with self._one_at_a_time:
+            return self._asked([what, *arguments], patience)
+
+    def _asked(self, question: list[Any], patience: float) -> Any:
         number = next(self._questions)
         try:
             if self._connection is None:
                 self._connection = socket.socket(socket.AF_UNIX)
                 self._connection.connect(str(self._place / "inside"))
             self._connection.settimeout(patience)
-            question = json.dumps([number, what, *arguments]) + "\n"
-            self._connection.sendall(question.encode())
+            self._connection.sendall((json.dumps([number, *question]) + "\n").encode())
             return self._answer(number)
         except TimeoutError:
             return None
