@@ -161,6 +161,10 @@ class EmulatedWatch(Watch):
     ) -> None:
         super().__init__(fleet, guests)
         self._nodes = nodes
+        # What came from these nodes is all there, in no order that holds from one to another.
+        for number, _ in nodes:
+            self.deaf(number)
+            self.listen(number)
         self._question = (dict(guests), str(fleet.directory))
 
     def _see(self) -> Seen:
