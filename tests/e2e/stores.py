@@ -20,7 +20,9 @@ ON_A_FILE: Final = {
     "test_a_silent_nodes_power_is_taken_before_its_guests_run_elsewhere": POWER,
     "test_an_agent_that_is_killed": TRANSFER,
     "test_an_export_of_ganeti_s_is_imported": TRANSFER,
+    "test_an_import_to_a_disk_that_is_full": TRANSFER,
     "test_an_import_whose_agent_is_killed": TRANSFER,
+    "test_an_import_whose_connection_breaks": TRANSFER,
     "test_how_far_it_is_is_seen_while_it_lasts": TRANSFER,
     "test_a_master_that_waits_for_other_nodes_ends_when_it_is_told_to": (
         "with etcd the store's word counts, and a master waits for no nodes"

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,14 +21,14 @@ WAITS = 'while [ ! -e "{go}" ]; do sleep 0.05; done'
 @pytest.fixture
 def slow(cluster: Cluster, tmp_path: Path) -> Iterator[Slow]:
     """An instance on node 1 whose scripts wait half-way until they may go on."""
-    go = tmp_path / "go"
+    go, half = tmp_path / "go", tmp_path / "half"
     cluster.os_definition("slow", 'head -c 3000000 /dev/urandom > "$DISK_0_PATH.x"; exit 0')
     waits = WAITS.format(go=go)
     scripts = {
         "create": 'head -c 3000000 /dev/urandom | dd of="$DISK_0_PATH" conv=notrunc 2>/dev/null',
         "export": f'head -c 2000000 "$EXPORT_DEVICE"\n{waits}\ntail -c +2000001 "$EXPORT_DEVICE"',
-        "import": f'head -c 1000000 > "$IMPORT_DEVICE.part"\nrm "$IMPORT_DEVICE.part"\n{waits}\n'
-        "cat > /dev/null",
+        "import": f'head -c 1000000 > /dev/null\ntouch "{half}"\n{waits}\n'
+        'dd of="$IMPORT_DEVICE" bs=64k iflag=fullblock conv=notrunc',
     }
     for number in (1, 2, 3):
         for name, text in scripts.items():
@@ -154,7 +154,7 @@ def test_a_cancelled_job(slow: Slow) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
 def test_a_target_that_is_full(slow: Slow) -> None:
     slow.go.touch()
-    with small(slow.cluster.root(2) / EXPORT):
+    with small(slow.cluster.root(2) / EXPORT, "1m"):
         said = slow.cluster.refused("gnt-backup", "export", "-n", "node2", NAME)
         assert "no space is left on node node2.gantry.test" in said, said
         slow.nothing_half([])
@@ -172,33 +172,90 @@ def test_a_target_that_is_full(slow: Slow) -> None:
 
 
 @contextmanager
-def small(place: Path) -> Iterator[None]:
-    """A file system of 1 MiB is there."""
+def small(place: Path, size: str) -> Iterator[None]:
+    """A file system of that size is there."""
     place.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "small", str(place)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "small", str(place)], check=True)
     try:
         yield
     finally:
         subprocess.run(["umount", str(place)], check=True)
 
 
+class Import:
+    """Of the instance's export, as another one on node 3; its script waits half-way."""
+
+    NEW = "new.gantry.test"
+
+    def __init__(self, slow: Slow) -> None:
+        self.slow, self.cluster = slow, slow.cluster
+        slow.go.touch()
+        self.cluster.gnt("gnt-backup", "export", "-n", "node2", NAME)
+        slow.go.unlink()
+        self.place = self.cluster.root(3) / "srv/ganeti/file-storage"
+
+    def begin(self) -> str:
+        half = self.slow.go.with_name("half")
+        half.unlink(missing_ok=True)
+        job = self._run("--submit").split()[-1]
+        eventually("the script has had a part of it", half.exists)
+        return job
+
+    def nothing_half(self) -> None:
+        """Neither an instance nor a disk; and the export is what it was. Then it works."""
+        self.slow.nothing_half([NAME])
+        assert self.cluster.instances() == [NAME]
+        eventually("the disk is gone", lambda: not (self.place / self.NEW).exists())
+
+    def works(self) -> None:
+        self.slow.go.touch()
+        self._run()
+        assert self.cluster.instances() == [self.NEW, NAME]
+
+    def _run(self, *more: str) -> str:
+        arguments = ("import", "-n", "node3", "--src-dir", NAME, "--src-node", "node2", *more)
+        return self.cluster.gnt("gnt-backup", *arguments, self.NEW)
+
+
 @pytest.mark.parametrize("number", [2, 3])
 def test_an_import_whose_agent_is_killed(slow: Slow, number: int) -> None:
-    slow.go.touch()
-    slow.cluster.gnt("gnt-backup", "export", "-n", "node2", NAME)
-    slow.go.unlink()
-    arguments = ("import", "-n", "node3", "--src-dir", NAME, "--src-node", "node2")
-    said = slow.cluster.gnt("gnt-backup", *arguments, "--submit", "new.gantry.test")
-    job = said.split()[-1]
-    log = slow.cluster.root(3) / "var/log/ganeti/os"
-    eventually("the script runs", lambda: any(log.glob("import-slow-new.gantry.test*")))
+    made = Import(slow)
+    job = made.begin()
     slow.cluster.kill("agent", number)
     slow.cluster.local("up")
     slow.go.touch()
     slow.ends(job)
-    slow.nothing_half([NAME])
-    assert slow.cluster.instances() == [NAME]
-    place = slow.cluster.root(3) / "srv/ganeti/file-storage/new.gantry.test"
-    eventually("the disk is gone", lambda: not place.exists())
-    slow.cluster.gnt("gnt-backup", *arguments, "new.gantry.test")
-    assert slow.cluster.instances() == ["new.gantry.test", NAME]
+    made.nothing_half()
+    made.works()
+
+
+@pytest.mark.parametrize("end", [2, 3])
+def test_an_import_whose_connection_breaks(slow: Slow, end: int) -> None:
+    made = Import(slow)
+    job = made.begin()
+    os.kill(slow.program("socat", end), signal.SIGKILL)
+    slow.go.touch()
+    said = slow.ends(job)
+    assert "socat" in said, said
+    made.nothing_half()
+    made.works()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_an_import_to_a_disk_that_is_full(slow: Slow) -> None:
+    made = Import(slow)
+    with small(made.place, "16m"):
+        job = made.begin()
+        # Room enough there was, until somebody else took it.
+        filler = made.place / "filler"
+        with filler.open("wb") as file, suppress(OSError):
+            while True:
+                file.write(bytes(1 << 16))
+        slow.go.touch()
+        said = slow.ends(job)
+        assert "No space left on device" in said, said
+        assert f"the file system of {made.place}" in said
+        filler.unlink()
+        made.nothing_half()
+    made.works()
