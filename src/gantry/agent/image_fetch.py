@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
 from gantry.host import command, own_addresses
+from gantry.host.command import CommandFailed
 from gantry.host.limits import Limits
 from gantry.model import timeouts
 from gantry.model.errors import OperationFailed, Reason, Rejected
@@ -125,12 +126,20 @@ class Fetcher:
     async def _asked(
         self, url: str, words: list[str], timeout: float, most: int
     ) -> command.Completed:
-        """What came of asking the one that knows, at most ``_REDIRECTS`` steps from the URL."""
+        """What came of asking the one that knows, at most ``_REDIRECTS`` steps from the URL.
+
+        ``timeout`` is for all of them.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
         at, pinned = url, list[str]()
         for _ in range(_REDIRECTS + 1):
             argv = [*_CURL, *pinned, *words]
-            limits = Limits(file=most)
-            done = await self._run(argv, timeout=timeout, stdin=_named(at), limits=limits)
+            limits, left = Limits(file=most), max(1.0, deadline - loop.time())
+            try:
+                done = await self._run(argv, timeout=left, stdin=_named(at), limits=limits)
+            except CommandFailed as error:
+                raise self._unreachable(url, error.message, error.hint) from error
             said = _said(done)
             if not said.target:
                 if url.startswith("http") and said.code.startswith("3") and said.code != "304":

@@ -18,6 +18,7 @@ from gantry.agent import image_fetch
 from gantry.agent.image_fetch import Fetcher
 from gantry.host import command, own_addresses
 from gantry.host.limits import Limits
+from gantry.model import timeouts
 from gantry.model.errors import OperationFailed, Reason
 
 MIB = 1 << 20
@@ -69,6 +70,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(302, {}, b"it has moved")
         elif self.path == "/turns":
             self.answer(302, {"Location": "/turns"})
+        elif self.path == "/still":
+            self.answer(200, {"Content-Length": str(MIB)}, b"the beginning")
+            self.rfile.read(1)  # nothing comes: it is gone
+            self.close_connection = True
         elif self.path.endswith("/endless"):
             self.endless()
         elif self.path.startswith("/large"):
@@ -176,6 +181,16 @@ async def test_no_more_is_written_than_fits_where_the_server_does_not_say_how_mu
     assert node.seen == []
     assert await node.fetched(f"{server}/image", MIB) == CONTENT, "just as large as it may be"
     assert "is larger than 0 MiB" in (await Node(node.directory).failure(server, MIB - 1)).message
+
+
+async def test_a_server_that_says_nothing_more_is_given_up(
+    node: Node, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time is that of all redirects together."""
+    monkeypatch.setattr(timeouts, "IMAGE_FETCH", 2.0)
+    error = await node.failure(f"{server}/to?/still")
+    assert f"node node1 cannot fetch {server}/to: curl took longer than " in error.message
+    assert error.node == "node1"
 
 
 async def test_a_part_of_the_nodes_disk_stays_free(
