@@ -27,6 +27,7 @@ from gantry.model import timeouts
 from gantry.model.entities import HypervisorName
 from gantry.model.errors import Rejected
 from gantry.model.jobs import JobStatus
+from gantry.model.live import NodeLive
 from gantry.model.orders import OsCreate, OsRename, OsVerify
 from gantry.model.parameters import hypervisor_parameters, os_parameters
 from gantry.operations import registry
@@ -104,6 +105,17 @@ async def test_secondary_nodes_verify_too() -> None:
             NODE1,
             NODE3,
         ]
+
+
+@pytest.mark.parametrize("away", [NodeLive(reachable=False, problem="gone"), None])
+async def test_a_secondary_node_that_is_away_keeps_nobody_from_a_change(
+    away: NodeLive | None,
+) -> None:
+    made = check(snapshot(nodes=EVERYWHERE), MIRRORED).instance
+    answers = {**EVERYWHERE, NODE3: away or EVERYWHERE[NODE3]}
+    where = snapshot(made, nodes=answers, change={NODE3: {"offline": away is None}})
+    change = {**MODIFY, "instance_name": made.name, "osparams": {"a": "1"}}
+    assert [node for node, _ in await examined(where, change)] == [NODE1]
 
 
 def test_a_secondary_node_must_have_the_definition() -> None:

@@ -152,7 +152,7 @@ class InstanceModify(Operation[ModifyPlan], frozen=True, kw_only=True):
                 private_parameters=untold(private),
                 force_variant=self.force_variant,
             )
-            for node in checks.all_nodes(plan.after):
+            for node in oses.verifying(cluster, plan.after):
                 await ask.ask(node, verify, timeouts.OS_VERIFY)
         return plan
 

@@ -11,7 +11,6 @@ from gantry.model import timeouts
 from gantry.model.entities import AnyEntity, Instance
 from gantry.model.errors import Cancelled, GantryError, OperationFailed, Reason, Rejected
 from gantry.model.locks import Needs
-from gantry.model.names import Uuid
 from gantry.model.orders import OsRun, OsVerify
 from gantry.model.replicas import MirrorChange
 from gantry.model.snapshot import Claim, Snapshot
@@ -68,7 +67,7 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
         node = cluster.nodes[before.primary_node]
         checks.node_usable(cluster, node, what)
         checks.stopped(cluster, before, what)
-        for uuid in _asked(cluster, before) if os else ():
+        for uuid in oses.verifying(cluster, before) if os else ():
             oses.installable(cluster, os, cluster.nodes[uuid])
         public = oses.changed_parameters(before.osparams, self.osparams)
         private = oses.changed_parameters(before.osparams_private, self.osparams_private)
@@ -106,7 +105,7 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
             secret_parameters=ask.secrets,
             force_variant=self.force_variant,
         )
-        for uuid in _asked(cluster, plan.before) if plan.told.os else ():
+        for uuid in oses.verifying(cluster, plan.before) if plan.told.os else ():
             await ask.ask(uuid, verify, timeouts.OS_VERIFY)
         await installing.examine(plan.installing, plan.before, ask)
         return plan
@@ -135,12 +134,6 @@ class InstanceReinstall(Operation[ReinstallPlan], frozen=True, kw_only=True):
         except GantryError as error:
             return _unsure(plan, error, steps)
         return Outcome(put=(plan.after,))
-
-
-def _asked(cluster: Snapshot, instance: Instance) -> list[Uuid]:
-    """The nodes that should have the definition; one that is away is not asked."""
-    others = (cluster.nodes[uuid] for uuid in instance.secondary_nodes)
-    return [instance.primary_node, *(one.uuid for one in others if mirrors.there(cluster, one))]
 
 
 def _unsure(plan: ReinstallPlan, error: GantryError, steps: Steps) -> Outcome:

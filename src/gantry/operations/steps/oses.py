@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from gantry.model import names
-from gantry.model.entities import Node
+from gantry.model.entities import Instance, Node
 from gantry.model.errors import Reason, Rejected
 from gantry.model.live import OsFacts
+from gantry.model.names import Uuid
 from gantry.model.snapshot import Snapshot
+from gantry.operations.steps import mirrors
 
 FAILED_INSTALL: Final = "gantry:install-failed"
 """The tag of an instance on whose disks a ``create`` failed."""
@@ -46,6 +48,12 @@ def same_base(os: str, *tables: Mapping[str, object]) -> list[str]:
     base = os.partition("+")[0]
     found = {name for table in tables for name in table if name.partition("+")[0] == base}
     return sorted({os, *found})
+
+
+def verifying(cluster: Snapshot, instance: Instance) -> list[Uuid]:
+    """The nodes that should have the definition; a secondary one that is away is not asked."""
+    others = (cluster.nodes[uuid] for uuid in instance.secondary_nodes)
+    return [instance.primary_node, *(one.uuid for one in others if mirrors.there(cluster, one))]
 
 
 def installable(cluster: Snapshot, full: str, node: Node) -> str:
