@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -100,18 +103,41 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
 
 
+@contextlib.contextmanager
+def serving(certificate: Path | None = None) -> Iterator[str]:
+    """The URL of a server, with TLS where there is a certificate."""
+    address = own_address()
+    with ThreadingHTTPServer((address, 0), Handler) as made:
+        made.daemon_threads = True
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            certify(certificate, address)
+            context.load_cert_chain(certificate)
+            made.socket = context.wrap_socket(made.socket, server_side=True)
+        thread = threading.Thread(target=made.serve_forever)
+        thread.start()
+        scheme = "https" if certificate is not None else "http"
+        yield f"{scheme}://{address}:{made.server_address[1]}"
+        made.shutdown()
+        thread.join(10)
+
+
+def certify(certificate: Path, address: str) -> None:
+    """The file becomes a certificate for the address, with its key."""
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj"]
+    argv += ["/CN=images", "-addext", f"subjectAltName=IP:{address}"]
+    argv += ["-keyout", str(certificate), "-out", f"{certificate}.own"]
+    subprocess.run(argv, check=True, capture_output=True, timeout=60)
+    with certificate.open("a") as file:
+        file.write(Path(f"{certificate}.own").read_text())
+
+
 @pytest.fixture
 def server() -> Iterator[str]:
     Handler.asked.clear()
     Handler.authorized.clear()
-    address = own_address()
-    with ThreadingHTTPServer((address, 0), Handler) as made:
-        made.daemon_threads = True
-        thread = threading.Thread(target=made.serve_forever)
-        thread.start()
-        yield f"http://{address}:{made.server_address[1]}"
-        made.shutdown()
-        thread.join(10)
+    with serving() as url:
+        yield url
 
 
 async def run(
@@ -254,6 +280,22 @@ async def test_a_redirect_to_another_server_is_followed_to_the_address_that_was_
     target = f"http://images.example.com:{port}/image"
     assert await node.fetched(f"{url}/to?{target}") == CONTENT
     assert [(path, bool(who)) for path, who in Handler.authorized][1] == ("/image", False)
+
+
+async def test_a_redirect_leads_from_https_to_https_alone(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = tmp_path / "certificate"
+    trusting = {**command.ENVIRONMENT, "CURL_CA_BUNDLE": f"{certificate}.own"}
+    node = Node(tmp_path)
+    monkeypatch.setattr(command, "ENVIRONMENT", trusting)
+    with serving(certificate) as secured:
+        error = await node.failure(f"{secured}/to?{server}/image")
+        assert f"it redirects to {server}/image, which is not encrypted" in error.message
+        with pytest.raises(OperationFailed, match="which is not encrypted"):
+            await node.fetcher.size(f"{secured}/to?{server}/image")
+        assert [path for _, path in Handler.asked if path == "/image"] == []
+        assert await node.fetched(f"{secured}/to?{secured}/image") == CONTENT
 
 
 @pytest.mark.parametrize(
