@@ -34,8 +34,13 @@ def log_to(path: Path) -> None:
 
 
 def log_with(handler: logging.Handler) -> None:
-    """Everything of level INFO and above to that handler, and to no other."""
+    """Everything of level INFO and above to that handler, and to no other.
+
+    With ``GANTRY_LOG=debug`` in the environment all that is ours, of any level.
+    """
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    if os.environ.get("GANTRY_LOG") == "debug":
+        logging.getLogger("gantry").setLevel(logging.DEBUG)
 
 
 def save_memory() -> None:

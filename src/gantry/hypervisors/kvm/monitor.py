@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from gantry.model.errors import OperationFailed, Unavailable
 
 # The library logs every lost connection as an error; each is raised here as well.
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
+_log = logging.getLogger(__name__)
 
 Event = Callable[[str, Mapping[str, Any]], None]
 _NOW_AND_THEN: Final = 0.5
@@ -27,13 +29,15 @@ _NOW_AND_THEN: Final = 0.5
 class _Listener(EventListener):
     """Hands every event on at once, and keeps none (the library's own would keep all)."""
 
-    def __init__(self, told: Event) -> None:
+    def __init__(self, guest: str, told: Event) -> None:
         super().__init__()
+        self._guest = guest
         self._told = told
 
     def accept(self, event: Message) -> bool:
         """Part of the library's interface: False, as nothing is to be queued."""
         data = event.get("data", {})
+        _log.debug("qemu=%s event=%s at=%s", self._guest, event["event"], event.get("timestamp"))
         self._told(str(event["event"]), data if isinstance(data, dict) else {})
         return False
 
@@ -78,7 +82,7 @@ class Monitor:
     ) -> Monitor:
         """Negotiate on a connected socket. Unavailable where QEMU ends or stays silent."""
         client, news = QMPClient(guest), _News(told)
-        client.register_listener(_Listener(news.told))
+        client.register_listener(_Listener(guest, news.told))
         try:
             async with asyncio.timeout(timeout):
                 await client.connect(connection)
@@ -141,6 +145,7 @@ class Monitor:
     async def _answer(
         self, command: str, timeout: float, arguments: Mapping[str, object], *, at_once: bool
     ) -> Any:
+        began = time.monotonic()
         try:
             async with asyncio.timeout(timeout):
                 return await self._client.execute(command, dict(arguments), oob=at_once)
@@ -154,6 +159,9 @@ class Monitor:
             ) from None
         except QMPError as error:
             raise Unavailable(f"QEMU of {self._guest} is gone: {error}") from error
+        finally:  # without arguments: there may be secrets among them
+            took = 1000 * (time.monotonic() - began)
+            _log.debug("qemu=%s command=%s ms=%.1f", self._guest, command, took)
 
     async def give(self, handle: int, name: str) -> None:
         """Give QEMU an open file, which it knows as ``name`` from then on."""
