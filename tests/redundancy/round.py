@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from tests.redundancy import breaking, operating
 from tests.redundancy.cluster import Rig
@@ -18,32 +19,52 @@ WRONG = 10
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Turn:
+    """What is done once each guest got ``after`` blocks more acknowledged."""
+
+    after: int
+    do: Callable[[Rig], None]
+
+
 def run(rig: Rig, what: str, faults: Sequence[Fault]) -> None:
     """A round of these faults, from a healthy cluster to a healthy cluster; ``what`` names it.
 
     What went wrong is the first line of the message, and its last: it may be cut at either end.
     """
+    _log.info("%s: %s", what, "; ".join(f"{one.kind} ({one.seconds:g} s)" for one in faults))
+    around(rig, what, [_turn(one) for one in faults])
+
+
+def around(rig: Rig, what: str, turns: Sequence[Turn]) -> None:
+    """A round in which that is done instead."""
     try:
-        _run(rig, what, faults)
+        _run(rig, turns)
     except AssertionError as error:
         reason = str(error).partition("\n")[0]
         message = [f"{what}: {error}", rig.why(), f"{what}: {reason}"]
         raise AssertionError("\n".join(message)) from None
 
 
-def _run(rig: Rig, what: str, faults: Sequence[Fault]) -> None:
-    _log.info("%s: %s", what, "; ".join(f"{one.kind} ({one.seconds:g} s)" for one in faults))
+def _turn(fault: Fault) -> Turn:
+    def do(rig: Rig) -> None:
+        _log.info("%s", fault.kind)
+        breaking.carry_out(rig, fault)
+
+    return Turn(after=fault.after, do=do)
+
+
+def _run(rig: Rig, turns: Sequence[Turn]) -> None:
     rig.calm()
     watch = rig.watch = rig.new_watch()
     watch.look()
     watch.start()
     try:
-        for fault in faults:
+        for turn in turns:
             rig.begin()
-            _alive(rig, watch, fault.after)
+            _alive(rig, watch, turn.after)
             try:
-                _log.info("%s", fault.kind)
-                breaking.carry_out(rig, fault)
+                turn.do(rig)
             finally:
                 breaking.heal(rig)
         _alive(rig, watch, 5)
