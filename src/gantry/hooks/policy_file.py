@@ -217,8 +217,10 @@ def _name_problem(kind: Kind, name: str) -> str:
 
 
 def _idle(entry: Entry, scripts: Mapping[str, Collection[str]] | None) -> Iterator[Finding]:
-    if scripts is None or entry.kind not in (Kind.PATTERN, Kind.SCRIPT):
+    if scripts is None or entry.kind is Kind.DEFAULT:
         return
+    if entry.kind is Kind.DIRECTORY and entry.settings.on_unreachable is not None:
+        return  # that counts for nodes that have scripts there
     if not any(entry.fits(directory, name) for directory in scripts for name in scripts[directory]):
         text = f"there is no script here that {entry.kind} {_shown(entry.name)} is about"
         yield Finding(message=text, line=entry.line, error=False)

@@ -221,6 +221,18 @@ def test_what_speaks_of_nothing_is_found_where_it_can_be_known() -> None:
     assert findings(text.encode(), scripts={PRE: ["10-a", "99-x"]}, users=["alice"]) == ()
 
 
+def test_a_directory_without_scripts_may_only_say_what_counts_without_them() -> None:
+    """A rule for the other version's directory is followed by no script that it is meant for."""
+    text = f'[directory."{PRE}"]\nrun-as = "root"\n'
+    there = {"instance-shutdown-pre.d": ["20-b"]}
+    [found] = findings(text.encode(), scripts=there, users=["root"])
+    assert (found.line, found.error) == (1, False)
+    assert f"directory '{PRE}' is about" in found.message
+    assert findings(text.encode(), scripts={PRE: ["20-b"]}, users=["root"]) == ()
+    counts = f'[directory."{PRE}"]\non-unreachable = "deny"\n'
+    assert findings(counts.encode(), scripts=there, users=["root"]) == ()
+
+
 def test_every_directory_that_is_read_may_be_named() -> None:
     for name in ("instance-shutdown-pre.d", "instance-stop-fail.d", "config-update-post.d"):
         assert name in directories()

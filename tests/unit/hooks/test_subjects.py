@@ -180,6 +180,19 @@ def test_what_an_operation_tells_is_what_its_entry_names(opcode: str, version: i
             assert absent <= {f"GANETI_{name}" for name in entry.flags}
 
 
+@pytest.mark.parametrize("shutdown", [True, False])
+def test_an_export_tells_where_it_goes_and_whether_the_instance_is_shut_down(
+    shutdown: bool,
+) -> None:
+    whole = cluster("OP_BACKUP_EXPORT")
+    given = {**GIVEN["OP_BACKUP_EXPORT"], "shutdown": shutdown}
+    operation = registry.load({"OP_ID": "OP_BACKUP_EXPORT", **given})
+    subject = operation.subject(operation.check(whole, Given()), whole)
+    assert subject is not None
+    assert subject.values["EXPORT_NODE"] == given["target_node"]
+    assert subject.values["EXPORT_DO_SHUTDOWN"] is shutdown
+
+
 def test_a_plan_that_came_back_from_the_journal_tells_the_same() -> None:
     """A repeat after a crash has the same variables: they come from the stored plan."""
     for opcode in HOOKED:
