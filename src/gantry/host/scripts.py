@@ -44,8 +44,8 @@ and noting each of them would cost a tenth of a small script's time."""
 _LONG: Final = 1.0
 _SEVERAL: Final = 2
 """Scripts for which it is worth while to see how they are started best."""
-_TOGETHER: Final = 16
-"""Short scripts whose results are made together, at most."""
+_TOGETHER: Final = 8
+"""Short scripts whose results are made together, at most: more take longer than one script runs."""
 
 
 class How(TypedDict, total=False):
