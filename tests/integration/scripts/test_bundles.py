@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import resource
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.integration.scripts.bundle_child import bundle, install_and_die, sha256
+from tests.support.small_files import no_files_above
 
 from gantry.agent.bundle_hooks import HookBundles
 from gantry.host.scripts import listing
@@ -257,16 +257,10 @@ def test_an_agent_killed_at_any_step_leaves_the_old_or_the_new_bundle(
 
 
 def test_a_full_disk_leaves_the_old_bundle(hooks: Path) -> None:
-    """A limit on the size of files fails like a disk that is full, in the middle of a file."""
     install(hooks, "old")
     large = check([BundleFile(path="large", mode=0o644, content=b"x" * 100_000)])
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            HookBundles(hooks).install(digest(entries(large)), large, replace=False)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with no_files_above(50_000), pytest.raises(OSError, match="File too large"):
+        HookBundles(hooks).install(digest(entries(large)), large, replace=False)
     assert runs(hooks) == said("old")
     assert HookBundles(hooks).current() == sha256("old")
     assert not list((hooks / ".bundles").glob(".new-*"))

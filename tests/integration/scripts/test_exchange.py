@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 from tests.integration.scripts.conftest import Hooks
 from tests.integration.scripts.test_policy import ROOT, policy
+from tests.support.small_files import no_files_above
 
 from gantry.host import hook_exchange
 from gantry.host.scripts import run_hooks
@@ -253,16 +252,6 @@ async def test_where_there_is_no_room_for_them_no_script_runs_and_the_place_is_n
         await run(hooks, place)
 
 
-@pytest.fixture
-def full() -> Iterator[None]:
-    """A limit on the size of files fails like a disk that is full, in the middle of a file."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.mark.usefixtures("full")
 @pytest.mark.parametrize("user", ["", pytest.param("nobody", marks=ROOT)])
 async def test_where_there_is_no_room_for_the_document_each_script_says_so(
     hooks_for_all: Hooks, user: str
@@ -273,7 +262,8 @@ async def test_where_there_is_no_room_for_the_document_each_script_says_so(
     for name in ("10-a", "20-b", "30-c"):
         hooks.script(name, "exit 0").parent.chmod(0o755)
     opened = len(list(Path("/proc/self/fd").iterdir()))
-    results = await run(hooks, place, b'{"x":"%s"}' % (b"x" * 100_000))
+    with no_files_above(50_000):
+        results = await run(hooks, place, b'{"x":"%s"}' % (b"x" * 100_000))
     assert {one.status for one in results} == {ScriptStatus.FAILED}
     why = "cannot be executed: no file for what it is told: File too large"
     assert [one.problem for one in results] == [why] * 3
