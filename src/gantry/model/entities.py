@@ -275,6 +275,10 @@ class Rollout(Entity, frozen=True, kw_only=True):
     everywhere: int = 0
     nodes: dict[Uuid, int] = {}
     """Nodes that are to have another one."""
+    earlier: tuple[int, ...] = ()
+    """What was to be everywhere before, the last one last; not what was rolled back from."""
+    nodes_earlier: dict[Uuid, tuple[int, ...]] = {}
+    """The same of those nodes."""
 
 
 class Webhook(Entity, frozen=True, kw_only=True):

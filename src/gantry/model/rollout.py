@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
+
+import msgspec
 
 from gantry.model.bundles import HOOKS, os_name
 from gantry.model.entities import Bundle, Rollout
@@ -15,6 +17,8 @@ from gantry.model.snapshot import Snapshot
 _PRE: Final = re.compile(r"[^/]+-pre\.d/[a-zA-Z0-9_-]+")
 KEPT = 10
 """Bundles of a target that the cluster keeps, beside those that are to be on some node."""
+_REMEMBERED: Final = 50
+"""How many earlier ones are remembered, for as many rollbacks one after the other."""
 
 
 def described(target: str, number: int) -> str:
@@ -83,10 +87,70 @@ def wanted_hash(cluster: Snapshot, target: str, node: Uuid) -> str | None:
     return next((one.sha256 for one in kept(cluster, target) if one.number == number), None)
 
 
-def before(cluster: Snapshot, target: str, number: int) -> int:
-    """The bundle that came before that one: 0 where it was the first that is kept."""
-    older = [one.number for one in kept(cluster, target) if one.number < number]
-    return max(older, default=0)
+def before(cluster: Snapshot, target: str, node: Uuid) -> int:
+    """What was to be on a node before what is to be there: not what was rolled back from.
+
+    Where that was not recorded yet, the bundle with the next lower number that is kept.
+    """
+    if history := _history(rollout(cluster, target), node):
+        return history[-1]
+    number = wanted(cluster, target, node) or 0
+    return max((one.number for one in kept(cluster, target) if one.number < number), default=0)
+
+
+def everywhere(had: Rollout, nodes: Sequence[Uuid], number: int, *, back: bool) -> Rollout:
+    """That number is to be everywhere; ``nodes`` are there now. ``back``: by a rollback."""
+    standing = {had.nodes.get(node, had.everywhere) for node in nodes}
+    if len(standing) == 1:
+        was, history = standing.pop(), _history(had, nodes[0])
+    else:
+        was, history = had.everywhere, had.earlier
+    return msgspec.structs.replace(
+        had,
+        everywhere=number,
+        earlier=_since(history, was, number, back=back),
+        nodes={},
+        nodes_earlier={},
+    )
+
+
+def on_nodes(had: Rollout, nodes: Iterable[Uuid], number: int, *, back: bool) -> Rollout:
+    """That number is to be on these nodes, whatever is to be everywhere."""
+    earlier = {
+        node: _since(_history(had, node), had.nodes.get(node, had.everywhere), number, back=back)
+        for node in nodes
+    }
+    return msgspec.structs.replace(
+        had,
+        nodes={**had.nodes, **dict.fromkeys(earlier, number)},
+        nodes_earlier={**had.nodes_earlier, **earlier},
+    )
+
+
+def without(had: Rollout, gone: Iterable[Uuid]) -> Rollout:
+    """Nodes that have left the cluster are forgotten."""
+    left = set(gone)
+    return msgspec.structs.replace(
+        had,
+        nodes={node: one for node, one in had.nodes.items() if node not in left},
+        nodes_earlier={node: one for node, one in had.nodes_earlier.items() if node not in left},
+    )
+
+
+def _history(found: Rollout | None, node: Uuid) -> tuple[int, ...]:
+    return () if found is None else found.nodes_earlier.get(node, found.earlier)
+
+
+def _since(history: tuple[int, ...], was: int, number: int, *, back: bool) -> tuple[int, ...]:
+    """What was in force before ``number``, once that has replaced ``was``.
+
+    Who goes back to one that was in force before has rolled back from all that came after it.
+    """
+    if number == was:
+        return history
+    if back and number in history:
+        return history[: len(history) - 1 - history[::-1].index(number)]
+    return (*history, was)[-_REMEMBERED:]
 
 
 def lost(cluster: Snapshot, target: str, number: int, nodes: Iterable[Uuid]) -> tuple[str, ...]:
@@ -124,6 +188,13 @@ def _behind(cluster: Snapshot) -> Iterator[tuple[str, Uuid, str]]:
 def surplus(cluster: Snapshot, target: str) -> list[Bundle]:
     """Old bundles that no node is to have."""
     found = rollout(cluster, target)
-    used = {*found.nodes.values(), found.everywhere} if found is not None else {0}
+    used = set() if found is None else _used(found)
     newest = reversed(kept(cluster, target))
     return [one for one in list(newest)[KEPT:] if one.number not in used]
+
+
+def _used(found: Rollout) -> set[int]:
+    """What is to be on some node, and what the next rollback would put there."""
+    histories = (found.earlier, *found.nodes_earlier.values())
+    before = {number for history in histories for number in history[-1:]}
+    return {found.everywhere, *found.nodes.values(), *before}

@@ -190,11 +190,12 @@ LINES: dict[str, dict[str, Any]] = {
         "because": "broken",
     },
     "gnt-hook enable 20-a": {"scripts": ("20-a",), "enabled": True, "node_names": ()},
-    "gnt-hook rollback --to 3": {"bundle": 3, "node_names": ()},
+    "gnt-hook rollback --to 3": {"bundle": 3, "going_back": True, "node_names": ()},
     "gnt-hook rollback": {"bundle": None},
     f"gnt-os push --no-lint --name web --force -n node1 {EXAMPLES}": {
         "os_name": "web",
         "bundle": 1,
+        "going_back": False,
         "replace": True,
         "node_names": ("node1",),
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from tests.fakes.cluster import FakeCluster, node_uuid
 from tests.faults.situations import BUNDLES
@@ -72,6 +73,93 @@ async def test_all_nodes_then_one_then_back(cluster: FakeCluster) -> None:
     assert "nothing to go back from" in await refused(cluster)
 
 
+async def kept(cluster: FakeCluster, *numbers: int) -> None:
+    """Further bundles are kept, up to the last of these numbers."""
+    for number in numbers:
+        files = [BundleFile(path="site/words", mode=0o644, content=str(number).encode())]
+        made = await cluster.engine.uploads.bundle(HOOKS, bundles.pack(bundles.check(files)))
+        assert made.number == number
+
+
+async def rolled_back(cluster: FakeCluster, **fields: Any) -> int:
+    job = await push(cluster, **fields)
+    assert job.status is JobStatus.SUCCESS, job.ops[0].error
+    number: int = job.ops[0].result["bundle"]
+    return number
+
+
+async def test_a_rollback_goes_to_what_was_in_force_before(cluster: FakeCluster) -> None:
+    """Never to a bundle that was itself rolled back from, however often."""
+    await kept(cluster, 3, 4)
+    for number in (1, 2):
+        await push(cluster, bundle=number)
+    assert await rolled_back(cluster) == 1
+    await push(cluster, bundle=3)
+    await push(cluster, bundle=4)
+    assert [await rolled_back(cluster) for _ in range(3)] == [3, 1, 0]
+    assert wanted(cluster) == [0, 0, 0]
+
+
+async def test_an_old_directory_that_is_pushed_again_is_a_push(cluster: FakeCluster) -> None:
+    for number in (1, 2, 1, 1):
+        await push(cluster, bundle=number)
+    assert [await rolled_back(cluster) for _ in range(3)] == [2, 1, 0]
+
+
+async def test_who_goes_back_by_number_rolls_back_from_all_after_it(cluster: FakeCluster) -> None:
+    await kept(cluster, 3)
+    for number in (1, 2, 3):
+        await push(cluster, bundle=number)
+    await push(cluster, bundle=1, going_back=True)
+    assert await rolled_back(cluster) == 0, "neither 2 nor 3, which were taken back"
+    await push(cluster, bundle=3, going_back=True)
+    await push(cluster, bundle=2, going_back=True)
+    assert await rolled_back(cluster) == 3, "2 was not in force before it: that was a step ahead"
+
+
+async def test_each_node_goes_back_to_what_it_had(cluster: FakeCluster) -> None:
+    await kept(cluster, 3)
+    await push(cluster, bundle=2)
+    await push(cluster, bundle=1, node_names=("node2",))
+    await push(cluster, bundle=3, node_names=("node2", "node3"))
+    assert wanted(cluster) == [2, 3, 3]
+    both = ("node2", "node3")
+    assert "did not all have the same bundle before" in await refused(cluster, node_names=both)
+    assert await rolled_back(cluster, node_names=("node2",)) == 1
+    assert await rolled_back(cluster, node_names=("node3",)) == 2
+    await push(cluster, bundle=3, node_names=("node1",))
+    await push(cluster, bundle=3)
+    assert await rolled_back(cluster) == 2, "some had others: what was to be everywhere counts"
+
+
+async def test_what_was_on_each_node_by_itself_was_in_force(cluster: FakeCluster) -> None:
+    await kept(cluster, 3)
+    await push(cluster, bundle=1)
+    for name in ("node1", "node2", "node3"):
+        await push(cluster, bundle=2, node_names=(name,))
+    await push(cluster, bundle=3)
+    assert [await rolled_back(cluster) for _ in range(2)] == [2, 1]
+
+
+async def test_what_a_rollback_would_bring_back_is_kept(cluster: FakeCluster) -> None:
+    await push(cluster, bundle=1)
+    await kept(cluster, *range(3, 12))
+    await push(cluster, bundle=11)
+    await kept(cluster, *range(12, 22))
+    assert await rolled_back(cluster) == 1
+    await push(cluster, bundle=21)
+    await kept(cluster, *range(22, 33))
+    assert await rolled_back(cluster) == 1
+
+
+async def test_of_an_older_record_the_next_lower_number_is_taken(cluster: FakeCluster) -> None:
+    await push(cluster, bundle=2)
+    [made] = cluster.engine.snapshot().rollouts.values()
+    old = msgspec.structs.replace(made, earlier=())
+    snapshot = cluster.engine.snapshot().with_changes(cluster.engine.snapshot().revision, [old])
+    assert rollout.before(snapshot, HOOKS, node_uuid(1)) == 1
+
+
 async def test_a_push_and_a_rollback_say_which_rules_go_with_them(cluster: FakeCluster) -> None:
     async def warned(**fields: Any) -> list[str]:
         job = await push(cluster, **fields)
@@ -127,6 +215,7 @@ async def test_a_node_that_is_away_or_offline_is_wanted_to_have_it(cluster: Fake
         name="hooks",
         everywhere=1,
         nodes={},
+        earlier=(0,),
         ctime=after.ctime,
         mtime=after.mtime,
         serial_no=after.serial_no,

@@ -71,11 +71,19 @@ def upload(kind: Kind, bundle: bytes) -> int:
     return number
 
 
-def submit(arguments: argparse.Namespace, kind: Kind, number: int | None) -> int:
+def roll_back(arguments: argparse.Namespace, kind: Kind) -> int:
+    """Submit the job that goes back to ``--to``, or to the one before."""
+    return submit(arguments, kind, arguments.to, going_back=True)
+
+
+def submit(
+    arguments: argparse.Namespace, kind: Kind, number: int | None, *, going_back: bool = False
+) -> int:
     """Submit the job that installs it; None: the one before."""
     operation = {
         **kind.operation,
         "bundle": number,
+        "going_back": going_back,
         "node_names": arguments.node,
         "replace": arguments.replace,
     }

@@ -25,4 +25,4 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Submit it."""
-    return pushing.submit(arguments, HOOKS, arguments.to)
+    return pushing.roll_back(arguments, HOOKS)

@@ -24,4 +24,4 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Submit it."""
-    return pushing.submit(arguments, definition(arguments.name), arguments.to)
+    return pushing.roll_back(arguments, definition(arguments.name))

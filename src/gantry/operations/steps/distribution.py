@@ -54,6 +54,7 @@ class PushPlan(Plan, frozen=True, kw_only=True):
 class Push(Operation[PushPlan], frozen=True, kw_only=True):
     """``bundle`` is its number; 0 takes the bundle away. None: the one before (``rollback``).
 
+    ``going_back`` (``rollback --to``): it is no new push, but all that came after it is taken back.
     Without ``node_names`` it is for all nodes, also for those to come. ``catch_up``: what is
     wanted stays as it is, and these nodes get it. ``replace``: local files in the way are set
     aside.
@@ -63,6 +64,7 @@ class Push(Operation[PushPlan], frozen=True, kw_only=True):
     plan_type: ClassVar[type[Plan]] = PushPlan
 
     bundle: int | None = None
+    going_back: bool = False
     node_names: tuple[str, ...] = ()
     replace: bool = False
     catch_up: bool = False
@@ -190,7 +192,14 @@ class Push(Operation[PushPlan], frozen=True, kw_only=True):
                 if known
                 else f"{rollout.program(self.target)} push makes one",
             )
-        return rollout.before(cluster, self.target, number)
+        before = {rollout.before(cluster, self.target, uuid) for uuid in nodes}
+        if len(before) != 1:
+            raise Rejected(
+                "these nodes did not all have the same bundle before",
+                "roll back some at a time with --node, or say which one: rollback --to N",
+                reason=Reason.STATE,
+            )
+        return before.pop()
 
     def _after(self, cluster: Snapshot, number: int, nodes: list[Uuid], given: Given) -> Rollout:
         """What is wanted from now on; nodes that are gone are forgotten."""
@@ -198,17 +207,13 @@ class Push(Operation[PushPlan], frozen=True, kw_only=True):
         made = rollout.rollout(cluster, target) or Rollout(
             uuid=given.uuid(), name=target, target=target, ctime=now
         )
-        if not self.node_names:
-            return msgspec.structs.replace(
-                made, everywhere=number, nodes={}, mtime=now, serial_no=made.serial_no + 1
-            )
-        kept = {uuid: one for uuid, one in made.nodes.items() if uuid in cluster.nodes}
-        return msgspec.structs.replace(
-            made,
-            nodes={**kept, **dict.fromkeys(nodes, number)},
-            mtime=now,
-            serial_no=made.serial_no + 1,
-        )
+        back = self.going_back or self.bundle is None
+        if self.node_names:
+            made = rollout.without(made, made.nodes.keys() - cluster.nodes.keys())
+            made = rollout.on_nodes(made, nodes, number, back=back)
+        else:
+            made = rollout.everywhere(made, nodes, number, back=back)
+        return msgspec.structs.replace(made, mtime=now, serial_no=made.serial_no + 1)
 
 
 def _answers(cluster: Snapshot, uuid: Uuid) -> bool:
