@@ -11,6 +11,7 @@ from gantry.api import exchange
 from gantry.api.services import Services
 from gantry.hooks import catalogue
 from gantry.hooks.catalogue import Reading
+from gantry.hooks.entry import Phase
 from gantry.model.entities import Node
 from gantry.model.errors import GantryError
 from gantry.model.hook_orders import HookSequence, ListedHooks, ListedScript, ReadHooks
@@ -90,6 +91,7 @@ def _rows(
     nodes: Sequence[Node],
     answers: Mapping[str, ListedHooks | GantryError],
 ) -> Iterator[list[Any]]:
+    may_deny = reading.phase is Phase.PRE
     for node in nodes:
         answer = answers.get(node.name)
         if isinstance(answer, ListedHooks):
@@ -107,7 +109,7 @@ def _rows(
                     script.version,
                     None if skip else script.timeout,
                     script.run_as,
-                    "denies" if script.deny_unreachable else "ignored",
+                    "denies" if may_deny and script.deny_unreachable else "ignored",
                     skip,
                     where.value if where is not None else "",
                 ]
@@ -115,7 +117,9 @@ def _rows(
 
 def _skip(script: ListedScript, node: Node, reading: Reading, cluster: Snapshot) -> str:
     if script.skip or script.problem:
-        return script.skip or f"DENIES: {script.problem}"
+        # What has happened cannot be denied any more.
+        means = "DENIES" if reading.phase is Phase.PRE else "FAILS"
+        return script.skip or f"{means}: {script.problem}"
     master = node.uuid == cluster.cluster.master_node
     if not catalogue.reaches(reading.where[script.directory], master=master):
         return "this directory is read on the master only"

@@ -28,6 +28,8 @@ HALF: Final = 512 * 1024
 GAP: Final = b"\n[... output left out ...]\n"
 MOST: Final = 2 * HALF
 """Bytes that are kept of one output, but for the gap."""
+_BLOCK: Final = 4096
+"""Bytes that no file system has room for inside of what it holds already."""
 _MODE: Final = 0o600
 _ITS_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
@@ -183,6 +185,22 @@ class Outputs:
             self._copy(output, name, content)
         return content, Stream(size=size, cut=cut, file=output.name)
 
+    def without_room(self, owner: int | None) -> str:
+        """Why nothing that ``owner`` (None: we) writes can be kept now; empty if it can."""
+        try:
+            descriptor, _ = _unnamed(self._where)
+            try:
+                # Not all that is free is free for others than root; 0 in all: no such limit.
+                room = os.fstatvfs(descriptor)
+                if owner is not None and room.f_blocks and not room.f_bavail:
+                    return os.strerror(errno.ENOSPC)
+                os.write(descriptor, bytes(_BLOCK))
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
+
     def _copy(self, output: Output, name: str, content: bytes) -> None:
         """Keep ``content`` in the place of the file, which is too long or cannot have a name."""
         if not self._made():
@@ -201,8 +219,12 @@ class Outputs:
         output.name = name
 
     def _new(self) -> Output:
-        descriptor, may_be_named = _unnamed(self._above or tempfile.gettempdir())
+        descriptor, may_be_named = _unnamed(self._where)
         return Output(descriptor, may_be_named=may_be_named)
+
+    @property
+    def _where(self) -> str:
+        return self._above or tempfile.gettempdir()
 
     def _fresh(self) -> Output:
         """A new one, or one that is as good as new."""

@@ -30,6 +30,7 @@ _SEVERAL: Final = 4
 """Scripts for which it is worth while to see first whether any of them wrote a verdict."""
 _SMALL: Final = 64 * 1024
 """Bytes of a script that is read in no time."""
+_NO_ROOM: Final = "[what it wrote could not be kept: {}]"
 _LEFT_OUT: Final = "\n[... output left out ...]\n"
 
 
@@ -113,11 +114,12 @@ class Results:
         if ran.files is None:
             return base
         reuse = ran.account is None
+        lost = self._lost(ran, ran.files) if ended.exit_status else ""
         out, stdout = self._outputs.close(ran.files[0], f"{ran.number:04d}.out", reuse=reuse)
         errors, stderr = self._outputs.close(ran.files[1], f"{ran.number:04d}.err", reuse=reuse)
-        if not out and not errors:
+        if not out and not errors and not lost:
             return base
-        text, shortened = self._fitting((out + errors).decode("utf-8", "replace"))
+        text, shortened = self._fitting((out + errors).decode("utf-8", "replace") + lost)
         return msgspec.structs.replace(
             base,
             output=text,
@@ -125,6 +127,11 @@ class Results:
             stderr=stderr,
             truncated=stdout.cut or stderr.cut or shortened,
         )
+
+    def _lost(self, ran: Ran, files: tuple[Output, Output]) -> str:
+        """Said of a script that failed, perhaps since there was no room for what it wrote."""
+        why = self._outputs.without_room(None if ran.account is None else ran.account.uid)
+        return _NO_ROOM.format(why) if why else ""
 
     def _digest(self, ran: Ran) -> str:
         path = ran.script.path

@@ -67,6 +67,23 @@ async def test_what_the_policy_and_an_operator_decided_is_shown(
     assert there[1] == "hooks.toml cannot be followed"
 
 
+async def test_only_what_runs_before_an_operation_denies(gnt: Commands, nodes: HookNodes) -> None:
+    for phase in ("pre", "post", "fail"):
+        nodes.script("node1", f"instance-add-{phase}.d/10-a")
+        nodes.script("node2", f"instance-add-{phase}.d/10-a")
+    nodes.script("node1", "hooks.toml", "timeout = 5\n", 0o644)
+    nodes.script("node2", "hooks.toml", '[pattern."*/10-a"]\non-unreachable = "deny"\n', 0o644)
+    rows = (await gnt("gnt-hook list --json --operation instance-add")).json
+    of_policy = {
+        row["phase"]: row["skipped"].partition(":")[0]
+        for row in rows
+        if "hooks.toml line 1" in row["skipped"]
+    }
+    assert of_policy == {"pre": "DENIES", "post": "FAILS", "fail": "FAILS"}
+    away = {row["phase"]: row["unreachable"] for row in rows if row["node"] == "node2.example.com"}
+    assert away == {"pre": "denies", "post": "ignored", "fail": "ignored"}
+
+
 async def test_a_directory_that_is_read_on_the_master_alone_says_so(
     gnt: Commands, nodes: HookNodes
 ) -> None:

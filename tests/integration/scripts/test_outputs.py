@@ -6,11 +6,14 @@ import asyncio
 import errno
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.integration.scripts.conftest import Hooks
 
+from gantry.hooks.verdict import NodeScripts, denial
 from gantry.host import outputs
 from gantry.host.outputs import GAP, HALF, Outputs
 from gantry.host.scripts import run_hooks
@@ -59,6 +62,60 @@ async def test_what_is_long_is_kept_cut_and_said_so(hooks: Hooks, kept: Path) ->
     content = (kept / "0000.out").read_bytes()
     assert len(content) == 2 * HALF + len(GAP)
     assert content.startswith(b"first\n") and GAP in content and content.endswith(b"last\n")
+
+
+@pytest.fixture
+def small(kept: Path) -> Iterator[Path]:
+    """The place of the outputs, on a file system of 64 KiB."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", kept], check=True)
+    yield kept
+    subprocess.run(["umount", "-l", kept], check=True)
+
+
+@pytest.mark.root
+async def test_a_script_that_fails_since_its_output_has_no_room_says_so(
+    hooks: Hooks, small: Path
+) -> None:
+    (small / "other").write_bytes(b"x" * 60 * 1024)
+    hooks.script("10-some", "head -c 8192 /dev/zero | tr '\\0' x || exit 3")
+    hooks.script("20-none", "echo no || exit 4")
+    hooks.script("30-silent", "exit 0")
+    hooks.script("40-heedless", "echo lost; exit 0")
+    some, none, silent, heedless = await run(hooks, small)
+    said = "[what it wrote could not be kept: No space left on device]"
+    assert (some.output, some.exit_status) == ("x" * 4096 + said, 3)
+    assert (none.output, none.exit_status) == (said, 4)
+    assert (silent.output, heedless.output) == ("", ""), "who does not fail denies nothing"
+    denied = denial([NodeScripts(node="node1", results=(some, none))])
+    assert denied is not None
+    assert f"script: {none.directory}/20-none, output: {said} (exit status 4)" in denied.message
+    (small / "other").unlink()
+    (small / "0000.out").unlink()
+    _, none, _, _ = await run(hooks, small)
+    assert (none.output, none.exit_status) == ("no\n", 0), "there is room again"
+
+
+@pytest.mark.root
+async def test_a_script_of_another_user_has_not_all_the_room_of_root(
+    hooks: Hooks, kept: Path
+) -> None:
+    """A file system that keeps some for root."""
+    image = kept.parent / "image"
+    subprocess.run(["truncate", "-s", "2M", image], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "20", "-O", "^has_journal", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, kept], check=True)
+    try:
+        with (kept / "other").open("wb") as other:
+            other.truncate(0)
+            free = os.statvfs(kept)
+            os.posix_fallocate(other.fileno(), 0, free.f_bavail * free.f_bsize)
+        with Outputs(kept / "run") as outputs_:
+            assert (outputs_.without_room(None), outputs_.without_room(65534)) == (
+                "",
+                "No space left on device",
+            )
+    finally:
+        subprocess.run(["umount", "-l", kept], check=True)
 
 
 async def test_a_child_in_the_background_never_writes_into_the_next_ones_file(
