@@ -96,9 +96,7 @@ async def test_a_script_that_fails_since_its_output_has_no_room_says_so(
 
 
 @pytest.mark.root
-async def test_a_script_of_another_user_has_not_all_the_room_of_root(
-    hooks: Hooks, kept: Path
-) -> None:
+def test_a_script_of_another_user_has_not_all_the_room_of_root(kept: Path) -> None:
     """A file system that keeps some for root."""
     image = kept.parent / "image"
     subprocess.run(["truncate", "-s", "2M", image], check=True)

@@ -7,6 +7,7 @@ writes ``docs/hooks/operations.md``; a test fails while the page is not what the
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,16 @@ A node named twice runs the scripts once; an offline node runs none. Where both 
 same, they have one line. Operations marked with ° are not in this release: their entries wait
 for them.
 """
+WITHOUT: Final = """
+## Operations without hooks
+
+Before and after these no scripts run, and there are no directories for them. Where one of them
+changes the configuration, the scripts in `config-update-post.d` run after it, as after all others;
+what it submits as jobs of its own has the hooks of those jobs' operations.
+
+| Operation | What it does |
+|---|---|
+"""
 SHORT: Final = {
     Where.NOWHERE: "–",
     Where.MASTER: "master",
@@ -63,7 +74,23 @@ def page() -> str:
         for entry in ROWS.values():
             if entry.kind is kind:
                 parts += _lines(entry)
-    return "".join(parts)
+    return "".join([*parts, WITHOUT, *_without()])
+
+
+def _without() -> list[str]:
+    """A line for each operation that runs no scripts."""
+    return [
+        f"| {opcode} | {_purpose(opcode)} |\n"
+        for opcode in registry.PLACES
+        if not registry.find(opcode).hooked
+    ]
+
+
+def _purpose(opcode: str) -> str:
+    """The first line of its module."""
+    module = sys.modules[registry.find(opcode).__module__]
+    first = (module.__doc__ or "").partition("\n")[0]
+    return first.replace("``", "`").removesuffix(".")
 
 
 def _lines(entry: Row) -> list[str]:
