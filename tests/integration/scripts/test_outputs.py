@@ -129,8 +129,11 @@ async def test_a_child_in_the_background_never_writes_into_the_next_ones_file(
     )
     hooks.script("30-silent", "exit 0")
     daemon, following, silent = await run(hooks, kept)
-    assert (daemon.output, following.output, silent.output) == ("", "mine\nmine\n", "")
-    assert files(kept) == {"0001.out": b"mine\n", "0001.err": b"mine\n"}
+    assert (following.output, silent.output) == ("mine\nmine\n", "")
+    # On a busy machine its own file is looked at after the child has written to it.
+    assert daemon.output in ("", "late\nlate\n")
+    late = {"0000.out": b"late\n", "0000.err": b"late\n"} if daemon.output else {}
+    assert files(kept) == {**late, "0001.out": b"mine\n", "0001.err": b"mine\n"}
 
 
 async def test_a_script_that_takes_long_has_its_files_while_it_runs(
