@@ -228,6 +228,34 @@ async def test_an_operation_takes_what_its_command_sends(gnt: Commands, line: st
     assert {name: shown[name] for name in LINES[line]} == LINES[line]
 
 
+@pytest.mark.parametrize(
+    ("command", "opcode"),
+    [
+        ("gnt-cluster verify --no-nplus1-mem", "OP_CLUSTER_VERIFY"),
+        ("gnt-cluster master-failover --to node2", "OP_MASTER_FAILOVER"),
+        ("gnt-node add -s", "OP_NODE_ADD"),
+        ("gnt-node remove", "OP_NODE_REMOVE"),
+        ("gnt-instance add -t diskless --no-nics", "OP_INSTANCE_CREATE"),
+        ("gnt-backup export", "OP_BACKUP_EXPORT"),
+        ("gnt-instance start -H", "OP_INSTANCE_STARTUP"),
+        ("gnt-instance shutdown", "OP_INSTANCE_SHUTDOWN"),
+        ("gnt-instance modify -o", "OP_INSTANCE_SET_PARAMS"),
+        ("gnt-instance failover", "OP_INSTANCE_FAILOVER"),
+        ("gnt-instance remove -f", "OP_INSTANCE_REMOVE"),
+        ("gnt-instance add-mirror", "OP_INSTANCE_ADD_MDDRBD"),
+        ("gnt-instance remove-mirror", "OP_INSTANCE_REMOVE_MDDRBD"),
+        ("gnt-instance replace-disks -s", "OP_INSTANCE_REPLACE_DISKS"),
+    ],
+)
+async def test_commands_of_the_founding_document_submit_its_operations(
+    gnt: Commands, command: str, opcode: str
+) -> None:
+    """All but ``gnt-cluster init``, which has no master to submit to."""
+    line, *_ = [one for one in LINES if one.startswith(f"{command} ")]
+    assert load(await gnt.operation(line)).opcode == opcode
+    assert "init" in PROGRAMS["gnt-cluster"]
+
+
 def test_every_command_that_submits_is_here() -> None:
     tried = {tuple(line.split()[:2]) for line in LINES}
     tried |= {

@@ -9,11 +9,11 @@ from tests.support.conformance import TESTS, Page
 
 PAGE: Final = Page(TESTS.parent / "docs/hooks/conformance.md", r"[0-9.]+-\d+|[WDT]\d+")
 SENTENCES: Final = {
-    "1": 2, "2": 4, "2.1": 6, "2.2": 3, "2.3": 2, "2.4": 3, "2.5": 7, "2.6": 6,
+    "1": 2, "2": 4, "2.1": 6, "2.2": 3, "2.3": 2, "2.4": 3, "2.5": 7, "2.6": 7,
     "2.7": 1, "2.7.1": 5, "2.7.2": 10,
 }  # fmt: skip
 """The sections of the founding document, and how many statements each has."""
-POINTS: Final = {"W": 32, "D": 40, "T": 22}
+POINTS: Final = {"W": 32, "D": 41, "T": 22}
 
 
 def test_every_statement_and_every_point_has_a_row() -> None:

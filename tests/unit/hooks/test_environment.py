@@ -62,7 +62,9 @@ def test_without_disks_no_size_is_told() -> None:
 def test_disks_that_are_not_made_yet_have_neither_uuid_nor_place() -> None:
     found = told(rich_instance(), new_disks=True)
     assert found["INSTANCE_DISK0_UUID"] == ""
-    assert found["INSTANCE_DISK0_DEV_TYPE"] == "file"
+    assert found["INSTANCE_DISK0_DEV_TYPE"] == found["INSTANCE_DISK1_DEV_TYPE"] == "file"
+    sizes = [found[f"INSTANCE_DISK{index}_SIZE"] for index in (0, 1)]
+    assert found["INSTANCE_DISK_SIZES"] == " ".join(sizes)
     assert not {"INSTANCE_DISK0_ID", "INSTANCE_DISK0_DRIVER"} & found.keys()
 
 

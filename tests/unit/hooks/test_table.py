@@ -50,6 +50,14 @@ def test_every_entry_makes_sense(entry: Row) -> None:
     assert {entry.pre, entry.post} != {Where.NOWHERE}
 
 
+def test_there_are_five_types_of_objects_each_with_operations() -> None:
+    found = {entry.kind.value for entry in ROWS.values()}
+    assert found == {"CLUSTER", "NODE", "GROUP", "INSTANCE", "NETWORK"}
+    assert {entry.kind.value for entry in ROWS.values() if entry.seed is not None} == {
+        "CLUSTER", "NODE", "INSTANCE",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("opcode", registry.PLACES)
 def test_every_operation_with_hooks_is_in_the_table(opcode: str) -> None:
     assert registry.find(opcode).hooked is (opcode in HOOKED)
