@@ -200,7 +200,8 @@ class Effects:
         if effect is None or effect.task is None:
             if self._memory.get(key) is None:
                 # It may still be on its way: it must find the door closed.
-                self._memory.put(key, _CANCELLED, self._cancelled(), time.time())
+                with self._noting():
+                    self._memory.put(key, _CANCELLED, self._cancelled(), time.time())
             return
         effect.task.cancel()
         await asyncio.wait([effect.task])
@@ -208,8 +209,9 @@ class Effects:
     def forget(self, prefixes: Sequence[str], epoch: int) -> None:
         """The master does not need those effects any more."""
         self.check(epoch)
-        for prefix in filter(None, prefixes):
-            self._memory.forget(prefix)
+        with self._noting():
+            for prefix in filter(None, prefixes):
+                self._memory.forget(prefix)
 
     def leave(self) -> None:
         """The machine leaves the cluster: nothing new is accepted."""

@@ -299,6 +299,21 @@ async def test_scripts_whose_begin_cannot_be_noted_down_do_not_run(machine: Mach
     assert done == ["j/1"]
 
 
+async def test_what_cannot_be_forgotten_or_cancelled_on_a_full_disk_is_an_answer(
+    machine: Machine,
+) -> None:
+    """It shares its channel with orders that go on."""
+    assert await code(machine.quick("j/1")) == ""
+    machine.memory._database.execute("PRAGMA query_only=1")
+    with pytest.raises(OperationFailed, match="cannot note down"):
+        machine.effects.forget(["j/"], 1)
+    with pytest.raises(OperationFailed, match="cannot note down"):
+        await machine.effects.cancel("j/2", 1)
+    machine.memory._database.execute("PRAGMA query_only=0")
+    machine.effects.forget(["j/"], 1)
+    assert machine.memory.get("j/1") is None
+
+
 async def test_what_comes_while_the_agent_is_being_stopped_is_left_to_the_next_one(
     machine: Machine,
 ) -> None:
