@@ -54,6 +54,8 @@ class Rig:
 
     PLACES: Mapping[str, str] = {"w1.example.com": "node1:node2", "w2.example.com": "node2:node3"}
     """The guests that are made, and the nodes of their disks."""
+    TEMPLATES = "mirror,diskless"
+    """Of disks."""
     calms = CALM
     """Seconds until all is as it should be again."""
     commands = COMMAND
@@ -74,7 +76,7 @@ class Rig:
         first = self.fleet.machine(1)
         first.must(
             "gnt-cluster", "init", "--node-name", first.name, "--primary-ip", first.address,
-            "--enabled-hypervisors", "kvm", "--enabled-disk-templates", "mirror,diskless",
+            "--enabled-hypervisors", "kvm", "--enabled-disk-templates", self.TEMPLATES,
             "--no-name-check", "--no-ip-check", "-C", "1", "cluster.example.com",
         )  # fmt: skip
         self.fleet.daemon("agent", 1).start()
@@ -170,7 +172,7 @@ class Rig:
                 if row["name"] == name:
                     snodes = row["snodes"]
                     several = snodes.split(",") if isinstance(snodes, str) else snodes
-                    return [_number(one) for one in (row["pnode"], *several) if one]
+                    return [number_of(one) for one in (row["pnode"], *several) if one]
             return []
 
         return eventually(f"the nodes of {name}", look, timeout=self.calms)
@@ -242,22 +244,27 @@ class Rig:
     def replicas(self, name: str) -> list[dict[int, str]]:
         """Of each disk the states by machine."""
         return [
-            {_number(one["node"]): one["state"] for one in disk["replicas"]}
+            {number_of(one["node"]): one["state"] for one in disk["replicas"]}
             for disk in self._disks(name)
         ]
 
     def numbers(self, name: str) -> dict[int, int]:
         """The ids of the replicas of its only disk, by machine."""
         [disk] = self._disks(name)
-        return {_number(one["node"]): one["id"] for one in disk["replicas"]}
+        return {number_of(one["node"]): one["id"] for one in disk["replicas"]}
 
     def _disks(self, name: str) -> list[dict[str, Any]]:
+        disks: list[dict[str, Any]] = self.information(name).get("disks", [])
+        return disks
+
+    def information(self, name: str) -> dict[str, Any]:
+        """Everything about a guest; empty where nobody answers now."""
         done = self.run("gnt-instance", "info", "--json", name)
         if done.status:
-            return []
+            return {}
         [found] = json.loads(done.stdout)
-        disks: list[dict[str, Any]] = found["disks"]
-        return disks
+        information: dict[str, Any] = found
+        return information
 
     def contents(self, name: str) -> list[str]:
         """Digests of the replicas of its only disk, on all machines that have one."""
@@ -346,7 +353,8 @@ def _is_about(pid: int, uuid: str) -> bool:
         return False
 
 
-def _number(node: str) -> int:
+def number_of(node: str) -> int:
+    """The machine of a node's name."""
     return int(node.removeprefix("node").partition(".")[0])
 
 

@@ -24,6 +24,21 @@ def rig(guest_kernel: GuestKernel, tmp_path_factory: pytest.TempPathFactory) -> 
         yield found
 
 
+class ChangingRig(Rig):
+    """Disks may be files there, too."""
+
+    TEMPLATES = "mirror,file,diskless"
+
+
+@pytest.fixture(scope="module")
+def changing_rig(
+    guest_kernel: GuestKernel, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rig]:
+    """The same; disks may become files."""
+    with _made(ChangingRig, guest_kernel, tmp_path_factory.mktemp("writer")) as found:
+        yield found
+
+
 @pytest.fixture(scope="module")
 def powered(guest_kernel: GuestKernel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """The same; a node that is killed has lost its power."""

@@ -36,10 +36,15 @@ def run(rig: Rig, what: str, faults: Sequence[Fault]) -> None:
     around(rig, what, [_turn(one) for one in faults])
 
 
-def around(rig: Rig, what: str, turns: Sequence[Turn]) -> None:
-    """A round in which that is done instead."""
+def around(
+    rig: Rig, what: str, turns: Sequence[Turn], compared: Sequence[str] | None = None
+) -> None:
+    """A round in which that is done instead.
+
+    Only the replicas of the guests ``compared`` are, where they are named; it takes a stop.
+    """
     try:
-        _run(rig, turns)
+        _run(rig, turns, compared)
     except AssertionError as error:
         reason = str(error).partition("\n")[0]
         message = [f"{what}: {error}", rig.why(), f"{what}: {reason}"]
@@ -54,7 +59,7 @@ def _turn(fault: Fault) -> Turn:
     return Turn(after=fault.after, do=do)
 
 
-def _run(rig: Rig, turns: Sequence[Turn]) -> None:
+def _run(rig: Rig, turns: Sequence[Turn], compared: Sequence[str] | None) -> None:
     rig.calm()
     watch = rig.watch = rig.new_watch()
     watch.look()
@@ -69,7 +74,7 @@ def _run(rig: Rig, turns: Sequence[Turn]) -> None:
                 breaking.heal(rig)
         _alive(rig, watch, 5)
         rig.calm()
-        _same_everywhere(rig, watch)
+        _same_everywhere(rig, tuple(rig.guests) if compared is None else compared)
         _alive(rig, watch, 5)
     finally:
         watch.enough.set()
@@ -97,9 +102,9 @@ def _alive(rig: Rig, watch: Watch, blocks: int) -> None:
     assert not stuck, f"not within {rig.calms:g} s {blocks} blocks more, stuck: {', '.join(stuck)}"
 
 
-def _same_everywhere(rig: Rig, watch: Watch) -> None:
+def _same_everywhere(rig: Rig, names: Sequence[str]) -> None:
     """What the state calls in sync is the same, byte for byte."""
-    for name in rig.guests:
+    for name in names:
         assert rig.run("gnt-instance", "stop", "--timeout=20", name).status == 0
 
         def same(name: str = name) -> bool:

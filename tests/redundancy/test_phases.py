@@ -8,14 +8,13 @@ A phase is an order: as soon as its node's agent has written that it begins, the
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from tests.redundancy import amid, operating
 from tests.redundancy import round as rounds
 from tests.redundancy.cluster import Rig, kill
+from tests.redundancy.orders import Log
 from tests.redundancy.round import Turn
 
 pytestmark = [
@@ -30,7 +29,6 @@ AWAY = 4.0
 """Seconds for which an agent is away."""
 CUT = 8.0
 """The same of the network: longer than a replica may be."""
-_LOOK = 0.002
 Harm = Callable[[Rig, int, int], None]
 
 
@@ -68,26 +66,6 @@ def _restarted(rig: Rig, number: int) -> None:
     service.stop(signal.SIGKILL)
     operating.last(AWAY)
     service.start(wait=False)
-
-
-class Log:
-    """What the agent of a machine writes from now on."""
-
-    def __init__(self, root: Path) -> None:
-        self._path = root / "var/log/gantry/agent.log"
-        self._from = self._path.stat().st_size
-
-    def begins(self, order: str, patience: float) -> None:
-        """Until an effect of that name has begun."""
-        deadline = time.monotonic() + patience
-        while not any("begun effect=" in line and f"/{order}" in line for line in self._lines()):
-            assert time.monotonic() < deadline, f"{order} has not begun"
-            time.sleep(_LOOK)  # a log tells nobody
-
-    def _lines(self) -> list[str]:
-        with self._path.open("rb") as file:
-            file.seek(self._from)
-            return file.read().decode(errors="replace").splitlines()
 
 
 PHASES = {
