@@ -78,6 +78,8 @@ EVENT_HEARTBEAT: Final = 3.0
 """An agent's event stream is never silent for longer."""
 NODE_DOWN_AFTER: Final = 10.0
 """An event stream that is gone for so long shows its node as down."""
+STILL_THERE: Final = 5.0
+"""An agent that is asked whether it is still there; longer than it is ever silent."""
 KNOCK: Final = 1.0
 """Finding out whether a node's machine answers, before its event stream is opened."""
 LISTEN_AGAIN: Final = 0.5

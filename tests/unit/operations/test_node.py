@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
 from tests.unit.operations.scene import NODE1, NODE2, NODE3, check, live, snapshot, up, web
 from tests.unit.operations.steps import Written
 
-from gantry.model import locks
+from gantry.model import locks, timeouts
 from gantry.model.entities import AllocPolicy, Group, Joined, Node, Token
-from gantry.model.errors import Reason, Rejected
-from gantry.model.live import NodeLive
+from gantry.model.errors import Reason, Rejected, Unavailable
+from gantry.model.live import GuestLive, NodeLive
 from gantry.model.names import Uuid
-from gantry.model.orders import NodeLeave
+from gantry.model.orders import GuestList, NodeLeave, ReadGuests
 from gantry.model.snapshot import Snapshot
 from gantry.operations import registry
 
@@ -59,6 +59,32 @@ def not_modified(cluster: Snapshot, name: str = "node2", **fields: Any) -> str:
     with pytest.raises(Rejected) as caught:
         modify(cluster, name, **fields)
     return caught.value.message
+
+
+class Agent:
+    """One that has these guests; None: it does not answer."""
+
+    limits: ClassVar[set[float]] = set()
+    secrets: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, guests: Iterable[GuestLive] | None) -> None:
+        self._guests = guests
+
+    async def ask(self, node: Uuid, question: Any, timeout: float) -> Any:
+        assert (node, question) == (NODE2, ReadGuests())
+        self.limits.add(timeout)
+        if self._guests is None:
+            raise Unavailable("it does not answer")
+        return GuestList(guests=tuple(self._guests))
+
+    def warn(self, text: str) -> None:
+        raise AssertionError(text)
+
+
+async def offline(cluster: Snapshot, agent: Agent) -> Any:
+    """The plan of marking node2 offline."""
+    op = {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node2", "offline": True, "powered_off": True}
+    return await registry.load(op).examine(check(cluster, op), cluster, agent)
 
 
 class TestAdd:
@@ -301,12 +327,24 @@ class TestModify:
         away = snapshot(change={NODE2: {"offline": True}})
         assert modify(away, offline=True, powered_off=False), "it is so already"
 
-    def test_a_node_whose_guests_answer_is_not_off(self) -> None:
-        cluster = snapshot(web(2, node=2), nodes={NODE2: live(guests=up(2))})
-        message = not_modified(cluster, offline=True)
-        assert "its agent answers, and web2.example.com run there" in message
-        silent = NodeLive(reachable=False, guests=up(2))
-        assert modify(snapshot(nodes={NODE2: silent}), offline=True).after.offline
+    async def test_a_node_whose_guests_answer_is_not_off(self) -> None:
+        """It is asked: what was heard of it may be from before its death, or after it."""
+        heard = snapshot(web(2, node=2), nodes={NODE2: live(guests=up(2))})
+        lost = snapshot(nodes={NODE2: NodeLive(reachable=False, guests=up(2))})
+        for cluster in (heard, lost):
+            with pytest.raises(Rejected, match=r"its agent answers, and web2\.example\.com run"):
+                await offline(cluster, Agent(up(2).values()))
+            assert (await offline(cluster, Agent(None))).after.offline
+            assert (await offline(cluster, Agent([]))).after.offline
+        assert Agent.limits == {timeouts.STILL_THERE}
+        assert timeouts.EVENT_HEARTBEAT < timeouts.STILL_THERE < timeouts.NODE_DOWN_AFTER
+
+    async def test_a_node_that_is_not_marked_offline_is_not_asked(self) -> None:
+        plan, cluster = modify(snapshot(), drained=True), snapshot()
+        operation = registry.load(
+            {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": "node2", "drained": True}
+        )
+        assert await operation.examine(plan, cluster, Agent(up(2).values())) == plan
 
     def test_power_is_recorded_only_where_a_program_switches_it(self) -> None:
         assert "no program" in not_modified(snapshot(), powered=False)

@@ -11,7 +11,7 @@ from gantry.model.errors import Reason, Rejected
 from gantry.model.locks import Needs
 from gantry.model.parameters import NODE, check, merge
 from gantry.model.snapshot import Snapshot
-from gantry.operations.base import Given, Operation, Plan
+from gantry.operations.base import Examiner, Given, Operation, Plan
 from gantry.operations.steps import allocation, candidates, checks, power
 from gantry.ports.steps import Outcome, Steps
 
@@ -90,6 +90,13 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
             flags=flags,
             promoted=candidates.promoted(cluster, given.now, node.uuid) if leaves else (),
         )
+
+    async def examine(
+        self, plan: NodeModifyPlan, cluster: Snapshot, ask: Examiner
+    ) -> NodeModifyPlan:
+        if plan.flags.get("offline"):
+            await power.silent(ask, plan.before)
+        return plan
 
     def subject(self, plan: NodeModifyPlan, cluster: Snapshot) -> Subject:
         # Scripts see what was asked for and an automatic promotion, not what follows from it.
@@ -206,7 +213,6 @@ class NodeModify(Operation[NodeModifyPlan], frozen=True, kw_only=True):
                 "powered_off; gnt-node power off gives it by itself",
                 node=node.name,
             )
-        power.silent(cluster, node)
 
     def _enough(self, cluster: Snapshot, node: Node, wanted: dict[str, bool]) -> None:
         """Somebody stays who could be the master; and nobody is promoted whom nobody meant."""

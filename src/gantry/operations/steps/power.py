@@ -1,13 +1,16 @@
-"""Switching nodes' power by the site's own program: what may be done, and what it costs. Pure."""
+"""Switching nodes' power by the site's own program: what may be done, and what it costs."""
 
 from __future__ import annotations
 
+from gantry.model import timeouts
 from gantry.model.entities import AdminState, Node
-from gantry.model.errors import Reason, Rejected
+from gantry.model.errors import GantryError, Reason, Rejected
 from gantry.model.names import Uuid
+from gantry.model.orders import ReadGuests
 from gantry.model.parameters import node_parameters
 from gantry.model.power import PowerCommand, PowerRun
 from gantry.model.snapshot import Snapshot
+from gantry.operations.base import Examiner
 
 
 def program(cluster: Snapshot, node: Node) -> str:
@@ -50,11 +53,18 @@ def order(
     )
 
 
-def silent(cluster: Snapshot, node: Node) -> None:
-    """Its agent does not say that guests run there; else Rejected: it cannot be off."""
-    live = cluster.node_live(node.uuid)
-    up = sorted(guest.name for guest in live.guests.values() if guest.up)
-    if live.reachable and up:
+async def silent(ask: Examiner, node: Node) -> None:
+    """Its agent does not say that guests run there; else Rejected: it cannot be off.
+
+    It is asked now: what was heard last may be as old as ``NODE_DOWN_AFTER``, and who comes at
+    night knows of a death sooner. An agent that cannot be asked says nothing.
+    """
+    try:
+        found = (await ask.ask(node.uuid, ReadGuests(), timeouts.STILL_THERE)).guests
+    except GantryError:
+        return
+    up = sorted(guest.name for guest in found if guest.up)
+    if up:
         raise Rejected(
             f"node {node.name} is not off: its agent answers, and {_named(up)} run there",
             "shut them down or move them first; or switch the machine off: gnt-node power off "
