@@ -11,73 +11,21 @@ import msgspec
 import pytest
 from tests.contract.agents.requests import disk, envelope
 from tests.support.agent_process import AgentProcess, TestAuthority
+from tests.support.proxy import Proxy
 
 from gantry.model.errors import TooLate
 from gantry.model.orders import Delay, DiskCreate, Nothing
 from gantry.rpc.client import HttpAgents
 
 
-class Wire:
-    """Carries bytes between a master and an agent, and keeps those for the agent on request."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._to = (host, port)
-        self._open = asyncio.Event()
-        self._open.set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: list[asyncio.StreamWriter] = []
-        self.kept = asyncio.Event()
-
-    async def listen(self) -> int:
-        self._server = await asyncio.start_server(self._accepted, self._to[0], 0)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
-
-    def hold(self) -> None:
-        self.kept.clear()
-        self._open.clear()
-
-    def let_go(self) -> None:
-        self._open.set()
-
-    async def close(self) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for writer in self._writers:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(*self._to)
-        self._writers += [back, writer]
-        for work in (self._carry(reader, back, True), self._carry(there, writer, False)):
-            task = asyncio.get_running_loop().create_task(work)
-            self._tasks.add(task)
-
-    async def _carry(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, holds: bool
-    ) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                if holds and not self._open.is_set():
-                    self.kept.set()
-                    await self._open.wait()
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-
 class Way:
-    """An agent, and its master's end behind a wire."""
+    """An agent, and its master's end behind a proxy."""
 
-    def __init__(self, node: AgentProcess, wire: Wire, port: int, agents: HttpAgents) -> None:
+    def __init__(self, node: AgentProcess, wire: Proxy, agents: HttpAgents) -> None:
         self.node = node
         self.wire = wire
         self.agents = agents
-        self.address = msgspec.structs.replace(node.address, port=port)
+        self.address = msgspec.structs.replace(node.address, port=wire.port)
 
 
 @pytest.fixture
@@ -85,9 +33,10 @@ async def way(tmp_path: Path) -> AsyncIterator[Way]:
     ca = TestAuthority(tmp_path)
     node = AgentProcess(tmp_path, ca)
     await node.start()
-    wire = Wire(node.address.host, node.address.port)
+    wire = Proxy(node.address.host, node.address.port)
+    await wire.start()
     agents = ca.master()
-    yield Way(node, wire, await wire.listen(), agents)
+    yield Way(node, wire, agents)
     await agents.close()
     await wire.close()
     await node.close()
@@ -100,7 +49,7 @@ async def test_an_order_that_was_held_up_beyond_its_time_is_refused(way: Way) ->
     order = asyncio.ensure_future(
         way.agents.order(way.address, envelope("j/make", lease=0.5), DiskCreate(disk=one))
     )
-    await way.wire.kept.wait()
+    await way.wire.requests.wait()
     await asyncio.sleep(0.6)
     way.wire.let_go()
     with pytest.raises(TooLate):
@@ -117,7 +66,7 @@ async def test_an_answer_that_was_late_gives_no_order_more_time(way: Way) -> Non
     order = asyncio.ensure_future(
         way.agents.order(way.address, envelope("j/a", lease=0.5), Delay(duration=0.0))
     )
-    await way.wire.kept.wait()
+    await way.wire.requests.wait()
     # Now the very first words are held up: the order is timed when they have been answered.
     await asyncio.sleep(0.6)
     way.wire.let_go()

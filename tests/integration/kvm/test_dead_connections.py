@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from tests.support import numbered_writer
 from tests.support.agent_process import TestAuthority
-from tests.support.frozen_connections import Way
+from tests.support.proxy import Proxy
 from tests.support.replica_nodes import Primary, ReplicaNode, disk_spec, guest_spec
 
 from gantry.agent.mirror_peers import NodePeers
@@ -47,7 +47,7 @@ class Cluster:
     there: ReplicaNode
     disk: DiskSpec
     spec: GuestSpec
-    way: Way
+    way: Proxy
 
     def lost(self) -> bool:
         """Whether a replica was ever told as lost."""
@@ -67,8 +67,8 @@ async def cluster(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterat
     primary = Primary(here)
     await primary.open()
     target = await there.serve(disk, here)
-    way = Way(target)
-    spec = guest_spec(disk, msgspec.structs.replace(target, port=await way.open()))
+    way = Proxy(target.host, target.port)
+    spec = guest_spec(disk, msgspec.structs.replace(target, port=await way.start()))
     await primary.driver.start(spec)
     await primary.writes(spec)
     yield Cluster(primary, here, there, disk, spec, way)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 
 import pytest
 from tests.support.etcd import Etcd, etcd
-from tests.support.proxy import Proxy
+from tests.support.proxy import HttpProxy
 
 from gantry.store.etcd import Access, EtcdStore, Patience, open_etcd
 
@@ -46,9 +46,9 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
 
 
 @pytest.fixture
-async def proxies(members: Etcd) -> AsyncIterator[list[Proxy]]:
+async def proxies(members: Etcd) -> AsyncIterator[list[HttpProxy]]:
     """One in front of each member that no test takes down."""
-    made = [Proxy(url) for url in members.urls]
+    made = [HttpProxy(url) for url in members.urls]
     for each in made:
         await each.start()
     yield made

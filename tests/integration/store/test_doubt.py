@@ -9,7 +9,7 @@ import random
 import pytest
 from tests.integration.store.conftest import Open
 from tests.support.etcd import Etcd
-from tests.support.proxy import Mode, Proxy
+from tests.support.proxy import HttpProxy, Mode
 
 from gantry.ports.store import (
     Compacted,
@@ -44,7 +44,7 @@ async def events(store: EtcdStore, after: int, count: int) -> list[Event]:
 
 
 async def test_an_answer_that_was_lost_is_found_in_the_slot(
-    members: Etcd, proxies: list[Proxy], opened: Open
+    members: Etcd, proxies: list[HttpProxy], opened: Open
 ) -> None:
     store = await opened([proxies[0].url, members.urls[1]])
     before = await store.txn([], [Put("first", b"")])
@@ -56,12 +56,11 @@ async def test_an_answer_that_was_lost_is_found_in_the_slot(
 
 
 async def test_a_conflict_is_told_only_when_it_is_for_good(
-    members: Etcd, proxies: list[Proxy], opened: Open
+    members: Etcd, proxies: list[HttpProxy], opened: Open
 ) -> None:
     store = await opened([proxies[0].url, members.urls[1]])
     await store.txn([], [Put("taken", b"")])
-    proxies[0].requests.clear()
-    proxies[0].mode = Mode.HOLD
+    proxies[0].hold()
     with pytest.raises(Conflict, match="taken"):
         await store.txn([Compare("taken", 0)], [Put("b", b"late")])
     assert proxies[0].requests.is_set()
@@ -76,7 +75,7 @@ async def test_a_conflict_is_told_only_when_it_is_for_good(
 
 
 async def test_writes_after_a_time_without_answer_go_on_in_order(
-    members: Etcd, proxies: list[Proxy], opened: Open
+    members: Etcd, proxies: list[HttpProxy], opened: Open
 ) -> None:
     store = await opened([proxies[0].url], patience=Patience(tries=(0.4,), whole=0.8))
     await store.txn([], [Put("a", b"1")])
@@ -137,7 +136,7 @@ async def test_what_waits_goes_together(members: Etcd, opened: Open) -> None:
 
 
 async def test_a_watch_that_was_cut_off_over_a_compaction_says_so(
-    members: Etcd, proxies: list[Proxy], opened: Open
+    members: Etcd, proxies: list[HttpProxy], opened: Open
 ) -> None:
     watcher, writer = await opened([proxies[0].url]), await opened(members.urls)
     first = await writer.txn([], [Put("w", b"1")])
@@ -160,13 +159,12 @@ async def test_a_watch_that_was_cut_off_over_a_compaction_says_so(
     assert caught.value.revision == last
 
 
-def calm(proxies: list[Proxy]) -> None:
+def calm(proxies: list[HttpProxy]) -> None:
     for each in proxies:
-        each.mode = Mode.FORWARD
-        each.release()
+        each.let_go()
 
 
-async def disturb(proxies: list[Proxy], chance: random.Random) -> None:
+async def disturb(proxies: list[HttpProxy], chance: random.Random) -> None:
     for _ in range(ROUNDS):
         for proxy in chance.sample(proxies, 2):
             proxy.mode = chance.choice([Mode.HANG, Mode.DEAF, Mode.HOLD])
@@ -177,7 +175,7 @@ async def disturb(proxies: list[Proxy], chance: random.Random) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_every_write_happens_once_whatever_the_ways_do(
-    members: Etcd, proxies: list[Proxy], opened: Open, seed: int
+    members: Etcd, proxies: list[HttpProxy], opened: Open, seed: int
 ) -> None:
     """Ways to the members hang, lose answers, hold requests back; each for a short time."""
     chance = random.Random(seed)
