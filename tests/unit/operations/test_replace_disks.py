@@ -231,6 +231,20 @@ async def test_by_itself_the_primarys_is_replaced_where_it_must_not_be_used() ->
     assert codes(outcome)[0] == ("FAILOVER", "node2.example.com")
 
 
+async def test_by_itself_nothing_is_replaced_while_the_other_one_is_copied() -> None:
+    """What the primary's would need is not talked about: nobody is to lose data for that."""
+    cluster = snapshot(UP, mirror(SYNCING), **running())
+    operation, plan = registry.load(AUTO), check(cluster, AUTO)
+    with pytest.raises(Rejected, match="is being copied") as caught:
+        await examined(operation, plan, cluster)
+    assert "ignore-consistency" not in caught.value.hint
+    with pytest.raises(Rejected, match="that are in sync"):
+        await examined(operation, plan, cluster, Asked({NODE1: FOREIGN}))
+    down = snapshot(mirrored(), mirror(SYNCING))
+    with pytest.raises(Rejected, match="is to be copied"):
+        await examined(operation, check(down, AUTO), down)
+
+
 async def test_what_is_made_anew_where_it_is_can_be_waited_for() -> None:
     cluster = snapshot(UP, mirror(), **running(ready(NODE2)))
     outcome, steps = await run(cluster, {**SAME, "wait_for_sync": True})

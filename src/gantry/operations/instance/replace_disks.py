@@ -90,6 +90,8 @@ class InstanceReplaceDisks(Operation[ReplacePlan], frozen=True, kw_only=True):
         self._possible(before)
         checks.node_usable(cluster, cluster.nodes[before.primary_node], purpose)
         if self._primary(cluster, before):
+            if self.mode == AUTO:
+                return _suspected(cluster, before, whole)
             return self._through(cluster, before, whole)
         old = replacing.chosen(cluster, before, self.old_node, "replace")
         new = self._new(cluster, before, old)
@@ -166,18 +168,13 @@ class InstanceReplaceDisks(Operation[ReplacePlan], frozen=True, kw_only=True):
         )
 
     async def examine(self, plan: ReplacePlan, cluster: Snapshot, ask: Examiner) -> ReplacePlan:
-        if self.mode != AUTO or not plan.through:
+        if self.mode != AUTO or plan.swaps:
             return plan
         try:
             await mirrors.examined(plan.mirroring, plan.before, ask, "replace its replicas")
         except Rejected:  # it must not be used
-            return plan
-        raise Rejected(
-            f"nothing is to be replaced: the replicas of {plan.before.name} are fine",
-            "-s and -p make them anew all the same",
-            reason=Reason.STATE,
-            object_name=plan.before.name,
-        )
+            return self._through(cluster, plan.before, plan.mirroring)
+        raise _fine(plan)
 
     def _new(self, cluster: Snapshot, instance: Instance, old: Node) -> Node | None:
         """The node that takes the place of the old one; None where it stays."""
@@ -223,6 +220,41 @@ class InstanceReplaceDisks(Operation[ReplacePlan], frozen=True, kw_only=True):
         if plan.new is None:
             return await _in_place(plan, steps)
         return await _elsewhere(plan, steps)
+
+
+def _suspected(cluster: Snapshot, before: Instance, whole: Mirroring) -> ReplacePlan:
+    """Whether the primary's must not be used is seen in ``examine``."""
+    return ReplacePlan(
+        before=before,
+        after=before,
+        mirroring=whole,
+        swaps=(),
+        old=cluster.nodes[before.primary_node].name,
+        new=None,
+        running=checks.running(cluster, before),
+        wait=False,
+    )
+
+
+def _fine(plan: ReplacePlan) -> Rejected:
+    name = plan.before.name
+    copied = {
+        copy.name: one.disk.index
+        for one in plan.mirroring.disks
+        for copy in one.copies
+        if copy.state is SYNCING
+    }
+    why, hint = f"the replicas of {name} are fine", "-s and -p make them anew all the same"
+    if copied:
+        several = ", ".join(f"disk {index} to {node}" for node, index in copied.items())
+        why = f"no replica of {name} is lost; {several} is being copied"
+        hint = f"gnt-instance info {name} shows how far that is"
+        if not plan.running:
+            why = f"no replica of {name} is lost; {several} is to be copied"
+            hint = f"its start does it, or gnt-instance activate-disks {name}"
+    return Rejected(
+        f"nothing is to be replaced: {why}", hint, reason=Reason.STATE, object_name=name
+    )
 
 
 async def _in_place(plan: ReplacePlan, steps: Steps) -> Outcome:
