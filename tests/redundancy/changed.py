@@ -37,10 +37,9 @@ def carry_out(rig: Rig, draw: Draw) -> None:
     since = _last_job(rig)
     said = _Logs(rig)
     if draw.change is Change.RECREATE:
-        with _stranger(rig, draw) as watch:
+        with _stranger(rig, draw):
             _both(rig, draw, STRANGER)
-            layout.up(rig, STRANGER)
-            assert not watch.behind([STRANGER], 5, rig.calms), "it does not write"
+            _writes(rig)
     else:
         _both(rig, draw, guests(rig, draw)[0])
     for name in sorted(rig.guests):
@@ -105,31 +104,36 @@ def _whole(
 
 
 @contextmanager
-def _stranger(rig: Rig, draw: Draw) -> Iterator[Watch]:
+def _stranger(rig: Rig, draw: Draw) -> Iterator[None]:
     primary = operating.draw(rig.fleet.numbers, draw.victim)
     other = primary % len(rig.fleet.numbers) + 1
     done = rig.add(STRANGER, f"node{primary}:node{other}")
     assert done.status == 0, done.said
     rig.know()
-    watch = Watch(rig.fleet, {STRANGER: rig.guests[STRANGER]})
     try:
-        operating.in_sync(rig, STRANGER)
-        watch.look()
-        watch.said[STRANGER].clear()
-        watch.start()
-        yield watch
+        yield
     finally:
-        watch.enough.set()
-        if watch.ident:
-            watch.join()
-        words = ("gnt-instance", "remove", "-f", "--shutdown-timeout=0", STRANGER)
         breaking.heal(rig)
+        words = ("gnt-instance", "remove", "-f", "--shutdown-timeout=0", STRANGER)
         operating.until_done(rig, "it is removed", *words)
         rig.know()
-    assert not watch.twice, watch.twice
-    reads = [at for at, one in enumerate(watch.said[STRANGER]) if one.word == "READ"]
-    wrong = story(watch.said[STRANGER][reads[0] :]) if reads else ["it has read nothing"]
-    assert not wrong, wrong
+
+
+def _writes(rig: Rig) -> None:
+    """The stranger runs, and finds an empty disk."""
+    watch = Watch(rig.fleet, {STRANGER: rig.guests[STRANGER]})
+    watch.look()
+    watch.said[STRANGER].clear()
+    watch.start()
+    try:
+        layout.up(rig, STRANGER)
+        assert not watch.behind([STRANGER], 5, rig.calms), "it does not write"
+    finally:
+        watch.enough.set()
+        watch.join()
+    said = watch.said[STRANGER]
+    wrong = [*watch.twice, *story(said)]
+    assert not wrong and said[0].word == "READ" and said[0].number == 0, [*wrong, said[:2]]
 
 
 def _fits(rig: Rig) -> None:
@@ -147,7 +151,7 @@ def _fits(rig: Rig) -> None:
         return not said
 
     try:
-        eventually("verify is content", clean, timeout=60)
+        eventually("verify is content", clean, timeout=rig.calms)
     except AssertionError as error:
         raise AssertionError(f"{error}: {'; '.join(said)}") from None
 
