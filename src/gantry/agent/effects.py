@@ -43,17 +43,9 @@ from gantry.model.errors import (
     Superseded,
     TooLate,
 )
-from gantry.model.image_orders import ImageWrite
 from gantry.model.master_orders import MasterSeen
 from gantry.model.names import Uuid
-from gantry.model.orders import (
-    OS_SCRIPTS,
-    AnyOrder,
-    HooksRun,
-    PowerRun,
-    TransferSend,
-    encode,
-)
+from gantry.model.orders import AfterDeath, AnyOrder, HooksRun, encode
 from gantry.ports.agents import Envelope, Moment
 from gantry.rpc import wire
 
@@ -164,13 +156,12 @@ class Effects:
         self._admit(envelope)
         effect = Effect(envelope.key, digest, envelope.epoch)
         task = Task(envelope, effect, self._memory)
-        if isinstance(order, (HooksRun, TransferSend, PowerRun, *OS_SCRIPTS)):
+        if order.after_death is AfterDeath.INTERRUPTED:
             effect.script = True
             with self._noting():
                 key, now = envelope.key, time.time()
                 self._memory.begin_script(key, digest, now, attempt, markers.of(order))
-        elif isinstance(order, ImageWrite):
-            # Issued again after our death, when only its programs must be found.
+        elif order.after_death is AfterDeath.ENDED_AND_DONE_AGAIN:
             effect.script = True
             with self._noting():
                 self._memory.mark(envelope.key, markers.of(order))

@@ -96,24 +96,35 @@ async def _converted(
     try:
         await programs.run([*argv, _SOURCE, str(target)], timeout=timeout, passed={_NUMBER: file})
     except CommandFailed as error:
-        raise OperationFailed(
-            f"the image {shown(order.image)} cannot be written to the disk of "
-            f"{order.name}: {error.message.replace(_SOURCE, str(image.path))}",
+        raise _failed(
+            parts,
+            order,
+            f"cannot be written to the disk of {order.name}: "
+            + error.message.replace(_SOURCE, str(image.path)),
             "see whether the image is whole and nobody writes to it, and whether the node's disk "
             "is full",
-            reason=Reason.ENVIRONMENT,
-            node=parts.node,
-            object_name=order.name,
+            Reason.ENVIRONMENT,
         ) from error
     if _stamp(file) != before:
-        raise OperationFailed(
-            f"the image {shown(order.image)} was changed on node {parts.node} while it "
-            f"was written to the disk of {order.name}",
+        raise _failed(
+            parts,
+            order,
+            f"was changed on node {parts.node} while it was written to the disk of {order.name}",
             "try again when nobody changes it",
-            reason=Reason.STATE,
-            node=parts.node,
-            object_name=order.name,
+            Reason.STATE,
         )
+
+
+def _failed(
+    parts: Parts, order: ImageWrite, what: str, hint: str, reason: Reason
+) -> OperationFailed:
+    return OperationFailed(
+        f"the image {shown(order.image)} {what}",
+        hint,
+        reason=reason,
+        node=parts.node,
+        object_name=order.name,
+    )
 
 
 def _stamp(file: int) -> tuple[int, int]:
@@ -124,13 +135,12 @@ def _stamp(file: int) -> tuple[int, int]:
 
 def _must_fit(parts: Parts, image: Image, order: ImageWrite) -> None:
     if image.size > order.disk.size << 20:
-        raise OperationFailed(
-            f"the image {shown(order.image)} needs {image.size} bytes, the disk of "
-            f"{order.name} has {order.disk.size} MiB",
+        raise _failed(
+            parts,
+            order,
+            f"needs {image.size} bytes, the disk of {order.name} has {order.disk.size} MiB",
             "make the disk larger",
-            reason=Reason.INPUT,
-            node=parts.node,
-            object_name=order.name,
+            Reason.INPUT,
         )
 
 
@@ -157,11 +167,10 @@ def _opened(parts: Parts, path: Path, location: str) -> Iterator[int]:
         # Should it be a pipe by now, nobody waits for its other end.
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise Rejected(
+        raise _unusable(
+            parts,
             f"the image {shown(location)} cannot be read on node {parts.node}: {error.strerror}",
             "it must be a file that is on every node, or a URL",
-            reason=Reason.ENVIRONMENT,
-            node=parts.node,
         ) from error
     try:
         yield file
@@ -181,12 +190,15 @@ async def _looked_at(parts: Parts, file: int, path: Path, location: str) -> Imag
             argv, timeout=timeouts.FAST, passed={_NUMBER: file}, on_started=_INFO.impose
         )
     except CommandFailed as error:
-        raise Rejected(
+        raise _unusable(
+            parts,
             f"the image {location} on node {parts.node} is no sound qcow2 image: "
-            f"{error.message.replace(_SOURCE, str(path))}",
+            + error.message.replace(_SOURCE, str(path)),
             "copy or build it again; qemu-img check says more",
-            reason=Reason.ENVIRONMENT,
-            node=parts.node,
         ) from error
     size = int(json.loads(done.stdout)["virtual-size"])
     return Image(path=path, format=DiskFormat.QCOW2, size=size)
+
+
+def _unusable(parts: Parts, message: str, hint: str) -> Rejected:
+    return Rejected(message, hint, reason=Reason.ENVIRONMENT, node=parts.node)

@@ -11,6 +11,7 @@ from gantry.agent.transfer_programs import NAME
 from gantry.model import power
 from gantry.model.image_orders import ImageWrite
 from gantry.model.orders import (
+    AnyOrder,
     HooksRun,
     OsCreate,
     OsInstall,
@@ -22,10 +23,11 @@ from gantry.model.orders import (
 _INSTANCE: Final = "INSTANCE_UUID"
 
 
-def of(
-    order: HooksRun | TransferSend | PowerRun | OsCreate | OsInstall | OsRename | ImageWrite,
-) -> str:
-    """``NAME=value``: what tells the order's processes from all others."""
+def of(order: AnyOrder) -> str:
+    """``NAME=value``: what tells the order's processes from all others.
+
+    Of each order whose ``after_death`` speaks of processes.
+    """
     if isinstance(order, HooksRun):
         return f"GANTRY_RUN_ID={order.run_id}"
     if isinstance(order, TransferSend):
@@ -34,7 +36,9 @@ def of(
         return f"{power.MARKER}={order.run}"
     if isinstance(order, ImageWrite):
         return f"{_INSTANCE}={order.instance}"
-    return f"{_INSTANCE}={order.run.uuid}"
+    if isinstance(order, OsCreate | OsInstall | OsRename):
+        return f"{_INSTANCE}={order.run.uuid}"
+    raise NotImplementedError(f"processes of {type(order).__name__} are known by nothing")
 
 
 def when(marker: str) -> str:

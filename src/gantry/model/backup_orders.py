@@ -13,7 +13,7 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
-from gantry.model.asking import Nothing, Order, Question
+from gantry.model.asking import AfterDeath, Nothing, Order, Question
 from gantry.model.export_facts import CONFIG as CONFIG
 from gantry.model.export_facts import FACTS as FACTS
 from gantry.model.export_facts import DumpFacts
@@ -123,6 +123,7 @@ class TransferSend(Order[Moved], frozen=True, kw_only=True, tag="transfer-send")
     """Send what is in ``place`` to ``peer``, which listens; lasts until all is sent."""
 
     answer: ClassVar[type[msgspec.Struct]] = Moved
+    after_death: ClassVar[AfterDeath] = AfterDeath.INTERRUPTED
     transfer: Uuid
     way: Way
     compress: Compression

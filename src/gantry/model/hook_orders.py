@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from gantry.model.asking import Order, Question
+from gantry.model.asking import AfterDeath, Order, Question
 
 
 class HookDirectory(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +134,7 @@ class HooksRun(Order[HooksRan], frozen=True, kw_only=True, tag="hooks-run"):
     """
 
     answer: ClassVar[type[msgspec.Struct]] = HooksRan
+    after_death: ClassVar[AfterDeath] = AfterDeath.INTERRUPTED
     directories: tuple[HookDirectory, ...]
     environments: dict[str, dict[str, str]]
     main_version: int

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import msgspec
 
-from gantry.model.asking import Nothing, Order, Question
+from gantry.model.asking import AfterDeath, Nothing, Order, Question
 from gantry.model.names import Uuid
 from gantry.model.specs import DiskSpec
 
@@ -35,6 +35,7 @@ class ImageWrite(Order[Nothing], frozen=True, kw_only=True, tag="image-write"):
     ``instance`` and ``name`` say whose disk it is, so that nobody else works on it.
     """
 
+    after_death: ClassVar[AfterDeath] = AfterDeath.ENDED_AND_DONE_AGAIN
     disk: DiskSpec
     image: str
     instance: Uuid

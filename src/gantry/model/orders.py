@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 import msgspec
 
+from gantry.model.asking import AfterDeath as AfterDeath
 from gantry.model.asking import Nothing as Nothing
 from gantry.model.asking import Order as Order
 from gantry.model.asking import Question as Question
@@ -137,6 +138,7 @@ class GuestForget(Order[Nothing], frozen=True, kw_only=True, tag="guest-forget")
 class OsCreate(Order[Nothing], frozen=True, kw_only=True, tag="os-create"):
     """Run a definition's ``create``. After an interruption the disks are made anew first."""
 
+    after_death: ClassVar[AfterDeath] = AfterDeath.INTERRUPTED
     run: OsRun
     reinstall: bool = False
 
@@ -144,6 +146,7 @@ class OsCreate(Order[Nothing], frozen=True, kw_only=True, tag="os-create"):
 class OsInstall(Order[Nothing], frozen=True, kw_only=True, tag="os-install"):
     """Run a definition's ``create_untrusted``, in a guest of its own; else like ``OsCreate``."""
 
+    after_death: ClassVar[AfterDeath] = AfterDeath.INTERRUPTED
     run: OsRun
     guest: InstallationGuest
     reinstall: bool = False
@@ -155,6 +158,7 @@ class OsRename(Order[Nothing], frozen=True, kw_only=True, tag="os-rename"):
     It is not run again after an interruption: what it has done cannot be undone.
     """
 
+    after_death: ClassVar[AfterDeath] = AfterDeath.INTERRUPTED
     run: OsRun
     old_name: str
 

@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from gantry.model import timeouts
-from gantry.model.asking import Order
+from gantry.model.asking import AfterDeath, Order
 from gantry.model.names import Uuid
 
 
@@ -59,6 +59,7 @@ class PowerRun(Order[PowerSaid], frozen=True, kw_only=True, tag="power-run"):
     """
 
     answer: ClassVar[type[msgspec.Struct]] = PowerSaid
+    after_death: ClassVar[AfterDeath] = AfterDeath.INTERRUPTED
     program: str
     command: PowerCommand
     node: Uuid

@@ -28,6 +28,8 @@ DIRECTORY: Final = "os"
 MOST: Final = 64 << 20
 """Bytes of a definition's files: they are in the node's memory while the guest runs."""
 _SECTOR: Final = 512
+_FILE, _LINK, _DIRECTORY = b"0", b"2", b"5"
+"""Kinds of entries, as tar writes them; ``tarfile`` is loaded with the first definition only."""
 
 
 @contextlib.contextmanager
@@ -53,7 +55,6 @@ def package(definition: Path, variables: Mapping[str, str]) -> Iterator[int]:
 
 
 def _write(file: io.BufferedRandom, definition: Path, variables: Mapping[str, str]) -> None:
-    # Loaded with the first such definition only.
     import tarfile
 
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -93,27 +94,27 @@ def _status(path: Path, root: str) -> os.stat_result:
 
 
 def _directory(archive: tarfile.TarFile, name: str) -> None:
-    import tarfile
-
-    entry = tarfile.TarInfo(name)
-    entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-    archive.addfile(entry)
+    _add(archive, name, 0o755, kind=_DIRECTORY)
 
 
 def _link(archive: tarfile.TarFile, name: str, target: str) -> None:
     """As it is, for what leads out: the script's author is not to read any file of the node."""
+    _add(archive, name, 0o777, kind=_LINK, target=target)
+
+
+def _add(
+    archive: tarfile.TarFile,
+    name: str,
+    mode: int,
+    content: bytes = b"",
+    *,
+    kind: bytes = _FILE,
+    target: str = "",
+) -> None:
     import tarfile
 
     entry = tarfile.TarInfo(name)
-    entry.type, entry.mode, entry.linkname = tarfile.SYMTYPE, 0o777, target
-    archive.addfile(entry)
-
-
-def _add(archive: tarfile.TarFile, name: str, mode: int, content: bytes) -> None:
-    import tarfile
-
-    entry = tarfile.TarInfo(name)
-    entry.mode, entry.size = mode, len(content)
+    entry.type, entry.mode, entry.size, entry.linkname = kind, mode, len(content), target
     archive.addfile(entry, io.BytesIO(content))
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from gantry.cli import ganeti_options, jobs
+from gantry.cli import following, ganeti_options, jobs
 from gantry.cli import options as shared
 from gantry.cli.errors import Usage
-from gantry.cli.node import emptying
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.old_secondary:
         operation["old_node"] = arguments.old_secondary
     if arguments.on_primary or arguments.auto:
-        return emptying.run(arguments, operation, brought=False)
+        return following.run(arguments, operation)
     return jobs.run(arguments, [operation])
 
 

@@ -1,61 +1,21 @@
-"""Following the jobs that ``gnt-node migrate`` and ``evacuate`` submit, one an instance."""
+"""The jobs that ``gnt-node migrate`` and ``evacuate`` submit, one an instance."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 
-from gantry.cli import jobs
+from gantry.cli import following
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
-def run(arguments: argparse.Namespace, operation: dict[str, Any], *, brought: bool = True) -> int:
-    """Submit the operation and wait for it, then for its jobs; 1 where one of them fails.
-
-    ``brought``: it is said how many instances were brought elsewhere by that.
-    """
-    job, status = jobs.wait_for(arguments, [operation])
-    if job is None:
-        return status
-    [result] = jobs.summary(job)["results"]
-    if status or not isinstance(result, dict) or "jobs" not in result:
-        # It failed; or it was tried, and there is nothing that it would submit.
-        if arguments.json:
-            jobs.write_json(jobs.summary(job))
-        return status
-    numbers = [answer for fine, answer in result["jobs"] if fine]
-    refused = [answer for fine, answer in result["jobs"] if not fine]
-    ended = _follow(arguments, numbers)
-    worst = 1 if refused else 0
-    for one in ended:
-        worst = max(worst, jobs.verdict(one, arguments.json, f"Job {one['id']} has failed: "))
-    if len(ended) < len(numbers):
-        return jobs.verdict(None)
-    if arguments.json:
-        found = [{**jobs.summary(one), "summary": list(one["summary"])} for one in ended]
-        jobs.write_json({"jobs": found, "refused": refused})
-        return worst
-    if not brought:
-        return worst
-    moved = sum(one["status"] == "success" for one in ended)
-    done = "were" if arguments.dry_run == "no" else "could be"
-    of = len(numbers) + len(refused)
-    sys.stdout.write(f"{moved} of {of} instances {done} brought elsewhere\n")
-    return worst
-
-
-def _follow(arguments: argparse.Namespace, numbers: list[int]) -> list[dict[str, Any]]:
-    """All of them, which run side by side; fewer where the operator leaves."""
-    ended: list[dict[str, Any]] = []
-    for number in numbers:
-        if not arguments.json:
-            sys.stdout.write(f"Waiting for job {number} ...\n")
-            sys.stdout.flush()
-        job = jobs.watch(number, arguments.json)
-        if job is None:
-            break
-        ended.append(job)
-    return ended
+def run(arguments: argparse.Namespace, operation: dict[str, Any]) -> int:
+    """Submit and follow them, and say how many instances were brought elsewhere."""
+    were = "were" if arguments.dry_run == "no" else "could be"
+    return following.run(
+        arguments,
+        operation,
+        lambda moved, of: f"{moved} of {of} instances {were} brought elsewhere",
+    )
