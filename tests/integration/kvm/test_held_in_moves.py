@@ -104,7 +104,7 @@ async def test_taking_it_back_waits_until_qemu_has_decided_whether_it_runs(pair:
     link, manner = pair.call()
     await sending._begin(link, ports, (), manner)
     await sending.until(lambda status: status == "pre-switchover", 60)
-    await mirrored_moves.leave(running, there.node.uuid)
+    await mirrored_moves.leave(running, there.node.uuid, sending._barriers)
 
     settled = asyncio.create_task(mirrored_moves.settled(monitor))
     assert not (await asyncio.wait([settled], timeout=0.5))[0]

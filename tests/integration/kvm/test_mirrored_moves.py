@@ -96,7 +96,7 @@ async def test_one_whose_end_could_not_be_sent_writes_nothing_that_is_not_mirror
     link, manner = pair.call()
     await sending._begin(link, ports, (), manner)
     await sending.until(lambda status: status == "pre-switchover", 60)
-    await mirrored_moves.leave(running, there.node.uuid)
+    await mirrored_moves.leave(running, there.node.uuid, sending._barriers)
 
     await there.driver.drop(spec.uuid)
     await monitor.execute("migrate-continue", state="pre-switchover")

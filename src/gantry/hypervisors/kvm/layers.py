@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -19,6 +19,8 @@ from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.model import timeouts
 from gantry.model.errors import OperationFailed
 
+NAMING: Final[tuple[str, Mapping[str, object]]] = ("query-named-block-nodes", {"flat": True})
+"""The command whose answer has all nodes."""
 _PART: Final = re.compile(r"(layer|filter)(\d+)\.(\d+)")
 
 
@@ -162,7 +164,18 @@ async def tidy(monitor: Monitor, index: int) -> None:
             await remove(monitor, index, number)
 
 
+async def of_device(monitor: Monitor, index: int) -> str:
+    """The node by way of which the guest's device has the disk."""
+    path = f"/machine/peripheral/drive{index}"
+    return str(await monitor.execute("qom-get", path=path, property="drive"))
+
+
 async def names(monitor: Monitor) -> set[str]:
     """All nodes."""
-    nodes = await monitor.execute("query-named-block-nodes", flat=True)
+    [nodes] = await monitor.execute_all([NAMING])
+    return named(nodes)
+
+
+def named(nodes: Iterable[Mapping[str, object]]) -> set[str]:
+    """Those of the answer to ``NAMING``. Pure."""
     return {str(one["node-name"]) for one in nodes}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -42,7 +42,13 @@ def jobs(running: Running) -> frozenset[str]:
     )
 
 
-async def leave(running: Running, node: Uuid) -> None:
+async def about_to_leave(running: Running) -> dict[int, str]:
+    """Make ready, while the guest runs, what ``leave`` is to be given."""
+    monitor = await running.monitor(timeouts.QMP)
+    return await barrier.prepare(monitor, [disk.index for disk in running.record.spec.disks])
+
+
+async def leave(running: Running, node: Uuid, prepared: Mapping[int, str]) -> None:
     """End its mirrors; the guest stands still. OperationFailed where ``node`` has not all of it.
 
     What is recorded of its targets are those that have; they are ``whole`` from now on. Their
@@ -77,7 +83,7 @@ async def leave(running: Running, node: Uuid) -> None:
 
     async def bar() -> None:
         monitor = await running.monitor(timeouts.QMP)
-        await barrier.bar(monitor, [disk.index for disk in disks])
+        await barrier.bar(monitor, [disk.index for disk in disks], prepared)
 
     await mirrors.leave(bar)
 
@@ -102,7 +108,10 @@ async def come_back(running: Running) -> bool:
     """
     mirrors, disks = running.mirrors, running.record.spec.disks
     monitor = await running.monitor(timeouts.QMP)
-    if mirrors is None or not any([await barrier.there(monitor, one.index) for one in disks]):
+    if mirrors is None:
+        return False
+    if not any([await barrier.closed(monitor, one.index) for one in disks]):
+        await barrier.forget(monitor, [one.index for one in disks])
         return False
     async with held.still(running):
         if await settled(monitor) == "running":

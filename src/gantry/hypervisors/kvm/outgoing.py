@@ -29,6 +29,10 @@ _UNDER_WAY: Final = frozenset(
 )
 _CONNECTION: Final = "outgoing"
 _NO_LIMIT: Final = 1 << 40
+_BRIEF: Final = 8
+"""Milliseconds that the last of the memory may take, as long as there is hope for that."""
+_HOPE: Final = 8
+"""Passes through the memory; after as many it may take what it was given."""
 _MIB: Final = 1024 * 1024
 
 
@@ -102,6 +106,9 @@ class _Outgoing:
         self._running = running
         self._monitor = monitor
         self._progress = progress
+        self._barriers: dict[int, str] = {}
+        self._sent: dict[str, Any] = {}
+        """How much had been sent when it stood still."""
 
     async def send(self, link: Link, ports: Ports, disks: Sequence[int], manner: Manner) -> None:
         """All of it; from wherever an earlier agent left it."""
@@ -110,26 +117,52 @@ class _Outgoing:
             return
         if await self.status() not in _UNDER_WAY:
             await self._begin(link, ports, disks, manner)
-        if disks or manner.node:
-            await self._switch_over(disks, manner)
-        else:
-            await self.until(_ended)
-        info, _ = await asyncio.gather(self._info(), self._running.refresh(timeouts.QMP))
-        if info["status"] != "completed":
-            why = info.get("error-desc") or f"the other end is gone ({info['status']})"
-            raise self._failed(why)
-        self._say_end(info)
+        # Where it has been sent it stands still by now: nothing is asked that has been told.
+        if await self._switch_over(disks, manner) != "completed":
+            info = await self._info()
+            raise self._failed(
+                info.get("error-desc") or f"the other end is gone ({info['status']})"
+            )
+        self._say_end(self._sent or await self._info())
 
-    async def _switch_over(self, disks: Sequence[int], manner: Manner) -> None:
-        """Once it stands still, all that is not on this node alone ends; then the rest is sent."""
+    async def _switch_over(self, disks: Sequence[int], manner: Manner) -> str:
+        """Once it stands still, all that is not on this node alone ends; then the rest is sent.
+
+        How it has ended.
+        """
+        if not disks and not manner.node:
+            return await self._patiently(_ended, manner)
         first = None
-        if await self.until(lambda status: status not in ("active", "setup")) == "pre-switchover":
+        if await self._patiently(_stands, manner) == "pre-switchover":
             first = self._go_on
-            if manner.node:
-                await mirrored_moves.leave(self._running, manner.node)
-            if disks:
-                await mirroring.finish(self._monitor, self._running, disks)
-        await self.until(_ended, first=first)
+            await asyncio.gather(self._leave(disks, manner), self._note_sent())
+        return await self.until(_ended, first=first)
+
+    async def _patiently(self, reached: Callable[[str], bool], manner: Manner) -> str:
+        """``until``, of what it stands still for; for longer where it comes to no end else."""
+        allowed: asyncio.Task[Any] | None = None
+
+        def told(event: str, data: Mapping[str, Any]) -> None:
+            nonlocal allowed
+            if event == "MIGRATION_PASS" and int(data["pass"]) > _HOPE and allowed is None:
+                limit = {"downtime-limit": manner.downtime}
+                work = self._monitor.execute("migrate-set-parameters", **limit)
+                allowed = asyncio.create_task(work)
+
+        with self._running.listening(told):
+            found = await self.until(reached)
+        if allowed is not None:
+            await asyncio.wait([allowed])
+        return found
+
+    async def _leave(self, disks: Sequence[int], manner: Manner) -> None:
+        if manner.node:
+            await mirrored_moves.leave(self._running, manner.node, self._barriers)
+        if disks:
+            await mirroring.finish(self._monitor, self._running, disks)
+
+    async def _note_sent(self) -> None:
+        self._sent = await self._info()
 
     async def status(self) -> str:
         """QEMU's word."""
@@ -206,11 +239,13 @@ class _Outgoing:
         await monitor.execute("migrate-set-capabilities", capabilities=wanted)
         limits: dict[str, Any] = {
             "max-bandwidth": manner.bandwidth * _MIB or _NO_LIMIT,
-            "downtime-limit": manner.downtime,
+            "downtime-limit": min(manner.downtime, _BRIEF),
         }
         await monitor.execute("migrate-set-parameters", **tls, **limits)
         if disks:
             await mirroring.begin(monitor, self._running, link, ports.disks, disks, self._progress)
+        if manner.node:
+            self._barriers = await mirrored_moves.about_to_leave(self._running)
         if not manner.live:
             await monitor.execute("stop")
         await self._call(link.host, ports.memory)
@@ -241,6 +276,10 @@ class _Outgoing:
         sent = int(info.get("ram", {}).get("transferred", 0)) / _MIB
         took = int(info.get("total-time", 0)) / 1000
         self._progress(f"sent: {sent:.0f} MiB in {took:.1f} s")
+
+
+def _stands(status: str) -> bool:
+    return status not in ("active", "setup")
 
 
 def _ended(status: str) -> bool:
