@@ -51,8 +51,11 @@ async def receive(parts: Parts, order: GuestReceive, task: Task) -> Ports:
     driver = parts.hypervisor(spec.hypervisor)
     async with _certificates(parts) as directory:
         subject = node_subject(order.peer.name, order.peer.node)
-        link = Link(directory=directory, host=order.host, peer=subject)
+        link = Link(directory=directory, host=order.host, peer=subject, node=order.peer.node)
         ports = await driver.receive(spec, order.accelerator, link, order.disks)
+    for disk in spec.disks:
+        if disk.template is DiskTemplate.MIRROR:
+            await parts.replicas.about_to_leave(disk)
     parts.facts.disturbed()
     return ports
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gantry.agent import replica_processes, replica_serving
+from gantry.agent.replica_processes import Holders
 from gantry.agent.replica_serving import Serving
 from gantry.host import daemon, image_locks, life_lock
 from gantry.host.daemon import Daemon, Identity
@@ -52,6 +53,7 @@ class ReplicaDaemons:
         self._daemons: dict[Uuid, Daemon] = {}
         self._again: dict[Uuid, asyncio.Task[None]] = {}
         self._prepared: WaitingDaemons | None = None
+        self._holders = Holders(root / DIRECTORY)
         self._turns: defaultdict[Uuid, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def open(self) -> None:
@@ -71,8 +73,9 @@ class ReplicaDaemons:
         for one in self._daemons.values():
             one.let_go()
         self._daemons.clear()
+        await self._holders.close_all()
         if self._prepared is not None:
-            self._prepared.close()
+            await self._prepared.close()
 
     def served(self, disk: Uuid) -> Serving | None:
         """To whom a replica is served."""
@@ -123,6 +126,7 @@ class ReplicaDaemons:
             if waiting is not None and replica_serving.same(waiting, disk, peer, host):
                 return waiting
             content = await self.storage.expect(disk)
+            await self._holders.open(disk)
             with replica_serving.listening(host, 0) as listener:
                 port = listener.getsockname()[1]
                 served = Serving(disk=disk, peer=peer, host=host, port=port, content=content)
@@ -140,6 +144,11 @@ class ReplicaDaemons:
         async with self._turn(disk.uuid):
             await self._waiting().end(disk.uuid)
             await self._stop(disk)
+
+    async def about_to_leave(self, disk: DiskSpec) -> None:
+        """Make ready what ``leave`` would take time for; nothing changes for whom it serves."""
+        async with self._turn(disk.uuid):
+            await self._holders.open(disk)
 
     async def leave(self, disk: DiskSpec) -> Awaitable[None]:
         """The same, where this node is about to write to it itself: it is not closed.
@@ -162,29 +171,39 @@ class ReplicaDaemons:
 
     async def _let_go(self, disk: DiskSpec) -> None:
         """Its file is nobody's any more, though the daemon that had it may still be ending."""
-        directory = self._root / DIRECTORY / disk.uuid
-        if not directory.is_dir():
+        if not (self._root / DIRECTORY / disk.uuid).is_dir():
             return
         await self._forget(disk.uuid)
-        if not await replica_processes.let_go(directory, disk.path):
+        if not await self._holders.let_go(disk):
             await self._kill(disk.uuid)
 
     async def _serve_prepared(self, waiting: Serving, disk: DiskSpec) -> int:
-        """Whoever it was served to is cut off; where the daemon is gone there is another one."""
+        """Whoever it was served to is cut off; where the daemon is gone there is another one.
+
+        Its record fits the new generation already, and says that it is open: it is written anew
+        while the other end connects.
+        """
         await self._let_go(disk)
         recorded = asyncio.create_task(self.storage.serve(disk, overwrite=False))
         try:
-            found = await self._waiting().serve(waiting, recorded)
+            seen = await self.storage.seen(disk)
+            if seen.generation != disk.generation or seen.clean or seen.problem:
+                await recorded
+            found = await self._waiting().serve(waiting)
         except GantryError as error:
             content = await recorded
             _log.warning("what was to serve replica %s does not: %s", disk.path, error)
             await self._stop(disk, close=False)
             await self._waiting().end(disk.uuid)
             return await self._begin(disk, waiting.peer, waiting.host, content, waiting.port)
+        try:
+            await recorded
+        except BaseException:
+            await asyncio.shield(self._waiting().end(disk.uuid))
+            raise
         await self._stop(disk, close=False)
-        below = self._root / DIRECTORY
-        below.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._waiting().directory(disk.uuid).rename(below / disk.uuid)
+        (self._root / DIRECTORY).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._waiting().directory(disk.uuid).rename(self._root / DIRECTORY / disk.uuid)
         self._watch(waiting, found)
         return waiting.port
 
@@ -349,6 +368,7 @@ class ReplicaDaemons:
 
     async def _kill(self, disk: Uuid) -> None:
         """Its daemon is gone when this returns; OperationFailed where it cannot be ended."""
+        await self._holders.close(disk)
         # Whoever watches it reaps it, and finds that it is not to be started again.
         known = self._daemons.pop(disk, None)
         try:

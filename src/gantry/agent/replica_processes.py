@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gantry.agent import replica_programs, replica_serving
 from gantry.agent.replica_serving import Serving
@@ -15,6 +15,11 @@ from gantry.host.daemon import Daemon
 from gantry.hypervisors.kvm import sockets
 from gantry.model import timeouts
 from gantry.model.errors import GantryError, OperationFailed
+from gantry.model.names import Uuid
+from gantry.model.orders import DiskSpec
+
+if TYPE_CHECKING:
+    from gantry.hypervisors.kvm.monitor import Monitor
 
 MONITOR: Final = "monitor"
 _MOMENT: Final = 0.05
@@ -51,44 +56,102 @@ def spawn(directory: Path, served: Serving, path: str, tls: Path, listener: int)
         os.close(lock)
 
 
-async def let_go(directory: Path, name: str) -> bool:
-    """Have one cut off whom it serves, and close the replica's file; False: it does not soon.
+class Holder:
+    """A daemon's monitor, for the moment in which it is to let go of the replica's file.
 
     To kill it takes longer: the kernel waits 30 to 60 ms until nothing uses its queue for direct
-    writes (``aio=native``) any more, and only then lets go of its files.
+    writes (``aio=native``) any more, and only then lets go of its files. A daemon has one client
+    at a time.
     """
-    # What few nodes ever need is loaded with the first.
-    from gantry.hypervisors.kvm.monitor import Monitor
 
-    gone = set[str]()
+    def __init__(self, monitor: Monitor, gone: set[str]) -> None:
+        self._monitor = monitor
+        self._gone = gone
 
-    def told(event: str, data: Mapping[str, Any]) -> None:
-        if event == "BLOCK_EXPORT_DELETED":
-            gone.add(str(data.get("id")))
+    @classmethod
+    async def open(cls, directory: Path, name: str) -> Holder | None:
+        """None: it does not answer soon."""
+        # What few nodes ever need is loaded with the first.
+        from gantry.hypervisors.kvm.monitor import Monitor
 
-    async def cut_off() -> bool:
-        return gone.issuperset(replica_programs.EXPORTS)
+        gone = set[str]()
 
-    try:
-        async with asyncio.timeout(_SOON):
+        def told(event: str, data: Mapping[str, Any]) -> None:
+            if event == "BLOCK_EXPORT_DELETED":
+                gone.add(str(data.get("id")))
+
+        try:
             connection = sockets.connect(directory, MONITOR)
-            monitor = await Monitor.open(connection, name, told, _SOON)
-            try:
-                await monitor.execute_all(
+            return cls(await Monitor.open(connection, name, told, _SOON), gone)
+        except (OSError, GantryError):
+            return None
+
+    @property
+    def usable(self) -> bool:
+        """Whether the connection stands."""
+        return self._monitor.usable
+
+    async def close(self) -> None:
+        """Let go of the connection; the daemon goes on."""
+        await self._monitor.close()
+
+    async def let_go(self) -> bool:
+        """Have it cut off whom it serves, and close the file; False: it does not soon."""
+        try:
+            async with asyncio.timeout(_SOON):
+                await self._monitor.execute_all(
                     [
                         ("block-export-del", {"id": export, "mode": "hard"})
                         for export in replica_programs.EXPORTS
                     ]
                 )
-                if not await monitor.until(cut_off, _SOON):
+                if not await self._monitor.until(self._cut_off, _SOON):
                     return False
                 node = {"node-name": replica_programs.NODE}
-                await monitor.execute_all([("blockdev-del", node)])
+                await self._monitor.execute_all([("blockdev-del", node)])
                 return True
-            finally:
-                await monitor.close()
-    except (OSError, TimeoutError, GantryError):
-        return False
+        except (TimeoutError, GantryError):
+            return False
+
+    async def _cut_off(self) -> bool:
+        return self._gone.issuperset(replica_programs.EXPORTS)
+
+
+class Holders:
+    """Those of one agent, by disk; ``below`` has a directory for each disk's daemon."""
+
+    def __init__(self, below: Path) -> None:
+        self._below = below
+        self._all: dict[Uuid, Holder] = {}
+
+    async def open(self, disk: DiskSpec) -> None:
+        """Be connected to its daemon, if there is one that answers."""
+        known = self._all.get(disk.uuid)
+        if known is not None and known.usable:
+            return
+        await self.close(disk.uuid)
+        directory = self._below / disk.uuid
+        if directory.is_dir():
+            found = await Holder.open(directory, disk.path)
+            if found is not None:
+                self._all[disk.uuid] = found
+
+    async def let_go(self, disk: DiskSpec) -> bool:
+        """Have its daemon let go of the file; False: it does not soon."""
+        await self.open(disk)
+        known = self._all.get(disk.uuid)
+        return known is not None and await known.let_go()
+
+    async def close(self, disk: Uuid) -> None:
+        """Let go of the connection."""
+        known = self._all.pop(disk, None)
+        if known is not None:
+            await known.close()
+
+    async def close_all(self) -> None:
+        """Let go of all."""
+        for disk in tuple(self._all):
+            await self.close(disk)
 
 
 async def killed(directory: Path, known: Daemon | None) -> None:

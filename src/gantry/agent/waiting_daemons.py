@@ -12,7 +12,6 @@ import asyncio
 import os
 import shutil
 import socket
-from collections.abc import Awaitable
 from pathlib import Path
 from typing import Final
 
@@ -39,16 +38,20 @@ class WaitingDaemons:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._processes: dict[Uuid, Daemon] = {}
+        self._monitors: dict[Uuid, Monitor] = {}
+        """Of those that this agent has started: none is opened while a guest stands still."""
 
     def directory(self, disk: Uuid) -> Path:
         """Where all of one is; an ordinary one's can be made of it by renaming."""
         return self._root / DIRECTORY / disk
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of all; they go on."""
         for one in self._processes.values():
             one.let_go()
         self._processes.clear()
+        for disk in tuple(self._monitors):
+            await self._hang_up(disk)
 
     def found(self, disk: Uuid) -> Serving | None:
         """What one waits to serve of that disk; whether it lives is not asked."""
@@ -70,25 +73,24 @@ class WaitingDaemons:
             self._processes[disk.uuid] = process
             which = process.identity
             served = msgspec.structs.replace(served, pid=which.pid, started=which.started)
-            await (await self._monitor(disk)).close()  # it is there
+            await self._monitor(disk)  # it is there
             await asyncio.to_thread(replica_serving.write, self.directory(disk.uuid), served)
         except BaseException:
             await asyncio.shield(self.end(disk.uuid))
             raise
         return served
 
-    async def serve(self, waiting: Serving, recorded: Awaitable[object]) -> Daemon:
-        """Once that is ``recorded`` it serves; the process, which is the caller's to watch.
+    async def serve(self, waiting: Serving) -> Daemon:
+        """From now on it serves; the process, which is the caller's to watch.
 
         OperationFailed, Unavailable: it is gone, or somebody else has the file locked.
         """
         monitor = await self._monitor(waiting.disk)
         try:
-            await recorded
             exports = replica_programs.exports(waiting.disk.uuid, waiting.content)
             await monitor.execute_all([("block-export-add", export) for export in exports])
         finally:
-            await monitor.close()
+            await self._hang_up(waiting.disk.uuid)
         process = self._processes.pop(waiting.disk.uuid, None) or Daemon.adopt(
             Identity(waiting.pid, waiting.started)
         )
@@ -102,15 +104,28 @@ class WaitingDaemons:
         if not where.is_dir():
             return
         self._processes.pop(disk, None)
+        await self._hang_up(disk)
         await storage_daemon.end_leftover(where)
         await asyncio.to_thread(shutil.rmtree, where, ignore_errors=True)
 
+    async def _hang_up(self, disk: Uuid) -> None:
+        monitor = self._monitors.pop(disk, None)
+        if monitor is not None:
+            await monitor.close()
+
     async def _monitor(self, disk: DiskSpec) -> Monitor:
+        """It has one client at a time."""
+        known = self._monitors.get(disk.uuid)
+        if known is not None and known.usable:
+            return known
+        await self._hang_up(disk.uuid)
         try:
             connection = sockets.connect(self.directory(disk.uuid), _MONITOR)
         except OSError as error:
             raise Unavailable(f"the daemon of {disk.path} is gone: {error}") from error
-        return await Monitor.open(connection, disk.path, lambda _event, _data: None)
+        opened = await Monitor.open(connection, disk.path, lambda _event, _data: None)
+        self._monitors[disk.uuid] = opened
+        return opened
 
     def _spawn(self, served: Serving, path: str, listener: int) -> Daemon:
         where = self.directory(served.disk.uuid)

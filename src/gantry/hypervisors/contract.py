@@ -39,12 +39,13 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     ``directory`` has the certificates under the names that QEMU looks for; it is read before a
     method returns. ``host`` is the address to listen at, or to call. ``peer`` is the subject
     of the caller's certificate (``identity.node_subject``), or the host name in that of the one
-    who is called.
+    who is called. ``node``: of a guest that is received, where it is now.
     """
 
     directory: str
     host: str
     peer: str
+    node: Uuid | None = None
 
 
 class Manner(msgspec.Struct, frozen=True, kw_only=True):

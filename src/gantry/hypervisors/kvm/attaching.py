@@ -25,11 +25,15 @@ _MOMENT: Final = 0.01
 
 
 class Means(msgspec.Struct, frozen=True, kw_only=True):
-    """What it takes. ``device``: a guest's device has the disk."""
+    """What it takes. ``device``: a guest's device has the disk.
+
+    ``secured``: the connections that have their certificates already.
+    """
 
     monitor: Monitor
     peers: Peers
     device: bool
+    secured: frozenset[str] = frozenset()
 
 
 async def mirror(means: Means, one: OneMirror) -> None:
@@ -51,9 +55,10 @@ async def call(means: Means, one: OneMirror, name: str) -> str:
     Unavailable, OperationFailed. ``name``: of the guest.
     """
     remote, host = block_jobs.remote_name(*one.key), means.peers.host(one.target.node)
-    made = asyncio.create_task(
-        means.monitor.execute_all([block_jobs.securing(remote, means.peers.credentials())], URGENT)
-    )
+    securing = []
+    if remote not in means.secured:
+        securing.append(block_jobs.securing(remote, means.peers.credentials()))
+    made = asyncio.create_task(means.monitor.execute_all(securing, URGENT))
     try:
         content = await _served(means, one, name)
     finally:

@@ -17,7 +17,15 @@ from typing import Any, Final
 import msgspec
 
 from gantry.hypervisors.contract import Freed, Link
-from gantry.hypervisors.kvm import devices, held, mirrored_moves, secured, supported
+from gantry.hypervisors.kvm import (
+    awaited,
+    devices,
+    held,
+    mirrored,
+    mirrored_moves,
+    secured,
+    supported,
+)
 from gantry.hypervisors.kvm.launch import accelerator
 from gantry.hypervisors.kvm.mirrored import Means
 from gantry.hypervisors.kvm.monitor import Monitor
@@ -74,7 +82,9 @@ async def waits(running: Running, node: str) -> Ports | None:
     return None
 
 
-async def listen(running: Running, link: Link, disks: Sequence[int], root: Path) -> Ports:
+async def listen(
+    running: Running, link: Link, disks: Sequence[int], root: Path, means: Means | None
+) -> Ports:
     """Listen for the other end alone; the ports, which are recorded. ``root`` is the node's."""
     monitor = await running.monitor(timeouts.QMP)
     tls = await secured.listening(monitor, link)
@@ -89,6 +99,8 @@ async def listen(running: Running, link: Link, disks: Sequence[int], root: Path)
     await monitor.execute("migrate-incoming", uri=f"tcp:{host}:0")
     [address] = (await monitor.execute("query-migrate"))["socket-address"]
     ports = Ports(memory=int(address["port"]), disks=disk_port)
+    if means is not None and link.node is not None and mirrored.any_of(running.record.spec):
+        await awaited.prepare(running, means.peers, link.node)
     await running.note_incoming(ports)
     return ports
 
@@ -135,22 +147,22 @@ async def resume(
     running: Running,
     root: Path,
     means: Means | None,
-    mirrored: Sequence[DiskSpec],
+    replicated: Sequence[DiskSpec],
     freed: Freed = None,
 ) -> None:
     """Let it run. Rejected: it never ran, and is ended. Anything else: nobody knows.
 
-    ``mirrored`` are its disks as they are here, where they have replicas.
+    ``replicated`` are its disks as they are here, where they have replicas.
     """
     monitor = await running.monitor(timeouts.QMP)
-    disks = [] if mirrored else await _brought(monitor)
+    disks = [] if replicated else await _brought(monitor)
     if running.record.incoming is not None:
         await _received(running, monitor)
-        if mirrored:
-            await _arrived(running, means, mirrored, freed)
+        if replicated:
+            await _arrived(running, means, replicated, freed)
         if disks:
             await monitor.execute("nbd-server-stop")
-        if not mirrored:
+        if not replicated:
             await running.note_incoming(None)
     if running.record.held:
         await held.go_on(running)
@@ -186,6 +198,8 @@ async def _arrived(
 
 async def _received(running: Running, monitor: Monitor) -> None:
     """All of it is here, or Rejected, and it is ended."""
+    if running.awaited is not None and running.awaited.whole:
+        return
     try:
         with News(running).listening() as news:
             async with asyncio.timeout(timeouts.MIGRATION_END):

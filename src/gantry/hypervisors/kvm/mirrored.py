@@ -96,7 +96,7 @@ async def join(
 
     Where one cannot be mirrored to it is lost.
     """
-    await look_after(running, means).join(running.record.spec.disks, ready)
+    await look_after(running, means).join(running.record.spec.disks, ready, running.awaited)
 
 
 async def adopt(running: Running, means: Means | None) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from gantry.hypervisors.contract import Freed, Whole
-from gantry.hypervisors.kvm import barrier, block_jobs, held, layers, mirrored, sockets
+from gantry.hypervisors.kvm import awaited, barrier, block_jobs, held, layers, mirrored
 from gantry.hypervisors.kvm.mirrored import Means
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.running import Running
@@ -27,7 +27,6 @@ from gantry.model.live import MirrorPhase
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
 
-_SOCKET: Final = "activation"
 _SETTLES: Final = 10.0
 
 
@@ -190,20 +189,18 @@ async def _activate(
     of all nodes. Only once ``freed``.
     """
     monitor = await running.monitor(timeouts.QMP)
+    if running.awaited is None:
+        await awaited.give_socket(monitor, running.files)
+    if freed is not None:
+        await freed
+    commands = _activation(nodes, disks)
     try:
-        with sockets.listen(running.files.volatile, _SOCKET) as listener:
-            await monitor.give(listener.fileno(), _SOCKET)
-        if freed is not None:
-            await freed
-        commands = _activation(nodes, disks)
-        try:
-            await monitor.execute_all(commands, timeouts.URGENT)
-        except OperationFailed:  # an agent before may have been cut off in the middle of it
-            with contextlib.suppress(OperationFailed):
-                await monitor.execute("nbd-server-stop")
-            await monitor.execute_all(commands, timeouts.URGENT)
-    finally:
-        (running.files.volatile / _SOCKET).unlink(missing_ok=True)
+        await monitor.execute_all(commands, timeouts.URGENT)
+    except OperationFailed:  # an agent before may have been cut off in the middle of it
+        with contextlib.suppress(OperationFailed):
+            await monitor.execute("nbd-server-stop")
+        await awaited.give_socket(monitor, running.files)
+        await monitor.execute_all(commands, timeouts.URGENT)
 
 
 def _activation(nodes: Collection[str], disks: Sequence[DiskSpec]) -> list[tuple[str, Any]]:
@@ -216,7 +213,7 @@ def _activation(nodes: Collection[str], disks: Sequence[DiskSpec]) -> list[tuple
         for disk in disks
     ]
     return [
-        ("nbd-server-start", {"addr": {"type": "fd", "data": {"str": _SOCKET}}}),
+        ("nbd-server-start", {"addr": {"type": "fd", "data": {"str": awaited.SOCKET}}}),
         *(("block-export-add", export) for export in exports),
         ("nbd-server-stop", {}),
     ]

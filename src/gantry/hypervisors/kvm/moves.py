@@ -60,7 +60,9 @@ class Moves(Known):
                     incoming=incoming.UNKNOWN,
                 )
                 try:
-                    ports = await incoming.listen(running, link, disks, self._around.root)
+                    ports = await incoming.listen(
+                        running, link, disks, self._around.root, self._around.mirrored
+                    )
                 except BaseException:
                     await asyncio.shield(running.withdraw(None))
                     raise

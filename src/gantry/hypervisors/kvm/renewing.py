@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -21,6 +21,9 @@ from gantry.model.live import MirrorPhase
 from gantry.model.names import Uuid
 from gantry.model.orders import DiskSpec
 from gantry.model.specs import MirrorTarget
+
+if TYPE_CHECKING:
+    from gantry.hypervisors.kvm.awaited import Awaited
 
 _ENDS: Final = 5.0
 """Seconds in which a mirror comes to its end that has nothing under way."""
@@ -164,7 +167,10 @@ class GuestMirrors(Mirrors):
                 await self._again(OneMirror(disk, target))
 
     async def join(
-        self, disks: Sequence[DiskSpec], ready: Callable[[set[str]], Awaitable[None]]
+        self,
+        disks: Sequence[DiskSpec],
+        ready: Callable[[set[str]], Awaitable[None]],
+        awaited: Awaited | None,
     ) -> None:
         """Begin those of a guest that comes from another node, in a QEMU of its own.
 
@@ -173,8 +179,9 @@ class GuestMirrors(Mirrors):
         """
         async with self._turn:
             monitor = await self._monitor(timeouts.QMP)
-            means = attaching.Means(monitor=monitor, peers=self._peers, device=True)
-            nodes = await layers.names(monitor)
+            known: frozenset[str] = awaited.secured if awaited is not None else frozenset()
+            means = attaching.Means(monitor=monitor, peers=self._peers, device=True, secured=known)
+            nodes = awaited.nodes if awaited is not None else await layers.names(monitor)
             made = asyncio.ensure_future(ready(nodes))
             there = [layers.among(nodes, disk.index) for disk in disks]
             try:

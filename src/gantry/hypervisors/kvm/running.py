@@ -30,6 +30,7 @@ from gantry.model.names import Uuid
 from gantry.model.orders import GuestSpec
 
 if TYPE_CHECKING:
+    from gantry.hypervisors.kvm.awaited import Awaited
     from gantry.hypervisors.kvm.renewing import GuestMirrors
 
 POWER_BUTTON_AGAIN: Final = 5.0
@@ -80,14 +81,13 @@ class Running:
         """To be called before QEMU is told to end; raises nothing."""
         self.resumed = 0
         """How often it has begun, or begun again, to run."""
-        self._process = process
-        self._owner = owner
+        self.awaited: Awaited | None = None
+        self._process, self._owner = process, owner
         self._monitor: Monitor | None = None
         self._connecting = asyncio.Lock()
         self._state, self._reason = GuestState.PAUSED, ""
         self._since, self._seen = record.since, False
-        self._stops = 0
-        self.partings = Partings()
+        self._stops, self.partings = 0, Partings()
         self.holding = asyncio.Lock()
         self._ending = False
         self._in_order = False
