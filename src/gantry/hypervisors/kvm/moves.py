@@ -81,7 +81,8 @@ class Moves(Known):
         """Send it; see ``outgoing``."""
         from gantry.hypervisors.kvm import outgoing
 
-        return await outgoing.send(self._up(uuid), link, ports, disks, manner, progress)
+        root = self._around.root
+        return await outgoing.send(self._up(uuid), link, ports, disks, manner, progress, root)
 
     async def resume(
         self, uuid: Uuid, disks: Sequence[DiskSpec] = (), freed: Freed = None

@@ -12,6 +12,7 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from gantry.hypervisors.contract import Link, Manner, Whole
@@ -19,6 +20,7 @@ from gantry.hypervisors.kvm import mirrored_moves, mirroring, secured
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.news import News
 from gantry.hypervisors.kvm.running import Running
+from gantry.hypervisors.kvm.written_out import WrittenOut
 from gantry.model import timeouts
 from gantry.model.errors import OperationFailed, Reason, Rejected
 from gantry.model.moving_orders import Ports
@@ -43,9 +45,10 @@ async def send(
     disks: Sequence[int],
     manner: Manner,
     progress: Callable[[str], None],
+    root: Path,
 ) -> Whole:
-    """Send it; where that fails, or is cancelled, it goes on here."""
-    outgoing = _Outgoing(running, await running.monitor(timeouts.QMP), progress)
+    """Send it; where that fails, or is cancelled, it goes on here. ``root`` is the node's."""
+    outgoing = _Outgoing(running, await running.monitor(timeouts.QMP), progress, root)
     try:
         async with asyncio.timeout(manner.lasts):
             await outgoing.send(link, ports, disks, manner)
@@ -102,11 +105,18 @@ async def drop(running: Running) -> None:
 class _Outgoing:
     """One guest that is being sent."""
 
-    def __init__(self, running: Running, monitor: Monitor, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        running: Running,
+        monitor: Monitor,
+        progress: Callable[[str], None],
+        root: Path | None = None,
+    ) -> None:
         self._running = running
         self._monitor = monitor
         self._progress = progress
         self._barriers: dict[int, str] = {}
+        self._written_out = WrittenOut(running, root)
         self._sent: dict[str, Any] = {}
         """How much had been sent when it stood still."""
 
@@ -144,6 +154,8 @@ class _Outgoing:
 
         def told(event: str, data: Mapping[str, Any]) -> None:
             nonlocal allowed
+            if event == "MIGRATION_PASS" and int(data["pass"]) > 1:
+                self._written_out.again()
             if event == "MIGRATION_PASS" and int(data["pass"]) > _HOPE and allowed is None:
                 limit = {"downtime-limit": manner.downtime}
                 work = self._monitor.execute("migrate-set-parameters", **limit)
