@@ -49,10 +49,11 @@ class Pair:
         described = await self.here.driver.describe(self.spec.uuid)
         spec = msgspec.structs.replace(described.spec, disks=self.after)
         peer = node_subject(self.here.node.name, self.here.node.uuid)
-        link = Link(directory=self.tls["node2"], host="127.0.0.1", peer=peer)
-        ports = await self.there.driver.receive(spec, described.accelerator, link, ())
         here, there = self.here.node, self.there.node
+        link = Link(directory=self.tls["node2"], host="127.0.0.1", peer=peer, node=here.uuid)
+        ports = await self.there.driver.receive(spec, described.accelerator, link, ())
         for disk in self.after:
+            await there.daemons.about_to_leave(disk)
             self.waits[disk.uuid] = await here.daemons.prepare(disk, there.peer, here.host)
         return ports
 

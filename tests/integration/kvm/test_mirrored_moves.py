@@ -11,7 +11,7 @@ import pytest
 from tests.support import moving_pairs, numbered_writer
 from tests.support.moving_pairs import Pair
 
-from gantry.hypervisors.kvm import mirrored_moves, outgoing
+from gantry.hypervisors.kvm import barrier, layers, mirrored_moves, outgoing
 from gantry.model import timeouts
 from gantry.model.errors import OperationFailed, Rejected
 from gantry.model.live import GuestState, MirrorPhase
@@ -124,6 +124,8 @@ async def test_where_the_other_end_is_gone_it_goes_on_as_it_was(pair: Pair) -> N
 
     await here.phase(there.node, MirrorPhase.READY)
     await here.writes(spec, 50)
+    monitor = await here.driver._running[spec.uuid].monitor(timeouts.QMP)
+    assert not await barrier.there(monitor, 0)
     with pytest.raises((Rejected, OperationFailed)):
         await there.driver.resume(spec.uuid, pair.after)
 
@@ -139,6 +141,53 @@ async def test_one_whose_replica_there_was_lost_does_not_go(pair: Pair) -> None:
         await pair.send(ports)
 
     await here.writes(spec, 50)
+
+
+async def test_a_layer_that_comes_between_keeps_no_write_from_being_stopped(pair: Pair) -> None:
+    """What was made ready for the moment in which the guest stands still is made anew then."""
+    here, spec = pair.here, pair.spec
+    monitor = await here.driver._running[spec.uuid].monitor(timeouts.QMP)
+    prepared = await barrier.prepare(monitor, [0])
+    assert not await barrier.closed(monitor, 0)
+    await here.writes(spec, 20)
+    there = await layers.found(monitor, 0)
+    assert prepared == {0: there.node(there.top)}
+    await layers.add(monitor, 0, there.top + 1, there.node(there.top))
+    await layers.move_device(monitor, 0, layers.layer(0, there.top + 1))
+
+    await monitor.execute("stop")
+    await barrier.bar(monitor, [0], prepared)
+    await barrier.bar(monitor, [0], {})
+    assert await barrier.closed(monitor, 0)
+    await monitor.execute("cont")
+    await here.until(lambda guest: guest.reason == "paused by an error of a disk")
+    last = await here.holds(spec)
+    assert numbered_writer.missing(pair.there.node.path(pair.disk), last) == []
+
+    await barrier.forget(monitor, [0])  # it is in use
+    assert await barrier.closed(monitor, 0)
+    await barrier.lower(monitor, 0)
+    assert await layers.of_device(monitor, 0) == layers.layer(0, there.top + 1)
+    await monitor.execute("cont")
+    await here.writes(spec, 50)
+
+
+async def test_replicas_whose_daemons_have_died_since_they_were_made_ready(pair: Pair) -> None:
+    here, there, spec = pair.here, pair.there, pair.spec
+    await pair.send(await pair.receive())
+    waiting = pair.waits[pair.disk.uuid]
+    serving = there.node.daemons.served(pair.disk.uuid)
+    assert serving is not None
+    for one in (waiting, serving):
+        os.kill(one.pid, signal.SIGKILL)
+
+    [disk] = await pair.promote()
+    live = await there.driver.resume(spec.uuid, (disk,))
+    assert [(one.node, one.phase) for one in live.mirrors] == [(here.node.uuid, MirrorPhase.READY)]
+    await here.driver.stop(spec.uuid, timeout=0, force=True)
+    await there.writes(spec, 50)
+    await there.driver.stop(spec.uuid, timeout=0, force=True)
+    assert here.node.path(disk).read_bytes() == there.node.path(disk).read_bytes()
 
 
 async def test_the_next_agents_go_on_with_it(pair: Pair) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Final
 
@@ -16,7 +17,7 @@ from gantry.hypervisors.kvm import block_jobs, changing_over, layers, probing, r
 from gantry.hypervisors.kvm.layers import Layers
 from gantry.hypervisors.kvm.monitor import Monitor
 from gantry.hypervisors.kvm.one_mirror import OneMirror
-from gantry.model.errors import Unavailable
+from gantry.model.errors import OperationFailed, Unavailable
 from gantry.model.timeouts import URGENT
 
 _ABOUT_TO: Final = 5.0
@@ -55,10 +56,7 @@ async def call(means: Means, one: OneMirror, name: str) -> str:
     Unavailable, OperationFailed. ``name``: of the guest.
     """
     remote, host = block_jobs.remote_name(*one.key), means.peers.host(one.target.node)
-    securing = []
-    if remote not in means.secured:
-        securing.append(block_jobs.securing(remote, means.peers.credentials()))
-    made = asyncio.create_task(means.monitor.execute_all(securing, URGENT))
+    made = asyncio.create_task(_secured(means, remote))
     try:
         content = await _served(means, one, name)
     finally:
@@ -68,6 +66,16 @@ async def call(means: Means, one: OneMirror, name: str) -> str:
     )
     await means.monitor.execute_all([command], URGENT)
     return content
+
+
+async def _secured(means: Means, remote: str) -> None:
+    """The connection can have its certificates; without them it is refused."""
+    if remote in means.secured:
+        return
+    with contextlib.suppress(OperationFailed):  # an agent before has made it ready
+        await means.monitor.execute_all(
+            [block_jobs.securing(remote, means.peers.credentials())], URGENT
+        )
 
 
 async def _served(means: Means, one: OneMirror, name: str) -> str:

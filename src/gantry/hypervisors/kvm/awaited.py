@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
-from typing import Any, Final
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, Final, Protocol
 
 from gantry.hypervisors.contract import Peers
 from gantry.hypervisors.kvm import block_jobs, layers, sockets
-from gantry.hypervisors.kvm.monitor import Monitor
-from gantry.hypervisors.kvm.record import Files
-from gantry.hypervisors.kvm.running import Running
+from gantry.hypervisors.kvm.monitor import Event, Monitor
+from gantry.hypervisors.kvm.record import Files, Record
 from gantry.model import timeouts
 from gantry.model.entities import DiskTemplate
 from gantry.model.names import Uuid
 
 SOCKET: Final = "activation"
 """The name by which QEMU knows a listening socket at which nobody ever calls."""
+
+
+class Waiting(Protocol):
+    """A QEMU that waits."""
+
+    record: Record
+    files: Files
+    awaited: Awaited | None
+
+    async def monitor(self, timeout: float) -> Monitor:
+        """The connection to its monitor."""
+
+    def listening(self, told: Event) -> AbstractContextManager[None]:
+        """Call ``told`` for every event of QEMU's meanwhile."""
 
 
 class Awaited:
@@ -33,7 +46,7 @@ class Awaited:
         """The guest has come, as QEMU has told."""
         self._listening = ExitStack()
 
-    def listen(self, running: Running) -> None:
+    def listen(self, running: Waiting) -> None:
         """To what QEMU tells, from now on."""
         self._listening.enter_context(running.listening(self._told))
 
@@ -43,7 +56,7 @@ class Awaited:
             self.whole = data.get("status") == "completed"
 
 
-async def prepare(running: Running, peers: Peers, node: Uuid) -> None:
+async def prepare(running: Waiting, peers: Peers, node: Uuid) -> None:
     """For mirrored disks, which are going to be mirrored to ``node``, where the guest is now."""
     monitor = await running.monitor(timeouts.QMP)
     await give_socket(monitor, running.files)

@@ -49,18 +49,16 @@ async def bar(monitor: Monitor, indexes: Collection[int], prepared: Mapping[int,
         for index in indexes:
             await lower(monitor, index)
     names = await layers.names(monitor)
-    await asyncio.gather(
-        *(
-            # Where the first is refused so is the second.
-            monitor.execute_all(
-                [
-                    *([] if _name(index) in names else [_adding(names, index)]),
-                    layers.moving(index, _name(index)),
-                ]
-            )
-            for index in indexes
-        )
-    )
+    await asyncio.gather(*(_bar(monitor, names, index) for index in indexes))
+
+
+async def _bar(monitor: Monitor, names: Collection[str], index: int) -> None:
+    moving = layers.moving(index, _name(index))
+    if _name(index) not in names:
+        # Where the first is refused so is the second.
+        await monitor.execute_all([_adding(names, index), moving])
+    elif not await closed(monitor, index):
+        await monitor.execute_all([moving])
 
 
 async def forget(monitor: Monitor, indexes: Collection[int]) -> None:
@@ -90,8 +88,9 @@ async def lower(monitor: Monitor, index: int) -> None:
     """Writes pass; the guest stands still. Again: they do already."""
     if not await there(monitor, index):
         return
-    found = await layers.found(monitor, index)
-    await layers.move_device(monitor, index, found.node(found.top))
+    if await closed(monitor, index):
+        found = await layers.found(monitor, index)
+        await layers.move_device(monitor, index, found.node(found.top))
     await monitor.execute("blockdev-del", timeouts.URGENT, **{"node-name": _name(index)})
 
 

@@ -132,7 +132,10 @@ async def move_device(monitor: Monitor, index: int, node: str) -> None:
 
 
 def moving(index: int, node: str) -> tuple[str, dict[str, object]]:
-    """The command by which the guest's device comes to have its disk by way of that node. Pure."""
+    """The command by which the guest's device comes to have its disk by way of that node. Pure.
+
+    QEMU 7.2 crashes where that is the node that it has already.
+    """
     path = f"/machine/peripheral/drive{index}"
     return "qom-set", {"path": path, "property": "drive", "value": node}
 
