@@ -7,17 +7,21 @@ write. Nothing waits for the disk.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from gantry.host.process import Ended
+from gantry.host.listing import Script
+from gantry.host.process import Ended, of_code
 
 _FORM: Final = struct.Struct("<qIIidddd")
+_BEGINNING: Final = struct.Struct("<qII")
 _LARGE: Final = 64 * 1024
 """Bytes; a longer file is emptied when no phase needs it."""
 
@@ -71,8 +75,10 @@ class EndedFile:
 
     def tidy(self) -> None:
         """No phase is open: what is in it has been recorded."""
-        if self._descriptor >= 0 and os.fstat(self._descriptor).st_size >= _LARGE:
-            self.clear()
+        # Others write to it too (``PhaseNotes``), while we may not even have it open.
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.stat().st_size >= _LARGE:
+                self.clear()
 
     def clear(self) -> None:
         """Forget all of it."""
@@ -86,6 +92,30 @@ class EndedFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+class PhaseNotes:
+    """For who writes the notes of one phase himself; see ``gantry.host.scripts_ahead.Notes``."""
+
+    def __init__(self, path: Path, phase: int, since: float) -> None:
+        self.path = str(path)
+        self._phase = phase
+        self._since = since
+
+    def beginning(self, number: int, script: Script) -> bytes:
+        """What the note of that script begins with."""
+        return _BEGINNING.pack(self._phase, number, _check(script.directory, script.name))
+
+    def ended(self, numbers: Mapping[int, Script]) -> dict[int, tuple[float, Ended]]:
+        """When those that have a note began, and how they ended; OSError."""
+        ends = EndedFile(Path(self.path)).of(self._phase, self._since)
+        found = {}
+        for number, script in numbers.items():
+            mark = ends.get(number, script.directory, script.name)
+            if mark is not None:
+                times = mark.duration, mark.user_time, mark.system_time
+                found[number] = mark.began, of_code(mark.code, *times, ended=True, stopped=False)
+        return found
 
 
 class Ends:

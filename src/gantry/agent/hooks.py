@@ -88,7 +88,10 @@ def _recorded(
             extra,
             stop,
             on_started=on_started,
+            on_starter=on_started,
+            # Of scripts that must not run again each result is recorded by itself.
             on_brief=None if told.of_failure(order) else phase.brief,
+            notes=None if told.of_failure(order) else phase.notes,
             on_results=lambda results: phase.ended(*results),
             outputs=phase.outputs,
             exchange=None if alone else root / EXCHANGE,

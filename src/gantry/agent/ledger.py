@@ -22,7 +22,7 @@ import apsw
 import msgspec
 
 from gantry.agent import interrupted, told
-from gantry.agent.ended_file import EndedFile
+from gantry.agent.ended_file import EndedFile, PhaseNotes
 from gantry.agent.ledger_bounds import USUAL, forget, size_kept, size_of
 from gantry.agent.ledger_bounds import Bounds as Bounds
 from gantry.agent.ledger_file import last_serial, opened
@@ -304,7 +304,7 @@ class Phase:
         self._size = 0
         self._number: int | None = None
         self._last = int.from_bytes(os.urandom(6), "big")
-        began = time.time()
+        self._began = began = time.time()
         self._place = f"{time.strftime('%Y-%m-%d', time.localtime(began))}/{os.urandom(6).hex()}"
         self.done: told.Told = {}
         try:
@@ -318,6 +318,13 @@ class Phase:
     def outputs(self) -> Path | None:
         """None where nothing can be recorded."""
         return None if self._number is None else self._ledger._outputs / self._place
+
+    @property
+    def notes(self) -> PhaseNotes | None:
+        """For who says himself of short scripts how they ended; else ``brief`` does."""
+        if self._number is None:
+            return None
+        return PhaseNotes(self._ledger._root / ENDED, self._number, self._began)
 
     def ended(self, *results: ScriptResult) -> None:
         """Results of scripts, in order, as soon as they are known."""

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 _LIMIT: Final = 64 * 1024 * 1024
 """Bytes; what is longer is no script, and has no hash in the records."""
 _KEPT: Final = 20_000
-_FRESH: Final = 2_000_000_000
+FRESH: Final = 2_000_000_000
 
 Signature: TypeAlias = tuple[int, int, int, int, int]
 _known: dict[Signature, str] = {}
@@ -63,7 +63,7 @@ def _of(descriptor: int) -> str:
             return ""
         with open(descriptor, "rb", closefd=False) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-        if time.time_ns() - status.st_ctime_ns < _FRESH:
+        if time.time_ns() - status.st_ctime_ns < FRESH:
             # It may change again without that its times do.
             return found
         with _lock:

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -31,6 +32,8 @@ _MESSAGE: Final = 2000
 _WARNINGS: Final = 20
 _VERDICT: Final = "verdict-"
 _BEGIN: Final = b'{"deadline":'
+DEADLINE_AT: Final = len(_BEGIN)
+_DOCUMENT: Final = "context.json"
 _STRANGE: Final = re.compile(r"[^a-zA-Z0-9_.-]")
 _RM: Final = "/bin/rm"
 _EMPTY: Final = "empty"
@@ -104,7 +107,7 @@ class Exchange:
         assert self._parent is not None
         try:
             if self._places:
-                os.unlink(f"{self._directory}/context.json")  # noqa: PTH108 - on the fast path
+                os.unlink(f"{self._directory}/{_DOCUMENT}")  # noqa: PTH108 - on the fast path
             if os.listdir(self._directory):  # noqa: PTH208 - names only
                 return False
             # Where another run has left one, it is replaced.
@@ -117,14 +120,26 @@ class Exchange:
         """The variables of script ``number``; NotPossible where the files cannot be made."""
         if not self._directory:
             return []
+        place = self._place_of(account)
+        os.pwrite(place.document, b"%.3f" % deadline, DEADLINE_AT)
+        return _variables(place, number)
+
+    def tell_later(self, numbers: Iterable[int]) -> tuple[str, list[list[bytes]]]:
+        """The document in which somebody else writes each deadline, at ``DEADLINE_AT``, and the
+        variables of each script; NotPossible as ``tell``."""
+        if not self._directory:
+            return "", [[] for _ in numbers]
+        place = self._place_of(None)
+        return f"{place.directory}/{_DOCUMENT}", [_variables(place, one) for one in numbers]
+
+    def _place_of(self, account: Account | None) -> _Place:
         place = self._places.get(account.name if account is not None else "")
         if place is None:
             try:
                 place = self._place(account)
             except OSError as error:
                 raise NotPossible(f"no file for what it is told: {error.strerror}") from error
-        os.pwrite(place.document, b"%.3f" % deadline, len(_BEGIN))
-        return [place.context, b"%s%d.json" % (place.verdict, number)]
+        return place
 
     def written(self) -> frozenset[str]:
         """The directories in which there is any verdict, for ``verdict`` of several scripts."""
@@ -165,7 +180,7 @@ class Exchange:
             directory = f"{directory}/{name}"
             self._let_through()
             Path(directory).mkdir(mode=0o700)
-        path = f"{directory}/context.json"
+        path = f"{directory}/{_DOCUMENT}"
         try:
             document = self._write(path)
         except OSError:
@@ -205,6 +220,10 @@ class Exchange:
         assert self._parent is not None
         for path in (Path(self._directory), self._parent, self._parent.parent):
             path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IXGRP | stat.S_IXOTH)
+
+
+def _variables(place: _Place, number: int) -> list[bytes]:
+    return [place.context, b"%s%d.json" % (place.verdict, number)]
 
 
 def clear(directory: Path) -> None:

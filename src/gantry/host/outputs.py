@@ -89,7 +89,7 @@ class Outputs:
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
-        self._above = ""
+        self.above = ""
         """Where files without a name are made, on the same file system."""
         self._place = -1
         self._free: list[Output] = []
@@ -99,7 +99,7 @@ class Outputs:
 
     def __enter__(self) -> Self:
         if self._directory is not None:
-            self._above, device = _above(str(self._directory))
+            self.above, device = _above(str(self._directory))
             self._spare = _spare(device)
         return self
 
@@ -108,7 +108,7 @@ class Outputs:
         while self._free:
             output = self._free.pop()
             output.unused()
-            if self._above and output.may_be_named and len(self._spare) < _KEPT:
+            if self.above and output.may_be_named and len(self._spare) < _KEPT:
                 self._spare.append(output)
             else:
                 os.close(output.descriptor)
@@ -172,7 +172,8 @@ class Outputs:
         if size == 0:
             if output.name:
                 os.unlink(output.name, dir_fd=self._place)
-            if reuse and not output.name and output.reusable:
+            reuse = reuse and not output.name and len(self._free) < _KEPT
+            if reuse and output.reusable:
                 self._free.append(output)
             else:
                 self._old.append(output)
@@ -224,7 +225,7 @@ class Outputs:
 
     @property
     def _where(self) -> str:
-        return self._above or tempfile.gettempdir()
+        return self.above or tempfile.gettempdir()
 
     def _fresh(self) -> Output:
         """A new one, or one that is as good as new."""

@@ -242,15 +242,22 @@ def how(
     began: float, status: int, usage: resource.struct_rusage, *, ended: bool, stopped: bool
 ) -> Ended:
     """``ended``: by itself; else it was ended, where ``stopped`` by a cancellation."""
-    code = os.waitstatus_to_exitcode(status)
+    code, times = os.waitstatus_to_exitcode(status), (usage.ru_utime, usage.ru_stime)
+    return of_code(code, time.monotonic() - began, *times, ended=ended, stopped=stopped)
+
+
+def of_code(
+    code: int, duration: float, user: float, system: float, *, ended: bool, stopped: bool
+) -> Ended:
+    """The same of an exit status or the negative number of a signal, and of times in seconds."""
     return Ended(
         exit_status=code if code >= 0 else None,
         signal=-code if code < 0 else None,
         timed_out=not ended and not stopped,
         cancelled=not ended and stopped,
-        duration=time.monotonic() - began,
-        user_time=usage.ru_utime,
-        system_time=usage.ru_stime,
+        duration=duration,
+        user_time=user,
+        system_time=system,
     )
 
 

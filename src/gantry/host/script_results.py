@@ -44,6 +44,8 @@ class Ran(msgspec.Struct, frozen=True):
     ended: Ended
     began: float
     timeout: float
+    warning: str = ""
+    """What is said besides."""
 
     @property
     def by_itself(self) -> bool:
@@ -109,7 +111,7 @@ class Results:
             timed_out=ended.timed_out,
             run_as=script.run_as,
             message=verdict.message,
-            warnings=verdict.warnings,
+            warnings=(*verdict.warnings, ran.warning) if ran.warning else verdict.warnings,
         )
         if ran.files is None:
             return base

@@ -31,8 +31,10 @@ from gantry.host.outputs import Output, Outputs
 from gantry.host.process import Ended, Stop
 from gantry.host.script_results import Ran, Results, failed
 from gantry.host.script_results import skipped as skipped
+from gantry.host.scripts_ahead import Ahead, Notes
 from gantry.host.short_turns import Turn
 from gantry.host.short_waits import AFTER, ShortWaits
+from gantry.host.spawner import Borrowed, Spawner
 from gantry.host.starter import Starter, variables_of
 from gantry.model.orders import HooksRan, HooksRun, ScriptResult
 
@@ -46,6 +48,8 @@ _SEVERAL: Final = 2
 """Scripts for which it is worth while to see how they are started best."""
 _TOGETHER: Final = 8
 """Short scripts whose results are made together, at most: more take longer than one script runs."""
+_FAR_TOGETHER: Final = 64
+"""The same where another process starts them, which is not held up."""
 
 
 class How(TypedDict, total=False):
@@ -53,7 +57,9 @@ class How(TypedDict, total=False):
 
     timeout: float | None
     on_started: Callable[[Identity], None] | None
+    on_starter: Callable[[Identity], None] | None
     on_brief: Callable[[int, Script, float, Ended], None] | None
+    notes: Notes | None
     on_results: Callable[[Sequence[ScriptResult]], None] | None
     outputs: Path | None
     exchange: Path | None
@@ -78,10 +84,12 @@ def run_sequence(
     that does not end at once, ``on_results`` all results in their order.
     With ``on_brief`` those of short scripts are told several at a time; of each that ended by
     itself it is told before the next one begins: its number in the sequence, when it began, and
-    how it ended. ``outputs`` is a directory that keeps what scripts write, ``exchange`` one in
-    which context and verdicts are for the time of the run. ``done`` are results by directory and
-    script of scripts that are not run again: they are told in their place. ``stop`` ends the
-    running script's process group; no other is started then.
+    how it ended. Where there are ``notes`` too, another process may start scripts and make these
+    instead; ``on_starter`` is told which.
+    ``outputs`` is a directory that keeps what scripts write, ``exchange`` one in which context
+    and verdicts are for the time of the run. ``done`` are results by directory and script of
+    scripts that are not run again: they are told in their place. ``stop`` ends the running
+    script's process group; no other is started then.
     """
     name = "-".join((order.run_id, *(one.name for one in order.directories)))
     with (
@@ -118,6 +126,8 @@ class _Run:
         self._starter = starter
         self._on_started = how.get("on_started")
         self._on_brief = how.get("on_brief")
+        self._on_starter = how.get("on_starter")
+        self._notes = how.get("notes")
         self._on_results = how.get("on_results")
         self._stop = stop
         self._make = Results(outputs, exchange)
@@ -147,24 +157,71 @@ class _Run:
         if len(scripts) >= _SEVERAL:
             self._starter.many()
         self._last = len(scripts) - 1
+        many = len(scripts) if self._notes is not None and not done else 0
         try:
-            for number, script in enumerate(scripts):
-                if self._stop.wanted:
-                    break
-                if done and not script.problem and (script.directory, script.name) in done:
-                    self._settle()
-                    self._waiting.append(self._make.again(done[script.directory, script.name]))
-                elif script.skip or script.problem:
-                    self._waiting.append(
-                        skipped(script, script.skip) if script.skip else failed(script)
-                    )
-                else:
-                    self._turn.go_on()
-                    self._run(script, number, script.timeout if timeout is None else timeout)
+            with Borrowed(many) as borrowed:
+                ahead = self._ahead(borrowed.spawner, timeout)
+                number = 0
+                while number < len(scripts) and not self._stop.wanted:
+                    number = self._some(scripts, number, ahead) if ahead is not None else number
+                    if number < len(scripts) and not self._stop.wanted:
+                        self._next(scripts[number], number, timeout, done)
+                        number += 1
             self._settle()
         finally:
             self._turn.over()
         return self._results
+
+    def _next(
+        self,
+        script: Script,
+        number: int,
+        timeout: float | None,
+        done: Mapping[tuple[str, str], ScriptResult],
+    ) -> None:
+        if done and not script.problem and (script.directory, script.name) in done:
+            self._settle()
+            self._waiting.append(self._make.again(done[script.directory, script.name]))
+        elif script.skip or script.problem:
+            self._waiting.append(skipped(script, script.skip) if script.skip else failed(script))
+        else:
+            self._turn.go_on()
+            self._run(script, number, script.timeout if timeout is None else timeout)
+
+    def _ahead(self, spawner: Spawner | None, timeout: float | None) -> Ahead | None:
+        if spawner is None or self._notes is None:
+            return None
+        parts = self._notes, self._outputs, self._exchange, timeout, self._stop
+        return Ahead(spawner, *parts)
+
+    def _some(self, scripts: Sequence[Script], first: int, ahead: Ahead) -> int:
+        """Have somebody else start as many as may be, from that on; the first that is left."""
+        wanted = ahead.next_ones(scripts, first)
+        if not wanted:
+            return first
+        self._settle()
+        self._turn.go_on()
+        if self._on_starter is not None:
+            self._on_starter(ahead.identity)
+        try:
+            versions = {script.version for script in wanted.values()}
+            variables = {one: self._variables_for(one) for one in versions}
+            for ran in ahead.run(wanted, variables, self._attend):
+                first = ran.number + 1
+                self._waiting.append(ran)
+                if ran.files is not None or len(self._waiting) >= _FAR_TOGETHER:
+                    self._settle()
+        except (NotPossible, ValueError):
+            return first  # whoever runs it says so of each
+        return first
+
+    def _attend(
+        self, number: int, program: process.Program, files: tuple[Output, Output], timeout: float
+    ) -> bool:
+        self._number, self._program, self._files = number, program, files
+        by_itself = process.attend(program, timeout=timeout, stop=self._stop, later=self._later[1:])
+        self._turn.go_on()
+        return by_itself
 
     def _run(self, script: Script, number: int, timeout: float) -> None:
         """Run it to its end."""
@@ -201,11 +258,15 @@ class _Run:
         files: tuple[Output, Output],
         deadline: float,
     ) -> process.Program:
-        variables = self._variables.get(script.version)
-        if variables is None:
-            variables = self._variables[script.version] = self._encoded(script.version)
+        variables = self._variables_for(script.version)
         told = self._exchange.tell(self._number, account, deadline)
         return self._starter.start(argv, [*variables, *told], files)
+
+    def _variables_for(self, version: int) -> list[bytes]:
+        variables = self._variables.get(version)
+        if variables is None:
+            variables = self._variables[version] = self._encoded(version)
+        return variables
 
     def _wait(self, program: process.Program, timeout: float) -> Ended:
         if self._starter.quick:

@@ -154,7 +154,9 @@ async def opened(root: Path, configuration: Configuration) -> AsyncIterator[None
 
 async def _recover(root: Path, memory: Memory, effects: Effects) -> None:
     """End the scripts and programs that an earlier agent left, before anything is accepted."""
-    left = {Identity(pid, started) for pid, started in memory.scripts()}
+    noted = [Identity(pid, started) for pid, started in memory.scripts()]
+    # First: one of them may be just about to start a script (``gantry.host.spawner``).
+    ended = await asyncio.to_thread(process.end_orphans, noted)
     # Agents of other nodes may be on this machine, with scripts of the same run.
     markers = [
         (marker, f"GANTRY_ROOT={root}") if marker.startswith("GANTRY_") else (marker,)
@@ -162,9 +164,9 @@ async def _recover(root: Path, memory: Memory, effects: Effects) -> None:
     ]
     if markers:
         # A script that had just been started when we were killed is in no record.
-        left.update(await asyncio.to_thread(orphans.marked, markers))
-    if left:
-        ended = await asyncio.to_thread(process.end_orphans, list(left))
+        left = await asyncio.to_thread(orphans.marked, markers)
+        ended += await asyncio.to_thread(process.end_orphans, left)
+    if ended:
         logger.warning("ended programs left by an earlier agent: %d", len(ended))
     # What they were told and what they would have answered is of no use any more.
     await asyncio.to_thread(hook_exchange.clear, root / EXCHANGE)

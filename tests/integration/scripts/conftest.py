@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 from tests.support.open_place import open_place
 
+from gantry.agent.ended_file import PhaseNotes
+from gantry.host import digests, scripts_ahead, spawner
 from gantry.host.daemon import Identity
-from gantry.host.scripts import run_hooks
+from gantry.host.digests import digest
+from gantry.host.process import Stop
+from gantry.host.scripts import How, run_hooks
+from gantry.host.spawner import MANY, Borrowed, Event, Order, Spawner
 from gantry.model.orders import HookDirectory, HooksRun, ScriptResult
 
 PRE = "instance-start-pre.d"
@@ -19,10 +26,12 @@ ENVIRONMENT = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin", "GANETI_HOOKS_VERSION": 
 
 
 class Hooks:
-    """A node's directory of hooks."""
+    """A node's directory of hooks. ``ahead``: another process starts the scripts, if it may."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, *, ahead: bool = False) -> None:
         self.base = base
+        self.ahead = ahead
+        self.started = False
 
     def script(self, name: str, text: str | bytes = "", directory: str = PRE) -> Path:
         """An executable; a text without ``#!`` is made a shell's."""
@@ -59,19 +68,65 @@ class Hooks:
         on_started: Callable[[Identity], None] | None = None,
     ) -> tuple[ScriptResult, ...]:
         """Every result, in the order of the run."""
-        ran = await run_hooks(
-            self.base,
-            self.order(*directories, main=main),
-            extra or {},
-            timeout=timeout,
-            on_started=on_started,
-        )
+        order = self.order(*directories, main=main)
+        return await self.carried_out(order, extra, timeout=timeout, on_started=on_started)
+
+    async def carried_out(
+        self, order: HooksRun, extra: Mapping[str, str] | None = None, **how: Unpack[How]
+    ) -> tuple[ScriptResult, ...]:
+        """Every result of an order, in the order of the run."""
+        if self.ahead:
+            how = {**spawned(self.base), **how}
+        ran = await run_hooks(self.base, order, extra or {}, **how)
+        self.started |= any(one.digest and not one.run_as for one in ran.results)
         return ran.results
 
     async def only(self, timeout: float = 30.0) -> ScriptResult:
         """The result where there is one script."""
         [result] = await self.run(timeout=timeout)
         return result
+
+
+def spawned(base: Path) -> How:
+    """What it takes for scripts to be started by another process, which is ready then."""
+    for path in base.glob("*/*"):
+        if path.is_file():
+            digest(str(path))
+    with Borrowed(MANY) as borrowed:
+        deadline = time.monotonic() + 60
+        while borrowed.spawner is not None and not borrowed.spawner.ready:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    beside = base.parent
+    notes = PhaseNotes(beside / "notes", 1, 0.0)
+    return {"notes": notes, "on_brief": lambda *_: None, "outputs": beside / "outputs"}
+
+
+@pytest.fixture(params=["alone", "ahead"])
+def both(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Hooks]:
+    """``hooks`` of which each script is started by this process, or as many as may by another."""
+    asked: list[int] = []
+    if request.param == "ahead":
+        monkeypatch.setattr(spawner, "MANY", 1)
+        monkeypatch.setattr(scripts_ahead, "FEW", 1)
+        monkeypatch.setattr(scripts_ahead, "LEAST", 0.0)
+        monkeypatch.setattr(digests, "FRESH", 0)
+        run = Spawner.run
+
+        def counted(self: Spawner, order: Order, stop: Stop) -> Iterator[Event]:
+            asked.append(len(order.scripts))
+            return run(self, order, stop)
+
+        monkeypatch.setattr(Spawner, "run", counted)
+    monkeypatch.chdir(tmp_path)
+    base = tmp_path / "hooks"
+    base.mkdir()
+    found = Hooks(base, ahead=request.param == "ahead")
+    yield found
+    # Of what does not run, or runs as another user, nobody is asked.
+    assert asked or not (found.ahead and found.started)
 
 
 @pytest.fixture

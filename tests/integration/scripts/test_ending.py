@@ -9,6 +9,12 @@ from tests.integration.scripts.conftest import Hooks, gone
 
 from gantry.model import timeouts
 
+
+@pytest.fixture
+def hooks(both: Hooks) -> Hooks:
+    return both
+
+
 TIDY = """sh -c 'trap "sleep 0.3; echo tidy > {said}; exit" TERM
 echo $$ > {pid}; sleep 1000 & wait' &
 while ! [ -s {pid} ]; do :; done

@@ -15,11 +15,15 @@ from tests.integration.scripts.test_policy import ROOT, policy
 from tests.support.small_files import no_files_above
 
 from gantry.host import hook_exchange
-from gantry.host.scripts import run_hooks
 from gantry.model.errors import OperationFailed
 from gantry.model.orders import ScriptResult, ScriptStatus
 
 CONTEXT = b'{"version":1,"phase":"pre"}'
+
+
+@pytest.fixture
+def hooks(both: Hooks) -> Hooks:
+    return both
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ async def run(
     hooks: Hooks, place: Path, context: bytes = CONTEXT, run_id: str = "run"
 ) -> tuple[ScriptResult, ...]:
     order = msgspec.structs.replace(hooks.order(), context=msgspec.Raw(context), run_id=run_id)
-    return (await run_hooks(hooks.base, order, {}, exchange=place)).results
+    return await hooks.carried_out(order, exchange=place)
 
 
 async def verdict_of(hooks: Hooks, place: Path, text: str) -> ScriptResult:

@@ -16,8 +16,12 @@ from tests.integration.scripts.conftest import Hooks
 from gantry.hooks.verdict import NodeScripts, denial
 from gantry.host import outputs
 from gantry.host.outputs import GAP, HALF, Outputs
-from gantry.host.scripts import run_hooks
 from gantry.model.orders import ScriptResult, ScriptStatus, Stream
+
+
+@pytest.fixture
+def hooks(both: Hooks) -> Hooks:
+    return both
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ def kept(tmp_path: Path) -> Path:
 
 
 async def run(hooks: Hooks, kept: Path, timeout: float | None = None) -> tuple[ScriptResult, ...]:
-    return (await run_hooks(hooks.base, hooks.order(), {}, outputs=kept, timeout=timeout)).results
+    return await hooks.carried_out(hooks.order(), outputs=kept, timeout=timeout)
 
 
 def files(kept: Path) -> dict[str, bytes]:

@@ -14,6 +14,12 @@ from gantry.host.daemon import identity
 from gantry.model import timeouts
 from gantry.model.orders import ScriptStatus
 
+
+@pytest.fixture
+def hooks(both: Hooks) -> Hooks:
+    return both
+
+
 FAILED, SKIPPED, SUCCEEDED = ScriptStatus.FAILED, ScriptStatus.SKIPPED, ScriptStatus.SUCCEEDED
 HALF = 512 * 1024
 HARMLESS = {

@@ -16,6 +16,12 @@ from gantry.host.daemon import Identity, identity
 from gantry.host.scripts import listing, run_hooks
 from gantry.model.orders import ScriptResult, ScriptStatus
 
+
+@pytest.fixture
+def hooks(both: Hooks) -> Hooks:
+    return both
+
+
 OLD, NEW = "instance-shutdown-pre.d", "instance-stop-pre.d"
 BOTH = ((OLD, 1), (NEW, 2))
 
@@ -142,7 +148,7 @@ async def test_no_room_for_output_is_a_failure_of_the_script(
 ) -> None:
     hooks.script("10-check")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    result = await hooks.only()
+    result = await Hooks(hooks.base).only()
     assert result.status is ScriptStatus.FAILED
     assert result.problem.startswith("cannot be executed: no file for its output")
 

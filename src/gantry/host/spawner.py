@@ -1,0 +1,307 @@
+"""Our side of ``spawner_program``, which starts many short scripts for us, one after another.
+
+One such process for all of ours: it is started when a long sequence comes, which need not wait
+for it, and ends by itself some time after the last.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import marshal
+import os
+import select
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Self, TypeAlias
+
+import msgspec
+
+from gantry.host import process, spawner_program
+from gantry.host.daemon import Identity, identity
+from gantry.host.process import Program, Stop
+from gantry.host.spawner_program import LENGTH
+from gantry.model import timeouts
+
+IDLE: Final = 60.0
+"""Seconds without work after which it ends."""
+_FRESH: Final = 0.5
+"""Of those the part after which another one is taken: it may just be ending."""
+_FILES: Final = socket.CMSG_SPACE(2 * 4)
+_KNOWN: Final = sys.version_info < (3, 14)
+"""Whether it is known what ``fork_exec`` takes."""
+
+
+class Lost(Exception):
+    """The process has gone, or says nothing any more."""
+
+
+class Wanted(msgspec.Struct, frozen=True, array_like=True):
+    """A script to be run: its number, what is added to its environment, how its note begins.
+
+    ``timeout`` in seconds is what it is told; who asks ends it.
+    """
+
+    number: int
+    path: str
+    version: int
+    timeout: float
+    told: list[bytes]
+    note: bytes
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """Scripts in their order, and what all have in common.
+
+    ``variables`` are the environments by version, ``files`` is the directory for outputs without
+    a name, ``notes`` a file that says of each short one how it ended before the next one begins,
+    ``document`` one whose text at ``deadline_at`` is each one's deadline, or empty.
+    """
+
+    scripts: Sequence[Wanted]
+    variables: dict[int, list[bytes]]
+    files: str
+    notes: str
+    document: str
+    deadline_at: int
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """A script has ended: its exit status, or the negative number of a signal; when it began.
+
+    ``files`` are descriptors of what it wrote, or none; whoever is told has to close them.
+    """
+
+    number: int
+    code: int
+    began: float
+    duration: float
+    user_time: float
+    system_time: float
+    files: tuple[int, ...] = ()
+
+
+class Long(msgspec.Struct, frozen=True, kw_only=True):
+    """A script takes long, and must be looked after until it has ended; then follows ``reap``.
+
+    ``files`` as of an ``End``; its own end has none.
+    """
+
+    number: int
+    program: Program
+    files: tuple[int, int]
+
+
+Event: TypeAlias = End | Long
+
+
+class Spawner:
+    """The process. What is asked of it is asked by one thread at a time (``borrowed``)."""
+
+    def __init__(self) -> None:
+        """OSError where it cannot be started."""
+        self._connection, theirs = socket.socketpair()
+        self._ready = self._busy = False
+        self._used = time.monotonic()
+        argv = [sys.executable, "-I", "-S", spawner_program.__file__, str(IDLE)]
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            program = process.start(argv, {}, theirs.fileno(), null, null)
+        except OSError:
+            self._connection.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(null)
+        self.identity = identity(program.pid) or Identity(program.pid, 0)
+        threading.Thread(None, _reap, "spawner", (program,), daemon=True).start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has begun, and has not gone."""
+        if not self._ready and self._readable(0):
+            try:
+                self._ready = self._read()[0] == (spawner_program.READY,)
+            except Lost:
+                self.close()
+        return self._ready and self.usable
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is or will be there for another order."""
+        fresh = time.monotonic() - self._used < IDLE * _FRESH
+        return fresh and not self._busy and self._connection.fileno() >= 0
+
+    def close(self) -> None:
+        """It ends as soon as it sees this."""
+        self._connection.close()
+
+    def run(self, order: Order, stop: Stop) -> Iterator[Event]:
+        """Run the scripts up to the last, or to one that cannot be begun, or until ``stop``.
+
+        Each end is told, some time after it happened. Lost where it is not sure what happened:
+        of those that are not told the notes say which have ended. Others have not begun, but the
+        first of them may have.
+        """
+        self._busy = True
+        longest = max((one.timeout for one in order.scripts), default=0.0)
+        try:
+            self._send(msgspec.to_builtins(order, builtin_types=(bytes,)))
+            yield from self._events(stop, longest + timeouts.URGENT)
+            self._busy = False
+        except OSError as error:
+            raise Lost(str(error)) from error
+        finally:
+            self._used = time.monotonic()
+            if self._busy:
+                # What it would say next belongs to this order.
+                self.close()
+
+    def reap(self, *, by_itself: bool) -> None:
+        """The last one that took long has ended. Lost."""
+        try:
+            self._send(spawner_program.REAP if by_itself else spawner_program.KILLED)
+        except OSError as error:
+            raise Lost(str(error)) from error
+
+    def _events(self, stop: Stop, patience: float) -> Iterator[Event]:
+        told = False
+        while True:
+            if stop.wanted and not told:
+                told = True
+                self._send(spawner_program.STOP)
+            if not self._readable(patience, None if told else stop):
+                if stop.wanted and not told:
+                    continue
+                raise Lost("it says nothing")
+            (kind, *values), files = self._read()
+            if kind == spawner_program.OVER:
+                return
+            if kind == spawner_program.ENDED:
+                yield from _ends(values[0], files)
+            else:
+                yield _long(values, files)
+
+    def _readable(self, timeout: float, stop: Stop | None = None) -> bool:
+        poll = select.poll()
+        with contextlib.suppress(ValueError):
+            poll.register(self._connection, select.POLLIN)
+        if stop is not None:
+            poll.register(stop.descriptor, select.POLLIN)
+        return any(one == self._connection.fileno() for one, _ in poll.poll(timeout * 1000))
+
+    def _send(self, value: Any) -> None:
+        packed = marshal.dumps(value)
+        self._connection.sendall(LENGTH.pack(len(packed)) + packed)
+
+    def _read(self) -> tuple[Any, tuple[int, ...]]:
+        """What it says, and the descriptors that come with it."""
+        flags = socket.MSG_CMSG_CLOEXEC
+        head, rights, _, _ = self._connection.recvmsg(LENGTH.size, _FILES, flags)
+        files = memoryview(b"".join(data for _, _, data in rights)).cast("i").tolist()
+        (length,) = LENGTH.unpack(head + self._whole(LENGTH.size - len(head)))
+        return marshal.loads(self._whole(length)), tuple(files)  # noqa: S302 - our own program
+
+    def _whole(self, length: int) -> bytes:
+        found = bytearray()
+        while len(found) < length:
+            part = self._connection.recv(length - len(found))
+            if not part:
+                raise Lost("it has ended")
+            found += part
+        return bytes(found)
+
+
+def _ends(told: list[tuple[Any, ...]], files: tuple[int, ...]) -> Iterator[End]:
+    for at, one in enumerate(told, 1):
+        number, code, began, duration, user, system = one
+        yield End(
+            number=number,
+            code=code,
+            began=began,
+            duration=duration,
+            user_time=user,
+            system_time=system,
+            files=files if at == len(told) else (),
+        )
+
+
+def _long(values: Sequence[Any], files: tuple[int, ...]) -> Long:
+    number, pid, _, started = values
+    out, errors = files
+    # It is not reaped before we say so: the number is its own.
+    return Long(
+        number=number, program=Program(pid, os.pidfd_open(pid), started), files=(out, errors)
+    )
+
+
+def _reap(program: Program) -> None:
+    os.close(program.pidfd)
+    os.waitpid(program.pid, 0)
+
+
+class _One:
+    """That of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spawner: Spawner | None = None
+
+    def borrow(self) -> Spawner | None:
+        """It, or None where somebody else has it or there can be none."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if self._spawner is None or not self._spawner.usable:
+                self.end()
+                self._spawner = Spawner()
+        except (OSError, RuntimeError):
+            self._lock.release()
+            return None
+        return self._spawner
+
+    def give_back(self) -> None:
+        """After ``borrow`` gave one."""
+        self._lock.release()
+
+    def end(self) -> None:
+        """It is not needed any more."""
+        if self._spawner is not None:
+            self._spawner.close()
+            self._spawner = None
+
+
+_one = _One()
+
+
+def _forget() -> None:
+    # A copy of this process shares the connection.
+    _one.__init__()  # type: ignore[misc]
+
+
+os.register_at_fork(after_in_child=_forget)
+atexit.register(lambda: _one.end())
+
+
+class Borrowed:
+    """A context: the spawner for one sequence, if that is long and nobody else has it."""
+
+    def __init__(self, scripts: int) -> None:
+        self._wanted = _KNOWN and scripts >= MANY
+        self.spawner: Spawner | None = None
+
+    def __enter__(self) -> Self:
+        if self._wanted:
+            self.spawner = _one.borrow()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.spawner is not None:
+            _one.give_back()
+
+
+MANY: Final = 24
+"""Scripts of a sequence for which it is worth while."""

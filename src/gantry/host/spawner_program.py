@@ -1,0 +1,290 @@
+"""The program that starts short scripts for an agent, one after another at the least cost.
+
+What an agent does about each script pushes the script out of the processor's caches and is pushed
+out by it; this process does next to nothing between two of them, and the agent does the rest of
+its work for many scripts at once, on another processor where there is one.
+
+It is run by its path, knows nothing of Gantry and imports little. Its standard input is a stream
+socket, its argument the seconds without work after which it ends. Both sides send values packed
+by ``marshal``, each after its length (4 bytes), and open files with some of them. ``spawner`` is
+the other side, and says what each value is.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import marshal
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import termios
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NoReturn
+
+_TRIED: Final = sys.version_info < (3, 14)
+"""Whether it is known what ``fork_exec`` takes."""
+if _TRIED:
+    from _posixsubprocess import fork_exec
+
+    _fork_exec: Final[Callable[..., int]] = fork_exec
+AFTER: Final = 0.02
+"""Seconds after which the agent looks after a script."""
+TOGETHER: Final = 64
+"""Ends that are told together, at most."""
+STOP: Final = "stop"
+REAP: Final = "reap"
+KILLED: Final = "killed"
+"""As ``REAP``, of a script that the agent has ended."""
+READY: Final = "ready"
+ENDED: Final = "ended"
+LONG: Final = "long"
+OVER: Final = "over"
+LENGTH: Final = struct.Struct("=I")
+_END: Final = struct.Struct("<idddd")
+"""How a script ended, in the file of notes: the code, when it began, how long it took, times."""
+_ITS_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+_NEW: Final = os.O_TMPFILE | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+_NOTES: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+_PROBLEM: Final = 200
+
+
+class _TakesLong(Exception):
+    """The script that is waited for has not ended at once."""
+
+
+class _Agent:
+    """The connection. Nothing goes on without the agent: where it has gone, this program ends."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+
+    def said_something(self, timeout: float = 0) -> bool:
+        """Whether there is anything to be read within so many seconds; its end counts."""
+        return bool(self._poll.poll(timeout * 1000))
+
+    def read(self) -> Any:
+        (length,) = LENGTH.unpack(self._whole(LENGTH.size))
+        return marshal.loads(self._whole(length))  # noqa: S302 - our own agent's
+
+    def _whole(self, length: int) -> bytes:
+        found = bytearray()
+        while len(found) < length:
+            part = self._connection.recv(length - len(found))
+            if not part:
+                _gone()
+            found += part
+        return bytes(found)
+
+    def tell(self, value: tuple[Any, ...], files: Sequence[int] = ()) -> None:
+        packed = marshal.dumps(value)
+        packed = LENGTH.pack(len(packed)) + packed
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))
+        try:
+            sent = self._connection.sendmsg([packed], [rights] if files else [])
+            self._connection.sendall(packed[sent:])
+        except OSError:
+            _gone()
+
+
+class _Files:
+    """Two files for what a script writes, which the next one has too if nothing was written."""
+
+    def __init__(self) -> None:
+        self._directory = ""
+        self._ourselves = f"/proc/{os.readlink('/proc/self')}/fd"  # noqa: PTH115
+        self.both: list[int] = []
+
+    def below(self, directory: str) -> None:
+        """From now on they are made there."""
+        if directory != self._directory:
+            self.close()
+            self._directory = directory
+
+    def opened(self) -> tuple[int, int]:
+        """Descriptors for a script, which has both open by itself: only so can be told whether
+        it still has. OSError where there can be no files."""
+        if not self.both:
+            first = os.open(self._directory, _NEW, 0o600)
+            try:
+                self.both = [first, os.open(self._directory, _NEW, 0o600)]
+            except OSError:
+                os.close(first)
+                raise
+        out = os.open(f"{self._ourselves}/{self.both[0]}", _ITS_FLAGS)
+        try:
+            return out, os.open(f"{self._ourselves}/{self.both[1]}", _ITS_FLAGS)
+        except OSError:
+            os.close(out)
+            raise
+
+    def unused(self) -> bool:
+        """Whether nothing was written and nobody has them open any more."""
+        for one in self.both:
+            if os.lseek(one, 0, os.SEEK_END):
+                return False
+            try:
+                # A lease for writing is given only where there is no other open file.
+                fcntl.fcntl(one, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+                fcntl.fcntl(one, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            except OSError:
+                return False
+        return True
+
+    def close(self) -> None:
+        while self.both:
+            os.close(self.both.pop())
+
+
+class _Scripts:
+    """One order: scripts to be run in their order."""
+
+    def __init__(self, agent: _Agent, files: _Files, order: dict[str, Any]) -> None:
+        self._agent = agent
+        self._files = files
+        self._variables: dict[int, list[bytes]] = order["variables"]
+        self._scripts = order["scripts"]
+        self._at: int = order["deadline_at"]
+        self._ends: list[tuple[Any, ...]] = []
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._problems, self._problem = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._said = bytearray(4)
+        self._stopped = False
+        self._notes = self._document = -1
+        files.below(order["files"])
+
+    def run(self, notes: str, document: str) -> None:
+        """Up to the last, or to the first that cannot be begun: the agent sees why."""
+        try:
+            self._notes = os.open(notes, _NOTES, 0o600)
+            if document:
+                self._document = os.open(document, os.O_WRONLY | os.O_CLOEXEC)
+            for script in self._scripts:
+                if self._stopped or self._agent.said_something():
+                    break
+                self._one(*script)
+        except OSError as error:
+            problem = error.errno or 0
+        else:
+            problem = 0
+        finally:
+            self._close()
+        self._tell()
+        self._agent.tell((OVER, problem))
+
+    def _one(
+        self, number: int, path: str, version: int, timeout: float, told: list[bytes], note: bytes
+    ) -> None:
+        out, errors = self._files.opened()
+        try:
+            began = time.time()
+            if self._document >= 0:
+                os.pwrite(self._document, b"%.3f" % (began + timeout), self._at)
+            started = time.monotonic()
+            pid = _fork_exec(
+                *((path,), (os.fsencode(path),), False, (), None, self._variables[version] + told),
+                *(self._null, -1, -1, out, -1, errors, self._problems, self._problem),
+                *(True, True, -1, None, None, None, -1, None, True),
+            )
+        finally:
+            os.close(out)
+            os.close(errors)
+        fcntl.ioctl(self._problems, termios.FIONREAD, self._said)
+        if any(self._said):
+            raise self._why(pid)
+        long = _takes_long(pid)
+        by_itself = self._leave(number, pid, began, started) if long else True
+        _, status, usage = os.wait4(pid, 0)
+        end = time.monotonic() - started, usage.ru_utime, usage.ru_stime
+        code = os.waitstatus_to_exitcode(status)
+        self._ends.append((number, code, began, *end))
+        if by_itself:
+            self._note(note + _END.pack(code, began, *end))
+        # Where a script fails that wrote nothing, it may be that it could not.
+        if not long and (code or not self._files.unused()):
+            self._tell(self._files.both)
+            self._files.close()
+        elif long or len(self._ends) >= TOGETHER:
+            self._tell()
+
+    def _why(self, pid: int) -> OSError:
+        """What the child said before it ended."""
+        problem = os.read(self._problems, _PROBLEM)
+        os.waitpid(pid, 0)
+        return OSError(int(problem.split(b":")[1], 16), "")
+
+    def _leave(self, number: int, pid: int, began: float, started: float) -> bool:
+        """Leave it to the agent until it has ended, by itself or not. It is not reaped before, so
+        that its number is its own."""
+        self._tell()
+        self._agent.tell((LONG, number, pid, began, started), self._files.both)
+        self._files.close()
+        while True:
+            word = self._agent.read()
+            if word != STOP:
+                return bool(word == REAP)
+            self._stopped = True
+
+    def _note(self, note: bytes) -> None:
+        """Before the next one begins: if agent and we are killed, it is clear which of them ran."""
+        try:
+            if os.write(self._notes, note) != len(note):
+                # The disk is full: what follows would not be where it is looked for.
+                os.ftruncate(self._notes, 0)
+        except OSError:
+            return
+
+    def _tell(self, files: Sequence[int] = ()) -> None:
+        """Tell the ends that the agent does not know; the files are those of the last one."""
+        if self._ends:
+            self._agent.tell((ENDED, self._ends), files)
+            self._ends = []
+
+    def _close(self) -> None:
+        for one in (self._null, self._problems, self._problem, self._notes, self._document):
+            if one >= 0:
+                os.close(one)
+
+
+def _takes_long(pid: int) -> bool:
+    """Wait for its end, but not for long; it is not reaped."""
+    try:
+        signal.setitimer(signal.ITIMER_REAL, AFTER)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except _TakesLong:
+        return True
+    return False
+
+
+def _alarm(*_: object) -> NoReturn:
+    raise _TakesLong
+
+
+def _gone() -> NoReturn:
+    # At once: a script that is running is found and ended by the next agent.
+    os._exit(0)
+
+
+def main() -> None:
+    """Do what the agent at the other end of the standard input wants, until it goes."""
+    signal.signal(signal.SIGALRM, _alarm)
+    # Scripts have 0 to 2 of their own.
+    connection = socket.socket(fileno=fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3))
+    agent, files = _Agent(connection), _Files()
+    agent.tell((READY,))
+    while agent.said_something(float(sys.argv[1])):
+        order = agent.read()
+        if order == STOP:
+            continue  # it was over already
+        _Scripts(agent, files, order).run(order["notes"], order["document"])
+
+
+if __name__ == "__main__":
+    main()
