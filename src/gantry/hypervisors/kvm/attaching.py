@@ -102,9 +102,12 @@ async def first(means: Means, one: OneMirror, there: Layers) -> Layers:
         layers.adding(index, number, there.node(there.top)),
         layers.moving(index, layers.layer(index, number)),
         block_jobs.starting(job, index, number, block_jobs.remote_name(index, node)),
+        block_jobs.ASKING,
     ]
-    await means.monitor.execute_all(commands, URGENT)
-    await block_jobs.ready(means.monitor, job)
+    *_, jobs = await means.monitor.execute_all(commands, URGENT)
+    found = block_jobs.told(jobs).get(job)
+    if found is None or not found.ready:
+        await block_jobs.ready(means.monitor, job)
     return there.mirrored(number)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ _OPEN: Final = 5
 _LONG: Final = 20
 _SOON: Final = 5
 _CONCLUDED: Final = "concluded"
+ASKING: Final[tuple[str, Mapping[str, object]]] = ("query-block-jobs", {})
+"""The command whose answer has all jobs."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +81,12 @@ def remote_name(index: int, node: Uuid, purpose: str = "remote") -> str:
 
 async def jobs(monitor: Monitor) -> dict[str, Job]:
     """All block jobs, by name."""
+    [found] = await monitor.execute_all([ASKING])
+    return told(found)
+
+
+def told(answer: Iterable[Mapping[str, Any]]) -> dict[str, Job]:
+    """Those of the answer to ``ASKING``. Pure."""
     return {
         str(one["device"]): Job(
             ready=bool(one["ready"]),
@@ -86,7 +95,7 @@ async def jobs(monitor: Monitor) -> dict[str, Job]:
             ended=one["status"] == _CONCLUDED,
             error=str(one.get("error", "")),
         )
-        for one in await monitor.execute("query-block-jobs")
+        for one in answer
     }
 
 

@@ -94,7 +94,7 @@ async def arriving(guest: Holdable, record: Record) -> AsyncIterator[None]:
             yield
         finally:
             await noted
-        await _goes_on(guest)
+        await _goes_on(guest, arrived=True)
 
 
 async def go_on(guest: Holdable) -> None:
@@ -103,20 +103,26 @@ async def go_on(guest: Holdable) -> None:
         await _goes_on(guest)
 
 
-async def _goes_on(guest: Holdable) -> None:
+async def _goes_on(guest: Holdable, *, arrived: bool = False) -> None:
     try:
-        await _go_on(guest)
+        await _go_on(guest, arrived=arrived)
     except GantryError as error:
         _log.warning("%s is still held: %s", guest.record.spec.name, error)
 
 
-async def _go_on(guest: Holdable) -> None:
+async def _go_on(guest: Holdable, *, arrived: bool = False) -> None:
+    """``arrived``: it has just come, and nobody else knows yet that it may run."""
     if not guest.record.held or (guest.mirrors is not None and guest.mirrors.awaited):
         return
-    monitor = await guest.monitor(timeouts.QMP)
-    if (await monitor.execute("query-status"))["status"] in ("paused", "postmigrate", "io-error"):
+    if arrived or await _stands(guest):
         await guest.resume(timeouts.QMP)
     await _note(guest, held=False)
+
+
+async def _stands(guest: Holdable) -> bool:
+    monitor = await guest.monitor(timeouts.QMP)
+    status = (await monitor.execute("query-status"))["status"]
+    return status in ("paused", "postmigrate", "io-error")
 
 
 async def _note(guest: Holdable, *, held: bool) -> None:
