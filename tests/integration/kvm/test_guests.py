@@ -201,6 +201,9 @@ async def test_a_signal_from_outside_is_a_death_with_its_reason(
 
     died = await node.until(guest.uuid, GuestState.DIED)
     assert "terminating on signal 15" in died.reason
+    with pytest.raises(Rejected, match="is not running") as caught:
+        await node.driver.reset(guest.uuid)
+    assert "it died, and is started again by itself" in caught.value.hint
 
 
 async def test_the_console_is_logged_while_no_agent_runs(node: Node, world: KvmWorld) -> None:

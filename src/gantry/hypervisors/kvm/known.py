@@ -17,10 +17,16 @@ from gantry.hypervisors.kvm.record import Files
 from gantry.hypervisors.kvm.running import Running
 from gantry.model import parameters
 from gantry.model.errors import Reason, Rejected
-from gantry.model.live import GuestLive, HypervisorFacts
+from gantry.model.live import GuestLive, GuestState, HypervisorFacts
 from gantry.model.names import Uuid
 
 _log = logging.getLogger(__name__)
+_HOW = {
+    GuestState.STOPPED: "it was shut down: gnt-instance startup {name}",
+    GuestState.SHUT_DOWN: "it has powered itself off: gnt-instance startup {name}",
+    GuestState.DIED: "it died, and is started again by itself if it is to be up; then once more",
+}
+"""What to do where a guest has ended, by how it did."""
 
 
 class Known:
@@ -92,7 +98,7 @@ class Known:
             known = self._ended.get(uuid)
             raise Rejected(
                 f"{known.name if known else f'guest {uuid}'} is not running",
-                f"start it: it is {known.state}" if known else "",
+                _HOW.get(known.state, "").format(name=known.name) if known else "",
                 reason=Reason.STATE,
                 node=self._around.node,
             )

@@ -158,17 +158,24 @@ class Monitor:
                 f"QEMU of {self._guest} did not answer {command} within {timeout:g} s"
             ) from None
         except QMPError as error:
-            raise Unavailable(f"QEMU of {self._guest} is gone: {error}") from error
+            raise self._gone(error) from error
         finally:  # without arguments: there may be secrets among them
             took = 1000 * (time.monotonic() - began)
             _log.debug("qemu=%s command=%s ms=%.1f", self._guest, command, took)
+
+    def _gone(self, error: Exception) -> Unavailable:
+        return Unavailable(
+            f"QEMU of {self._guest} is gone: {error}",
+            "a guest that is to be up is started again by itself; then once more",
+            object_name=self._guest,
+        )
 
     async def give(self, handle: int, name: str) -> None:
         """Give QEMU an open file, which it knows as ``name`` from then on."""
         try:
             self._client.send_fd_scm(handle)
         except (OSError, QMPError) as error:
-            raise Unavailable(f"QEMU of {self._guest} is gone: {error}") from error
+            raise self._gone(error) from error
         await self.execute("getfd", fdname=name)
 
     async def close(self) -> None:
