@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable, Sequence
 
@@ -75,12 +74,7 @@ def _full(rig: Rig, draw: Draw, nodes: Sequence[int]) -> None:
 
 def _cancel(rig: Rig, draw: Draw, nodes: Sequence[int]) -> None:
     """As an operator: all jobs that have not ended."""
-    listed = rig.run("gnt-job", "list", "--json", "-o", "id,status")
-    rows = json.loads(listed.stdout) if listed.status == 0 else []
-    ended = ("success", "error", "canceled")
-    jobs = [str(row["id"]) for row in rows if row["status"] not in ended]
-    if jobs:
-        rig.run("gnt-job", "cancel", "-f", "--kill", *jobs)
+    rig.run("gnt-job", "cancel", "-f", "--kill", "--pending")
 
 
 _DO: dict[Harm, Callable[[Rig, Draw, Sequence[int]], None]] = {

@@ -44,7 +44,10 @@ def _run(rig: Rig, what: str, draw: Draw) -> None:
         raise
 
 
-@pytest.mark.parametrize(("change", "harm"), SHORT)
+@pytest.mark.parametrize(
+    ("change", "harm"),
+    [pytest.param(*both, id="-".join(one.name for one in both)) for both in SHORT],
+)
 def test_one_change(changing_rig: Rig, change: Change, harm: Harm) -> None:
     _run(changing_rig, f"{change.name} {harm.name}", alone(change, harm))
 
