@@ -85,7 +85,9 @@ def test_a_bundle_is_pushed_changed_and_taken_back(pushed: Cluster, tmp_path: Pa
 def test_one_node_first_then_all(pushed: Cluster, tmp_path: Path) -> None:
     place = _directory(tmp_path / "hooks", "some")
     pushed.gnt("gnt-hook", "push", "--node", "node2", str(place))
-    assert [one["state"] for one in _status(pushed)] == ["none", "ok", "none"]
+    status = _status(pushed)
+    assert [one["state"] for one in status] == ["none", "ok", "none"]
+    assert (status[0]["before"], status[1]["before"]) == (None, 0), "a rollback takes it away"
     pushed.gnt("gnt-hook", "push", str(place))
     assert [one["state"] for one in _status(pushed)] == ["ok"] * 3
 

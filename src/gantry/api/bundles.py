@@ -144,10 +144,12 @@ def _bundle(one: Bundle) -> dict[str, Any]:
 def _installed(
     cluster: Snapshot, target: str, node: Node, answer: InstalledBundle | GantryError | None
 ) -> dict[str, Any]:
+    wanted = rollout.wanted(cluster, target, node.uuid)
     found: dict[str, Any] = {
         "node": node.name,
         "offline": node.offline,
-        "wanted": rollout.wanted(cluster, target, node.uuid),
+        "wanted": wanted,
+        "before": rollout.before(cluster, target, node.uuid) if wanted else None,
         "wanted_sha256": rollout.wanted_hash(cluster, target, node.uuid),
     }
     if not isinstance(answer, InstalledBundle):
@@ -179,6 +181,7 @@ def _by_hand(cluster: Snapshot, nodes: list[Node], targets: set[str]) -> list[di
                         "node": node.name,
                         "offline": node.offline,
                         "wanted": None,
+                        "before": None,
                         "wanted_sha256": None,
                         "problem": "",
                         "sha256": "",

@@ -65,6 +65,7 @@ async def test_nodes_are_asked_what_they_have(api: Api) -> None:
         api.services.agents[node_uuid(number)] = (f"node{number}.example.com", answer)
     found = await api.get("hooks/installed")
     assert [(one["wanted"], one["number"]) for one in found] == [(2, 2), (2, None), (2, None)]
+    assert [one["before"] for one in found] == [1, 1, 1]
     assert found[0]["files"][0]["kind"] == "local"
     assert found[2]["problem"] == "node node3 does not answer"
     [only] = await api.get("hooks/installed", node="node2")

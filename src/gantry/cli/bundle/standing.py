@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _FIELDS = (
     ("node", "Node", "text"),
     ("wanted", "Wanted", "text"),
+    ("before", "Before", "text"),
     ("installed", "Installed", "text"),
     ("state", "State", "text"),
     ("drift", "Drift", "other"),
@@ -47,7 +48,8 @@ def show(arguments: argparse.Namespace, kind: Kind) -> int:
 def _row(one: dict[str, Any]) -> list[Any]:
     drift = [f"{file['path']} {file['kind']}" for file in one["files"] if file["kind"] in _DRIFT]
     local = [file["path"] for file in one["files"] if file["kind"] == "local"]
-    return [one["node"], one["wanted"], _number(one), _state(one, drift, local), drift, local]
+    state = _state(one, drift, local)
+    return [one["node"], one["wanted"], one["before"], _number(one), state, drift, local]
 
 
 def _number(one: dict[str, Any]) -> Any:
