@@ -5,6 +5,7 @@ A family of rounds of its own: its seeds have nothing to do with those of ``plan
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import random
 from dataclasses import dataclass
@@ -96,8 +97,9 @@ def plan(seed: int) -> Draw:
 
 
 def alone(change: Change, harm: Harm) -> Draw:
-    """The short round of these two: always the same one."""
-    return _drawn(change, harm, random.Random(f"changes/{change.name}/{harm.name}"), 5.0)
+    """The short round of these two, with the harm as soon as an order has begun."""
+    drawn = _drawn(change, harm, random.Random(f"changes/{change.name}/{harm.name}"), 5.0)
+    return dataclasses.replace(drawn, begun=1, lag=0.0)
 
 
 def _drawn(change: Change, harm: Harm, chance: random.Random, longest: float) -> Draw:
