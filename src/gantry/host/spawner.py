@@ -23,16 +23,16 @@ import msgspec
 from gantry.host import process, spawner_program
 from gantry.host.daemon import Identity, identity
 from gantry.host.process import Program, Stop
-from gantry.host.spawner_program import LENGTH
+from gantry.host.spawner_program import LENGTH, TRIED
 from gantry.model import timeouts
 
+MANY: Final = 24
+"""Scripts of a sequence for which it is worth while."""
 IDLE: Final = 60.0
 """Seconds without work after which it ends."""
 _FRESH: Final = 0.5
 """Of those the part after which another one is taken: it may just be ending."""
 _FILES: Final = socket.CMSG_SPACE(2 * 4)
-_KNOWN: Final = sys.version_info < (3, 14)
-"""Whether it is known what ``fork_exec`` takes."""
 
 
 class Lost(Exception):
@@ -279,7 +279,8 @@ _one = _One()
 
 def _forget() -> None:
     # A copy of this process shares the connection.
-    _one.__init__()  # type: ignore[misc]
+    global _one
+    _one = _One()
 
 
 os.register_at_fork(after_in_child=_forget)
@@ -290,7 +291,7 @@ class Borrowed:
     """A context: the spawner for one sequence, if that is long and nobody else has it."""
 
     def __init__(self, scripts: int) -> None:
-        self._wanted = _KNOWN and scripts >= MANY
+        self._wanted = TRIED and scripts >= MANY
         self.spawner: Spawner | None = None
 
     def __enter__(self) -> Self:
@@ -301,7 +302,3 @@ class Borrowed:
     def __exit__(self, *_: object) -> None:
         if self.spawner is not None:
             _one.give_back()
-
-
-MANY: Final = 24
-"""Scripts of a sequence for which it is worth while."""

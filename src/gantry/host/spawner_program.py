@@ -26,12 +26,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
-_TRIED: Final = sys.version_info < (3, 14)
+TRIED: Final = sys.version_info < (3, 14)
 """Whether it is known what ``fork_exec`` takes."""
-if _TRIED:
+if TRIED:
     from _posixsubprocess import fork_exec
 
     _fork_exec: Final[Callable[..., int]] = fork_exec
+_RESTORE_SIGNALS: Final = True
+_NEW_SESSION: Final = True
+_VFORK: Final = True
 AFTER: Final = 0.02
 """Seconds after which the agent looks after a script."""
 TOGETHER: Final = 64
@@ -51,6 +54,41 @@ _ITS_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 _NEW: Final = os.O_TMPFILE | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 _NOTES: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 _PROBLEM: Final = 200
+
+
+class QuickStart:
+    """Starting programs, each in a session of its own, as Python's ``subprocess`` does it."""
+
+    def __init__(self, stdin: int) -> None:
+        self._stdin = stdin
+        self._problems, self._problem = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._said = bytearray(4)
+
+    def close(self) -> None:
+        """No more."""
+        os.close(self._problems)
+        os.close(self._problem)
+
+    def program(
+        self, argv: Sequence[str], variables: Sequence[bytes], out: int, errors: int
+    ) -> int:
+        """Its number; OSError where it cannot be started, with its name and the reason.
+
+        ``variables`` are ``NAME=value``; the descriptors are those that it writes to.
+        """
+        pid = _fork_exec(
+            *(argv, (os.fsencode(argv[0]),), False, (), None, variables),
+            *(self._stdin, -1, -1, out, -1, errors, self._problems, self._problem),
+            *(_RESTORE_SIGNALS, _NEW_SESSION, -1, None, None, None, -1, None, _VFORK),
+        )
+        # The program is there by now, or the child has said why not.
+        fcntl.ioctl(self._problems, termios.FIONREAD, self._said)
+        if not any(self._said):
+            return pid
+        # ``OSError:<errno in hexadecimal digits>:``
+        problem = int(os.read(self._problems, _PROBLEM).split(b":")[1], 16)
+        os.waitpid(pid, 0)
+        raise OSError(problem, os.strerror(problem), argv[0])
 
 
 class _TakesLong(Exception):
@@ -153,8 +191,7 @@ class _Scripts:
         self._at: int = order["deadline_at"]
         self._ends: list[tuple[Any, ...]] = []
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._problems, self._problem = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._said = bytearray(4)
+        self._start = QuickStart(self._null)
         self._stopped = False
         self._notes = self._document = -1
         files.below(order["files"])
@@ -187,17 +224,11 @@ class _Scripts:
             if self._document >= 0:
                 os.pwrite(self._document, b"%.3f" % (began + timeout), self._at)
             started = time.monotonic()
-            pid = _fork_exec(
-                *((path,), (os.fsencode(path),), False, (), None, self._variables[version] + told),
-                *(self._null, -1, -1, out, -1, errors, self._problems, self._problem),
-                *(True, True, -1, None, None, None, -1, None, True),
-            )
+            variables = self._variables[version] + told
+            pid = self._start.program((path,), variables, out, errors)
         finally:
             os.close(out)
             os.close(errors)
-        fcntl.ioctl(self._problems, termios.FIONREAD, self._said)
-        if any(self._said):
-            raise self._why(pid)
         long = _takes_long(pid)
         by_itself = self._leave(number, pid, began, started) if long else True
         _, status, usage = os.wait4(pid, 0)
@@ -212,12 +243,6 @@ class _Scripts:
             self._files.close()
         elif long or len(self._ends) >= TOGETHER:
             self._tell()
-
-    def _why(self, pid: int) -> OSError:
-        """What the child said before it ended."""
-        problem = os.read(self._problems, _PROBLEM)
-        os.waitpid(pid, 0)
-        return OSError(int(problem.split(b":")[1], 16), "")
 
     def _leave(self, number: int, pid: int, began: float, started: float) -> bool:
         """Leave it to the agent until it has ended, by itself or not. It is not reaped before, so
@@ -247,7 +272,8 @@ class _Scripts:
             self._ends = []
 
     def _close(self) -> None:
-        for one in (self._null, self._problems, self._problem, self._notes, self._document):
+        self._start.close()
+        for one in (self._null, self._notes, self._document):
             if one >= 0:
                 os.close(one)
 

@@ -7,54 +7,45 @@ where the signals of this process are as Python makes them; elsewhere it is ``os
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import signal
-import sys
-import termios
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
 from gantry.host import process
 from gantry.host.outputs import Output
 from gantry.host.process import Program
+from gantry.host.spawner_program import TRIED, QuickStart
 
-_TRIED: Final = sys.version_info < (3, 14)
-"""Whether it is known what ``fork_exec`` takes."""
-if _TRIED:
-    from _posixsubprocess import fork_exec
-
-    _fork_exec: Final[Callable[..., int]] = fork_exec
-_RESTORE_SIGNALS: Final = True
-_NEW_SESSION: Final = True
-_VFORK: Final = True
 _BLOCKED: Final = re.compile(rb"\nSigBlk:\s*([0-9a-f]+)\n")
 _IGNORED: Final = re.compile(rb"\nSigIgn:\s*([0-9a-f]+)\n")
 _PYTHONS: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 """Those that Python ignores itself; ``fork_exec`` gives them back to a program."""
-_PROBLEM: Final = 200
 
 
 class Starter:
     """A context, of one thread. ``stdin`` of all programs is ``/dev/null``."""
 
     def __init__(self) -> None:
-        self._stdin = self._problems = self._problem = -1
+        self._stdin = -1
         self._ignored: tuple[int, ...] = process.SIGNALS
-        self._said = bytearray(4)
-        self.quick = False
-        """Whether programs are started without ``posix_spawn``."""
+        self._quick: QuickStart | None = None
 
     def __enter__(self) -> Self:
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for descriptor in (self._stdin, self._problems, self._problem):
-            if descriptor >= 0:
-                os.close(descriptor)
+        os.close(self._stdin)
+        if self._quick is not None:
+            self._quick.close()
+
+    @property
+    def quick(self) -> bool:
+        """Whether programs are started without ``posix_spawn``."""
+        return self._quick is not None
 
     def many(self) -> None:
         """Several programs follow, so that it is worth while to look how they are started best."""
@@ -65,9 +56,8 @@ class Starter:
             return
         self._ignored = ignored
         process.keep_what_we_inherited()
-        if _TRIED and not blocked and _PYTHONS.issuperset(ignored):
-            self._problems, self._problem = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-            self.quick = True
+        if TRIED and not blocked and _PYTHONS.issuperset(ignored):
+            self._quick = QuickStart(self._stdin)
 
     def start(
         self, argv: Sequence[str], variables: Sequence[bytes], files: tuple[Output, Output]
@@ -77,36 +67,21 @@ class Starter:
         ``variables`` is its environment, as ``variables_of`` makes it. Where this is ``quick``
         there is no pidfd.
         """
-        if not self.quick:
+        if self._quick is None:
             environment = dict(one.split(b"=", 1) for one in variables)
             actions = (process.given(self._stdin, 0), files[0].as_stdout, files[1].as_stderr)
             return process.spawn(list(argv), environment, actions, self._ignored)
         began = time.monotonic()
-        pid = self._fork(argv, variables, files)
-        # The program is there by now, or the child has said why not.
-        fcntl.ioctl(self._problems, termios.FIONREAD, self._said)
-        if not any(self._said):
-            return Program(pid, -1, began)
-        problem = os.read(self._problems, _PROBLEM)
-        os.waitpid(pid, 0)
-        raise _why(problem, argv[0])
-
-    def _fork(
-        self, argv: Sequence[str], variables: Sequence[bytes], files: tuple[Output, Output]
-    ) -> int:
         out = files[0].opened()
         try:
             errors = files[1].opened()
             try:
-                return _fork_exec(
-                    *(argv, (os.fsencode(argv[0]),), False, (), None, variables),
-                    *(self._stdin, -1, -1, out, -1, errors, self._problems, self._problem),
-                    *(_RESTORE_SIGNALS, _NEW_SESSION, -1, None, None, None, -1, None, _VFORK),
-                )
+                pid = self._quick.program(argv, variables, out, errors)
             finally:
                 os.close(errors)
         finally:
             os.close(out)
+        return Program(pid, -1, began)
 
 
 def variables_of(environment: Mapping[str, str]) -> list[bytes]:
@@ -130,9 +105,3 @@ def _numbers(field: re.Pattern[bytes], status: bytes) -> tuple[int, ...] | None:
         return None
     mask = int(found[1], 16)
     return tuple(one for one in process.SIGNALS if mask >> (one - 1) & 1)
-
-
-def _why(problem: bytes, program: str) -> OSError:
-    """What the child said before it ended: ``OSError:<errno in hexadecimal digits>:``."""
-    number = int(problem.split(b":")[1], 16)
-    return OSError(number, os.strerror(number), program)

@@ -107,7 +107,7 @@ async def test_where_that_process_is_killed_one_script_fails_and_none_runs_twice
 ) -> None:
     many(hooks, f"echo $$ >> {tmp_path}/ran-${{0##*/}}; exit 0")
     # One that takes long is watched by us: it may go on, but nobody learns how it ends.
-    text = "sleep 0.3; kill -9 $PPID; sleep 0.2" if long else "kill -9 $PPID; sleep 1000"
+    text = "sleep 0.3; kill -9 $PPID; sleep 0.2" if long else "kill -9 $PPID; sleep 5"
     hooks.script("09", f"echo $$ > {tmp_path}/ran-09; {text}")
     run = Run(hooks)
     results = await run.results()
