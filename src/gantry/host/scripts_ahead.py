@@ -132,7 +132,7 @@ class Ahead:
                 finally:
                     os.close(event.program.pidfd)
                 long = files, by_itself
-                self._spawner.reap(by_itself=by_itself)
+                self._spawner.reap(self._stop, by_itself=by_itself)
                 continue
             its, by_itself = long or (_files(event.files), True)
             long = None

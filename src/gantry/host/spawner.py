@@ -104,7 +104,7 @@ class Spawner:
     def __init__(self) -> None:
         """OSError where it cannot be started."""
         self._connection, theirs = socket.socketpair()
-        self._ready = self._busy = False
+        self._ready = self._busy = self._stopped = False
         self._used = time.monotonic()
         argv = [sys.executable, "-I", "-S", spawner_program.__file__, str(IDLE)]
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -160,21 +160,26 @@ class Spawner:
                 # What it would say next belongs to this order.
                 self.close()
 
-    def reap(self, *, by_itself: bool) -> None:
+    def reap(self, stop: Stop, *, by_itself: bool) -> None:
         """The last one that took long has ended. Lost."""
         try:
+            # First: else the next one begins meanwhile.
+            self._pass_on(stop)
             self._send(spawner_program.REAP if by_itself else spawner_program.KILLED)
         except OSError as error:
             raise Lost(str(error)) from error
 
+    def _pass_on(self, stop: Stop) -> None:
+        if stop.wanted and not self._stopped:
+            self._stopped = True
+            self._send(spawner_program.STOP)
+
     def _events(self, stop: Stop, patience: float) -> Iterator[Event]:
-        told = False
+        self._stopped = False
         while True:
-            if stop.wanted and not told:
-                told = True
-                self._send(spawner_program.STOP)
-            if not self._readable(patience, None if told else stop):
-                if stop.wanted and not told:
+            self._pass_on(stop)
+            if not self._readable(patience, None if self._stopped else stop):
+                if stop.wanted and not self._stopped:
                     continue
                 raise Lost("it says nothing")
             (kind, *values), files = self._read()
