@@ -81,9 +81,12 @@ def look(uuids: dict[str, str], below: str) -> dict[str, list[Any]]:
 
 
 def digest(path: str) -> str | None:
-    """Of a file; None where there is none."""
+    """Of a file but for the zeros at its end; None where there is none.
+
+    A replica of a disk whose growth was interrupted is shorter until it is opened again.
+    """
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return hashlib.sha256(Path(path).read_bytes().rstrip(b"\0")).hexdigest()
     except OSError:
         return None
 
