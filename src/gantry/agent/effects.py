@@ -81,7 +81,14 @@ class Effects:
         """The machine has left the cluster: nothing new is accepted."""
 
     def recover(self) -> None:
-        """Once, at the start: scripts that an earlier agent left have been ended."""
+        """Once, at the start: scripts that an earlier agent left have been ended.
+
+        OperationFailed where that cannot be noted down: nobody would learn of it.
+        """
+        with self._noting("what was interrupted when the last one ended"):
+            self._recover()
+
+    def _recover(self) -> None:
         for key, marker in self._memory.open_effects().items():
             error = Interrupted(
                 f"the agent was restarted {markers.when(marker)}; its processes were ended",
@@ -91,6 +98,7 @@ class Effects:
             self._memory.interrupt(key, wire.error(error.info()), time.time())
             self._memory.scripts_ended(key)
         self._memory.prune(time.time() - KEEP)
+        self._memory.forget_scripts()
 
     def moment(self) -> Moment:
         """Now, on this agent's clock."""
@@ -242,13 +250,13 @@ class Effects:
             self._job = envelope.job
 
     @contextlib.contextmanager
-    def _noting(self) -> Iterator[None]:
+    def _noting(self, what: str = "what it is told") -> Iterator[None]:
         """What cannot be noted down is not begun."""
         try:
             yield
         except apsw.Error as error:
             raise OperationFailed(
-                f"the agent of node {self._node} cannot note down what it is told: {error}",
+                f"the agent of node {self._node} cannot note down {what}: {error}",
                 "see whether the node's disk is full or broken",
                 reason=Reason.ENVIRONMENT,
                 node=self._node,

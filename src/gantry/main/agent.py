@@ -171,7 +171,6 @@ async def _recover(root: Path, memory: Memory, effects: Effects) -> None:
     # What they were told and what they would have answered is of no use any more.
     await asyncio.to_thread(hook_exchange.clear, root / EXCHANGE)
     effects.recover()
-    memory.forget_scripts()
 
 
 async def _parts(

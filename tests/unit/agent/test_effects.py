@@ -314,6 +314,21 @@ async def test_what_cannot_be_forgotten_or_cancelled_on_a_full_disk_is_an_answer
     assert machine.memory.get("j/1") is None
 
 
+def test_what_was_interrupted_is_not_forgotten_where_it_cannot_be_noted_down(
+    machine: Machine,
+) -> None:
+    """An agent that starts on a full disk says so, and the next one knows as much as it did."""
+    machine.memory.put("j/1", b"", None, 0.0)
+    machine.memory.script_started("j/1", 1, 1)
+    machine.memory._database.execute("PRAGMA query_only=1")
+    with pytest.raises(OperationFailed, match="cannot note down what was interrupted") as failed:
+        machine.effects.recover()
+    assert "disk is full" in str(failed.value.hint)
+    machine.memory._database.execute("PRAGMA query_only=0")
+    machine.effects.recover()
+    assert machine.memory.open_effects() == {} and machine.memory.scripts() == []
+
+
 async def test_what_comes_while_the_agent_is_being_stopped_is_left_to_the_next_one(
     machine: Machine,
 ) -> None:
