@@ -114,9 +114,9 @@ async def test_what_waits_is_done_for_the_new_master_that_attached(machine: Mach
 
 
 async def test_what_waits_longer_than_the_lease_is_refused(machine: Machine) -> None:
-    machine.slow("j/1", lease=0.05)
-    second = machine.quick("j/2", lease=0.05)
-    asyncio.get_running_loop().call_later(0.1, machine.gate.set)
+    machine.slow("j/1", lease=0.5)
+    second = machine.quick("j/2", lease=0.5)
+    asyncio.get_running_loop().call_later(0.7, machine.gate.set)
     error = (await outcome(second)).error
     assert error is not None
     assert error.code == "too-late"

@@ -149,7 +149,7 @@ def test_variables_that_no_program_can_be_given(wrong: dict[str, str]) -> None:
 def test_where_it_is_not_known_how_it_is_started_as_before(
     outputs: Outputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(starter, "_TRIED", False)
+    monkeypatch.setattr(starter, "TRIED", False)
     assert said("echo out", outputs, quick=False) == "out\n"
 
 
