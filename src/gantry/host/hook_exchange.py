@@ -21,6 +21,7 @@ import msgspec
 
 from gantry.host import process
 from gantry.host.accounts import Account, NotPossible
+from gantry.host.outputs import own
 from gantry.model import timeouts
 from gantry.model.errors import OperationFailed, Reason
 
@@ -130,7 +131,8 @@ class Exchange:
         if not self._directory:
             return "", [[] for _ in numbers]
         place = self._place_of(None)
-        return f"{place.directory}/{_DOCUMENT}", [_variables(place, one) for one in numbers]
+        # Whatever scripts have put in the document's place, ours is meant.
+        return own(place.document), [_variables(place, one) for one in numbers]
 
     def _place_of(self, account: Account | None) -> _Place:
         place = self._places.get(account.name if account is not None else "")

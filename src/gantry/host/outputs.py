@@ -44,7 +44,7 @@ class Output:
 
     def __init__(self, descriptor: int, *, may_be_named: bool = True) -> None:
         self.descriptor = descriptor
-        self.path = f"/proc/{_ourselves()}/fd/{descriptor}"
+        self.path = own(descriptor)
         self.as_stdout = appended(self.path, 1)
         self.as_stderr = appended(self.path, 2)
         self.name = ""
@@ -255,6 +255,11 @@ def left(directory: Path, name: str) -> Stream:
         return Stream(size=(directory / name).stat().st_size, file=name)
     except OSError:
         return Stream()
+
+
+def own(descriptor: int) -> str:
+    """A path by which another process may open what we have open."""
+    return f"/proc/{_ourselves()}/fd/{descriptor}"
 
 
 @cache

@@ -199,24 +199,29 @@ class _Run:
         wanted = ahead.next_ones(scripts, first)
         if not wanted:
             return first
+        try:
+            versions = {script.version for script in wanted.values()}
+            order = ahead.order(wanted, {one: self._variables_for(one) for one in versions})
+        except (NotPossible, ValueError):
+            return first  # whoever runs it says so of each
         self._settle()
+        self._turn.over()
         self._turn.go_on()
         if self._on_starter is not None:
             self._on_starter(ahead.identity)
-        try:
-            versions = {script.version for script in wanted.values()}
-            variables = {one: self._variables_for(one) for one in versions}
-            for ran in ahead.run(wanted, variables, self._attend):
-                first = ran.number + 1
-                self._waiting.append(ran)
-                if ran.files is not None or len(self._waiting) >= _FAR_TOGETHER:
-                    self._settle()
-        except (NotPossible, ValueError):
-            return first  # whoever runs it says so of each
+        for ran in ahead.run(order, wanted, self._attend):
+            first = ran.number + 1
+            self._waiting.append(ran)
+            if ran.files is not None or len(self._waiting) >= _FAR_TOGETHER:
+                self._settle()
         return first
 
     def _attend(
-        self, number: int, program: process.Program, files: tuple[Output, Output], timeout: float
+        self,
+        number: int,
+        program: process.Program,
+        files: tuple[Output, Output] | None,
+        timeout: float,
     ) -> bool:
         self._number, self._program, self._files = number, program, files
         by_itself = process.attend(program, timeout=timeout, stop=self._stop, later=self._later[1:])

@@ -21,13 +21,16 @@ from gantry.host.spawner import End, Long, Lost, Order, Spawner, Wanted
 
 FEW: Final = 8
 """Scripts for which it is not worth while to ask somebody else."""
+MOST: Final = 512
+"""Scripts that are asked for together: what is known of them is in memory three times."""
 LEAST: Final = 1.0
 """Seconds; who may take less is looked after closely."""
 _GONE: Final = "the process that had started it was ended while it ran, and so it was"
+_TOO_MANY: Final = "what it wrote was lost: too many open files"
 _LOST: Final = "what it wrote was lost, as the process that had started it was ended soon after it"
 
 Files: TypeAlias = tuple[Output, Output]
-Attend: TypeAlias = Callable[[int, Program, Files, float], bool]
+Attend: TypeAlias = Callable[[int, Program, Files | None, float], bool]
 """Look after a script that takes long until it has ended: its number, it, its files, the seconds
 that it may take; whether it ended by itself."""
 
@@ -66,13 +69,16 @@ class Ahead:
         self._exchange = exchange
         self._timeout = timeout
         self._stop = stop
+        self._pause = self._not_before = 0
+        self._long: tuple[int, Files | None, bool] | None = None
+        """Of a script that takes long what it writes to, and whether it ended by itself."""
 
     def next_ones(self, scripts: Sequence[Script], first: int) -> dict[int, Script]:
         """Those from the first on, by number, that may be asked for now; none where few may."""
-        if not (self._outputs.above and self._spawner.ready):
+        if first < self._not_before or not (self._outputs.above and self._spawner.ready):
             return {}
         found = {}
-        for number in range(first, len(scripts)):
+        for number in range(first, min(len(scripts), first + MOST)):
             script = scripts[number]
             if script.skip or script.problem or not self._may(script):
                 break
@@ -86,15 +92,10 @@ class Ahead:
     def _seconds(self, script: Script) -> float:
         return script.timeout if self._timeout is None else self._timeout
 
-    def run(
-        self,
-        scripts: Mapping[int, Script],
-        variables: Mapping[int, list[bytes]],
-        attend: Attend,
-    ) -> Iterator[Ran]:
-        """Run them, as far as it goes; each that has run. NotPossible as ``Exchange.tell``."""
+    def order(self, scripts: Mapping[int, Script], variables: Mapping[int, list[bytes]]) -> Order:
+        """What is asked; NotPossible as ``Exchange.tell``."""
         document, told = self._exchange.tell_later(scripts)
-        order = Order(
+        return Order(
             scripts=[
                 Wanted(
                     number,
@@ -112,6 +113,9 @@ class Ahead:
             document=document,
             deadline_at=DEADLINE_AT,
         )
+
+    def run(self, order: Order, scripts: Mapping[int, Script], attend: Attend) -> Iterator[Ran]:
+        """Run them, as far as it goes; each that has run."""
         left = dict(scripts)
         try:
             for ran in self._ran(order, scripts, attend):
@@ -119,41 +123,61 @@ class Ahead:
                 yield ran
         except Lost:
             yield from self._after_all(left, order)
+        finally:
+            if self._long is not None:
+                for output in self._long[1] or ():
+                    os.close(output.descriptor)
+                self._long = None
+        # Where many cannot be begun it is not asked in vain for each.
+        few = len(scripts) - len(left) < FEW
+        self._pause = max(FEW, 2 * self._pause) if few else 0
+        self._not_before = min(left, default=0) + self._pause if few else 0
+
+    def _looked_after(self, number: int) -> tuple[Files | None, bool]:
+        """Of a script, if it took long, its files, which are the caller's now; see ``_long``."""
+        if self._long is None or self._long[0] != number:
+            return None, True
+        (_, files, by_itself), self._long = self._long, None
+        return files, by_itself
 
     def _ran(self, order: Order, scripts: Mapping[int, Script], attend: Attend) -> Iterator[Ran]:
-        long: tuple[Files, bool] | None = None
         for event in self._spawner.run(order, self._stop):
             script = scripts[event.number]
             timeout = self._seconds(script)
             if isinstance(event, Long):
-                files = Output(event.files[0]), Output(event.files[1])
+                files = _files(event.files)
+                self._long = event.number, files, False
                 try:
                     by_itself = attend(event.number, event.program, files, timeout)
                 finally:
                     os.close(event.program.pidfd)
-                long = files, by_itself
+                self._long = event.number, files, by_itself
                 self._spawner.reap(self._stop, by_itself=by_itself)
                 continue
-            its, by_itself = long or (_files(event.files), True)
-            long = None
+            took_long = self._long is not None
+            its, by_itself = self._looked_after(event.number)
+            its = its or _files(event.files)
             stopped = not by_itself and self._stop.wanted
             ended = _ended(event, by_itself=by_itself, stopped=stopped)
-            yield Ran(script, event.number, None, its, ended, event.began, timeout)
+            warning = _TOO_MANY if event.lost or (took_long and its is None) else ""
+            yield Ran(script, event.number, None, its, ended, event.began, timeout, warning)
 
     def _after_all(self, left: Mapping[int, Script], order: Order) -> Iterator[Ran]:
         """Those of which nobody has told us: some have notes, and the next one may have begun."""
         noted = self._notes.ended(left)
         for number, script in left.items():
             seconds = self._seconds(script)
+            its, _ = self._looked_after(number)
             if number in noted:
                 began, ended = noted[number]
-                yield Ran(script, number, None, None, ended, began, seconds, _LOST)
+                warning = "" if its else _LOST
+                yield Ran(script, number, None, its, ended, began, seconds, warning)
                 continue
             told = next(one.told for one in order.scripts if one.number == number)
             if told:
                 process.end_orphans(orphans.marked([tuple(map(os.fsdecode, told))]))
             ended = Ended(problem=_GONE)
-            yield Ran(script, number, None, None, ended, 0.0, seconds)
+            yield Ran(script, number, None, its, ended, 0.0, seconds)
             return
 
 

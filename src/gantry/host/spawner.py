@@ -11,6 +11,7 @@ import contextlib
 import marshal
 import os
 import select
+import signal
 import socket
 import sys
 import threading
@@ -32,6 +33,9 @@ IDLE: Final = 60.0
 """Seconds without work after which it ends."""
 _FRESH: Final = 0.5
 """Of those the part after which another one is taken: it may just be ending."""
+PATIENCE: Final = timeouts.URGENT
+"""Seconds for which it may say nothing while it runs scripts: usually it tells each end within
+two, and all that takes longer is looked after by us."""
 _FILES: Final = socket.CMSG_SPACE(2 * 4)
 
 
@@ -73,6 +77,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     """A script has ended: its exit status, or the negative number of a signal; when it began.
 
     ``files`` are descriptors of what it wrote, or none; whoever is told has to close them.
+    ``lost``: there were some, but we had too many open already.
     """
 
     number: int
@@ -82,17 +87,18 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     user_time: float
     system_time: float
     files: tuple[int, ...] = ()
+    lost: bool = False
 
 
 class Long(msgspec.Struct, frozen=True, kw_only=True):
     """A script takes long, and must be looked after until it has ended; then follows ``reap``.
 
-    ``files`` as of an ``End``; its own end has none.
+    ``files`` as of an ``End``, none where they are lost; its own end has none.
     """
 
     number: int
     program: Program
-    files: tuple[int, int]
+    files: tuple[int, ...]
 
 
 Event: TypeAlias = End | Long
@@ -104,6 +110,8 @@ class Spawner:
     def __init__(self) -> None:
         """OSError where it cannot be started."""
         self._connection, theirs = socket.socketpair()
+        # It may have been stopped before it has read all that we say.
+        self._connection.settimeout(timeouts.URGENT)
         self._ready = self._busy = self._stopped = False
         self._used = time.monotonic()
         argv = [sys.executable, "-I", "-S", spawner_program.__file__, str(IDLE)]
@@ -122,11 +130,14 @@ class Spawner:
     @property
     def ready(self) -> bool:
         """Whether it has begun, and has not gone."""
-        if not self._ready and self._readable(0):
+        # Once it has begun it says nothing before it is asked.
+        if not self._busy and self._readable(0):
             try:
-                self._ready = self._read()[0] == (spawner_program.READY,)
-            except Lost:
+                said = self._read()[0]
+            except (Lost, OSError):
                 self.close()
+            else:
+                self._ready = said == (spawner_program.READY,)
         return self._ready and self.usable
 
     @property
@@ -144,14 +155,13 @@ class Spawner:
 
         Each end is told, some time after it happened. Lost where it is not sure what happened:
         of those that are not told the notes say which have ended. Others have not begun, but the
-        first of them may have.
+        first of them may have. Where it has gone before it had the order none is run.
         """
         self._busy = True
-        longest = max((one.timeout for one in order.scripts), default=0.0)
         try:
-            self._send(msgspec.to_builtins(order, builtin_types=(bytes,)))
-            yield from self._events(stop, longest + timeouts.URGENT)
-            self._busy = False
+            if self._asked(order):
+                yield from self._events(stop)
+                self._busy = False
         except OSError as error:
             raise Lost(str(error)) from error
         finally:
@@ -159,6 +169,14 @@ class Spawner:
             if self._busy:
                 # What it would say next belongs to this order.
                 self.close()
+
+    def _asked(self, order: Order) -> bool:
+        """Whether it got all of the order; else it begins none of them."""
+        try:
+            self._send(msgspec.to_builtins(order, builtin_types=(bytes,)))
+        except OSError:
+            return False
+        return True
 
     def reap(self, stop: Stop, *, by_itself: bool) -> None:
         """The last one that took long has ended. Lost."""
@@ -174,21 +192,32 @@ class Spawner:
             self._stopped = True
             self._send(spawner_program.STOP)
 
-    def _events(self, stop: Stop, patience: float) -> Iterator[Event]:
+    def _events(self, stop: Stop) -> Iterator[Event]:
         self._stopped = False
         while True:
             self._pass_on(stop)
-            if not self._readable(patience, None if self._stopped else stop):
+            if not self._readable(PATIENCE, None if self._stopped else stop):
                 if stop.wanted and not self._stopped:
                     continue
+                # A script may have stopped it: nobody would ever see its end.
+                self._kill()
                 raise Lost("it says nothing")
-            (kind, *values), files = self._read()
+            (kind, *values), files, lost = self._read()
             if kind == spawner_program.OVER:
                 return
             if kind == spawner_program.ENDED:
-                yield from _ends(values[0], files)
+                yield from _ends(values[0], files, lost)
             else:
                 yield _long(values, files)
+
+    def _kill(self) -> None:
+        with contextlib.suppress(OSError):
+            pidfd = os.pidfd_open(self.identity.pid)
+            try:
+                if identity(self.identity.pid) == self.identity:
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            finally:
+                os.close(pidfd)
 
     def _readable(self, timeout: float, stop: Stop | None = None) -> bool:
         poll = select.poll()
@@ -202,13 +231,17 @@ class Spawner:
         packed = marshal.dumps(value)
         self._connection.sendall(LENGTH.pack(len(packed)) + packed)
 
-    def _read(self) -> tuple[Any, tuple[int, ...]]:
-        """What it says, and the descriptors that come with it."""
+    def _read(self) -> tuple[Any, tuple[int, ...], bool]:
+        """What it says, and the descriptors that come with it, or that they are lost."""
         flags = socket.MSG_CMSG_CLOEXEC
-        head, rights, _, _ = self._connection.recvmsg(LENGTH.size, _FILES, flags)
+        head, rights, said, _ = self._connection.recvmsg(LENGTH.size, _FILES, flags)
         files = memoryview(b"".join(data for _, _, data in rights)).cast("i").tolist()
+        lost = bool(said & socket.MSG_CTRUNC)
+        while lost and files:
+            os.close(files.pop())
         (length,) = LENGTH.unpack(head + self._whole(LENGTH.size - len(head)))
-        return marshal.loads(self._whole(length)), tuple(files)  # noqa: S302 - our own program
+        value = marshal.loads(self._whole(length))  # noqa: S302 - our own program's
+        return value, tuple(files), lost
 
     def _whole(self, length: int) -> bytes:
         found = bytearray()
@@ -220,7 +253,7 @@ class Spawner:
         return bytes(found)
 
 
-def _ends(told: list[tuple[Any, ...]], files: tuple[int, ...]) -> Iterator[End]:
+def _ends(told: list[tuple[Any, ...]], files: tuple[int, ...], lost: bool) -> Iterator[End]:
     for at, one in enumerate(told, 1):
         number, code, began, duration, user, system = one
         yield End(
@@ -231,16 +264,20 @@ def _ends(told: list[tuple[Any, ...]], files: tuple[int, ...]) -> Iterator[End]:
             user_time=user,
             system_time=system,
             files=files if at == len(told) else (),
+            lost=lost and at == len(told),
         )
 
 
 def _long(values: Sequence[Any], files: tuple[int, ...]) -> Long:
     number, pid, _, started = values
-    out, errors = files
-    # It is not reaped before we say so: the number is its own.
-    return Long(
-        number=number, program=Program(pid, os.pidfd_open(pid), started), files=(out, errors)
-    )
+    try:
+        # It is not reaped before we say so: the number is its own.
+        program = Program(pid, os.pidfd_open(pid), started)
+    except OSError:
+        for one in files:
+            os.close(one)
+        raise
+    return Long(number=number, program=program, files=files)
 
 
 def _reap(program: Program) -> None:

@@ -13,6 +13,7 @@ the other side, and says what each value is.
 from __future__ import annotations
 
 import array
+import errno
 import fcntl
 import marshal
 import os
@@ -39,6 +40,12 @@ AFTER: Final = 0.02
 """Seconds after which the agent looks after a script."""
 TOGETHER: Final = 64
 """Ends that are told together, at most."""
+SILENT: Final = 1.0
+"""Seconds after which an end is told, if none was told meanwhile."""
+_ROOM: Final = 32 * 1024
+"""Bytes that may wait for the agent: a user may not have more files under way than open."""
+_PATIENCE: Final = 10.0
+"""Seconds for which there may be too many of them, which others may have sent."""
 STOP: Final = "stop"
 REAP: Final = "reap"
 KILLED: Final = "killed"
@@ -100,6 +107,7 @@ class _Agent:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM)
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
 
@@ -124,11 +132,17 @@ class _Agent:
         packed = marshal.dumps(value)
         packed = LENGTH.pack(len(packed)) + packed
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))
-        try:
-            sent = self._connection.sendmsg([packed], [rights] if files else [])
-            self._connection.sendall(packed[sent:])
-        except OSError:
-            _gone()
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                sent = self._connection.sendmsg([packed], [rights] if files else [])
+                self._connection.sendall(packed[sent:])
+            except OSError as error:
+                if error.errno != errno.ETOOMANYREFS or time.monotonic() > until:
+                    _gone()
+                time.sleep(AFTER)  # nobody says when there are fewer
+            else:
+                return
 
 
 class _Files:
@@ -190,6 +204,7 @@ class _Scripts:
         self._scripts = order["scripts"]
         self._at: int = order["deadline_at"]
         self._ends: list[tuple[Any, ...]] = []
+        self._told = time.monotonic()
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._start = QuickStart(self._null)
         self._stopped = False
@@ -235,13 +250,14 @@ class _Scripts:
         end = time.monotonic() - started, usage.ru_utime, usage.ru_stime
         code = os.waitstatus_to_exitcode(status)
         self._ends.append((number, code, began, *end))
-        if by_itself:
-            self._note(note + _END.pack(code, began, *end))
+        told_at_once = long or started - self._told > SILENT
+        if by_itself and not self._note(note + _END.pack(code, began, *end)):
+            told_at_once = True
         # Where a script fails that wrote nothing, it may be that it could not.
         if not long and (code or not self._files.unused()):
             self._tell(self._files.both)
             self._files.close()
-        elif long or len(self._ends) >= TOGETHER:
+        elif told_at_once or len(self._ends) >= TOGETHER:
             self._tell()
 
     def _leave(self, number: int, pid: int, began: float, started: float) -> bool:
@@ -256,20 +272,23 @@ class _Scripts:
                 return bool(word == REAP)
             self._stopped = True
 
-    def _note(self, note: bytes) -> None:
+    def _note(self, note: bytes) -> bool:
         """Before the next one begins: if agent and we are killed, it is clear which of them ran."""
         try:
-            if os.write(self._notes, note) != len(note):
-                # The disk is full: what follows would not be where it is looked for.
-                os.ftruncate(self._notes, 0)
+            if os.write(self._notes, note) == len(note):
+                return True
+            # The disk is full: what follows would not be where it is looked for.
+            os.ftruncate(self._notes, 0)
         except OSError:
-            return
+            pass
+        return False
 
     def _tell(self, files: Sequence[int] = ()) -> None:
         """Tell the ends that the agent does not know; the files are those of the last one."""
         if self._ends:
             self._agent.tell((ENDED, self._ends), files)
             self._ends = []
+            self._told = time.monotonic()
 
     def _close(self) -> None:
         self._start.close()

@@ -160,3 +160,15 @@ def gone(pid: int) -> bool:
         return bool(select.select([pidfd], [], [], 20)[0])
     finally:
         os.close(pidfd)
+
+
+def still_open(below: Path) -> list[str]:
+    """Files there that we have open with something in them; empty ones are for later scripts."""
+    found = []
+    for one in Path("/proc/self/fd").iterdir():
+        try:
+            if str(one.readlink()).startswith(f"{below}/") and one.stat().st_size:
+                found.append(one.name)
+        except FileNotFoundError:  # the one that lists them
+            continue
+    return found

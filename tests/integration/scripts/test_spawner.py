@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.integration.scripts.conftest import PRE, Hooks, gone, spawned
+from tests.integration.scripts.conftest import PRE, Hooks, gone, spawned, still_open
 
 from gantry.agent.ended_file import PhaseNotes
 from gantry.host import digests, spawner
@@ -107,7 +107,7 @@ async def test_where_that_process_is_killed_one_script_fails_and_none_runs_twice
 ) -> None:
     many(hooks, f"echo $$ >> {tmp_path}/ran-${{0##*/}}; exit 0")
     # One that takes long is watched by us: it may go on, but nobody learns how it ends.
-    text = "sleep 0.3; kill -9 $PPID; sleep 0.2" if long else "kill -9 $PPID; sleep 5"
+    text = "echo said; sleep 0.3; kill -9 $PPID; sleep 0.2" if long else "kill -9 $PPID; sleep 5"
     hooks.script("09", f"echo $$ > {tmp_path}/ran-09; {text}")
     run = Run(hooks)
     results = await run.results()
@@ -116,6 +116,8 @@ async def test_where_that_process_is_killed_one_script_fails_and_none_runs_twice
         OK if number != 9 else ScriptStatus.FAILED for number in range(COUNT)
     ]
     assert "was ended while it ran" in results[9].problem
+    assert results[9].output == ("said\n" if long else "")
+    assert not still_open(tmp_path)
     pids = [(tmp_path / f"ran-{number:02d}").read_text().split() for number in range(COUNT)]
     assert [len(one) for one in pids] == [1] * COUNT
     assert gone(int(pids[9][0])), "the script runs still"
