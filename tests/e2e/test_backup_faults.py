@@ -212,6 +212,11 @@ class Import:
         self._run()
         assert self.cluster.instances() == [self.NEW, NAME]
 
+    def room(self) -> int:
+        """MiB that node 3 has left, as the master knows."""
+        asked = ("list", "--no-headers", "--units=m", "-o", "dfree", "node3")
+        return int(self.cluster.gnt("gnt-node", *asked))
+
     def _run(self, *more: str) -> str:
         arguments = ("import", "-n", "node3", "--src-dir", NAME, "--src-node", "node2", *more)
         return self.cluster.gnt("gnt-backup", *arguments, self.NEW)
@@ -258,4 +263,6 @@ def test_an_import_to_a_disk_that_is_full(slow: Slow) -> None:
         assert f"the file system of {made.place}" in said
         filler.unlink()
         made.nothing_half()
+    # What a node has left the master learns every few seconds.
+    eventually("node3 has room again", lambda: made.room() > 16)
     made.works()
