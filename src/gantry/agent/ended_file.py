@@ -19,9 +19,10 @@ import msgspec
 
 from gantry.host.listing import Script
 from gantry.host.process import Ended, of_code
+from gantry.host.spawner_program import END
 
-_FORM: Final = struct.Struct("<qIIidddd")
 _BEGINNING: Final = struct.Struct("<qII")
+_FORM: Final = struct.Struct(_BEGINNING.format + END.format.lstrip("<"))
 _LARGE: Final = 64 * 1024
 """Bytes; a longer file is emptied when no phase needs it."""
 

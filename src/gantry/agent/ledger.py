@@ -23,7 +23,7 @@ import msgspec
 
 from gantry.agent import interrupted, told
 from gantry.agent.ended_file import EndedFile, PhaseNotes
-from gantry.agent.ledger_bounds import USUAL, forget, size_kept, size_of
+from gantry.agent.ledger_bounds import USUAL, fitting, forget, size_kept, size_of
 from gantry.agent.ledger_bounds import Bounds as Bounds
 from gantry.agent.ledger_file import last_serial, opened
 from gantry.hooks.disabled import PREFIX as DISABLED
@@ -41,8 +41,6 @@ ENDED: Final = "var/lib/gantry/hooks.ended"
 OUTPUTS: Final = "var/log/gantry/hooks"
 _MOST: Final = 1000
 """Runs in one answer."""
-_MOST_OF_PAGE: Final = 4 * 1024 * 1024
-"""Bytes of those runs; verdicts may be long."""
 _OPEN: Final = -1
 """The size of a phase that has not ended."""
 _OPEN_PHASES: Final = f'SELECT id, outputs, started, "order" FROM phases WHERE size = {_OPEN}'  # noqa: S608
@@ -135,7 +133,7 @@ class Ledger:
                     (after, question.since, limit + 1),
                 )
             )
-            rows = _fitting(found[:limit])
+            rows = fitting(found[:limit])
             more = len(found) > len(rows)
             last = rows[-1][0] if more else last_serial(database)
         return KeptRuns(
@@ -387,16 +385,6 @@ class Phase:
             for result, (name, began) in zip(ran.results, self._records, strict=True)
         )
         return HooksRan(results=results, kept=self._kept)
-
-
-def _fitting(rows: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    """As many as an answer may have, at least one."""
-    room = _MOST_OF_PAGE
-    for number, (_, data) in enumerate(rows):
-        room -= len(data)
-        if room < 0:
-            return rows[: max(number, 1)]
-    return rows
 
 
 def _is_kept(result: ScriptResult) -> bool:

@@ -1,4 +1,4 @@
-"""What is forgotten of a ledger of hook scripts, so that it stays within its bounds."""
+"""The bounds of a ledger of hook scripts: what is forgotten, and what one answer holds."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USUAL: Final = Bounds()
+_MOST_OF_PAGE: Final = 4 * 1024 * 1024
+"""Bytes of the runs in one answer; verdicts may be long."""
 
 
 def forget(database: apsw.Connection, bounds: Bounds, now: float) -> list[str]:
@@ -66,3 +68,13 @@ def size_of(directory: Path) -> int:
         return sum(one.stat().st_size for one in directory.iterdir())
     except OSError:
         return 0
+
+
+def fitting(rows: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """As many as an answer may have, at least one."""
+    room = _MOST_OF_PAGE
+    for number, (_, data) in enumerate(rows):
+        room -= len(data)
+        if room < 0:
+            return rows[: max(number, 1)]
+    return rows

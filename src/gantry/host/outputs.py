@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from gantry.host.process import appended
+from gantry.host.spawner_program import ITS_FLAGS, only_ours
 from gantry.model.orders import Stream
 
 _log = logging.getLogger(__name__)
@@ -31,7 +32,6 @@ MOST: Final = 2 * HALF
 _BLOCK: Final = 4096
 """Bytes that no file system has room for inside of what it holds already."""
 _MODE: Final = 0o600
-_ITS_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -54,13 +54,13 @@ class Output:
     def open_ahead(self) -> None:
         """Have the descriptor for the next script, if there may be one; OSError."""
         if self._ahead < 0:
-            self._ahead = os.open(self.path, _ITS_FLAGS)
+            self._ahead = os.open(self.path, ITS_FLAGS)
 
     def opened(self) -> int:
         """A descriptor for the script, so that it has the file open by itself; OSError."""
         descriptor = self._ahead
         if descriptor < 0:
-            return os.open(self.path, _ITS_FLAGS)
+            return os.open(self.path, ITS_FLAGS)
         self._ahead = -1
         return descriptor
 
@@ -72,13 +72,7 @@ class Output:
     @property
     def reusable(self) -> bool:
         """Whether nobody else has it open. What cannot be told counts as open."""
-        try:
-            # A lease for writing is given only where there is no other open file.
-            fcntl.fcntl(self.descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-            fcntl.fcntl(self.descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        except OSError:
-            return False
-        return True
+        return only_ours(self.descriptor)
 
 
 class Outputs:

@@ -50,7 +50,7 @@ class Notes(Protocol):
 
 
 class Ahead:
-    """Of one sequence; ``first`` and ``scripts`` are those that are asked for at once."""
+    """Of one sequence. What is the same for all of its orders is given first."""
 
     def __init__(
         self,

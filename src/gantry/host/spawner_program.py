@@ -55,12 +55,23 @@ ENDED: Final = "ended"
 LONG: Final = "long"
 OVER: Final = "over"
 LENGTH: Final = struct.Struct("=I")
-_END: Final = struct.Struct("<idddd")
+END: Final = struct.Struct("<idddd")
 """How a script ended, in the file of notes: the code, when it began, how long it took, times."""
-_ITS_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+ITS_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 _NEW: Final = os.O_TMPFILE | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 _NOTES: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 _PROBLEM: Final = 200
+
+
+def only_ours(descriptor: int) -> bool:
+    """Whether nobody else has the file open. What cannot be told counts as open."""
+    try:
+        # A lease for writing is given only where there is no other open file.
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return False
+    return True
 
 
 class QuickStart:
@@ -169,9 +180,9 @@ class _Files:
             except OSError:
                 os.close(first)
                 raise
-        out = os.open(f"{self._ourselves}/{self.both[0]}", _ITS_FLAGS)
+        out = os.open(f"{self._ourselves}/{self.both[0]}", ITS_FLAGS)
         try:
-            return out, os.open(f"{self._ourselves}/{self.both[1]}", _ITS_FLAGS)
+            return out, os.open(f"{self._ourselves}/{self.both[1]}", ITS_FLAGS)
         except OSError:
             os.close(out)
             raise
@@ -181,11 +192,7 @@ class _Files:
         for one in self.both:
             if os.lseek(one, 0, os.SEEK_END):
                 return False
-            try:
-                # A lease for writing is given only where there is no other open file.
-                fcntl.fcntl(one, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-                fcntl.fcntl(one, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-            except OSError:
+            if not only_ours(one):
                 return False
         return True
 
@@ -221,14 +228,12 @@ class _Scripts:
                 if self._stopped or self._agent.said_something():
                     break
                 self._one(*script)
-        except OSError as error:
-            problem = error.errno or 0
-        else:
-            problem = 0
+        except OSError:
+            pass  # the agent tries the same, and is told why
         finally:
             self._close()
         self._tell()
-        self._agent.tell((OVER, problem))
+        self._agent.tell((OVER,))
 
     def _one(
         self, number: int, path: str, version: int, timeout: float, told: list[bytes], note: bytes
@@ -251,7 +256,7 @@ class _Scripts:
         code = os.waitstatus_to_exitcode(status)
         self._ends.append((number, code, began, *end))
         told_at_once = long or started - self._told > SILENT
-        if by_itself and not self._note(note + _END.pack(code, began, *end)):
+        if by_itself and not self._note(note + END.pack(code, began, *end)):
             told_at_once = True
         # Where a script fails that wrote nothing, it may be that it could not.
         if not long and (code or not self._files.unused()):

@@ -102,24 +102,42 @@ def spawned(base: Path) -> How:
     return {"notes": notes, "on_brief": lambda *_: None, "outputs": beside / "outputs"}
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of scripts of each order to the process that starts them."""
+    found: list[int] = []
+    run = Spawner.run
+
+    def counted(self: Spawner, order: Order, stop: Stop) -> Iterator[Event]:
+        found.append(len(order.scripts))
+        return run(self, order, stop)
+
+    monkeypatch.setattr(Spawner, "run", counted)
+    return found
+
+
+@pytest.fixture
+def known_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A script that was just written counts as one of long ago; each test has its own spawner."""
+    monkeypatch.setattr(digests, "FRESH", 0)
+    spawner._one.end()
+    yield
+    spawner._one.end()
+
+
 @pytest.fixture(params=["alone", "ahead"])
 def both(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: list[int],
 ) -> Iterator[Hooks]:
     """``hooks`` of which each script is started by this process, or as many as may by another."""
-    asked: list[int] = []
     if request.param == "ahead":
         monkeypatch.setattr(spawner, "MANY", 1)
         monkeypatch.setattr(scripts_ahead, "FEW", 1)
         monkeypatch.setattr(scripts_ahead, "LEAST", 0.0)
         monkeypatch.setattr(digests, "FRESH", 0)
-        run = Spawner.run
-
-        def counted(self: Spawner, order: Order, stop: Stop) -> Iterator[Event]:
-            asked.append(len(order.scripts))
-            return run(self, order, stop)
-
-        monkeypatch.setattr(Spawner, "run", counted)
     monkeypatch.chdir(tmp_path)
     base = tmp_path / "hooks"
     base.mkdir()

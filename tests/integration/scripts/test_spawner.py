@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.integration.scripts.conftest import PRE, Hooks, gone, spawned, still_open
 
 from gantry.agent.ended_file import PhaseNotes
-from gantry.host import digests, spawner
+from gantry.host import spawner
 from gantry.host.daemon import Identity, identity
 from gantry.host.listing import listing
 from gantry.host.scripts import run_hooks
@@ -26,13 +25,7 @@ OK = ScriptStatus.SUCCEEDED
 REPOSITORY = Path(__file__).parents[3]
 
 
-@pytest.fixture(autouse=True)
-def known_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A script that was just written counts as one of long ago; each test has its own spawner."""
-    monkeypatch.setattr(digests, "FRESH", 0)
-    spawner._one.end()
-    yield
-    spawner._one.end()
+pytestmark = pytest.mark.usefixtures("known_at_once")
 
 
 class Run:

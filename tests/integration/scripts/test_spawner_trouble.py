@@ -8,17 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.integration.scripts.conftest import Hooks, gone, spawned, still_open
 
-from gantry.host import digests, scripts_ahead, spawner
+from gantry.host import scripts_ahead, spawner
 from gantry.host.daemon import Identity
-from gantry.host.process import Stop
 from gantry.host.scripts import How, run_hooks
-from gantry.host.spawner import MANY, Borrowed, Event, Order, Spawner
+from gantry.host.spawner import MANY, Borrowed
 from gantry.model.orders import ScriptResult, ScriptStatus
 
 COUNT = MANY + 6
@@ -26,27 +24,7 @@ OK, FAILED = ScriptStatus.SUCCEEDED, ScriptStatus.FAILED
 REPOSITORY = Path(__file__).parents[3]
 
 
-@pytest.fixture(autouse=True)
-def known_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A script that was just written counts as one of long ago; each test has its own spawner."""
-    monkeypatch.setattr(digests, "FRESH", 0)
-    spawner._one.end()
-    yield
-    spawner._one.end()
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of scripts of each order."""
-    found: list[int] = []
-    run = Spawner.run
-
-    def counted(self: Spawner, order: Order, stop: Stop) -> Iterator[Event]:
-        found.append(len(order.scripts))
-        return run(self, order, stop)
-
-    monkeypatch.setattr(Spawner, "run", counted)
-    return found
+pytestmark = pytest.mark.usefixtures("known_at_once")
 
 
 def prepared(hooks: Hooks) -> How:
