@@ -167,9 +167,7 @@ def _make_log(directory: Path, it: Scripted, now: float) -> Path:
     path = path.with_name(f"{path.name}-{stamp}.log")
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-        path = _free(path)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.close(os.open(path, flags, 0o600))
+        return _made(path)
     except OSError as error:
         raise OperationFailed(
             f"the log {path} of {it.run.os} for {it.run.name} cannot be written: {error.strerror}",
@@ -177,16 +175,26 @@ def _make_log(directory: Path, it: Scripted, now: float) -> Path:
             reason=Reason.ENVIRONMENT,
             object_name=it.run.name,
         ) from error
-    return path
 
 
-def _free(path: Path) -> Path:
-    """The path, or one with a number, where a script has run within the same second."""
+def _made(path: Path) -> Path:
+    """An empty file of that path, or with a number, where a script runs in the same second.
+
+    Only making it tells whether the name is free: others are made meanwhile. OSError where it
+    cannot be made, and where its name is that of a link.
+    """
     number, found = 2, path
-    while found.exists() and not found.is_symlink():
-        found = path.with_name(f"{path.stem}.{number}.log")
-        number += 1
-    return found
+    while True:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            os.close(os.open(found, flags, 0o600))
+        except FileExistsError:
+            if found.is_symlink():
+                raise
+            found = path.with_name(f"{path.stem}.{number}.log")
+            number += 1
+        else:
+            return found
 
 
 def _failure(it: Scripted, log: Path, ended: running.Ended) -> OperationFailed:

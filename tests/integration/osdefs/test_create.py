@@ -284,6 +284,14 @@ async def test_two_runs_within_a_second_have_a_log_each(site: Site) -> None:
     assert [log.name[-6:] for log in logs[1:]] == [".2.log", ".3.log"]
 
 
+async def test_runs_that_begin_together_have_a_log_each(site: Site) -> None:
+    write(site.os, scripts={"create": "echo one"})
+    runs = [msgspec.structs.replace(RUN, uuid=Uuid(f"web1-{number}")) for number in range(12)]
+    logs = await asyncio.gather(*map(site.create, runs))
+    assert len(set(logs)) == 12
+    assert [log.read_text() for log in logs] == ["one\n"] * 12
+
+
 async def test_a_log_that_is_a_link_is_not_followed(site: Site) -> None:
     write(site.os)
     log = await site.create()
