@@ -23,6 +23,8 @@ def go_on(rig: Rig, fault: Fault) -> None:
     """On one of the nodes without the master."""
     number = operating.draw(others(rig.fleet.numbers, 1), fault.victim)
     secondary = number % len(rig.fleet.numbers) + 1
+    # An agent that the fault before had started again may not be there yet.
+    rig.fleet.all_serve()
     done = rig.add(NAME, f"node{number}:node{secondary}", ",on_degraded=continue")
     assert done.status == 0, done.said
     rig.know()
