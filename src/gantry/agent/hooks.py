@@ -20,6 +20,7 @@ from gantry.host.listing import DIRECTORY as DIRECTORY
 from gantry.host.listing import entries, listing, runnable
 from gantry.host.process import Stop
 from gantry.host.scripts import run_sequence, skipped
+from gantry.host.short_turns import Turn
 from gantry.model.errors import Rejected
 from gantry.model.orders import HookDirectory, HooksRan, HooksRun
 
@@ -74,6 +75,19 @@ def _recorded(
     stop: Stop,
     on_started: Callable[[Identity], None] | None,
 ) -> HooksRan:
+    # From the beginning: many phases that begin at once would fight for the interpreter.
+    with Turn() as turn:
+        return _recorded_in(turn, root, order, ledger, stop, on_started)
+
+
+def _recorded_in(
+    turn: Turn,
+    root: Path,
+    order: HooksRun,
+    ledger: Ledger,
+    stop: Stop,
+    on_started: Callable[[Identity], None] | None,
+) -> HooksRan:
     phase = ledger.phase(order)
     alone = [one.name for one in order.directories] == [watcher.DIRECTORY]
     extra = watcher.added(str(root), order.run_id) if alone else _extra(root, order)
@@ -96,6 +110,7 @@ def _recorded(
             outputs=phase.outputs,
             exchange=None if alone else root / EXCHANGE,
             done=phase.done,
+            turn=turn,
         )
     finally:
         phase.close()

@@ -22,6 +22,7 @@ import msgspec
 from gantry.host import process
 from gantry.host.accounts import Account, NotPossible
 from gantry.host.outputs import own
+from gantry.host.spawner_program import only_ours
 from gantry.model import timeouts
 from gantry.model.errors import OperationFailed, Reason
 
@@ -35,10 +36,12 @@ _VERDICT: Final = "verdict-"
 _BEGIN: Final = b'{"deadline":'
 DEADLINE_AT: Final = len(_BEGIN)
 _DOCUMENT: Final = "context.json"
+_MODE: Final = 0o600
 _STRANGE: Final = re.compile(r"[^a-zA-Z0-9_.-]")
 _RM: Final = "/bin/rm"
 _EMPTY: Final = "empty"
-"""A directory that a run has left, for the next one: to remove one takes a disk 3 ms."""
+"""A directory that a run has left, with its document, for the next one: to remove one takes a disk
+3 ms, and where many files were removed lately ext4 looks long for a number for another one."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -78,6 +81,8 @@ class Exchange:
         self._document = document
         self._directory = ""
         self._places: dict[str, _Place] = {}
+        self._left = -1
+        """The document of an earlier run, which nobody else has open."""
 
     def __enter__(self) -> Self:
         """OperationFailed where the directory cannot be made."""
@@ -86,7 +91,7 @@ class Exchange:
             try:
                 self._parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _make_way(directory)
-                _make(directory, self._parent / _EMPTY)
+                self._left = _make(str(directory), f"{self._parent}/{_EMPTY}")
             except OSError as error:
                 raise OperationFailed(
                     f"there can be no directory {directory} for what scripts are told: "
@@ -100,16 +105,16 @@ class Exchange:
     def __exit__(self, *_: object) -> None:
         for place in self._places.values():
             os.close(place.document)
+        if self._left >= 0:
+            os.close(self._left)
         if self._directory and not self._emptied():
             clear(Path(self._directory))
 
     def _emptied(self) -> bool:
-        """Whether nothing but the document was there, as most often; then the next run has it."""
+        """Whether nothing but the document was there, as most often; then the next run has both."""
         assert self._parent is not None
         try:
-            if self._places:
-                os.unlink(f"{self._directory}/{_DOCUMENT}")  # noqa: PTH108 - on the fast path
-            if os.listdir(self._directory):  # noqa: PTH208 - names only
+            if os.listdir(self._directory) not in ([], [_DOCUMENT]):  # noqa: PTH208 - names only
                 return False
             # Where another run has left one, it is replaced.
             os.rename(self._directory, self._parent / _EMPTY)  # noqa: PTH104
@@ -184,7 +189,7 @@ class Exchange:
             Path(directory).mkdir(mode=0o700)
         path = f"{directory}/{_DOCUMENT}"
         try:
-            document = self._write(path)
+            document = self._write(path, account)
         except OSError:
             # The next script has a try of its own, and is told the same reason.
             if account is not None:
@@ -202,15 +207,20 @@ class Exchange:
         self._places[name] = found
         return found
 
-    def _write(self, path: str) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
+    def _write(self, path: str, account: Account | None) -> int:
+        if account is None and self._left >= 0:
+            descriptor, self._left = self._left, -1
+        else:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = os.open(path, flags, _MODE)
         rest = self._document[1:]
         comma = b"" if rest.lstrip().startswith(b"}") else b","
         view = memoryview(_BEGIN + b"%.3f" % 1e9 + comma + rest + b"\n")
+        size = len(view)
         try:
             while view:
                 view = view[os.write(descriptor, view) :]
+            os.ftruncate(descriptor, size)
         except OSError:
             os.close(descriptor)
             os.unlink(path)  # noqa: PTH108 - as everywhere here
@@ -246,18 +256,37 @@ def clear(directory: Path) -> None:
         os.close(null)
 
 
-def _make(directory: Path, empty: Path) -> None:
-    """A new one, or one that is as good as new; OSError."""
+def _make(directory: str, empty: str) -> int:
+    """A new one, or one that is as good as new; the document in it, or -1; OSError."""
     try:
-        empty.rename(directory)
+        os.rename(empty, directory)  # noqa: PTH104 - as all of it, on the fast path
     except FileNotFoundError:
-        directory.mkdir(0o700)
-        return
+        os.mkdir(directory, 0o700)  # noqa: PTH102
+        return -1
     # A script of root may have put something there meanwhile, or taken rights away.
-    directory.chmod(0o700)
-    if any(directory.iterdir()):
-        _make_way(directory)
-        directory.mkdir(0o700)
+    os.chmod(directory, 0o700)  # noqa: PTH101
+    found = os.listdir(directory)  # noqa: PTH208 - names only
+    document = _left(f"{directory}/{_DOCUMENT}") if found == [_DOCUMENT] else -1
+    if found and document < 0:
+        _make_way(Path(directory))
+        os.mkdir(directory, 0o700)  # noqa: PTH102
+    return document
+
+
+def _left(path: str) -> int:
+    """A descriptor of the document that an earlier run has left; -1 where it is not as we make it,
+    or a script has it open still."""
+    try:
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, flags)
+    except OSError:
+        return -1
+    status = os.fstat(descriptor)
+    ours = status.st_mode == stat.S_IFREG | _MODE and status.st_uid == os.geteuid()
+    if ours and status.st_nlink == 1 and only_ours(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return -1
 
 
 def _make_way(directory: Path) -> None:

@@ -64,6 +64,7 @@ class How(TypedDict, total=False):
     outputs: Path | None
     exchange: Path | None
     done: Mapping[tuple[str, str], ScriptResult]
+    turn: Turn
 
 
 async def run_hooks(
@@ -89,8 +90,12 @@ def run_sequence(
     ``outputs`` is a directory that keeps what scripts write, ``exchange`` one in which context
     and verdicts are for the time of the run. ``done`` are results by directory and script of
     scripts that are not run again: they are told in their place. ``stop`` ends the running
-    script's process group; no other is started then.
+    script's process group; no other is started then. ``turn`` is the caller's, who has it.
     """
+    if "turn" not in how:
+        with Turn() as turn:
+            how["turn"] = turn
+            return run_sequence(base, order, extra, stop, **how)
     name = "-".join((order.run_id, *(one.name for one in order.directories)))
     with (
         Outputs(how.get("outputs")) as files,
@@ -131,7 +136,7 @@ class _Run:
         self._on_results = how.get("on_results")
         self._stop = stop
         self._make = Results(outputs, exchange)
-        self._turn = Turn()
+        self._turn = how["turn"]
         self._waits = waits
         self._program: process.Program | None = None
         self._files: tuple[Output, Output] | None = None
@@ -158,18 +163,16 @@ class _Run:
             self._starter.many()
         self._last = len(scripts) - 1
         many = len(scripts) if self._notes is not None and not done else 0
-        try:
-            with Borrowed(many) as borrowed:
-                ahead = self._ahead(borrowed.spawner, timeout)
-                number = 0
-                while number < len(scripts) and not self._stop.wanted:
-                    number = self._some(scripts, number, ahead) if ahead is not None else number
-                    if number < len(scripts) and not self._stop.wanted:
-                        self._next(scripts[number], number, timeout, done)
-                        number += 1
-            self._settle()
-        finally:
-            self._turn.over()
+        # Only who has a turn asks for it: nobody who waits for one keeps it from others.
+        with Borrowed(many) as borrowed:
+            ahead = self._ahead(borrowed.spawner, timeout)
+            number = 0
+            while number < len(scripts) and not self._stop.wanted:
+                number = self._some(scripts, number, ahead) if ahead is not None else number
+                if number < len(scripts) and not self._stop.wanted:
+                    self._next(scripts[number], number, timeout, done)
+                    number += 1
+        self._settle()
         return self._results
 
     def _next(
@@ -205,8 +208,6 @@ class _Run:
         except (NotPossible, ValueError):
             return first  # whoever runs it says so of each
         self._settle()
-        self._turn.over()
-        self._turn.go_on()
         if self._on_starter is not None:
             self._on_starter(ahead.identity)
         for ran in ahead.run(order, wanted, self._attend):

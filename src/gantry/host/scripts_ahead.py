@@ -17,10 +17,8 @@ from gantry.host.listing import Script
 from gantry.host.outputs import Output, Outputs
 from gantry.host.process import Ended, Program, Stop
 from gantry.host.script_results import Ran
-from gantry.host.spawner import End, Long, Lost, Order, Spawner, Wanted
+from gantry.host.spawner import FEW, End, Long, Lost, Order, Spawner, Wanted
 
-FEW: Final = 8
-"""Scripts for which it is not worth while to ask somebody else."""
 MOST: Final = 512
 """Scripts that are asked for together: what is known of them is in memory three times."""
 LEAST: Final = 1.0
@@ -107,7 +105,8 @@ class Ahead:
                 )
                 for (number, script), its in zip(scripts.items(), told, strict=True)
             ],
-            variables=dict(variables),
+            # One value each: hundreds of small ones take longer to be packed than to be split.
+            variables={version: b"\0".join(its) for version, its in variables.items()},
             files=self._outputs.above,
             notes=self._notes.path,
             document=document,

@@ -51,16 +51,17 @@ class ShortWaits:
         looks after a process, its number is that of no other one."""
         self._running: _Running | None = None
         self._over = False
-        self._timer = _timer()
+        self._timer: _Timer | None = None
+        """It knows of us from the first script on."""
 
     def __enter__(self) -> Self:
-        self._timer.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._over = True
-            self._timer.remove(self)
+        if self._timer is not None:
+            with self._lock:
+                self._over = True
+                self._timer.remove(self)
 
     def finish(self, pid: int, began: float, timeout: float, later: Sequence[Later]) -> Ended:
         """Wait for a program's end as ``process.finish`` does; ``began`` in monotonic seconds.
@@ -69,6 +70,9 @@ class ShortWaits:
         after ``AFTER``, is done in another thread, while this one waits.
         """
         (_, work), *rest = later
+        if self._timer is None:
+            self._timer = _timer()
+            self._timer.add(self)
         try:
             work()
         except BaseException:
@@ -110,7 +114,7 @@ class ShortWaits:
         with self._lock:
             if self._running is running:
                 self._attend(running)
-            if not self._over:
+            if not self._over and self._timer is not None:
                 self._timer.add(self)
 
     def _attend(self, running: _Running) -> None:

@@ -28,7 +28,11 @@ from gantry.host.spawner_program import LENGTH, TRIED
 from gantry.model import timeouts
 
 MANY: Final = 24
-"""Scripts of a sequence for which it is worth while."""
+"""Scripts, of one sequence or of several within a second, for which it is worth while to start
+it."""
+FEW: Final = 8
+"""Scripts of a sequence, fewer than which are not worth asking it."""
+_LATELY: Final = 1.0
 IDLE: Final = 60.0
 """Seconds without work after which it ends."""
 _FRESH: Final = 0.5
@@ -60,13 +64,14 @@ class Wanted(msgspec.Struct, frozen=True, array_like=True):
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Scripts in their order, and what all have in common.
 
-    ``variables`` are the environments by version, ``files`` is the directory for outputs without
+    ``variables`` are the environments by version, each as one text of variables with NUL between
+    them, ``files`` is the directory for outputs without
     a name, ``notes`` a file that says of each short one how it ended before the next one begins,
     ``document`` one whose text at ``deadline_at`` is each one's deadline, or empty.
     """
 
     scripts: Sequence[Wanted]
-    variables: dict[int, list[bytes]]
+    variables: dict[int, bytes]
     files: str
     notes: str
     document: str
@@ -291,19 +296,31 @@ class _One:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._spawner: Spawner | None = None
+        self._since = 0.0
+        self._scripts = 0
+        """That there were since then."""
 
-    def borrow(self) -> Spawner | None:
-        """It, or None where somebody else has it or there can be none."""
+    def borrow(self, scripts: int) -> Spawner | None:
+        """It, for so many; None where somebody else has it, there is none, or there can be none."""
         if not self._lock.acquire(blocking=False):
             return None
         try:
             if self._spawner is None or not self._spawner.usable:
                 self.end()
-                self._spawner = Spawner()
+                if self._are_many(scripts):
+                    self._spawner = Spawner()
         except (OSError, RuntimeError):
+            self._spawner = None
+        if self._spawner is None:
             self._lock.release()
-            return None
         return self._spawner
+
+    def _are_many(self, scripts: int) -> bool:
+        now = time.monotonic()
+        if now - self._since > _LATELY:
+            self._since, self._scripts = now, 0
+        self._scripts += scripts
+        return self._scripts >= MANY
 
     def give_back(self) -> None:
         """After ``borrow`` gave one."""
@@ -333,12 +350,12 @@ class Borrowed:
     """A context: the spawner for one sequence, if that is long and nobody else has it."""
 
     def __init__(self, scripts: int) -> None:
-        self._wanted = TRIED and scripts >= MANY
+        self._scripts = scripts if TRIED else 0
         self.spawner: Spawner | None = None
 
     def __enter__(self) -> Self:
-        if self._wanted:
-            self.spawner = _one.borrow()
+        if self._scripts >= FEW:
+            self.spawner = _one.borrow(self._scripts)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -161,14 +161,19 @@ class _Files:
 
     def __init__(self) -> None:
         self._directory = ""
+        self._device = -1
         self._ourselves = f"/proc/{os.readlink('/proc/self')}/fd"  # noqa: PTH115
         self.both: list[int] = []
 
     def below(self, directory: str) -> None:
-        """From now on they are made there."""
-        if directory != self._directory:
+        """From now on they are made there. Those of the same file system may be used there."""
+        try:
+            device = os.stat(directory).st_dev  # noqa: PTH116 - little is imported
+        except OSError:
+            device = -1
+        if device != self._device:
             self.close()
-            self._directory = directory
+        self._directory, self._device = directory, device
 
     def opened(self) -> tuple[int, int]:
         """Descriptors for a script, which has both open by itself: only so can be told whether
@@ -207,7 +212,10 @@ class _Scripts:
     def __init__(self, agent: _Agent, files: _Files, order: dict[str, Any]) -> None:
         self._agent = agent
         self._files = files
-        self._variables: dict[int, list[bytes]] = order["variables"]
+        self._variables: dict[int, list[bytes]] = {
+            version: joined.split(b"\0") if joined else []
+            for version, joined in order["variables"].items()
+        }
         self._scripts = order["scripts"]
         self._at: int = order["deadline_at"]
         self._ends: list[tuple[Any, ...]] = []

@@ -30,15 +30,16 @@ class Starter:
 
     def __init__(self) -> None:
         self._stdin = -1
+        self._many = False
         self._ignored: tuple[int, ...] = process.SIGNALS
         self._quick: QuickStart | None = None
 
     def __enter__(self) -> Self:
-        self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._stdin)
+        if self._stdin >= 0:
+            os.close(self._stdin)
         if self._quick is not None:
             self._quick.close()
 
@@ -49,6 +50,13 @@ class Starter:
 
     def many(self) -> None:
         """Several programs follow, so that it is worth while to look how they are started best."""
+        self._many = True
+
+    def _get_ready(self) -> None:
+        """As late as the first program: who has them started by others needs none of it."""
+        self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        if not self._many:
+            return
         with open("/proc/thread-self/status", "rb") as file:  # noqa: PTH123 - on the fast path
             status = file.read()
         ignored, blocked = _numbers(_IGNORED, status), _numbers(_BLOCKED, status)
@@ -67,6 +75,8 @@ class Starter:
         ``variables`` is its environment, as ``variables_of`` makes it. Where this is ``quick``
         there is no pidfd.
         """
+        if self._stdin < 0:
+            self._get_ready()
         if self._quick is None:
             environment = dict(one.split(b"=", 1) for one in variables)
             actions = (process.given(self._stdin, 0), files[0].as_stdout, files[1].as_stderr)

@@ -135,6 +135,7 @@ def both(
     """``hooks`` of which each script is started by this process, or as many as may by another."""
     if request.param == "ahead":
         monkeypatch.setattr(spawner, "MANY", 1)
+        monkeypatch.setattr(spawner, "FEW", 1)
         monkeypatch.setattr(scripts_ahead, "FEW", 1)
         monkeypatch.setattr(scripts_ahead, "LEAST", 0.0)
         monkeypatch.setattr(digests, "FRESH", 0)

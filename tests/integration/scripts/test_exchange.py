@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -189,7 +190,58 @@ async def test_a_directory_in_which_nothing_was_left_is_the_next_runs(
     seen = [(await run(hooks, place))[0].output for _ in range(2)]
     assert seen[0] == seen[1]
     [left] = place.iterdir()
-    assert list(left.iterdir()) == []
+    assert [one.name for one in left.iterdir()] == ["context.json"]
+
+
+async def test_its_document_is_the_next_runs_with_nothing_of_what_it_said(
+    hooks: Hooks, place: Path
+) -> None:
+    hooks.script("10-a", 'stat -c %i "$GANTRY_CONTEXT"; cat "$GANTRY_CONTEXT"')
+    long = b'{"phase":"pre","names":["%s"]}' % (b"x" * 5000)
+    found = []
+    for turn, context in enumerate((long, CONTEXT, long)):
+        [result] = await run(hooks, place, context, run_id=str(turn))
+        inode, document = result.output.splitlines()
+        document = json.loads(document)
+        assert document.pop("deadline") > time.time()
+        assert document == json.loads(context)
+        found.append(inode)
+    assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        'ln "$GANTRY_CONTEXT" ../../kept',
+        'exec 9<"$GANTRY_CONTEXT"; { read -r line < ../../go; cat <&9 > ../../kept; } &',
+        'chmod 644 "$GANTRY_CONTEXT"',
+        'rm "$GANTRY_CONTEXT"; ln -s ../../kept "$GANTRY_CONTEXT"',
+        'rm "$GANTRY_CONTEXT"; mkfifo -m 600 "$GANTRY_CONTEXT"',
+        'rm "$GANTRY_CONTEXT"; mkdir "$GANTRY_CONTEXT"; touch "$GANTRY_CONTEXT/mine"',
+    ],
+)
+async def test_a_document_that_a_script_may_still_have_is_not_the_next_runs(
+    hooks: Hooks, place: Path, what: str
+) -> None:
+    above = place.parent
+    above.mkdir(parents=True)
+    os.mkfifo(above / "go")
+    hooks.script("10-a", f'cd "${{GANTRY_CONTEXT%/*}}" && {what}')
+    [result] = await run(hooks, place, b'{"turn":1}', run_id="one")
+    assert result.status is ScriptStatus.SUCCEEDED, result.output
+    tell = f"echo now > {above}/go; " if "go" in what else ""
+    hooks.script("10-a", f'{tell}stat -c "%a %F" "$GANTRY_CONTEXT"; cat "$GANTRY_CONTEXT"')
+    [result] = await run(hooks, place, b'{"turn":2}', run_id="another")
+    kind, document = result.output.splitlines()
+    assert (kind, json.loads(document)["turn"]) == ("600 regular file", 2)
+    if " ../../kept" in what and "-s" not in what:
+        until = time.monotonic() + 20
+        while not (kept := above / "kept").exists() or not kept.read_text():
+            assert time.monotonic() < until
+            await asyncio.sleep(0.01)
+        assert json.loads(kept.read_text())["turn"] == 1
+    else:
+        assert not (above / "kept").exists()
 
 
 async def test_it_is_as_new_whatever_was_put_there_meanwhile(hooks: Hooks, place: Path) -> None:
@@ -216,7 +268,7 @@ async def test_a_verdict_that_comes_late_is_not_that_of_the_next_run(
     hooks.script("10-a", LATE)
     await run(hooks, place)
     [left] = place.iterdir()
-    assert list(left.iterdir()) == []
+    assert [one.name for one in left.iterdir()] == ["context.json"]
     way = place.parent
     text = f'echo now > {way}/go; read -r line < {way}/gone; ls "${{GANTRY_CONTEXT%/*}}"'
     hooks.script("10-a", text)
@@ -235,7 +287,7 @@ async def test_two_phases_at_once_have_a_directory_each(hooks: Hooks, place: Pat
         assert len({path for path, _ in told}) == 4
         assert {name for _, name in told} == {"context.json"}
         [left] = place.iterdir()
-        assert list(left.iterdir()) == []
+        assert [one.name for one in left.iterdir()] == ["context.json"]
 
 
 async def test_a_directory_in_which_something_was_left_is_nobody_elses(

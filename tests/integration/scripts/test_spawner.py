@@ -17,7 +17,7 @@ from gantry.host import spawner
 from gantry.host.daemon import Identity, identity
 from gantry.host.listing import listing
 from gantry.host.scripts import run_hooks
-from gantry.host.spawner import MANY, Borrowed, Spawner
+from gantry.host.spawner import FEW, MANY, Borrowed, Spawner
 from gantry.model.orders import ScriptResult, ScriptStatus
 
 COUNT = MANY + 6
@@ -61,8 +61,53 @@ async def test_many_are_started_by_one_process_which_the_next_ones_have_too(hook
 
 
 async def test_few_are_started_by_ourselves(hooks: Hooks) -> None:
-    many(hooks, "echo $PPID", MANY - 1)
+    many(hooks, "echo $PPID", FEW - 1)
     assert {int(one.output) for one in await Run(hooks).results()} == {os.getpid()}
+
+
+def test_it_is_started_when_many_come_at_once_or_soon_after_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spawner, "_one", spawner._One())
+    monkeypatch.setattr(spawner, "_LATELY", 100.0)
+    with Borrowed(FEW - 1) as few:
+        assert few.spawner is None
+    with Borrowed(MANY - FEW) as some:
+        assert some.spawner is None
+    with Borrowed(FEW) as more:
+        assert more.spawner is not None
+        with Borrowed(MANY) as other:
+            assert other.spawner is None, "nobody else has it meanwhile"
+    with Borrowed(FEW) as again:
+        assert again.spawner is more.spawner
+
+
+def test_it_is_not_started_for_some_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spawner, "_LATELY", -1.0)
+    for _ in range(3):
+        with Borrowed(MANY - 1) as some:
+            assert some.spawner is None
+    with Borrowed(MANY) as many_at_once:
+        assert many_at_once.spawner is not None
+
+
+async def test_files_that_nobody_wrote_to_are_used_for_another_directory(
+    hooks: Hooks, tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
+    many(hooks, f"readlink /proc/$$/fd/2 >> {said}")
+    first = list[str]()
+    for turn in range(5):
+        (tmp_path / f"node{turn}").mkdir()
+        how = spawned(hooks.base)
+        how["outputs"] = tmp_path / f"node{turn}/outputs"
+        ran = await run_hooks(hooks.base, hooks.order(), {}, **how)
+        assert [one.status for one in ran.results] == [OK] * COUNT
+        first.append(Path(said.read_text().splitlines()[0]).parent.name)
+        said.unlink()
+    assert first[0] == "node0"
+    # Those of a script that took long, on a busy machine, are not used again.
+    assert any(where != f"node{turn}" for turn, where in enumerate(first)), first
 
 
 async def test_notes_say_of_all_how_they_ended(hooks: Hooks, tmp_path: Path) -> None:

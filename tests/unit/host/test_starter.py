@@ -59,8 +59,9 @@ def said(text: str, outputs: Outputs, *, quick: bool = True) -> str:
     files = outputs.take()
     with Starter() as made:
         made.many()
+        program = start(made, text, files)
         assert made.quick is quick
-        ended = process.finish(start(made, text, files), timeout=100)
+        ended = process.finish(program, timeout=100)
     assert ended.exit_status == 0
     return b"".join(os.pread(one.descriptor, 65536, 0) for one in files).decode()
 
