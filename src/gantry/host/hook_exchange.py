@@ -114,10 +114,16 @@ class Exchange:
         """Whether nothing but the document was there, as most often; then the next run has both."""
         assert self._parent is not None
         try:
-            if os.listdir(self._directory) not in ([], [_DOCUMENT]):  # noqa: PTH208 - names only
+            found = os.listdir(self._directory)  # noqa: PTH208 - names only
+            if found not in ([], [_DOCUMENT]):
                 return False
-            # Where another run has left one, it is replaced.
-            os.rename(self._directory, self._parent / _EMPTY)  # noqa: PTH104
+            try:
+                os.rename(self._directory, self._parent / _EMPTY)  # noqa: PTH104
+            except OSError:
+                # Another run has left one with its document: one is enough.
+                for name in found:
+                    os.unlink(f"{self._directory}/{name}")  # noqa: PTH108 - on the fast path
+                os.rmdir(self._directory)  # noqa: PTH106 - on the fast path
         except OSError:
             return False
         return True
@@ -264,13 +270,25 @@ def _make(directory: str, empty: str) -> int:
         os.mkdir(directory, 0o700)  # noqa: PTH102
         return -1
     # A script of root may have put something there meanwhile, or taken rights away.
-    os.chmod(directory, 0o700)  # noqa: PTH101
+    mode = os.lstat(directory).st_mode
+    if not stat.S_ISDIR(mode):
+        os.unlink(directory)  # noqa: PTH108
+        os.mkdir(directory, 0o700)  # noqa: PTH102
+        return -1
+    if stat.S_IMODE(mode) != 0o700:
+        os.chmod(directory, 0o700)  # noqa: PTH101
     found = os.listdir(directory)  # noqa: PTH208 - names only
-    document = _left(f"{directory}/{_DOCUMENT}") if found == [_DOCUMENT] else -1
-    if found and document < 0:
+    if found == [_DOCUMENT]:
+        document = _left(f"{directory}/{_DOCUMENT}")
+        if document >= 0:
+            return document
+        with contextlib.suppress(OSError):
+            os.unlink(f"{directory}/{_DOCUMENT}")  # noqa: PTH108 - on the fast path
+            found = []
+    if found:
         _make_way(Path(directory))
         os.mkdir(directory, 0o700)  # noqa: PTH102
-    return document
+    return -1
 
 
 def _left(path: str) -> int:

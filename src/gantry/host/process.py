@@ -15,6 +15,7 @@ import resource
 import select
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -219,19 +220,25 @@ def attend(
 
     ``timeout`` counts from its start. ``later``: work of the caller's for which the program need
     not wait, each with the seconds after which it is done (in this order) if the program still
-    runs; with 0 it is always done.
+    runs; with 0 it is always done. Before a program is ended, which may take a while, what is left
+    of it is done.
     """
     deadline = program.began + timeout
     ended = False
+    left = deque(later)
     try:
-        for after, work in later:
+        while left:
+            after, work = left[0]
             if after > 0:
                 ended = _wait(program.pidfd, min(program.began + after, deadline), stop)
             if ended or (stop is not None and stop.wanted):
                 break
+            left.popleft()
             work()
         if not ended:
             ended = _wait(program.pidfd, deadline, stop)
+        while left and not ended:
+            left.popleft()[1]()
     finally:
         if not ended:
             end_group(program.pid, program.pidfd)

@@ -189,6 +189,8 @@ class _Run:
             self._waiting.append(skipped(script, script.skip) if script.skip else failed(script))
         else:
             self._turn.go_on()
+            if self._stop.wanted:
+                return  # while it waited for its turn
             self._run(script, number, script.timeout if timeout is None else timeout)
 
     def _ahead(self, spawner: Spawner | None, timeout: float | None) -> Ahead | None:

@@ -78,11 +78,12 @@ class Turn:
             return
         self.over()
         self.__enter__()
-        self._left = _SCRIPTS - 1
+        self._left -= 1
 
     def __enter__(self) -> Self:
         _PLACES.take()
         self._has = True
+        self._left = _SCRIPTS
         return self
 
     def __exit__(self, *_: object) -> None:

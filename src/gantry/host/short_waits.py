@@ -71,15 +71,21 @@ class ShortWaits:
         """
         (_, work), *rest = later
         if self._timer is None:
-            self._timer = _timer()
-            self._timer.add(self)
+            timer = _timer()
+            try:
+                timer.add(self)
+            except RuntimeError:  # too many threads: we watch it ourselves
+                program = process.watched(pid, began)
+                return process.finish(program, timeout=timeout, stop=self._stop, later=later)
+            self._timer = timer
         try:
             work()
         except BaseException:
             self._stop_at_once(pid, began)
             raise
         if self._stop.wanted:
-            return process.finish(process.watched(pid, began), timeout=timeout, stop=self._stop)
+            program = process.watched(pid, began)
+            return process.finish(program, timeout=timeout, stop=self._stop, later=rest)
         self._running = running = _Running(pid, began, timeout, rest)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         with self._lock:
@@ -150,8 +156,13 @@ class _Timer:
         with self._changed:
             self._all.add(one)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="scripts", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="scripts", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    self._all.discard(one)
+                    raise
+                self._thread = thread
             elif self._idle:
                 self._changed.notify()
 

@@ -66,6 +66,8 @@ _PROBLEM: Final = 200
 def only_ours(descriptor: int) -> bool:
     """Whether nobody else has the file open. What cannot be told counts as open."""
     try:
+        # Who opens it just then would have us ended by SIGIO; of SIGURG nobody takes notice.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         # A lease for writing is given only where there is no other open file.
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -171,7 +173,7 @@ class _Files:
             device = os.stat(directory).st_dev  # noqa: PTH116 - little is imported
         except OSError:
             device = -1
-        if device != self._device:
+        if device < 0 or device != self._device:
             self.close()
         self._directory, self._device = directory, device
 

@@ -290,6 +290,38 @@ async def test_two_phases_at_once_have_a_directory_each(hooks: Hooks, place: Pat
         assert [one.name for one in left.iterdir()] == ["context.json"]
 
 
+async def test_of_two_phases_at_once_neither_takes_long_to_clear_up(
+    hooks: Hooks, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleared = list[Path]()
+    monkeypatch.setattr(hook_exchange, "clear", cleared.append)
+    met = place.parent
+    met.mkdir(parents=True)
+    hooks.script(
+        "10-a", f"touch {met}/$$; while [ $(ls {met} | wc -l) -lt 3 ]; do sleep 0.01; done"
+    )
+    results = await asyncio.gather(*(run(hooks, place, run_id=name) for name in ("one", "two")))
+    assert {one.status for [one] in results} == {ScriptStatus.SUCCEEDED}
+    assert cleared == []
+    [left] = place.iterdir()
+    assert [one.name for one in left.iterdir()] == ["context.json"]
+
+
+async def test_a_link_in_the_place_of_what_was_left_leads_nobody_elsewhere(
+    hooks: Hooks, place: Path
+) -> None:
+    hooks.script("10-a", "exit 0")
+    await run(hooks, place)
+    other = place.parent / "other"
+    other.mkdir(0o755)
+    (place / "empty").rename(place.parent / "aside")
+    (place / "empty").symlink_to(other)
+    [result] = await run(hooks, place, run_id="another")
+    assert result.status is ScriptStatus.SUCCEEDED
+    assert other.stat().st_mode & 0o777 == 0o755
+    assert list(other.iterdir()) == []
+
+
 async def test_a_directory_in_which_something_was_left_is_nobody_elses(
     hooks: Hooks, place: Path
 ) -> None:

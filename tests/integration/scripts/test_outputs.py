@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -271,3 +272,34 @@ async def test_nothing_is_left_open_of_what_was_opened_ahead(hooks: Hooks, kept:
         await statuses()
     assert held() == before
     assert all(one.reusable for one in outputs._spare(device)), "somebody has one of them open"
+
+
+OPENS = "import os, sys\nwhile True: os.close(os.open(sys.argv[1], os.O_RDONLY))"
+LOOKS = """
+import sys, time
+from gantry.host.spawner_program import only_ours
+file = open(sys.argv[1], "rb+")
+found = set()
+until = time.monotonic() + 60
+while len(found) < 2 and time.monotonic() < until:
+    found |= {only_ours(file.fileno()) for _ in range(20_000)}
+print(sorted(found))
+"""
+
+
+def test_who_looks_whether_a_file_is_open_is_not_ended_when_it_is_opened(tmp_path: Path) -> None:
+    """A lease that somebody breaks is told by a signal, which ends a process as it is at first."""
+    file = tmp_path / "file"
+    file.touch()
+    with subprocess.Popen([sys.executable, "-c", OPENS, str(file)]) as opening:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", LOOKS, str(file)],
+                capture_output=True,
+                text=True,
+                timeout=100,
+                check=False,
+            )
+        finally:
+            opening.kill()
+    assert (done.returncode, done.stdout) == (0, "[False, True]\n"), done.stderr

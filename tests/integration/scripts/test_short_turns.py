@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from tests.integration.scripts.conftest import Hooks
@@ -14,6 +15,13 @@ from gantry.host import short_turns
 from gantry.host.short_turns import Turn
 
 PHASES = 3 * max(2, os.cpu_count() or 1)
+
+
+def until(so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
 
 
 async def test_scripts_that_wait_for_each_other_all_run(hooks: Hooks) -> None:
@@ -77,6 +85,42 @@ def test_a_turn_is_for_several_scripts_and_then_somebody_elses() -> None:
     thread.join(100)
     for turn in turns:
         turn.over()
+
+
+def test_who_has_a_turn_begins_its_first_script_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(short_turns, "_PLACES", short_turns._Places(1))
+    with Turn() as mine:
+        other = Turn()
+        thread = threading.Thread(target=other.__enter__)
+        thread.start()
+        while not short_turns._PLACES.waiting:
+            time.sleep(0.001)
+        for _ in range(16):
+            mine.go_on()
+        assert thread.is_alive(), "it has waited, and waits for this turn"
+    thread.join(100)
+    assert not thread.is_alive()
+    other.over()
+
+
+async def test_a_phase_that_is_cancelled_while_it_waits_for_a_turn_begins_no_script(
+    hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(short_turns, "_PLACES", short_turns._Places(1))
+    ran = hooks.base.parent / "ran"
+    hooks.script("10-a", f"touch {ran}-10; while [ ! -e {ran}-go ]; do sleep 0.01; done")
+    hooks.script("11-b", f"touch {ran}-11")
+    phase = asyncio.create_task(hooks.run())
+    await asyncio.to_thread(until, ran.with_name("ran-10").exists)
+    # Its script takes long, so that it has given its turn on.
+    with Turn():
+        ran.with_name("ran-go").touch()
+        await asyncio.to_thread(until, lambda: bool(short_turns._PLACES.waiting))
+        phase.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await phase
+    assert not ran.with_name("ran-11").exists()
 
 
 @pytest.mark.parametrize(("processes", "places"), [(1, 4), (2, 2), (9, 1)])

@@ -177,3 +177,42 @@ def test_the_timer_sleeps_when_there_are_no_sequences() -> None:
     while not timer._idle and time.monotonic() < deadline:
         time.sleep(AFTER)
     assert timer._idle
+
+
+def test_where_there_can_be_no_timer_scripts_are_watched_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short_waits._timer.cache_clear()
+    start = threading.Thread.start
+
+    def none(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    noted = list[str]()
+    with monkeypatch.context() as there, ShortWaits(Stop()) as waits:
+        there.setattr(threading.Thread, "start", none)
+        assert waited(waits, "exit 3").exit_status == 3
+        ended = waited(waits, "sleep 20", timeout=0.1, note=lambda: noted.append("noted"))
+        assert ended.timed_out
+        assert noted == ["noted"]
+    assert threading.Thread.start is start
+    with ShortWaits(Stop()) as waits:
+        assert waited(waits, "sleep 20", timeout=0.1).timed_out, "there can be one again"
+
+
+def test_what_is_left_of_the_work_is_done_before_a_script_is_ended(tmp_path: Path) -> None:
+    stop = Stop()
+    text = f"trap 'exit 0' TERM; touch {tmp_path}/up; while :; do sleep 0.01; done"
+    alive = list[bool]()
+
+    def work() -> None:
+        while not (tmp_path / "up").exists():
+            time.sleep(0.001)
+        stop.set()
+
+    with ShortWaits(stop) as waits:
+        pid, began = begun(text)
+        later = ((0.0, work), (1000.0, lambda: alive.append(Path(f"/proc/{pid}").exists())))
+        ended = waits.finish(pid, began, PATIENCE, later)
+    assert ended.cancelled
+    assert alive == [True]
