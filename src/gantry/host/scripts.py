@@ -228,7 +228,8 @@ class _Run:
     ) -> bool:
         self._number, self._program, self._files = number, program, files
         by_itself = process.attend(program, timeout=timeout, stop=self._stop, later=self._later[1:])
-        self._turn.go_on()
+        # Till then the process that starts scripts waits for us, and nobody else has it.
+        self._turn.go_on(first=True)
         return by_itself
 
     def _run(self, script: Script, number: int, timeout: float) -> None:

@@ -32,15 +32,18 @@ class _Places:
         with self._lock:
             self._free = places
 
-    def take(self) -> None:
-        """Wait for one."""
+    def take(self, *, first: bool = False) -> None:
+        """Wait for one; ``first`` before all others who wait."""
         with self._lock:
             if self._free:
                 self._free -= 1
                 return
             gate = threading.Lock()
             gate.acquire()
-            self.waiting.append(gate)
+            if first:
+                self.waiting.appendleft(gate)
+            else:
+                self.waiting.append(gate)
         gate.acquire()
 
     def give(self) -> None:
@@ -71,20 +74,26 @@ class Turn:
         self._has = False
         self._left = 0
 
-    def go_on(self) -> None:
-        """Begin one more script; after some, those who wait have their turn first."""
+    def go_on(self, *, first: bool = False) -> None:
+        """Begin one more script; after some, those who wait have their turn first.
+
+        ``first``: for who has what others need, and had given his turn on.
+        """
         if self._has and (self._left > 0 or not _PLACES.waiting):
             self._left -= 1
             return
         self.over()
-        self.__enter__()
+        self._take(first=first)
         self._left -= 1
 
     def __enter__(self) -> Self:
-        _PLACES.take()
+        self._take()
+        return self
+
+    def _take(self, *, first: bool = False) -> None:
+        _PLACES.take(first=first)
         self._has = True
         self._left = _SCRIPTS
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.over()

@@ -103,6 +103,28 @@ def test_who_has_a_turn_begins_its_first_script_in_it(monkeypatch: pytest.Monkey
     other.over()
 
 
+def test_who_has_what_others_need_has_the_next_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(short_turns, "_PLACES", short_turns._Places(1))
+    order = list[str]()
+
+    def have(name: str, *, first: bool) -> None:
+        turn = Turn()
+        turn.go_on(first=first)
+        order.append(name)
+        turn.over()
+
+    threads = list[threading.Thread]()
+    with Turn():
+        for name in ("one", "two", "first"):
+            thread = threading.Thread(target=have, args=(name,), kwargs={"first": name == "first"})
+            threads.append(thread)
+            thread.start()
+            until(lambda: len(short_turns._PLACES.waiting) == len(threads))
+    for thread in threads:
+        thread.join(100)
+    assert order == ["first", "one", "two"]
+
+
 async def test_a_phase_that_is_cancelled_while_it_waits_for_a_turn_begins_no_script(
     hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
