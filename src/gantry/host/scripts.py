@@ -16,7 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from gantry.host import accounts, process
 from gantry.host.accounts import Account, NotPossible
@@ -31,12 +31,14 @@ from gantry.host.outputs import Output, Outputs
 from gantry.host.process import Ended, Stop
 from gantry.host.script_results import Ran, Results, failed
 from gantry.host.script_results import skipped as skipped
-from gantry.host.scripts_ahead import Ahead, Notes
 from gantry.host.short_turns import Turn
 from gantry.host.short_waits import AFTER, ShortWaits
-from gantry.host.spawner import Borrowed, Spawner
+from gantry.host.spawner_program import FEW
 from gantry.host.starter import Starter, variables_of
 from gantry.model.orders import HooksRan, HooksRun, ScriptResult
+
+if TYPE_CHECKING:
+    from gantry.host.scripts_ahead import Ahead, Notes
 
 _log = logging.getLogger(__name__)
 
@@ -163,9 +165,8 @@ class _Run:
             self._starter.many()
         self._last = len(scripts) - 1
         many = len(scripts) if self._notes is not None and not done else 0
-        # Only who has a turn asks for it: nobody who waits for one keeps it from others.
-        with Borrowed(many) as borrowed:
-            ahead = self._ahead(borrowed.spawner, timeout)
+        with contextlib.ExitStack() as lent:
+            ahead = self._ahead(many, timeout, lent) if many >= FEW else None
             number = 0
             while number < len(scripts) and not self._stop.wanted:
                 number = self._some(scripts, number, ahead) if ahead is not None else number
@@ -193,7 +194,15 @@ class _Run:
                 return  # while it waited for its turn
             self._run(script, number, script.timeout if timeout is None else timeout)
 
-    def _ahead(self, spawner: Spawner | None, timeout: float | None) -> Ahead | None:
+    def _ahead(
+        self, scripts: int, timeout: float | None, lent: contextlib.ExitStack
+    ) -> Ahead | None:
+        # Most nodes never have so many: an agent need not have it in memory.
+        from gantry.host.scripts_ahead import Ahead
+        from gantry.host.spawner import Borrowed
+
+        # Only who has a turn asks for it: nobody who waits for one keeps it from others.
+        spawner = lent.enter_context(Borrowed(scripts)).spawner
         if spawner is None or self._notes is None:
             return None
         parts = self._notes, self._outputs, self._exchange, timeout, self._stop

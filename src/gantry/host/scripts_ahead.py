@@ -17,7 +17,8 @@ from gantry.host.listing import Script
 from gantry.host.outputs import Output, Outputs
 from gantry.host.process import Ended, Program, Stop
 from gantry.host.script_results import Ran
-from gantry.host.spawner import FEW, End, Long, Lost, Order, Spawner, Wanted
+from gantry.host.spawner import End, Long, Lost, Order, Spawner, Wanted
+from gantry.host.spawner_program import FEW
 
 MOST: Final = 512
 """Scripts that are asked for together: what is known of them is in memory three times."""

@@ -24,14 +24,12 @@ import msgspec
 from gantry.host import process, spawner_program
 from gantry.host.daemon import Identity, identity
 from gantry.host.process import Program, Stop
-from gantry.host.spawner_program import LENGTH, TRIED
+from gantry.host.spawner_program import FEW, LENGTH, TRIED
 from gantry.model import timeouts
 
 MANY: Final = 24
 """Scripts, of one sequence or of several within a second, for which it is worth while to start
 it."""
-FEW: Final = 8
-"""Scripts of a sequence, fewer than which are not worth asking it."""
 _LATELY: Final = 1.0
 IDLE: Final = 60.0
 """Seconds without work after which it ends."""

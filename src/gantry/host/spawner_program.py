@@ -36,6 +36,8 @@ if TRIED:
 _RESTORE_SIGNALS: Final = True
 _NEW_SESSION: Final = True
 _VFORK: Final = True
+FEW: Final = 8
+"""Scripts of a sequence, fewer than which are not worth asking this program."""
 AFTER: Final = 0.02
 """Seconds after which the agent looks after a script."""
 TOGETHER: Final = 64

@@ -13,7 +13,7 @@ import pytest
 from tests.support.open_place import open_place
 
 from gantry.agent.ended_file import PhaseNotes
-from gantry.host import digests, scripts_ahead, spawner
+from gantry.host import digests, scripts, scripts_ahead, spawner
 from gantry.host.daemon import Identity
 from gantry.host.digests import digest
 from gantry.host.process import Stop
@@ -135,6 +135,7 @@ def both(
     """``hooks`` of which each script is started by this process, or as many as may by another."""
     if request.param == "ahead":
         monkeypatch.setattr(spawner, "MANY", 1)
+        monkeypatch.setattr(scripts, "FEW", 1)
         monkeypatch.setattr(spawner, "FEW", 1)
         monkeypatch.setattr(scripts_ahead, "FEW", 1)
         monkeypatch.setattr(scripts_ahead, "LEAST", 0.0)

@@ -17,7 +17,8 @@ from gantry.host import spawner
 from gantry.host.daemon import Identity, identity
 from gantry.host.listing import listing
 from gantry.host.scripts import run_hooks
-from gantry.host.spawner import FEW, MANY, Borrowed, Spawner
+from gantry.host.spawner import MANY, Borrowed, Spawner
+from gantry.host.spawner_program import FEW
 from gantry.model.orders import ScriptResult, ScriptStatus
 
 COUNT = MANY + 6
