@@ -19,7 +19,6 @@ from gantry.host.daemon import Identity
 from gantry.host.listing import DIRECTORY as DIRECTORY
 from gantry.host.listing import entries, listing, runnable
 from gantry.host.process import Stop
-from gantry.host.scripts import run_sequence, skipped
 from gantry.host.short_turns import Turn
 from gantry.model.errors import Rejected
 from gantry.model.orders import HookDirectory, HooksRan, HooksRun
@@ -44,6 +43,8 @@ def nothing_to_run(parts: Parts, order: HooksRun) -> HooksRan | None:
     found = listing(base, order)
     if runnable(found):
         return None
+    from gantry.host.script_results import skipped  # as below
+
     return HooksRan(results=tuple(skipped(script, script.skip) for script in found))
 
 
@@ -88,6 +89,9 @@ def _recorded_in(
     stop: Stop,
     on_started: Callable[[Identity], None] | None,
 ) -> HooksRan:
+    # An agent whose node has no scripts need not have it in memory.
+    from gantry.host.scripts import run_sequence
+
     phase = ledger.phase(order)
     alone = [one.name for one in order.directories] == [watcher.DIRECTORY]
     extra = watcher.added(str(root), order.run_id) if alone else _extra(root, order)

@@ -17,7 +17,6 @@ from gantry.agent.hooks import DIRECTORY as HOOKS
 from gantry.agent.memory import Memory
 from gantry.hooks.watcher import DIRECTORY, added, order
 from gantry.host.daemon import Identity
-from gantry.host.scripts import run_hooks
 from gantry.model import timeouts
 from gantry.model.orders import ScriptResult, ScriptStatus
 
@@ -49,6 +48,8 @@ async def once(root: Path, memory: Memory) -> None:
 
     def started(identity: Identity) -> None:
         memory.script_started(_KEY, identity.pid, identity.started)
+
+    from gantry.host.scripts import run_hooks  # as of most orders: when there are scripts
 
     memory.mark(_KEY, f"GANTRY_RUN_ID={run_id}")
     try:
