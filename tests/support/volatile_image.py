@@ -12,6 +12,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.support.cluster import eventually
+
 CLUSTER = 4096
 """Bytes that are lost or kept as one."""
 PATIENCE = 60
@@ -63,9 +65,11 @@ class VolatileImage:
         self._told("blockdev-snapshot", {"node": old, "overlay": image.name})
 
     def _told(self, command: str, arguments: dict[str, Any]) -> None:
-        with socket.socket(socket.AF_UNIX) as connection:
+        # A machine that has just been switched on may not listen yet.
+        found = eventually("the monitor listens", self._connected, timeout=PATIENCE)
+        assert found is not None
+        with found as connection:
             connection.settimeout(PATIENCE)
-            connection.connect(str(self._monitor))
             lines = connection.makefile("rw")
             lines.readline()
             for name, given in (("qmp_capabilities", {}), (command, arguments)):
@@ -73,6 +77,15 @@ class VolatileImage:
                 lines.flush()
                 answer = lines.readline()
                 assert "return" in json.loads(answer), answer
+
+    def _connected(self) -> socket.socket | None:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(self._monitor))
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            return None
+        return connection
 
     def rest(self) -> None:
         """After the loss, with nobody left who uses it: what remains is what was flushed."""
