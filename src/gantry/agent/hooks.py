@@ -65,23 +65,17 @@ async def run_below(
     Scripts of ``watcher`` are told as little as the agent tells them.
     """
     stop = Stop()
+
+    def recorded() -> HooksRan:
+        # From the beginning: many phases that begin at once would fight for the interpreter.
+        with Turn() as turn:
+            return _recorded(turn, root, order, ledger, stop, on_started)
+
     # All of it in one thread: to go from one to another costs as much as starting a script.
-    return await in_thread(stop, lambda: _recorded(root, order, ledger, stop, on_started))
+    return await in_thread(stop, recorded)
 
 
 def _recorded(
-    root: Path,
-    order: HooksRun,
-    ledger: Ledger,
-    stop: Stop,
-    on_started: Callable[[Identity], None] | None,
-) -> HooksRan:
-    # From the beginning: many phases that begin at once would fight for the interpreter.
-    with Turn() as turn:
-        return _recorded_in(turn, root, order, ledger, stop, on_started)
-
-
-def _recorded_in(
     turn: Turn,
     root: Path,
     order: HooksRun,
@@ -105,6 +99,7 @@ def _recorded_in(
             order,
             extra,
             stop,
+            turn,
             on_started=on_started,
             on_starter=on_started,
             # Of scripts that must not run again each result is recorded by itself.
@@ -114,7 +109,6 @@ def _recorded_in(
             outputs=phase.outputs,
             exchange=None if alone else root / EXCHANGE,
             done=phase.done,
-            turn=turn,
         )
     finally:
         phase.close()

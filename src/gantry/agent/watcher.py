@@ -49,7 +49,7 @@ async def once(root: Path, memory: Memory) -> None:
     def started(identity: Identity) -> None:
         memory.script_started(_KEY, identity.pid, identity.started)
 
-    from gantry.host.scripts import run_hooks  # as of most orders: when there are scripts
+    from gantry.host.scripts import run_hooks  # loaded when there are any
 
     memory.mark(_KEY, f"GANTRY_RUN_ID={run_id}")
     try:

@@ -66,7 +66,6 @@ class How(TypedDict, total=False):
     outputs: Path | None
     exchange: Path | None
     done: Mapping[tuple[str, str], ScriptResult]
-    turn: Turn
 
 
 async def run_hooks(
@@ -74,11 +73,21 @@ async def run_hooks(
 ) -> HooksRan:
     """``run_sequence`` in a thread; a cancellation ends it."""
     stop = Stop()
-    return await in_thread(stop, lambda: run_sequence(base, order, extra, stop, **how))
+
+    def run() -> HooksRan:
+        with Turn() as turn:
+            return run_sequence(base, order, extra, stop, turn, **how)
+
+    return await in_thread(stop, run)
 
 
 def run_sequence(
-    base: Path, order: HooksRun, extra: Mapping[str, str], stop: Stop, **how: Unpack[How]
+    base: Path,
+    order: HooksRun,
+    extra: Mapping[str, str],
+    stop: Stop,
+    turn: Turn,
+    **how: Unpack[How],
 ) -> HooksRan:
     """Run the scripts of all the order's directories below ``base``, in one sequence. Blocking.
 
@@ -94,10 +103,6 @@ def run_sequence(
     scripts that are not run again: they are told in their place. ``stop`` ends the running
     script's process group; no other is started then. ``turn`` is the caller's, who has it.
     """
-    if "turn" not in how:
-        with Turn() as turn:
-            how["turn"] = turn
-            return run_sequence(base, order, extra, stop, **how)
     name = "-".join((order.run_id, *(one.name for one in order.directories)))
     with (
         Outputs(how.get("outputs")) as files,
@@ -105,7 +110,7 @@ def run_sequence(
         Starter() as starter,
         ShortWaits(stop) as waits,
     ):
-        run = _Run(order, extra, files, place, starter, waits, stop, how)
+        run = _Run(order, extra, files, place, starter, waits, stop, turn, how)
         scripts = planned(base, order)
         return HooksRan(results=tuple(run.all(scripts, how.get("timeout"), how.get("done", {}))))
 
@@ -122,6 +127,7 @@ class _Run:
         starter: Starter,
         waits: ShortWaits,
         stop: Stop,
+        turn: Turn,
         how: How,
     ) -> None:
         self._environments = order.environments
@@ -138,7 +144,7 @@ class _Run:
         self._on_results = how.get("on_results")
         self._stop = stop
         self._make = Results(outputs, exchange)
-        self._turn = how["turn"]
+        self._turn = turn
         self._waits = waits
         self._program: process.Program | None = None
         self._files: tuple[Output, Output] | None = None

@@ -63,9 +63,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Scripts in their order, and what all have in common.
 
     ``variables`` are the environments by version, each as one text of variables with NUL between
-    them, ``files`` is the directory for outputs without
-    a name, ``notes`` a file that says of each short one how it ended before the next one begins,
-    ``document`` one whose text at ``deadline_at`` is each one's deadline, or empty.
+    them, ``files`` is the directory for outputs without a name, ``notes`` a file that says of each
+    short one how it ended before the next one begins, ``document`` one whose text at
+    ``deadline_at`` is each one's deadline, or empty.
     """
 
     scripts: Sequence[Wanted]
