@@ -63,7 +63,7 @@ def _write(file: io.BufferedRandom, definition: Path, variables: Mapping[str, st
         _directory(archive, DIRECTORY)
         made, left = {DIRECTORY}, MOST
         root = f"{os.path.realpath(definition)}/"
-        for path in walk(definition, 0):
+        for path in walk(definition):
             status = _status(path, root)
             name = f"{DIRECTORY}/{path.relative_to(definition)}"
             for parent in [*reversed(Path(name).parents)][1:]:

@@ -46,6 +46,14 @@ class _Signature(msgspec.Struct, frozen=True):
     mode: int
 
 
+class _Kept:
+    """By path: what was read of a file with that signature, what came of a definition's files."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[_Signature, check.Entry]] = {}
+        self.definitions: dict[str, tuple[dict[str, check.Entry], OsFacts]] = {}
+
+
 def search_directories(
     root: Path, search_path: tuple[str, ...] = DEFAULT_SEARCH_PATH
 ) -> tuple[Path, ...]:
@@ -59,12 +67,15 @@ def search_directories(
 
 
 class Finder:
-    """Finds definitions; keeps what it read, and reads only files that have changed."""
+    """Finds definitions; keeps what it read and what came of it, and reads only what has changed.
+
+    May be called from several threads.
+    """
 
     def __init__(self, root: Path, search_path: tuple[str, ...] = DEFAULT_SEARCH_PATH) -> None:
         self.root = root
         self.directories = search_directories(root, search_path)
-        self._read: dict[str, tuple[_Signature, check.Entry]] = {}
+        self._kept = _Kept()
 
     @property
     def search_path(self) -> tuple[str, ...]:
@@ -78,7 +89,7 @@ class Finder:
         ends the search, since what is after it could be the wrong definition.
         """
         found: list[OsFacts] = []
-        fresh: dict[str, tuple[_Signature, check.Entry]] = {}
+        fresh = _Kept()
         for directory in self.directories:
             try:
                 names = sorted(entry.name for entry in directory.iterdir())
@@ -90,7 +101,7 @@ class Finder:
             for name in names:
                 if not name.startswith(".") and _is_directory(directory / name):
                     found.append(self._facts(directory / name, fresh))
-        self._read = fresh
+        self._kept = fresh
         return tuple(found)
 
     def lookup(self, name: str) -> OsFacts | None:
@@ -99,15 +110,15 @@ class Finder:
             return None
         for directory in self.directories:
             if _is_directory(directory / name):
-                return self._facts(directory / name, self._read)
+                return self._facts(directory / name, self._kept)
         return None
 
-    def _facts(self, path: Path, keep: dict[str, tuple[_Signature, check.Entry]]) -> OsFacts:
+    def _facts(self, path: Path, keep: _Kept) -> OsFacts:
         entries: dict[str, check.Entry] = {}
-        problem = ""
+        problem, definition = "", str(path)
         try:
-            for file in walk(path, 0):
-                entries[_text(str(file.relative_to(path)))] = self._entry(file, path, keep)
+            for file in _below(definition):
+                entries[_text(file[len(definition) + 1 :])] = self._entry(file, definition, keep)
                 if len(entries) >= _MAX_FILES:
                     problem = f"{path} has more than {_MAX_FILES} files; move the others elsewhere"
                     break
@@ -115,14 +126,16 @@ class Finder:
             where = _text(str(error.filename or path))
             problem = f"{where} cannot be listed: {error.strerror}; mend its rights"
         if problem:
-            return OsFacts(name=_text(path.name), path=_text(str(path)), problem=problem)
-        return check.check(_text(path.name), _text(str(path)), entries)
+            return OsFacts(name=_text(path.name), path=_text(definition), problem=problem)
+        files, facts = self._kept.definitions.get(definition, ({}, None))
+        if facts is None or files != entries:
+            facts = check.check(_text(path.name), _text(definition), entries)
+        keep.definitions[definition] = entries, facts
+        return facts
 
-    def _entry(
-        self, file: Path, definition: Path, keep: dict[str, tuple[_Signature, check.Entry]]
-    ) -> check.Entry:
+    def _entry(self, file: str, definition: str, keep: _Kept) -> check.Entry:
         try:
-            status = file.stat()
+            status = os.stat(file)  # noqa: PTH116 - a path of each takes twice as long
         except OSError:
             return check.Entry(kind="link", digest=_text(_link(file)))
         if not stat.S_ISREG(status.st_mode):
@@ -138,12 +151,15 @@ class Finder:
             status.st_ctime_ns,
             status.st_mode,
         )
-        known = self._read.get(str(file))
-        if known is None or known[0] != signature:
-            text = file.parent == definition and file.name in check.TEXT_FILES
-            known = (signature, _read(file, status, keep_content=text))
-        keep[str(file)] = known
-        return known[1]
+        known, entry = self._kept.files.get(file, (None, None))
+        if entry is None or known != signature:
+            parent, _, name = file.rpartition("/")
+            text = parent == definition and name in check.TEXT_FILES
+            entry = _read(file, status, keep_content=text)
+        # What kept it from being read may pass, and the file be the same.
+        if not entry.problem:
+            keep.files[file] = signature, entry
+        return entry
 
 
 def find(root: Path, search_path: tuple[str, ...] = DEFAULT_SEARCH_PATH) -> tuple[OsFacts, ...]:
@@ -163,29 +179,35 @@ def _is_directory(path: Path) -> bool:
         return False
 
 
-def _link(file: Path) -> str:
+def _link(file: str) -> str:
     try:
-        return str(file.readlink())
+        return str(Path(file).readlink())
     except OSError:
         return ""
 
 
-def walk(directory: Path, depth: int) -> Iterator[Path]:
-    """All below ``directory`` but real directories inside it; links are not descended into."""
+def walk(directory: Path) -> Iterator[Path]:
+    """All below ``directory``, but of real directories only those in it and empty ones.
+
+    Links are not descended into, nor is what lies too deep.
+    """
+    return map(Path, _below(str(directory)))
+
+
+def _below(directory: str, depth: int = 0) -> Iterator[str]:
     for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-        path = directory / entry.name
         if depth < _MAX_DEPTH and entry.is_dir(follow_symlinks=False):
             empty = True
-            for inner in walk(path, depth + 1):
+            for inner in _below(entry.path, depth + 1):
                 empty = False
                 yield inner
             if empty or depth == 0:
-                yield path
+                yield entry.path
         else:
-            yield path
+            yield entry.path
 
 
-def _read(file: Path, status: os.stat_result, keep_content: bool) -> check.Entry:
+def _read(file: str, status: os.stat_result, keep_content: bool) -> check.Entry:
     """One regular file. Of one larger than 8 MiB, size, beginning and end stand for it."""
     mode = stat.S_IMODE(status.st_mode)
     digest = hashlib.sha256(b"%d " % status.st_size)

@@ -58,7 +58,7 @@ def read(directory: Path, name: str, search_path: tuple[Path, ...] = ()) -> Sour
     """
     top = directory.resolve()
     files = {".": _source(top, directory)}
-    for path in itertools.islice(walk(directory, 0), _MOST):
+    for path in itertools.islice(walk(directory), _MOST):
         below = path.relative_to(directory)
         for parent in reversed(below.parents[:-1]):
             if str(parent) not in files:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -113,14 +115,41 @@ def test_a_change_is_seen_and_only_it_is_read_again(tmp_path: Path) -> None:
     before = only(search.find())
     assert sorted(opened) == sorted(file.name for file in path.iterdir())
     opened.clear()
-    assert only(search.find()) == before
-    assert search.lookup("deb") == before
+    assert only(search.find()) is before
+    assert search.lookup("deb") is before
     assert opened == []
     (path / "create").write_text("#!/bin/sh\nexit 1\n")
     opened.clear()
     after = only(search.find())
     assert opened == ["create"]
     assert {file for file in after.files if after.files[file] != before.files[file]} == {"create"}
+
+
+def test_what_could_not_be_read_for_a_moment_is_read_again(tmp_path: Path) -> None:
+    path = write(own(tmp_path))
+    search = finder(tmp_path)
+    with (path / "create").open("r+") as held:
+        # While there is a lease nobody can open it without waiting; the file stays the same.
+        fcntl.fcntl(held, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        assert "cannot be read (Resource temporarily" in only(search.find()).problem
+        fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    found = search.lookup("deb")
+    assert found is not None and found.valid
+    assert only(search.find()).valid
+
+
+def test_a_link_that_leads_nowhere_is_known_by_where_it_leads(tmp_path: Path) -> None:
+    first, second, third = (
+        write(tmp_path / f"n{number}/srv/ganeti/os") / "gone" for number in range(3)
+    )
+    first.symlink_to("nowhere/")
+    second.symlink_to("./nowhere")
+    third.symlink_to("elsewhere")
+    told = [
+        only(find(one.parents[4], ("/srv/ganeti/os",))).digest for one in (first, second, third)
+    ]
+    assert told[0] == told[1] != told[2]
 
 
 def test_taking_the_right_to_execute_is_seen(tmp_path: Path) -> None:
