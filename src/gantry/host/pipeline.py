@@ -219,8 +219,8 @@ def _until_all_ended(
             for place in gone
             if not ended[place].succeeded or place > left or _was_left(ended.get(place - 1))
         )
-        # Who closes a pipe may end after the one who finds it closed.
-        if causes and all(_was_left(ended[place]) for place in early):
+        # Who closes a pipe may end after the one who finds it closed, on either side.
+        if causes and all(_found_an_end(ended, place) for place in early):
             early = (*early, *causes)
             deadline = min(deadline, time.monotonic() + _SEE_THE_END)
     for place in running.values():
@@ -247,6 +247,13 @@ def _problem(
 def _was_left(one: Ended | None) -> bool:
     """Whether it ended since nobody read any more what it wrote."""
     return one is not None and one.signal == signal.SIGPIPE
+
+
+def _found_an_end(ended: Mapping[int, Ended], place: int) -> bool:
+    """Whether it was left, or read all that the one before had, which has ended meanwhile."""
+    before = ended.get(place - 1)
+    had_all = ended[place].succeeded and before is not None and before.succeeded
+    return had_all or _was_left(ended[place])
 
 
 def _consequence(one: Ended) -> int:

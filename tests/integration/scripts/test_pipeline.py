@@ -88,6 +88,14 @@ async def test_who_left_the_others_without_a_word_is_named_also_where_he_ends_af
         await run.run(("yes",), shell("read one; exec <&-; sleep 0.3"), ("cat",))
 
 
+async def test_who_left_the_others_is_named_also_where_those_after_him_end_before_him(
+    run: Run,
+) -> None:
+    leaves = shell("read one; exec <&- >&-; sleep 0.3")
+    with pytest.raises(Failed, match="sh ended before it had all"):
+        await run.run(("yes",), leaves, ("cat",))
+
+
 async def test_what_socat_says_of_every_certificate_is_left_out(run: Run) -> None:
     chatter = "2026/11/27 01:02:03 socat[1] W Unknown subject type 6 (GEN_DNS=2, GEN_IPADD=7"
     with pytest.raises(Failed) as caught:
