@@ -35,6 +35,8 @@ _CHATTER: Final = re.compile(
     r"^\s*$|^\d+\+\d+ records |^\d+ bytes |socat\[\d+\] N |Unknown subject type \d+ \(GEN_DNS"
 )
 _FULL: Final = "No space left"
+_LEFT: Final = "Broken pipe"
+"""Said by those who are not ended by a signal where nobody reads any more what they write."""
 _COPIED: Final = re.compile(rb"^(\d+) bytes", re.MULTILINE)
 
 
@@ -236,7 +238,10 @@ def _problem(
     failed = [place for place, one in enumerate(ended) if not one.succeeded]
     if not failed:
         return None
-    causes = sorted(early or failed, key=lambda place: (_consequence(ended[place]), place))
+    left = {place for place in failed if _LEFT in _said(stages[place])}
+    causes = sorted(
+        early or failed, key=lambda place: (place in left, _consequence(ended[place]), place)
+    )
     full = [place for place in failed if _FULL in _said(stages[place])]
     stage, one = stages[(full or causes)[0]], ended[(full or causes)[0]]
     if one.succeeded:
@@ -250,10 +255,10 @@ def _was_left(one: Ended | None) -> bool:
 
 
 def _found_an_end(ended: Mapping[int, Ended], place: int) -> bool:
-    """Whether it was left, or read all that the one before had, which has ended meanwhile."""
+    """Whether it was left, or read to the end of the one before, which was not left."""
     before = ended.get(place - 1)
-    had_all = ended[place].succeeded and before is not None and before.succeeded
-    return had_all or _was_left(ended[place])
+    read_all = ended[place].succeeded and before is not None and not _was_left(before)
+    return read_all or _was_left(ended[place])
 
 
 def _consequence(one: Ended) -> int:

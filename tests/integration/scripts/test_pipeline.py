@@ -88,12 +88,24 @@ async def test_who_left_the_others_without_a_word_is_named_also_where_he_ends_af
         await run.run(("yes",), shell("read one; exec <&-; sleep 0.3"), ("cat",))
 
 
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [("exit 0", "sh ended before it had all"),
+     ("echo it broke >&2; exit 3", "sh ended with exit status 3: it broke")],
+)  # fmt: skip
 async def test_who_left_the_others_is_named_also_where_those_after_him_end_before_him(
-    run: Run,
+    run: Run, last: str, said: str
 ) -> None:
-    leaves = shell("read one; exec <&- >&-; sleep 0.3")
-    with pytest.raises(Failed, match="sh ended before it had all"):
+    leaves = shell(f"read one; exec <&- >&-; sleep 0.3; {last}")
+    with pytest.raises(Failed) as caught:
         await run.run(("yes",), leaves, ("cat",))
+    assert caught.value.message == said
+
+
+async def test_who_finds_nobody_who_reads_is_not_named_for_it(run: Run) -> None:
+    """Though it is not ended by the signal, and fails with words of its own."""
+    with pytest.raises(Failed, match="head ended before it had all"):
+        await run.run(("env", "--ignore-signal=PIPE", "yes"), ("head", "-n", "1"))
 
 
 async def test_what_socat_says_of_every_certificate_is_left_out(run: Run) -> None:
