@@ -30,6 +30,10 @@ class Task:
         """A script runs in that process; called from any thread, before anything waits for it."""
         self._memory.script_started(self.envelope.key, which.pid, which.started)
 
+    def starter(self, which: Identity) -> None:
+        """That process starts scripts, of other effects too; called as ``started``."""
+        self._memory.starter(which.pid, which.started)
+
 
 class Effect:
     """One key: those who wait for it, and what came of it."""

@@ -51,7 +51,7 @@ def nothing_to_run(parts: Parts, order: HooksRun) -> HooksRan | None:
 async def run(parts: Parts, order: HooksRun, task: Task) -> HooksRan:
     """All scripts of the order's directories, in one sequence."""
     check_names(parts, order.directories)
-    return await run_below(parts.root, order, parts.ledger, task.started)
+    return await run_below(parts.root, order, parts.ledger, task.started, task.starter)
 
 
 async def run_below(
@@ -59,6 +59,7 @@ async def run_below(
     order: HooksRun,
     ledger: Ledger,
     on_started: Callable[[Identity], None] | None = None,
+    on_starter: Callable[[Identity], None] | None = None,
 ) -> HooksRan:
     """The same, of the node with that root; each run is recorded.
 
@@ -69,7 +70,7 @@ async def run_below(
     def recorded() -> HooksRan:
         # From the beginning: many phases that begin at once would fight for the interpreter.
         with Turn() as turn:
-            return _recorded(turn, root, order, ledger, stop, on_started)
+            return _recorded(turn, root, order, ledger, stop, on_started, on_starter)
 
     # All of it in one thread: to go from one to another costs as much as starting a script.
     return await in_thread(stop, recorded)
@@ -82,6 +83,7 @@ def _recorded(
     ledger: Ledger,
     stop: Stop,
     on_started: Callable[[Identity], None] | None,
+    on_starter: Callable[[Identity], None] | None,
 ) -> HooksRan:
     # An agent whose node has no scripts need not have it in memory.
     from gantry.host.scripts import run_sequence
@@ -101,11 +103,11 @@ def _recorded(
             stop,
             turn,
             on_started=on_started,
-            on_starter=on_started,
+            on_starter=on_starter,
             # Of scripts that must not run again each result is recorded by itself.
             on_brief=None if told.of_failure(order) else phase.brief,
             notes=None if told.of_failure(order) else phase.notes,
-            on_results=lambda results: phase.ended(*results),
+            on_results=lambda results, last: phase.ended(*results, last=last),
             outputs=phase.outputs,
             exchange=None if alone else root / EXCHANGE,
             done=phase.done,
@@ -145,4 +147,4 @@ def _rooted(root: Path, environment: dict[str, str]) -> dict[str, str]:
     data = environment.get(_DATA_DIRECTORY)
     if data is None:
         return environment
-    return {**environment, _DATA_DIRECTORY: str(root / data.lstrip("/"))}
+    return {**environment, _DATA_DIRECTORY: f"{str(root).rstrip('/')}/{data.lstrip('/')}"}

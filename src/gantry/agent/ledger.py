@@ -25,7 +25,7 @@ from gantry.agent import interrupted, told
 from gantry.agent.ended_file import EndedFile, PhaseNotes
 from gantry.agent.ledger_bounds import USUAL, fitting, forget, size_kept, size_of
 from gantry.agent.ledger_bounds import Bounds as Bounds
-from gantry.agent.ledger_file import last_serial, opened
+from gantry.agent.ledger_file import last_serial, one_run, opened
 from gantry.hooks.disabled import PREFIX as DISABLED
 from gantry.hooks.record import run_of
 from gantry.host.listing import DIRECTORY, Script, planned
@@ -66,7 +66,8 @@ class Ledger:
         self._origin = origin
         self._lock = threading.RLock()
         self._database: apsw.Connection | None = None
-        self._ends = EndedFile(root / ENDED)
+        self._notes = root / ENDED
+        self._ends = EndedFile(self._notes)
         self._open = 0
         self._name = ""
         self._size = 0
@@ -145,15 +146,7 @@ class Ledger:
     def record(self, run: str) -> HookRunRecord:
         """One run with its output; Rejected where there is none of that id."""
         with self._lock:
-            found = (
-                self._reading()
-                .execute(
-                    'SELECT run, "order", outputs FROM runs JOIN phases ON phases.id = phase'
-                    " WHERE runs.id = ?",
-                    (run,),
-                )
-                .fetchone()
-            )
+            found = one_run(self._reading(), run)
         if found is None:
             raise Rejected(
                 f"node {self._node} keeps no run {run}",
@@ -190,6 +183,10 @@ class Ledger:
 
     # Writing, for ``Phase``
 
+    def _end(self, phase: int, outputs: str, size: int) -> None:
+        self._note_end(phase, size)
+        self._tidy(outputs, size)
+
     def _told(self, order: HooksRun) -> told.Told:
         """What must not be done again; what is only tried may be, as often as one likes."""
         if self._origin is Origin.TEST or not told.of_failure(order):
@@ -218,36 +215,40 @@ class Ledger:
             self._open += 1
             return phase
 
-    def _add(self, phase: int, runs: Sequence[HookRun]) -> Kept:
-        """All or none of them, one after the other."""
+    def _add(self, phase: int, runs: Sequence[HookRun], size: int | None = None) -> Kept:
+        """All or none of them, one after the other; with a size the phase ends with them."""
         rows = [(run.id, phase, run.result.started, _encoder.encode(run)) for run in runs]
         with self._lock:
             database = self._opened()
             with database:
                 database.executemany(_INSERT, rows)
                 last = database.last_insert_rowid()
+                if size is not None:
+                    self._note_end(phase, size)
             return Kept(self._name, last - len(rows), last)
 
     def _ended(self, phase: int, number: int, script: Script, began: float, ended: Ended) -> None:
         with self._lock:
             self._ends.add(phase, number, script.directory, script.name, began, ended)
 
-    def _close(self, phase: int, outputs: str, size: int) -> None:
+    def _close(self, phase: int, outputs: str, size: int, *, noted: bool) -> None:
         with self._lock:
             self._open -= 1
             if self._open == 0:
                 self._ends.tidy()
-            self._end(phase, outputs, size)
+            if not noted:
+                self._note_end(phase, size)
+            self._tidy(outputs, size)
 
-    def _end(self, phase: int, outputs: str, size: int) -> None:
-        with self._lock:
-            self._opened().execute("UPDATE phases SET size = ? WHERE id = ?", (size, phase))
-            if not size:
-                self._remove_empty(outputs)
-                return
-            self._size += size
-            if self._size > self._bounds.output * 1024 * 1024:
-                self.prune(time.time())
+    def _note_end(self, phase: int, size: int) -> None:
+        self._opened().execute("UPDATE phases SET size = ? WHERE id = ?", (size, phase))
+        self._size += size
+
+    def _tidy(self, outputs: str, size: int) -> None:
+        if not size:
+            self._remove_empty(outputs)
+        elif self._size > self._bounds.output * 1024 * 1024:
+            self.prune(time.time())
 
     def _remove_empty(self, outputs: str) -> None:
         """A phase's directory, if it was made for nothing."""
@@ -300,6 +301,8 @@ class Phase:
         """Of each result the name of its record, or "", and when it began."""
         self._kept: Kept | None = None
         self._size = 0
+        self._noted = False
+        """Whether its end is."""
         self._number: int | None = None
         self._last = int.from_bytes(os.urandom(6), "big")
         self._began = began = time.time()
@@ -322,10 +325,10 @@ class Phase:
         """For who says himself of short scripts how they ended; else ``brief`` does."""
         if self._number is None:
             return None
-        return PhaseNotes(self._ledger._root / ENDED, self._number, self._began)
+        return PhaseNotes(self._ledger._notes, self._number, self._began)
 
-    def ended(self, *results: ScriptResult) -> None:
-        """Results of scripts, in order, as soon as they are known."""
+    def ended(self, *results: ScriptResult, last: bool = False) -> None:
+        """Results of scripts, in order, as soon as they are known; ``last`` if no more follow."""
         now = time.time()
         records = []
         rows = []
@@ -336,7 +339,7 @@ class Phase:
                 name = self._name()
                 rows.append(msgspec.structs.replace(one, started=began, run=name))
             records.append((name, began if name else one.started))
-        if not self._recorded(rows):
+        if not self._recorded(rows, last=last):
             records = [("", one.started) for one in results]
         self._records += records
 
@@ -354,27 +357,28 @@ class Phase:
         self._last = (self._last + 1) % 2**48
         return f"{self._last:012x}"
 
-    def _recorded(self, results: list[ScriptResult]) -> bool:
+    def _recorded(self, results: list[ScriptResult], *, last: bool) -> bool:
         ledger = self._ledger
         if not results or self._number is None:
             return True
+        size = self._size + sum(size_kept(one) for one in results)
         try:
             runs = [run_of(self._order, ledger._node, one, ledger._origin) for one in results]
-            kept = ledger._add(self._number, runs)
+            kept = ledger._add(self._number, runs, size if last else None)
         except (apsw.Error, OSError) as error:
             names = ", ".join(f"{one.directory}/{one.script}" for one in results)
             logger.warning("the runs of %s cannot be recorded: %s", names, error)
             return False
         before = self._kept.before if self._kept is not None else kept.before
         self._kept = Kept(kept.ledger, before, kept.last)
-        self._size += sum(size_kept(one) for one in results)
+        self._size, self._noted = size, last
         return True
 
     def close(self) -> None:
         """There are no more results, be it that the phase was cancelled."""
         if self._number is not None:
             try:
-                self._ledger._close(self._number, self._place, self._size)
+                self._ledger._close(self._number, self._place, self._size, noted=self._noted)
             except (apsw.Error, OSError) as error:
                 logger.warning("the end of a phase of hooks cannot be recorded: %s", error)
 

@@ -45,3 +45,12 @@ def last_serial(database: apsw.Connection) -> int:
     """That of the newest run; 0 where there never was one."""
     found = database.execute("SELECT seq FROM sqlite_sequence WHERE name='runs'").get
     return int(found or 0)
+
+
+def one_run(database: apsw.Connection, run: str) -> tuple[bytes, bytes, str] | None:
+    """The record of that id, the order that it was run by (packed), and where its outputs are."""
+    sql = (
+        'SELECT run, "order", outputs FROM runs JOIN phases ON phases.id = phase WHERE runs.id = ?'
+    )
+    found: tuple[bytes, bytes, str] | None = database.execute(sql, (run,)).fetchone()
+    return found

@@ -16,6 +16,7 @@ from typing import Final
 import apsw
 import msgspec
 
+from gantry.host import machine
 from gantry.model.errors import OperationFailed, Reason
 from gantry.model.names import Uuid
 
@@ -36,6 +37,9 @@ CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
 
 _ASIDE: Final = ".damaged-"
+_STARTER: Final = "starter/"
+"""What stands in the place of a key begins with it, and ends with the machine's boot: it stays
+for as long as the agent does, and numbers of processes mean something else after a boot."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -51,6 +55,8 @@ class Memory:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
+        self._starter = 0, 0
+        """That was noted last."""
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._database = _open(path)
@@ -153,6 +159,19 @@ class Memory:
         with self._lock:
             self._database.execute(sql, (pid, started, key))
 
+    def starter(self, pid: int, started: int) -> None:
+        """The process that started then starts scripts, of one effect after another.
+
+        The one before it has ended, or will by itself.
+        """
+        with self._lock:
+            if self._starter == (pid, started):
+                return
+            with self._database:
+                self._database.execute("DELETE FROM scripts WHERE key LIKE ?", (f"{_STARTER}%",))
+                self.script_started(_STARTER + machine.boot_id(), pid, started)
+            self._starter = pid, started
+
     def scripts_ended(self, key: str) -> None:
         """No script of that effect runs any more."""
         with self._lock:
@@ -160,16 +179,17 @@ class Memory:
             self._database.execute("DELETE FROM markers WHERE key = ?", (key,))
 
     def scripts(self) -> list[tuple[int, int]]:
-        """(pid, start) of every script that is not known to have ended."""
+        """(pid, start) of every script that is not known to have ended, and of who starts them."""
+        sql = "SELECT pid, started FROM scripts WHERE key NOT LIKE ? OR key = ?"
+        keys = f"{_STARTER}%", _STARTER + machine.boot_id()
         with self._lock:
-            found: list[tuple[int, int]] = list(
-                self._database.execute("SELECT pid, started FROM scripts")
-            )
+            found: list[tuple[int, int]] = list(self._database.execute(sql, keys))
         return found
 
     def forget_scripts(self) -> None:
         """All processes that an earlier agent had started are known to have ended."""
         with self._lock:
+            self._starter = 0, 0
             self._database.execute("DELETE FROM scripts")
             self._database.execute("DELETE FROM markers")
 

@@ -62,7 +62,7 @@ class How(TypedDict, total=False):
     on_starter: Callable[[Identity], None] | None
     on_brief: Callable[[int, Script, float, Ended], None] | None
     notes: Notes | None
-    on_results: Callable[[Sequence[ScriptResult]], None] | None
+    on_results: Callable[[Sequence[ScriptResult], bool], None] | None
     outputs: Path | None
     exchange: Path | None
     done: Mapping[tuple[str, str], ScriptResult]
@@ -93,7 +93,8 @@ def run_sequence(
 
     ``extra`` is added to each environment (``GANTRY_…``). Each script may take ``timeout``
     seconds, or where that is None what the policy says. ``on_started`` is told each process
-    that does not end at once, ``on_results`` all results in their order.
+    that does not end at once, ``on_results`` all results in their order, and whether these are
+    the last.
     With ``on_brief`` those of short scripts are told several at a time; of each that ended by
     itself it is told before the next one begins: its number in the sequence, when it began, and
     how it ended. Where there are ``notes`` too, another process may start scripts and make these
@@ -153,7 +154,6 @@ class _Run:
         """The number of the last one."""
         self._script: Script | None = None
         """The one that runs, if it is to be looked at."""
-        self._later = ((0.0, self._meanwhile), (_NOTED, self._note), (_LONG, self._name))
         self._waiting: list[Ran | ScriptResult] = []
         """What nobody has been told of yet."""
         self._due = False
@@ -179,7 +179,7 @@ class _Run:
                 if number < len(scripts) and not self._stop.wanted:
                     self._next(scripts[number], number, timeout, done)
                     number += 1
-        self._settle()
+        self._settle(last=True)
         return self._results
 
     def _next(
@@ -242,7 +242,8 @@ class _Run:
         timeout: float,
     ) -> bool:
         self._number, self._program, self._files = number, program, files
-        by_itself = process.attend(program, timeout=timeout, stop=self._stop, later=self._later[1:])
+        later = ((_NOTED, self._note), (_LONG, self._name))
+        by_itself = process.attend(program, timeout=timeout, stop=self._stop, later=later)
         # Till then the process that starts scripts waits for us, and nobody else has it.
         self._turn.go_on(first=True)
         return by_itself
@@ -293,9 +294,11 @@ class _Run:
         return variables
 
     def _wait(self, program: process.Program, timeout: float) -> Ended:
+        # Kept here they would keep us, and with us all that the phase was told.
+        later = ((0.0, self._meanwhile), (_NOTED, self._note), (_LONG, self._name))
         if self._starter.quick:
-            return self._waits.finish(program.pid, program.began, timeout, self._later)
-        return process.finish(program, timeout=timeout, stop=self._stop, later=self._later)
+            return self._waits.finish(program.pid, program.began, timeout, later)
+        return process.finish(program, timeout=timeout, stop=self._stop, later=later)
 
     def _encoded(self, version: int) -> list[bytes]:
         environment = self._environments.get(str(version))
@@ -333,7 +336,7 @@ class _Run:
         for output in files or ():
             self._outputs.close(output, "")
 
-    def _settle(self) -> None:
+    def _settle(self, *, last: bool = False) -> None:
         """Look at what the scripts left that nobody has looked at, and tell of them."""
         waiting, self._waiting, self._due = self._waiting, [], False
         if not waiting:
@@ -343,7 +346,7 @@ class _Run:
         self._results += results
         if self._on_results is not None:
             try:
-                self._on_results(results)
+                self._on_results(results, last)
             except Exception:
                 # What is done with a result must not keep the next script from running.
                 _log.exception("the results of %d scripts", len(results))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import os
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.integration.scripts.conftest import Hooks
 
+from gantry.host import scripts
 from gantry.host.digests import digest
 from gantry.host.listing import Script
 from gantry.host.outputs import Outputs
@@ -33,7 +35,7 @@ class Heard:
         assert ended.exit_status == number % 2
         self.all.append(("brief", [script.name]))
 
-    def results(self, results: Sequence[ScriptResult]) -> None:
+    def results(self, results: Sequence[ScriptResult], last: bool) -> None:
         self.all.append(("results", [one.script for one in results]))
 
     @property
@@ -97,8 +99,8 @@ async def test_what_waits_is_told_when_a_script_takes_a_while(hooks: Hooks, tmp_
     told = tmp_path / "told"
 
     class Waiting(Heard):
-        def results(self, results: Sequence[ScriptResult]) -> None:
-            super().results(results)
+        def results(self, results: Sequence[ScriptResult], last: bool) -> None:
+            super().results(results, last)
             told.touch()
 
     hooks.script("00", "exit 0")
@@ -188,3 +190,19 @@ def test_an_empty_file_serves_a_later_sequence_and_one_that_is_open_does_not(
     os.close(held)
     assert (places[1] / "0000.out").read_bytes() == b"said"
     assert list(places[0].iterdir()) == []
+
+
+async def test_what_a_phase_was_told_is_not_in_memory_any_more_when_it_is_over(
+    both: Hooks,
+) -> None:
+    """An environment may be large: it must not be there until somebody looks for garbage."""
+    for number in range(10):
+        both.script(f"{number:02d}", "sleep 0.1" if number == 5 else "exit 0")
+    gc.collect()
+    gc.disable()
+    try:
+        await both.run()
+        left = [one for one in gc.get_objects() if isinstance(one, scripts._Run)]
+    finally:
+        gc.enable()
+    assert not left
