@@ -46,7 +46,12 @@ class Channel:
             max_msg_size=wire.MAX_REQUEST, compress=False, timeout=_LAST_WORDS
         )
         self._outbox: Outbox | None = None
-        self._following: set[asyncio.Task[None]] = set()
+        self._calls: set[_Call] = set()
+        """Those whose effects have not ended."""
+        self._over = asyncio.Event()
+        """There are none."""
+        self._over.set()
+        self._next_beat: asyncio.TimerHandle | None = None
 
     async def serve(
         self, request: web.BaseRequest, refusal: GantryError | None
@@ -65,8 +70,11 @@ class Channel:
                     self._take(message.data, self._outbox)
         finally:
             # What was ordered goes on; only nobody hears of it here any more.
-            for task in self._following:
-                task.cancel()
+            for call in tuple(self._calls):
+                call.effect.leave(call.tell)
+                self._ended(call)
+            if self._next_beat is not None:
+                self._next_beat.cancel()
             await self._outbox.close()
         return self._socket
 
@@ -74,14 +82,14 @@ class Channel:
         """Let the last answers go out, and end."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
-                await asyncio.gather(*self._following)
+                await self._over.wait()
                 if self._outbox is not None:
                     await self._outbox.drained()
         await self._socket.close(code=WSCloseCode.GOING_AWAY)
 
     def _take(self, data: bytes, outbox: Outbox) -> None:
         """One frame: the calls in it, in their order."""
-        for text in data.splitlines():
+        for text in wire.lines(data):
             try:
                 call = _calls.decode(text)
                 self._admit()
@@ -108,32 +116,46 @@ class Channel:
         return effect
 
     def _follow(self, number: int, effect: Effect, outbox: Outbox) -> None:
-        # Listening begins before the effect's first step, so that no line is missed.
-        lines = effect.listen()
-        task = asyncio.get_running_loop().create_task(_lines(number, effect, lines, outbox))
-        self._following.add(task)
-        task.add_done_callback(self._following.discard)
+        call = _Call(number, effect, outbox, self._ended)
+        self._calls.add(call)
+        self._over.clear()
+        effect.follow(call.tell)
+        if self._next_beat is None:
+            self._beat_later()
+
+    def _ended(self, call: _Call) -> None:
+        self._calls.discard(call)
+        if not self._calls:
+            self._over.set()
+
+    def _beat_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._next_beat = loop.call_later(timeouts.EVENT_HEARTBEAT, self._beat)
+
+    def _beat(self) -> None:
+        """A sign of life of all that still runs."""
+        self._next_beat = None
+        for call in tuple(self._calls):
+            call.tell(wire.ALIVE)
+        if self._calls:
+            self._beat_later()
 
 
-async def _lines(number: int, effect: Effect, lines: asyncio.Queue[bytes], outbox: Outbox) -> None:
-    """All lines of an effect up to its outcome."""
-    try:
-        while True:
-            line = await next_line(lines, timeouts.EVENT_HEARTBEAT)
-            outbox.put(wire.numbered(number, line))
-            if line is effect.outcome:
-                return
-    finally:
-        effect.silence(lines)
+class _Call:
+    """An effect that runs, and the number under which its lines are told, up to its outcome."""
 
+    def __init__(
+        self, number: int, effect: Effect, outbox: Outbox, ended: Callable[[_Call], None]
+    ) -> None:
+        self.effect = effect
+        self._number = number
+        self._outbox = outbox
+        self._ended = ended
 
-async def next_line(lines: asyncio.Queue[bytes], patience: float) -> bytes:
-    """The next line, or a sign of life."""
-    try:
-        async with asyncio.timeout(patience):
-            return await lines.get()
-    except TimeoutError:
-        return wire.ALIVE
+    def tell(self, line: bytes) -> None:
+        self._outbox.put(wire.numbered(self._number, line))
+        if line is self.effect.outcome:
+            self._ended(self)
 
 
 def _of(text: bytes, line: bytes) -> bytes:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
 
 from gantry.agent.memory import Memory
 from gantry.host.daemon import Identity
 from gantry.ports.agents import Envelope
 from gantry.rpc import wire
+
+Tell: TypeAlias = Callable[[bytes], None]
 
 _LINES: Final = 1000
 """Progress lines that wait for a slow reader; more are dropped."""
@@ -46,31 +50,43 @@ class Effect:
         self.script = False
         """Whether processes are kept track of."""
         self.task: asyncio.Task[None] | None = None
-        self._listeners: list[asyncio.Queue[bytes]] = []
+        self._followers: list[Tell] = []
 
-    def listen(self) -> asyncio.Queue[bytes]:
-        """The lines from now on; the last one is the outcome."""
-        queue: asyncio.Queue[bytes] = asyncio.Queue(_LINES)
+    def follow(self, tell: Tell) -> None:
+        """``tell`` is called with each line from now on; the last one is the outcome."""
         if self.outcome is not None:
-            queue.put_nowait(self.outcome)
+            tell(self.outcome)
         else:
-            self._listeners.append(queue)
-        return queue
+            self._followers.append(tell)
 
-    def silence(self, queue: asyncio.Queue[bytes]) -> None:
-        """Nobody reads it any more."""
-        if queue in self._listeners:
-            self._listeners.remove(queue)
+    def leave(self, tell: Tell) -> None:
+        """That one is told nothing more."""
+        if tell in self._followers:
+            self._followers.remove(tell)
+
+    @contextlib.contextmanager
+    def lines(self) -> Iterator[asyncio.Queue[bytes]]:
+        """The lines from now on, for a reader who may be slow: he misses progress, no outcome."""
+        queue: asyncio.Queue[bytes] = asyncio.Queue(_LINES)
+
+        def tell(line: bytes) -> None:
+            if self.outcome is not None or queue.qsize() < _LINES - 1:
+                queue.put_nowait(line)
+
+        self.follow(tell)
+        try:
+            yield queue
+        finally:
+            self.leave(tell)
 
     def tell(self, line: bytes) -> None:
-        """Give a line to all who listen; one who is too slow misses progress."""
-        for queue in self._listeners:
-            if queue.qsize() < _LINES - 1:
-                queue.put_nowait(line)
+        """Give a line to all who follow."""
+        for tell in self._followers:
+            tell(line)
 
     def settle(self, outcome: bytes) -> None:
         """It has ended."""
         self.outcome = outcome
-        for queue in self._listeners:
-            queue.put_nowait(outcome)
-        self._listeners.clear()
+        followers, self._followers = self._followers, []
+        for tell in followers:
+            tell(outcome)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from gantry.agent import console, dispatch, hooks
-from gantry.agent.channel import Channel, next_line
+from gantry.agent.channel import Channel
 from gantry.agent.effect import Effect
 from gantry.agent.effects import Effects
 from gantry.agent.parts import Parts
@@ -142,14 +142,11 @@ class Server:
         effect = self._begin(received.envelope, received.order)
         if isinstance(effect, bytes):
             return _plain(effect)
-        lines = effect.listen()
-        try:
-            line = await next_line(lines, wire.STREAM_AFTER)
+        with effect.lines() as lines:
+            line = await _next_line(lines, wire.STREAM_AFTER)
             if effect.outcome is not None and line is effect.outcome:
                 return _plain(line)
             return await _stream(request, lines, line)
-        finally:
-            effect.silence(lines)
 
     def _begin(self, envelope: Envelope, order: AnyOrder) -> Effect | bytes:
         """The effect, or at once the answer of hooks where no script would run."""
@@ -247,7 +244,16 @@ async def _stream(
         if line.startswith((b'{"answer"', b'{"error"')):
             await response.write_eof()
             return response
-        line = await next_line(lines, timeouts.EVENT_HEARTBEAT)
+        line = await _next_line(lines, timeouts.EVENT_HEARTBEAT)
+
+
+async def _next_line(lines: asyncio.Queue[bytes], patience: float) -> bytes:
+    """The next line, or a sign of life."""
+    try:
+        async with asyncio.timeout(patience):
+            return await lines.get()
+    except TimeoutError:
+        return wire.ALIVE
 
 
 async def _begin(request: web.BaseRequest) -> web.StreamResponse:

@@ -118,7 +118,7 @@ class Channel:
 
     def _take(self, data: bytes) -> None:
         now = asyncio.get_running_loop().time()
-        for text in data.splitlines():
+        for text in wire.lines(data):
             line: Any = _lines.decode(text)
             if not line.id and line.error is not None:
                 raise from_info(line.error)

@@ -12,6 +12,7 @@ from tests.contract.agents.requests import envelope, hooks
 from tests.support.agent_process import AgentProcess
 from tests.support.cluster import eventually
 
+from gantry.model import timeouts
 from gantry.model.errors import Rejected, Unavailable
 from gantry.model.orders import Delay, FilesWrite, Nothing
 from gantry.rpc.client import HttpAgents
@@ -41,6 +42,21 @@ async def test_a_slow_order_holds_no_quick_one_up(node: AgentProcess, master: Ht
         await master.order(node.address, envelope("quick/a"), hooks())
     assert not slow.done()
     slow.cancel()
+
+
+async def test_orders_that_take_longer_than_a_master_waits_in_silence_are_heard_of(
+    node: AgentProcess, master: HttpAgents
+) -> None:
+    """Also one that begins while others run already."""
+    over = timeouts.NODE_DOWN_AFTER + 1.0
+
+    async def order(number: int) -> Nothing:
+        await asyncio.sleep(0.7 * number)
+        return await master.order(
+            node.address, envelope(f"slow{number}/a", timeout=60.0), Delay(duration=over)
+        )
+
+    assert await asyncio.gather(*map(order, range(4))) == [Nothing()] * 4
 
 
 async def test_an_agent_that_dies_fails_all_that_wait_and_is_found_again(

@@ -72,11 +72,11 @@ def envelope(key: str, *, epoch: float = 1, lease: float = 10.0, timeout: float 
 
 async def outcome(effect: Effect) -> wire.Line:
     async with asyncio.timeout(100):
-        lines = effect.listen()
-        while True:
-            line = msgspec.json.decode(await lines.get(), type=wire.Line)
-            if line.progress is None:
-                return line
+        with effect.lines() as lines:
+            while True:
+                line = msgspec.json.decode(await lines.get(), type=wire.Line)
+                if line.progress is None:
+                    return line
 
 
 async def code(effect: Effect) -> str:
@@ -171,13 +171,13 @@ async def test_a_slow_reader_misses_progress_but_not_the_end(machine: Machine) -
         return Nothing()
 
     effect = machine.effects.begin(machine.envelope("j/1"), Delay(duration=0.0), work)
-    lines = effect.listen()
     assert effect.task is not None
-    await effect.task
-    assert lines.qsize() <= 1000
-    last = b""
-    while not lines.empty():
-        last = lines.get_nowait()
+    with effect.lines() as lines:
+        await effect.task
+        assert lines.qsize() == 1000
+        last = b""
+        while not lines.empty():
+            last = lines.get_nowait()
     assert last == effect.outcome
 
 
