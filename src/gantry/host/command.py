@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -54,15 +55,30 @@ async def in_thread(stop: Stop, work: Callable[[], T]) -> T:
     """
     # In the caller's context, as asyncio.to_thread does: where to log is told by it.
     within = contextvars.copy_context()
-    task = asyncio.get_running_loop().run_in_executor(_threads(), lambda: within.run(work))
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+    done = _threads().submit(within.run, work)
+    # One step of the loop; asyncio's own way takes three, each after some script has run.
+    done.add_done_callback(lambda _: _tell(loop, ended))
     try:
-        return await asyncio.shield(task)
+        await ended
     except asyncio.CancelledError:
         stop.set()
-        await _settled(task)
+        await _settled(asyncio.wrap_future(done))
         raise
     finally:
         stop.close()
+    return done.result()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(_set, ended)
+
+
+def _set(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)
 
 
 @cache

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,25 @@ from gantry.host import command
 from gantry.host.daemon import identity
 from gantry.host.process import Stop
 from gantry.model.errors import Reason
+
+OUTLIVING = """
+import asyncio, threading
+from gantry.host.command import in_thread
+from gantry.host.process import Stop
+closed = threading.Event()
+def work():
+    closed.wait(60)
+    print("ended")
+async def begin():
+    global waiting
+    waiting = asyncio.ensure_future(in_thread(Stop(), work))
+    await asyncio.sleep(0)
+loop = asyncio.new_event_loop()
+loop.run_until_complete(begin())
+waiting._log_destroy_pending = False
+loop.close()
+closed.set()
+"""
 
 
 async def test_gives_status_and_both_outputs() -> None:
@@ -130,6 +151,22 @@ async def test_a_second_cancellation_does_not_leave_the_work_behind() -> None:
     os.close(descriptor)
     os.close(release)
     assert ended
+
+
+async def test_what_the_work_raises_is_raised() -> None:
+    def work() -> None:
+        raise ValueError("of the work")
+
+    with pytest.raises(ValueError, match="of the work"):
+        await command.in_thread(Stop(), work)
+
+
+def test_work_that_outlives_the_loop_ends_without_a_complaint() -> None:
+    """The loop may be closed in the middle of it, where a program is broken off."""
+    done = subprocess.run(
+        [sys.executable, "-c", OUTLIVING], capture_output=True, text=True, check=True, timeout=100
+    )
+    assert (done.stdout, done.stderr) == ("ended\n", "")
 
 
 async def test_many_at_a_time_do_not_wait_for_each_other() -> None:
