@@ -87,11 +87,9 @@ class Exchange:
     def __enter__(self) -> Self:
         """OperationFailed where the directory cannot be made."""
         if self._parent is not None:
-            directory = self._parent / f"run-{self._name}"
+            directory = f"{self._parent}/run-{self._name}"
             try:
-                self._parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _make_way(directory)
-                self._left = _make(str(directory), f"{self._parent}/{_EMPTY}")
+                self._left = self._made(directory, self._parent)
             except OSError as error:
                 raise OperationFailed(
                     f"there can be no directory {directory} for what scripts are told: "
@@ -99,8 +97,17 @@ class Exchange:
                     "make room there, or mend the rights of the directories above it",
                     reason=Reason.ENVIRONMENT,
                 ) from error
-            self._directory = str(directory)
+            self._directory = directory
         return self
+
+    def _made(self, directory: str, parent: Path) -> int:
+        empty = f"{parent}/{_EMPTY}"
+        _make_way(directory)
+        try:
+            return _make(directory, empty)
+        except FileNotFoundError:
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return _make(directory, empty)
 
     def __exit__(self, *_: object) -> None:
         for place in self._places.values():
@@ -108,7 +115,7 @@ class Exchange:
         if self._left >= 0:
             os.close(self._left)
         if self._directory and not self._emptied():
-            clear(Path(self._directory))
+            clear(self._directory)
 
     def _emptied(self) -> bool:
         """Whether nothing but the document was there, as most often; then the next run has both."""
@@ -118,7 +125,7 @@ class Exchange:
             if found not in ([], [_DOCUMENT]):
                 return False
             try:
-                os.rename(self._directory, self._parent / _EMPTY)  # noqa: PTH104
+                os.rename(self._directory, f"{self._parent}/{_EMPTY}")  # noqa: PTH104
             except OSError:
                 # Another run has left one with its document: one is enough.
                 for name in found:
@@ -199,7 +206,7 @@ class Exchange:
         except OSError:
             # The next script has a try of its own, and is told the same reason.
             if account is not None:
-                clear(Path(directory))
+                clear(directory)
             raise
         found = _Place(
             directory,
@@ -244,7 +251,7 @@ def _variables(place: _Place, number: int) -> list[bytes]:
     return [place.context, b"%s%d.json" % (place.verdict, number)]
 
 
-def clear(directory: Path) -> None:
+def clear(directory: str) -> None:
     """Remove it with all that is in it. What cannot be removed stays; nothing is raised.
 
     Scripts, also those of other users, may have put anything there: directories in directories,
@@ -256,7 +263,7 @@ def clear(directory: Path) -> None:
         return
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        argv = [_RM, "-rf", "--one-file-system", "--", str(directory)]
+        argv = [_RM, "-rf", "--one-file-system", "--", directory]
         process.run(argv, {}, stdout=null, stderr=null, timeout=timeouts.URGENT)
     finally:
         os.close(null)
@@ -286,7 +293,7 @@ def _make(directory: str, empty: str) -> int:
             os.unlink(f"{directory}/{_DOCUMENT}")  # noqa: PTH108 - on the fast path
             found = []
     if found:
-        _make_way(Path(directory))
+        _make_way(directory)
         os.mkdir(directory, 0o700)  # noqa: PTH102
     return -1
 
@@ -307,12 +314,14 @@ def _left(path: str) -> int:
     return -1
 
 
-def _make_way(directory: Path) -> None:
+def _make_way(directory: str) -> None:
     """Nothing has that path any more: what cannot be removed, as it is being used, is renamed."""
+    if not os.path.lexists(directory):
+        return
+    clear(directory)
     if os.path.lexists(directory):
-        clear(directory)
-    if os.path.lexists(directory):
-        directory.rename(directory.with_name(f"left-{os.urandom(6).hex()}"))
+        path = Path(directory)
+        path.rename(path.with_name(f"left-{os.urandom(6).hex()}"))
 
 
 def _read(path: str) -> bytes | None:

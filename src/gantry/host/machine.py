@@ -1,10 +1,11 @@
 """What the machine has: memory, processors, disk space, which boot this is.
 
-Read from the kernel at every call; nothing is remembered, nothing is changed.
+Read from the kernel at every call, but for the boot; nothing is changed.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Processors(msgspec.Struct, frozen=True):
     sockets: int
 
 
+@functools.cache
 def boot_id() -> str:
     """A uuid that changes with every boot of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -68,8 +68,16 @@ _PROBLEM: Final = 200
 def only_ours(descriptor: int) -> bool:
     """Whether nobody else has the file open. What cannot be told counts as open."""
     try:
-        # Who opens it just then would have us ended by SIGIO; of SIGURG nobody takes notice.
+        # Who opens it just then would have us ended by SIGIO; of SIGURG nobody takes notice. It
+        # holds for one lease.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+    except OSError:
+        return False
+    return _leased(descriptor)
+
+
+def _leased(descriptor: int) -> bool:
+    try:
         # A lease for writing is given only where there is no other open file.
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -115,6 +123,34 @@ class QuickStart:
 
 class _TakesLong(Exception):
     """The script that is waited for has not ended at once."""
+
+
+class _Patience:
+    """Waiting for scripts, for each not long."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+        signal.signal(signal.SIGALRM, self._alarm)
+
+    def ended(self, pid: int) -> tuple[int, Any] | None:
+        """How it ended, and what it used; None where it still runs."""
+        self._pid = pid
+        try:
+            signal.setitimer(signal.ITIMER_REAL, AFTER)
+            _, status, usage = os.wait4(pid, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except _TakesLong:
+            return None
+        return status, usage
+
+    def _alarm(self, *_: object) -> None:
+        try:
+            # What has ended is known in a moment, or is known already: that must not be lost.
+            ended = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        except ChildProcessError:
+            return
+        if ended is None:
+            raise _TakesLong
 
 
 class _Agent:
@@ -166,8 +202,9 @@ class _Files:
     def __init__(self) -> None:
         self._directory = ""
         self._device = -1
-        self._ourselves = f"/proc/{os.readlink('/proc/self')}/fd"  # noqa: PTH115
+        self._ourselves = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.both: list[int] = []
+        self._names = "", ""
 
     def below(self, directory: str) -> None:
         """From now on they are made there. Those of the same file system may be used there."""
@@ -183,25 +220,29 @@ class _Files:
         """Descriptors for a script, which has both open by itself: only so can be told whether
         it still has. OSError where there can be no files."""
         if not self.both:
-            first = os.open(self._directory, _NEW, 0o600)
-            try:
-                self.both = [first, os.open(self._directory, _NEW, 0o600)]
-            except OSError:
-                os.close(first)
-                raise
-        out = os.open(f"{self._ourselves}/{self.both[0]}", ITS_FLAGS)
+            self._make()
+        out = os.open(self._names[0], ITS_FLAGS, dir_fd=self._ourselves)
         try:
-            return out, os.open(f"{self._ourselves}/{self.both[1]}", ITS_FLAGS)
+            return out, os.open(self._names[1], ITS_FLAGS, dir_fd=self._ourselves)
         except OSError:
             os.close(out)
             raise
+
+    def _make(self) -> None:
+        try:
+            for _ in range(2):
+                self.both.append(os.open(self._directory, _NEW, 0o600))
+        except OSError:
+            self.close()
+            raise
+        self._names = str(self.both[0]), str(self.both[1])
 
     def unused(self) -> bool:
         """Whether nothing was written and nobody has them open any more."""
         for one in self.both:
             if os.lseek(one, 0, os.SEEK_END):
                 return False
-            if not only_ours(one):
+            if not _leased(one):
                 return False
         return True
 
@@ -213,9 +254,12 @@ class _Files:
 class _Scripts:
     """One order: scripts to be run in their order."""
 
-    def __init__(self, agent: _Agent, files: _Files, order: dict[str, Any]) -> None:
+    def __init__(
+        self, agent: _Agent, files: _Files, patience: _Patience, order: dict[str, Any]
+    ) -> None:
         self._agent = agent
         self._files = files
+        self._patience = patience
         self._variables: dict[int, list[bytes]] = {
             version: joined.split(b"\0") if joined else []
             for version, joined in order["variables"].items()
@@ -261,9 +305,10 @@ class _Scripts:
         finally:
             os.close(out)
             os.close(errors)
-        long = _takes_long(pid)
+        found = self._patience.ended(pid)
+        long = found is None
         by_itself = self._leave(number, pid, began, started) if long else True
-        _, status, usage = os.wait4(pid, 0)
+        status, usage = found or os.wait4(pid, 0)[1:]
         end = time.monotonic() - started, usage.ru_utime, usage.ru_stime
         code = os.waitstatus_to_exitcode(status)
         self._ends.append((number, code, began, *end))
@@ -314,21 +359,6 @@ class _Scripts:
                 os.close(one)
 
 
-def _takes_long(pid: int) -> bool:
-    """Wait for its end, but not for long; it is not reaped."""
-    try:
-        signal.setitimer(signal.ITIMER_REAL, AFTER)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    except _TakesLong:
-        return True
-    return False
-
-
-def _alarm(*_: object) -> NoReturn:
-    raise _TakesLong
-
-
 def _gone() -> NoReturn:
     # At once: a script that is running is found and ended by the next agent.
     os._exit(0)
@@ -336,7 +366,9 @@ def _gone() -> NoReturn:
 
 def main() -> None:
     """Do what the agent at the other end of the standard input wants, until it goes."""
-    signal.signal(signal.SIGALRM, _alarm)
+    patience = _Patience()
+    # For ``_leased``. Not ignored: scripts would ignore it too.
+    signal.signal(signal.SIGIO, lambda *_: None)
     # Scripts have 0 to 2 of their own.
     connection = socket.socket(fileno=fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3))
     agent, files = _Agent(connection), _Files()
@@ -345,7 +377,7 @@ def main() -> None:
         order = agent.read()
         if order == STOP:
             continue  # it was over already
-        _Scripts(agent, files, order).run(order["notes"], order["document"])
+        _Scripts(agent, files, patience, order).run(order["notes"], order["document"])
 
 
 if __name__ == "__main__":

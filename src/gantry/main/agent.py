@@ -169,7 +169,7 @@ async def _recover(root: Path, memory: Memory, effects: Effects) -> None:
     if ended:
         logger.warning("ended programs left by an earlier agent: %d", len(ended))
     # What they were told and what they would have answered is of no use any more.
-    await asyncio.to_thread(hook_exchange.clear, root / EXCHANGE)
+    await asyncio.to_thread(hook_exchange.clear, str(root / EXCHANGE))
     effects.recover()
 
 

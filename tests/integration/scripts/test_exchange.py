@@ -176,7 +176,7 @@ async def test_what_cannot_be_removed_keeps_no_repeat_from_running(
     [second] = await run(hooks, place)
     assert (second.message, second.output) == ("mine", first.output)
     monkeypatch.undo()
-    hook_exchange.clear(place)
+    hook_exchange.clear(str(place))
     assert not place.exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
@@ -196,3 +197,37 @@ async def test_what_scripts_put_in_the_place_of_the_context_is_left_alone(
     assert failures(results) == ["09"]
     assert len(asked) == 2, "nothing was begun with the other one"
     assert other.read_text() == "a" * 100
+
+
+LOOKING = """
+import os, sys
+place = f"/proc/{sys.argv[1]}/fd"
+print(flush=True)
+while True:
+    for name in os.listdir(place):
+        try:
+            os.close(os.open(f"{place}/{name}", os.O_RDONLY | os.O_NONBLOCK))
+        except OSError:
+            pass
+"""
+
+
+async def test_who_opens_its_files_does_it_no_harm(hooks: Hooks) -> None:
+    """A lease that is broken is told by a signal, which ends who is not ready for it."""
+    for number in range(300):
+        hooks.script(f"{number:03d}", "exit 0")
+    how = spawned(hooks.base)
+    starters: list[Identity] = []
+    how["on_starter"] = starters.append
+    await run_hooks(hooks.base, hooks.order(), {}, **how)
+    argv = [sys.executable, "-I", "-c", LOOKING, str(starters[0].pid)]
+    looking = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE)
+    try:
+        assert looking.stdout is not None and await looking.stdout.readline()
+        ran = [await run_hooks(hooks.base, hooks.order(), {}, **how) for _ in range(5)]
+        assert looking.returncode is None
+    finally:
+        looking.kill()
+        await looking.communicate()
+    assert {one.status for each in ran for one in each.results} == {ScriptStatus.SUCCEEDED}
+    assert set(starters) == {starters[0]}
