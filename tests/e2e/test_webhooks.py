@@ -40,10 +40,11 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 mine = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
                 right = hmac.compare_digest(self.headers["X-Gantry-Signature"], f"sha256={mine}")
+                if right:
+                    # First: the next one comes as soon as this one is answered, to another thread.
+                    events.put(json.loads(body)["event"])
                 self.send_response(200 if right else 403)
                 self.end_headers()
-                if right:
-                    events.put(json.loads(body)["event"])
 
             def log_message(self, *_: object) -> None:
                 return
