@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -148,9 +147,4 @@ def _rooted(root: Path, environment: dict[str, str]) -> dict[str, str]:
     data = environment.get(_DATA_DIRECTORY)
     if data is None:
         return environment
-    return {**environment, _DATA_DIRECTORY: _below(root, data)}
-
-
-@cache
-def _below(root: Path, path: str) -> str:
-    return str(root / path.lstrip("/"))
+    return {**environment, _DATA_DIRECTORY: str(root / data.lstrip("/"))}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.scripts.conftest import Hooks
+from tests.support.cluster import eventually
 
 from gantry.host import scripts
 from gantry.host.digests import digest
@@ -202,7 +203,11 @@ async def test_what_a_phase_was_told_is_not_in_memory_any_more_when_it_is_over(
     gc.disable()
     try:
         await both.run()
-        left = [one for one in gc.get_objects() if isinstance(one, scripts._Run)]
+        # Who watched the one that took long may just be ending.
+        await asyncio.to_thread(eventually, "nothing holds it", lambda: not _runs())
     finally:
         gc.enable()
-    assert not left
+
+
+def _runs() -> list[object]:
+    return [one for one in gc.get_objects() if isinstance(one, scripts._Run)]

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 PROGRAM = """
-import os, signal, sys, time
-from gantry.host.spawner_program import _Patience
-patience = _Patience()
+import os, signal
+from gantry.host import spawner_program
+patience = spawner_program._Patience()
 def begun(*argv):
     return os.posix_spawnp(argv[0], argv, {"PATH": os.environ["PATH"]})
 """
@@ -28,6 +28,7 @@ def told(text: str) -> str:
 
 def test_one_that_ends_soon_has_ended_as_it_did() -> None:
     text = """
+spawner_program.AFTER = 60
 for status in range(20):
     found, usage = patience.ended(begun("sh", "-c", f"exit {status}"))
     print(os.waitstatus_to_exitcode(found), usage.ru_utime >= 0)
@@ -48,6 +49,7 @@ print(os.wait4(pid, 0)[1])
 def test_the_alarm_says_nothing_of_one_that_has_ended_whether_it_is_known_or_not() -> None:
     """It may come at any moment: when the script has just ended, or has just been reaped."""
     text = """
+spawner_program.AFTER = 60
 pid = begun("true")
 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 patience._pid = pid
